@@ -1,0 +1,186 @@
+"""Funnels, and the walk of one session's events through them (DESIGN.md, section 2.2).
+
+A walk is a left fold over the session's events in (occurred_at, event_id) order. It never looks at
+the watermark: a journey still open at its end is timed out by the caller when the watermark says so.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+Dims = tuple[str | None, ...]
+"""Values of the dimensions of :data:`pipeline.core.segments.DIMENSIONS`, in that order."""
+
+ADDS: Final = "product_added"
+SUBTRACTS: Final = "product_removed"
+SETS: Final = "checkout_started"
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """What opens, completes and abandons a journey, and after how long without activity it ends."""
+
+    name: str
+    opens_on: frozenset[str]
+    completes_on: frozenset[str]
+    abandons_on: frozenset[str]
+    timeout_ms: int
+
+
+class Entry(NamedTuple):
+    """What a session keeps of one event. Sorts by time, then by event id.
+
+    Text compares by code points here, which is the order of its UTF-8 bytes.
+    """
+
+    at_ms: int
+    event_id: str
+    type: str
+    amount: int | None
+    """In 1/10,000 of the shop's currency; None where absent or in another currency."""
+    step: str | None
+    customer_id: str | None
+    dims: Dims
+
+
+@dataclass(slots=True)
+class OpenJourney:
+    """A journey between its opening and its closing event."""
+
+    funnel: Funnel
+    opened_by: Entry
+    value: int = 0
+    last_step: str | None = None
+    customer_id: str | None = None
+
+    def copy(self) -> "OpenJourney":
+        return OpenJourney(self.funnel, self.opened_by, self.value, self.last_step, self.customer_id)
+
+
+class Journey(NamedTuple):
+    """An ended journey. ``value`` in 1/10,000 of the shop's currency."""
+
+    funnel: str
+    opened_by: Entry
+    ended_ms: int
+    outcome: str
+    reason: str | None
+    value: int
+    last_step: str | None
+    customer_id: str | None
+
+    @property
+    def journey_id(self) -> str:
+        return f"{self.funnel}:{self.opened_by.event_id}"
+
+    @property
+    def key(self) -> "JourneyKey":
+        return journey_key(self.funnel, self.opened_by)
+
+
+JourneyKey = tuple[str, int, str]
+"""Funnel, entered at, event id: ids may repeat in a session at another time."""
+
+
+COMPLETED: Final = "completed"
+ABANDONED: Final = "abandoned"
+RETRACTED: Final = "retracted"
+TIMEOUT: Final = "timeout"
+EXPLICIT: Final = "explicit"
+
+
+def journey_key(funnel: str, opened_by: Entry) -> JourneyKey:
+    return funnel, opened_by.at_ms, opened_by.event_id
+
+
+class Funnels:
+    """All funnels of the shop, indexed by event type."""
+
+    def __init__(self, funnels: Iterable[Funnel]) -> None:
+        self.all: Final = tuple(funnels)
+        self.by_name: Final = {funnel.name: funnel for funnel in self.all}
+        types = {kind for f in self.all for kind in f.opens_on}
+        self.opened_by_type: Final = {
+            kind: tuple(f for f in self.all if kind in f.opens_on) for kind in types
+        }
+        self.longest_timeout_ms: Final = max(funnel.timeout_ms for funnel in self.all)
+
+
+class Walk:
+    """The state of a walk: the journeys open after the events so far, and the last event's time."""
+
+    __slots__ = ("last_ms", "open")
+
+    def __init__(self, open_journeys: list[OpenJourney] | None = None, last_ms: int = -1) -> None:
+        self.open: list[OpenJourney] = open_journeys or []
+        self.last_ms = last_ms
+
+    def copy(self) -> "Walk":
+        return Walk([journey.copy() for journey in self.open], self.last_ms)
+
+    def deadline_ms(self) -> int:
+        """The time after which the first open journey has timed out; some must be open."""
+        return self.last_ms + min([journey.funnel.timeout_ms for journey in self.open])
+
+    def advance(self, entry: Entry, funnels: Funnels, ended: list[Journey]) -> None:
+        """Take the next event in order; journeys that it ends are appended to ``ended``."""
+        kind = entry.type
+        opens = funnels.opened_by_type.get(kind, ())
+        if self.open:
+            gap = entry.at_ms - self.last_ms
+            before = [j.funnel for j in self.open if gap <= j.funnel.timeout_ms]
+            self.open = [journey for journey in self.open if not self._closes(journey, entry, gap, ended)]
+            opens = tuple(funnel for funnel in opens if funnel not in before)
+        for funnel in opens:
+            journey = OpenJourney(funnel, entry)
+            _count(journey, entry)
+            self.open.append(journey)
+        self.last_ms = entry.at_ms
+
+    def _closes(self, journey: OpenJourney, entry: Entry, gap: int, ended: list[Journey]) -> bool:
+        funnel = journey.funnel
+        if gap > funnel.timeout_ms:
+            ended.append(timed_out(journey, self.last_ms))
+            return True
+        _count(journey, entry)
+        if entry.type in funnel.completes_on:
+            ended.append(_end(journey, entry.at_ms, COMPLETED, None))
+            return True
+        if entry.type in funnel.abandons_on:
+            ended.append(_end(journey, entry.at_ms, ABANDONED, EXPLICIT))
+            return True
+        return False
+
+
+def timed_out(journey: OpenJourney, last_ms: int) -> Journey:
+    """The journey as abandoned after ``last_ms``, the time of its session's last event."""
+    return _end(journey, last_ms + journey.funnel.timeout_ms, ABANDONED, TIMEOUT)
+
+
+def _end(journey: OpenJourney, at_ms: int, outcome: str, reason: str | None) -> Journey:
+    return Journey(
+        journey.funnel.name,
+        journey.opened_by,
+        at_ms,
+        outcome,
+        reason,
+        journey.value,
+        journey.last_step,
+        journey.customer_id,
+    )
+
+
+def _count(journey: OpenJourney, entry: Entry) -> None:
+    """Let an event of the journey, its first and last included, change its value, step, customer."""
+    if entry.step is not None:
+        journey.last_step = entry.step
+    if entry.customer_id is not None:
+        journey.customer_id = entry.customer_id
+    if entry.amount is None:
+        return
+    if entry.type == SETS or entry.type in journey.funnel.completes_on:
+        journey.value = entry.amount
+    elif entry.type == ADDS:
+        journey.value += entry.amount
+    elif entry.type == SUBTRACTS:
+        journey.value = max(0, journey.value - entry.amount)

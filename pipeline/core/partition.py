@@ -1,0 +1,338 @@
+"""Phase one: one partition's log into journeys, tiles and dead letters.
+
+Whatever is put out at the end of a batch is a function of the log up to there, not of how it was
+cut into batches (laws 1 and 2). The state of a partition is this object and nothing else.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from pipeline.core.funnels import (
+    COMPLETED,
+    RETRACTED,
+    Dims,
+    Entry,
+    Funnels,
+    Journey,
+    JourneyKey,
+    journey_key,
+)
+from pipeline.core.segments import Segmenter
+from pipeline.core.session import Session
+from pipeline.core.tiles import (
+    BUCKET_MS,
+    EVENTS,
+    FRICTION,
+    FRICTION_TYPES,
+    Counters,
+    add,
+    bucket_of,
+    funnel_counters,
+    survey_counters,
+)
+from schemas.decoding import Refusal, Touchpoint, decode
+from schemas.reasons import Reason
+
+GENERATION_SHIFT: Final = 48
+WATERMARK_DELAY_MS: Final = 5_000
+FUTURE_MS: Final = 300_000
+
+
+class Record(NamedTuple):
+    """One record of a touchpoint topic."""
+
+    offset: int
+    timestamp_ms: int
+    """The broker's or producer's time of the record; negative where there is none."""
+    value: bytes | None
+    tick_ms: int | None = None
+    """The time of a tick; None for all other records."""
+
+
+class DeadLetter(NamedTuple):
+    """A record that is no event, with everything needed to see why and to send it again."""
+
+    offset: int
+    received_ms: int
+    reason: Reason
+    error: str
+    payload: bytes
+
+
+class JourneyRow(NamedTuple):
+    """A journey to be written; ``journey.outcome`` may be ``retracted``."""
+
+    session_id: str
+    journey: Journey
+
+
+class Tile(NamedTuple):
+    segment: str
+    bucket_ms: int
+    counters: Counters
+
+
+@dataclass(slots=True)
+class Outputs:
+    """What a batch gives. ``version`` is that of every row in it."""
+
+    version: int = 0
+    watermark_ms: int | None = None
+    journeys: list[JourneyRow] = field(default_factory=list)
+    tiles: list[Tile] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    accepted: int = 0
+    duplicates: int = 0
+    ticks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the shop has decided: the same for every partition and for ``verify``."""
+
+    funnels: Funnels
+    segmenter: Segmenter
+    lateness_ms: int = 3_600_000
+    currency: str = "EUR"
+    generation: int = 1
+
+
+class Partition:
+    """State of one touchpoint partition, and the step from one batch to the next."""
+
+    def __init__(self, channel: str, rules: Rules) -> None:
+        self.channel: Final = channel
+        self.rules: Final = rules
+        self.latest_ms: int | None = None
+        """The latest time seen, of events and ticks."""
+        self.sessions: dict[str, Session] = {}
+        self.tiles: dict[int, dict[str, Counters]] = {}
+        """By bucket and segment: all buckets that an accepted event could still change."""
+        self._timers: list[tuple[int, str]] = []
+        self._retention: list[tuple[int, str]] = []
+        self._names = {f.name: funnel_counters(f.name) for f in rules.funnels.all}
+        self._interned: dict[Dims, Dims] = {}
+        # Of the batch under way:
+        self._late: dict[str, Session] = {}
+        self._changed: dict[tuple[str, JourneyKey], Journey] = {}
+        self._counts: dict[tuple[Dims, int], int] = {}
+        self._deltas: dict[tuple[Dims, int], Counters] = {}
+
+    @property
+    def watermark_ms(self) -> int | None:
+        return None if self.latest_ms is None else self.latest_ms - WATERMARK_DELAY_MS
+
+    @property
+    def cutoff_ms(self) -> int | None:
+        """Events before it are too late; None before the first event."""
+        if self.latest_ms is None:
+            return None
+        return self.latest_ms - WATERMARK_DELAY_MS - self.rules.lateness_ms
+
+    def process(self, records: Sequence[Record], fetched_ms: int) -> Outputs:
+        """Take consecutive records, oldest first, that were fetched at ``fetched_ms`` (wall clock).
+
+        Gives all that changed, each row once, as it stands after the last record.
+        """
+        out = Outputs()
+        for record in records:
+            if record.tick_ms is not None:
+                self._see(record.tick_ms)
+                out.ticks += 1
+                continue
+            event = self._judge(record, fetched_ms)
+            if isinstance(event, Refusal):
+                out.dead_letters.append(_dead_letter(record, fetched_ms, event))
+            elif self._take(event):
+                out.accepted += 1
+            else:
+                out.duplicates += 1
+        out.version = (self.rules.generation << GENERATION_SHIFT) + records[-1].offset + 1
+        self._settle(out)
+        return out
+
+    def _judge(self, record: Record, fetched_ms: int) -> Touchpoint | Refusal:
+        event = decode(record.value)
+        if isinstance(event, Refusal):
+            return event
+        if event.channel != self.channel:
+            return Refusal(
+                Reason.WRONG_TOPIC,
+                f"channel: {event.channel} events belong in touchpoints.{event.channel}, "
+                f"this is touchpoints.{self.channel}",
+            )
+        stamp = record.timestamp_ms
+        if stamp >= 0:
+            if event.at_ms > stamp + FUTURE_MS:
+                ahead = (event.at_ms - stamp) / 1000
+                return Refusal(Reason.IN_FUTURE, f"occurred_at: {ahead:.3f} s past the record's time")
+            if stamp > fetched_ms + FUTURE_MS:
+                ahead = (stamp - fetched_ms) / 1000
+                return Refusal(Reason.IN_FUTURE, f"record's time: {ahead:.3f} s past its fetch")
+        cutoff = self.cutoff_ms
+        if cutoff is not None and event.at_ms < cutoff:
+            behind = (cutoff + self.rules.lateness_ms - event.at_ms) / 1000
+            return Refusal(
+                Reason.TOO_LATE,
+                f"occurred_at: {behind:.3f} s behind the watermark, "
+                f"{self.rules.lateness_ms / 1000:g} s are allowed",
+            )
+        return event
+
+    def _take(self, event: Touchpoint) -> bool:
+        """Let a valid event change the state; False where it is a duplicate."""
+        rules = self.rules
+        at_ms = event.at_ms
+        dims: Dims = (self.channel, event.store_id, event.region, event.device, event.campaign)
+        dims = self._interned.setdefault(dims, dims)
+        amount = event.amount if event.currency in (None, rules.currency) else None
+        entry = Entry(at_ms, event.event_id, event.type, amount, event.step, event.customer_id, dims)
+        session = self.sessions.get(event.session_id)
+        if session is None:
+            session = self.sessions[event.session_id] = Session(event.session_id)
+            heapq.heappush(self._retention, (at_ms + rules.funnels.longest_timeout_ms, session.session_id))
+        if at_ms > session.last_ms and not session.could_be_revived(self.watermark_ms):
+            for journey in session.append(entry, rules.funnels):
+                self._end(session, journey)
+            self._schedule(session)
+        elif session.insert(entry):
+            self._late[session.session_id] = session
+        else:
+            return False
+        place = (dims, at_ms - at_ms % BUCKET_MS)
+        self._counts[place] = self._counts.get(place, 0) + 1
+        if event.type in FRICTION_TYPES:
+            self._add(place, {FRICTION: 1})
+        elif event.survey is not None:
+            self._add(place, survey_counters(event.survey, event.score_units, event.scale_units))
+        if self.latest_ms is None or at_ms > self.latest_ms:
+            self.latest_ms = at_ms
+        return True
+
+    def _see(self, at_ms: int) -> None:
+        if self.latest_ms is None or at_ms > self.latest_ms:
+            self.latest_ms = at_ms
+
+    def _add(self, place: tuple[Dims, int], counters: Counters) -> None:
+        add(self._deltas.setdefault(place, {}), counters)
+
+    def _end(self, session: Session, journey: Journey, sign: int = 1) -> None:
+        """Count a journey as ended (or, with sign -1, as no longer so) and have it written."""
+        self._changed[session.session_id, journey.key] = journey
+        completed, abandoned, value, value_sq = self._names[journey.funnel]
+        place = (journey.opened_by.dims, bucket_of(journey.ended_ms))
+        if journey.outcome == COMPLETED:
+            self._add(place, {completed: sign})
+        else:
+            amount = journey.value
+            self._add(place, {abandoned: sign, value: sign * amount, value_sq: sign * amount * amount})
+
+    def _schedule(self, session: Session) -> None:
+        deadline = session.next_deadline_ms()
+        if deadline is not None and (session.timer_ms is None or deadline < session.timer_ms):
+            session.timer_ms = deadline
+            heapq.heappush(self._timers, (deadline, session.session_id))
+
+    # --- the end of a batch ---------------------------------------------------------------------
+
+    def _settle(self, out: Outputs) -> None:
+        for session in self._late.values():
+            self._rewalk(session)
+        watermark = out.watermark_ms = self.watermark_ms
+        if watermark is not None:
+            self._time_out(watermark)
+        for place, count in self._counts.items():
+            self._add(place, {EVENTS: count})
+        out.tiles = self._fold()
+        out.journeys = [self._row(key, journey) for key, journey in self._changed.items()]
+        self._late.clear()
+        self._changed.clear()
+        self._counts.clear()
+        self._deltas.clear()
+        cutoff = self.cutoff_ms
+        if cutoff is not None:
+            self._forget(cutoff)
+
+    def _rewalk(self, session: Session) -> None:
+        late, session.late_from = session.late_from, None
+        assert late is not None
+        gone, come = session.rewalk(self.rules.funnels)
+        for journey in gone:
+            self._end(session, journey, sign=-1)
+        for journey in come:
+            self._end(session, journey)
+        undone = session.could_have_ended(late, self.rules.funnels)
+        for place in undone.places:
+            # An empty delta has the tile written again, with zeros where nothing is left.
+            self._add(place, {})
+        for funnel, opened_by in undone.openings:
+            if journey_key(funnel, opened_by) not in session.ended:
+                phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None)
+                self._changed[session.session_id, phantom.key] = phantom
+        self._schedule(session)
+
+    def _time_out(self, watermark_ms: int) -> None:
+        timers = self._timers
+        while timers and timers[0][0] < watermark_ms:
+            due_ms, session_id = heapq.heappop(timers)
+            session = self.sessions.get(session_id)
+            if session is None or session.timer_ms != due_ms:
+                continue
+            session.timer_ms = None
+            for journey in session.time_out(watermark_ms):
+                self._end(session, journey)
+            self._schedule(session)
+
+    def _fold(self) -> list[Tile]:
+        """Add the batch's deltas to the tiles; gives every tile touched, whole."""
+        touched: dict[tuple[str, int], Counters] = {}
+        for (dims, bucket), delta in self._deltas.items():
+            tiles = self.tiles.setdefault(bucket, {})
+            for segment in self.rules.segmenter.segments(dims):
+                counters = tiles.setdefault(segment, {})
+                add(counters, delta)
+                touched[segment, bucket] = counters
+        return [Tile(segment, bucket, dict(c)) for (segment, bucket), c in touched.items()]
+
+    def _row(self, key: tuple[str, JourneyKey], journey: Journey) -> JourneyRow:
+        session_id, which = key
+        now = self.sessions[session_id].ended.get(which)
+        if now is None:
+            now = Journey(
+                journey.funnel,
+                journey.opened_by,
+                ended_ms=journey.opened_by.at_ms,
+                outcome=RETRACTED,
+                reason=None,
+                value=0,
+                last_step=None,
+                customer_id=journey.opened_by.customer_id,
+            )
+        return JourneyRow(session_id, now)
+
+    def _forget(self, cutoff_ms: int) -> None:
+        """Drop sessions and tiles that no event within the allowed lateness can change."""
+        funnels, retention = self.rules.funnels, self._retention
+        while retention and retention[0][0] < cutoff_ms:
+            _, session_id = heapq.heappop(retention)
+            session = self.sessions[session_id]
+            due_ms = session.last_ms + funnels.longest_timeout_ms
+            if due_ms < cutoff_ms:
+                del self.sessions[session_id]
+            else:
+                session.trim(cutoff_ms, funnels)
+                heapq.heappush(retention, (due_ms, session_id))
+        for bucket in [b for b in self.tiles if b + BUCKET_MS <= cutoff_ms]:
+            del self.tiles[bucket]
+        if len(self._interned) > _MAX_INTERNED:
+            self._interned.clear()
+
+
+_MAX_INTERNED: Final = 100_000
+
+
+def _dead_letter(record: Record, fetched_ms: int, refusal: Refusal) -> DeadLetter:
+    received = fetched_ms if record.timestamp_ms < 0 else min(fetched_ms, record.timestamp_ms)
+    return DeadLetter(record.offset, received, refusal.reason, refusal.error, record.value or b"")

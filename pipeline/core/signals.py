@@ -1,0 +1,162 @@
+"""Which counters make which signal (DESIGN.md, section 2.3), and the columns they are summed in.
+
+Sums over a window are made in int64 columns. A sum of money or of its squares can exceed 64 bits,
+so it is split into limbs of 40 bits, which add up separately and are joined again at the end.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.statistics import Floats, adjusted_wald, normal, sample_variance, wilson
+from pipeline.core.tiles import EVENTS, FRICTION, SURVEY_COUNTERS, funnel_counters
+from schemas.units import UNITS_PER_ONE
+
+Ints = NDArray[np.int64]
+LIMB_BITS: Final = 40
+_LIMB_MASK: Final = (1 << LIMB_BITS) - 1
+_VALUE_LIMBS: Final = 2
+_SQUARE_LIMBS: Final = 3
+
+SATISFACTION: Final = ("csat", "nps", "ces", "friction")
+
+
+@dataclass(frozen=True, slots=True)
+class SignalColumns:
+    """One signal over the rows of a matrix of sums; ``rows`` says which of them it has."""
+
+    signal: str
+    rows: Ints
+    numerator: Floats
+    denominator: Floats
+    value: Floats
+    lower: Floats
+    upper: Floats
+
+
+class SignalTable:
+    """The layout of a row of window sums, and the signals computed from such rows."""
+
+    def __init__(self, funnels: Iterable[str]) -> None:
+        self.funnels: Final = tuple(funnels)
+        self._place: dict[str, int] = {}
+        self._limbs: dict[str, int] = {}
+        width = 0
+        for name in (EVENTS, FRICTION, *SURVEY_COUNTERS):
+            self._place[name], width = width, width + 1
+        for funnel in self.funnels:
+            completed, abandoned, value, value_sq = funnel_counters(funnel)
+            for name, limbs in (
+                (completed, 1),
+                (abandoned, 1),
+                (value, _VALUE_LIMBS),
+                (value_sq, _SQUARE_LIMBS),
+            ):
+                self._place[name], width = width, width + limbs
+                if limbs > 1:
+                    self._limbs[name] = limbs
+        self.width: Final = width
+        self._denominators = self._denominator_columns()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All signals, in the order in which they are computed."""
+        return tuple(self._denominators)
+
+    def add(self, row: Ints, counters: Mapping[str, int], sign: int = 1) -> None:
+        """Add a tile's counters to a row of sums (or take them off)."""
+        for name, count in counters.items():
+            at = self._place[name]
+            limbs = self._limbs.get(name)
+            if limbs is None:
+                row[at] += sign * count
+                continue
+            for limb in range(limbs - 1):
+                row[at + limb] += sign * (count & _LIMB_MASK)
+                count >>= LIMB_BITS
+            row[at + limbs - 1] += sign * count
+
+    def shrunk(self, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+        """Signals whose denominator is smaller in ``after``: their rows may have to become 0."""
+        fallen = {name for name, count in before.items() if after.get(name, 0) < count}
+        return [
+            signal for signal, counters in self._denominators.items() if not fallen.isdisjoint(counters)
+        ]
+
+    def compute(self, sums: Ints, kept_at_zero: Mapping[str, Ints]) -> Iterator[SignalColumns]:
+        """Every signal over the rows of ``sums`` (shape: rows, width).
+
+        A row whose denominator is 0 has no signal, unless ``kept_at_zero`` names it: it is then 0.
+        """
+        for signal, names in self._denominators.items():
+            n: Ints = sums[:, [self._place[name] for name in names]].sum(axis=1)
+            present = np.asarray(n > 0)
+            kept = kept_at_zero.get(signal)
+            if kept is not None:
+                present[kept] = True
+            rows = np.flatnonzero(present)
+            if len(rows):
+                yield self._columns(signal, rows, n[rows], sums[rows])
+
+    def _denominator_columns(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for funnel in self.funnels:
+            completed, abandoned, _, _ = funnel_counters(funnel)
+            found[f"{funnel}_abandonment"] = (completed, abandoned)
+            found[f"{funnel}_value_abandoned"] = (abandoned,)
+        found["csat"] = ("csat_answers",)
+        found["nps"] = ("nps_answers",)
+        found["ces"] = ("ces_answers",)
+        found["friction"] = (EVENTS,)
+        return found
+
+    def _columns(self, signal: str, rows: Ints, n_int: Ints, sums: Ints) -> SignalColumns:
+        n = n_int.astype(np.float64)
+        safe_n = np.maximum(n, 1.0)  # a row kept at zero comes out as 0 and is blanked below
+        numerator, lower, upper = self._estimate(signal, n_int, safe_n, sums)
+        value = numerator / safe_n
+        empty = n_int == 0
+        for column in (numerator, value, lower, upper):
+            column[empty] = 0.0
+        return SignalColumns(signal, rows, numerator, n, value, lower, upper)
+
+    def _estimate(self, signal: str, n_int: Ints, n: Floats, sums: Ints) -> tuple[Floats, Floats, Floats]:
+        if signal == "nps":
+            promoters = self._counts(sums, "nps_promoters")
+            detractors = self._counts(sums, "nps_detractors")
+            return 100 * (promoters - detractors), *adjusted_wald(promoters, detractors, n)
+        if signal == "ces":
+            totals = sums[:, self._place["ces_sum"]].tolist()
+            squares = sums[:, self._place["ces_sum_sq"]].tolist()
+            return _mean(totals, squares, n_int, n)
+        if signal.endswith("_value_abandoned"):
+            return _mean(self._joined(sums, signal), self._joined(sums, f"{signal}_sq"), n_int, n)
+        name = {"csat": "csat_satisfied", "friction": FRICTION}.get(
+            signal, signal.replace("_abandonment", "_abandoned")
+        )
+        successes = self._counts(sums, name)
+        return successes, *wilson(successes, n)
+
+    def _counts(self, sums: Ints, name: str) -> Floats:
+        return sums[:, self._place[name]].astype(np.float64)
+
+    def _joined(self, sums: Ints, name: str) -> list[int]:
+        at = self._place[name]
+        columns = [sums[:, at + limb].tolist() for limb in range(self._limbs[name])]
+        return [
+            sum(part << (LIMB_BITS * limb) for limb, part in enumerate(parts))
+            for parts in zip(*columns, strict=True)
+        ]
+
+
+def _mean(totals: list[int], squares: list[int], n_int: Ints, n: Floats) -> tuple[Floats, Floats, Floats]:
+    """Sum, lower and upper bound of the mean, from units of 1/10,000 to ones."""
+    variances = [
+        sample_variance(total, square, count) / UNITS_PER_ONE**2
+        for total, square, count in zip(totals, squares, n_int.tolist(), strict=True)
+    ]
+    numerator = np.array([total / UNITS_PER_ONE for total in totals], dtype=np.float64)
+    return numerator, *normal(numerator / n, np.array(variances, dtype=np.float64), n)

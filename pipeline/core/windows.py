@@ -1,0 +1,223 @@
+"""Phase two: the tiles of all sources merged per segment into rolling windows.
+
+A source is one touchpoint partition (``topic:partition``). A tile replaces the one held for the same
+segment, bucket and source if its version is higher; a window is the sum of its buckets. Which rows
+exist follows DESIGN.md, section 2.3: every window end that covers data, up to the first boundary
+after the newest watermark of the sources.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from pipeline.core.signals import Ints, SignalColumns, SignalTable
+from pipeline.core.tiles import BUCKET_MS, Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rolling window of ``length_ms``, covering [end - length, end), ending on every ``step_ms``."""
+
+    name: str
+    length_ms: int
+    step_ms: int
+
+
+WINDOWS: Final = (
+    Window("1m", 60_000, 10_000),
+    Window("5m", 300_000, 10_000),
+    Window("15m", 900_000, 60_000),
+    Window("1h", 3_600_000, 60_000),
+)
+LONGEST_WINDOW_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRows:
+    """One signal of one segment and window: parallel columns, ends in ms since the epoch."""
+
+    segment: str
+    window: str
+    version: int
+    ends_ms: Ints
+    columns: SignalColumns
+
+
+class SegmentTiles:
+    """What is held of one segment: tiles by bucket and source, and their sum per bucket."""
+
+    def __init__(self, table: SignalTable) -> None:
+        self._table = table
+        self._tiles: dict[int, dict[str, tuple[int, Counters]]] = {}
+        self._buckets = np.empty(64, dtype=np.int64)
+        self._sums = np.zeros((64, table.width), dtype=np.int64)
+        self._size = 0
+        self.versions: dict[str, int] = {}
+        """By source: the highest version of its tiles."""
+        self.dirty: set[int] = set()
+        self.shrunk: dict[str, set[int]] = {}
+        """By signal: buckets in which its denominator fell."""
+
+    @property
+    def version(self) -> int:
+        return sum(self.versions.values())
+
+    @property
+    def buckets(self) -> Ints:
+        """Buckets held, ascending, in ms."""
+        return self._buckets[: self._size]
+
+    def put(self, bucket_ms: int, source: str, version: int, counters: Counters) -> None:
+        """Take a tile, unless one as new is held."""
+        held = self._tiles.setdefault(bucket_ms, {})
+        old_version, old = held.get(source, (-1, {}))
+        if version <= old_version:
+            return
+        held[source] = (version, counters)
+        at = self._row(bucket_ms)  # first: it may move the sums
+        row = self._sums[at]
+        self._table.add(row, old, sign=-1)
+        self._table.add(row, counters)
+        for signal in self._table.shrunk(old, counters) if old else ():
+            self.shrunk.setdefault(signal, set()).add(bucket_ms)
+        self.dirty.add(bucket_ms)
+        if version > self.versions.get(source, -1):
+            self.versions[source] = version
+
+    def window_sums(self, window: Window, ends_ms: Ints) -> Ints:
+        """Sums of the buckets in each window; ``ends_ms`` ascending. Shape: ends, width."""
+        first = np.searchsorted(self.buckets, ends_ms - window.length_ms)
+        last = np.searchsorted(self.buckets, ends_ms)
+        low, high = int(first[0]), int(last[-1])
+        running = np.zeros((high - low + 1, self._table.width), dtype=np.int64)
+        np.cumsum(self._sums[low:high], axis=0, out=running[1:])
+        result: Ints = running[last - low] - running[first - low]
+        return result
+
+    def forget(self, before_ms: int) -> None:
+        """Drop the buckets that end at or before the time."""
+        count = int(np.searchsorted(self.buckets, before_ms - BUCKET_MS, side="right"))
+        if count:
+            for bucket in self.buckets[:count].tolist():
+                del self._tiles[bucket]
+            self._buckets = self._buckets[count : self._size].copy()
+            self._sums = self._sums[count : self._size].copy()
+            self._size -= count
+
+    def _row(self, bucket_ms: int) -> int:
+        at = int(np.searchsorted(self.buckets, bucket_ms))
+        if at < self._size and self._buckets[at] == bucket_ms:
+            return at
+        if self._size == len(self._buckets):
+            room = max(64, self._size)
+            self._buckets = np.concatenate([self._buckets, np.empty(room, dtype=np.int64)])
+            self._sums = np.concatenate([self._sums, np.zeros((room, self._table.width), dtype=np.int64)])
+        self._buckets[at + 1 : self._size + 1] = self._buckets[at : self._size]
+        self._sums[at + 1 : self._size + 1] = self._sums[at : self._size]
+        self._buckets[at] = bucket_ms
+        self._sums[at] = 0
+        self._size += 1
+        return at
+
+
+class Windows:
+    """State of phase two for the segments of one partition of ``cx.tiles``."""
+
+    def __init__(self, table: SignalTable, lateness_ms: int) -> None:
+        self._table = table
+        self._lateness_ms = lateness_ms
+        self.watermarks: dict[str, int] = {}
+        """By source, ms."""
+        self.segments: dict[str, SegmentTiles] = {}
+        self._newest_ms: int | None = None
+        """The newest watermark at the last emission."""
+
+    def merge(
+        self,
+        source: str,
+        version: int,
+        watermark_ms: int | None,
+        tiles: Iterable[tuple[str, int, Counters]],
+    ) -> None:
+        """Take what one source sent after one batch: its watermark and its changed tiles."""
+        if watermark_ms is not None:
+            self.watermarks[source] = watermark_ms
+        for segment, bucket_ms, counters in tiles:
+            held = self.segments.get(segment)
+            if held is None:
+                held = self.segments[segment] = SegmentTiles(self._table)
+            held.put(bucket_ms, source, version, counters)
+
+    def emit(self) -> Iterator[SignalRows]:
+        """Every row that is new or has changed since the last call."""
+        if not self.watermarks:
+            return
+        newest = max(self.watermarks.values())
+        before = self._newest_ms
+        self._newest_ms = newest if before is None else max(before, newest)
+        for name, held in self.segments.items():
+            if held.dirty or self._may_gain_rows(held, before):
+                for window in WINDOWS:
+                    yield from self._rows(name, held, window, before)
+                held.dirty.clear()
+                held.shrunk.clear()
+        self._forget()
+
+    def _may_gain_rows(self, held: SegmentTiles, before_ms: int | None) -> bool:
+        if before_ms is None or before_ms == self._newest_ms or not len(held.buckets):
+            return False
+        return bool(held.buckets[-1] > before_ms - LONGEST_WINDOW_MS - BUCKET_MS)
+
+    def _rows(
+        self, segment: str, held: SegmentTiles, window: Window, before_ms: int | None
+    ) -> Iterator[SignalRows]:
+        assert self._newest_ms is not None
+        limit = _limit(self._newest_ms, window)
+        dirty = np.array(sorted(held.dirty), dtype=np.int64)
+        ends = _ends_covering(dirty, window, None, limit)
+        if before_ms is not None and (known := _limit(before_ms, window)) < limit:
+            since = held.buckets[np.searchsorted(held.buckets, known - window.length_ms) :]
+            ends = np.union1d(ends, _ends_covering(since, window, known, limit))
+        if not len(ends):
+            return
+        sums = held.window_sums(window, ends)
+        for columns in self._table.compute(sums, _kept_at_zero(held, window, ends)):
+            yield SignalRows(segment, window.name, held.version, ends[columns.rows], columns)
+
+    def _forget(self) -> None:
+        horizon = min(self.watermarks.values()) - self._lateness_ms - LONGEST_WINDOW_MS
+        for name in [n for n, h in self.segments.items() if h.buckets[0] + BUCKET_MS <= horizon]:
+            held = self.segments[name]
+            held.forget(horizon)
+            if not len(held.buckets):
+                del self.segments[name]
+
+
+def _limit(watermark_ms: int, window: Window) -> int:
+    """The first boundary after the watermark."""
+    return watermark_ms - watermark_ms % window.step_ms + window.step_ms
+
+
+def _ends_covering(buckets: Ints, window: Window, after_ms: int | None, limit_ms: int) -> Ints:
+    """Window ends in (after, limit] whose window holds one of the buckets; ascending."""
+    step = window.step_ms
+    first = -(-(buckets + BUCKET_MS) // step) * step
+    if after_ms is not None:
+        first = np.maximum(first, after_ms + step)
+    last = np.minimum((buckets + window.length_ms) // step * step, limit_ms)
+    counts = np.maximum((last - first) // step + 1, 0)
+    starts = np.repeat(first, counts)
+    nth = np.arange(len(starts)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.unique(starts + nth * step)
+
+
+def _kept_at_zero(held: SegmentTiles, window: Window, ends: Ints) -> dict[str, Ints]:
+    """By signal: places in ``ends`` whose row may have been published with a denominator above 0."""
+    kept = {}
+    for signal, buckets in held.shrunk.items():
+        touched = np.array(sorted(buckets), dtype=np.int64)
+        covering = _ends_covering(touched, window, None, int(ends[-1]))
+        kept[signal] = np.flatnonzero(np.isin(ends, covering))
+    return kept

@@ -1,0 +1,244 @@
+"""Settings: read once from the environment (prefix ``CX_``, nested with ``__``), then frozen.
+
+A name that is not known or a value that does not fit is an error at the start, in one line.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.core.funnels import Funnel, Funnels
+from pipeline.core.partition import Rules
+from pipeline.core.segments import DIMENSIONS, Segmenter
+from schemas.events import EVENT_TYPES
+
+PREFIX: Final = "CX_"
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or its value does not fit; the message is one line."""
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class KafkaSettings(Part):
+    bootstrap_servers: str = "127.0.0.1:9092"
+    """Brokers, ``host:port``, separated by commas."""
+    group: str = "cx-signals"
+    """Consumer group of the workers; also the name of the Faust app."""
+    partitions: Annotated[int, Field(ge=1, le=1_000)] = 4
+    """Partitions of each touchpoint topic, when ``topics`` creates them."""
+    tiles_partitions: Annotated[int, Field(ge=1, le=1_000)] = 4
+    """Partitions of ``cx.tiles``: how far phase two can be spread."""
+    replication: Annotated[int, Field(ge=1, le=10)] = 1
+    """Replication factor of the topics that ``topics`` creates."""
+    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 6.0
+    """How long a silent worker keeps its partitions. The embedded broker's joins take half of it."""
+    connect_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    """How long a command retries an unreachable broker before it exits with status 1."""
+
+
+class ClickHouseSettings(Part):
+    host: str = "127.0.0.1"
+    """Server of the database ``cx``."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 9000
+    """Port of the native protocol."""
+    user: str = "default"
+    """User who may create and write the tables."""
+    password: SecretStr = SecretStr("")
+    """The user's password; never shown."""
+    connect_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    """How long a command retries an unreachable server before it exits with status 1."""
+
+
+class SinkSettings(Part):
+    flush_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
+    """A table's rows are inserted when so many wait ..."""
+    flush_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 0.5
+    """... or the oldest has waited so long."""
+    max_buffered_rows: Annotated[int, Field(ge=1)] = 1_000_000
+    """Rows waiting over all tables; at this bound the consumer is held back."""
+    request_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+    """An insert without an answer for so long is given up and tried again."""
+
+
+class RetentionSettings(Part):
+    """Days that rows are kept, counted from the time of storing."""
+
+    short_signals_days: Annotated[int, Field(ge=1)] = 3
+    """Signals of the 1m and 5m windows."""
+    long_signals_days: Annotated[int, Field(ge=1)] = 400
+    """Signals of the 15m and 1h windows."""
+    journeys_days: Annotated[int, Field(ge=1)] = 400
+    """Journeys."""
+    tiles_days: Annotated[int, Field(ge=1)] = 7
+    """Tiles."""
+    alerts_days: Annotated[int, Field(ge=1)] = 400
+    """Alerts."""
+    dead_letters_days: Annotated[int, Field(ge=1)] = 30
+    """Dead letters."""
+
+
+class FunnelSettings(Part):
+    opens_on: frozenset[str]
+    """Event types that open a journey."""
+    completes_on: frozenset[str]
+    """Event types that complete it."""
+    abandons_on: frozenset[str] = frozenset()
+    """Event types that abandon it at once."""
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)]
+    """Inactivity after which it counts as abandoned."""
+
+    @model_validator(mode="after")
+    def _types_exist(self) -> "FunnelSettings":
+        unknown = (self.opens_on | self.completes_on | self.abandons_on) - set(EVENT_TYPES)
+        if unknown:
+            raise ValueError(f"no such event type: {', '.join(sorted(unknown))}")
+        return self
+
+
+def _funnel(opens: str, completes: set[str], abandons: set[str], minutes: int) -> FunnelSettings:
+    return FunnelSettings(
+        opens_on=frozenset({opens}),
+        completes_on=frozenset(completes),
+        abandons_on=frozenset(abandons),
+        timeout_s=minutes * 60,
+    )
+
+
+class FunnelsSettings(Part):
+    search: FunnelSettings = _funnel("products_searched", {"product_viewed", "product_added"}, set(), 2)
+    cart: FunnelSettings = _funnel("product_added", {"order_completed", "sale_completed"}, set(), 30)
+    checkout: FunnelSettings = _funnel("checkout_started", {"order_completed"}, {"order_cancelled"}, 15)
+    form: FunnelSettings = _funnel("form_started", {"form_submitted"}, set(), 10)
+    support: FunnelSettings = _funnel(
+        "support_contact_started", {"support_contact_resolved"}, {"support_contact_left"}, 15
+    )
+    queue: FunnelSettings = _funnel("queue_joined", {"queue_served", "sale_completed"}, {"queue_left"}, 20)
+    basket: FunnelSettings = _funnel("basket_opened", {"sale_completed"}, {"basket_voided"}, 10)
+
+
+class SegmentsSettings(Part):
+    combinations: tuple[tuple[str, ...], ...] = (
+        (),
+        ("channel",),
+        ("store_id",),
+        ("region",),
+        ("channel", "device"),
+        ("channel", "store_id"),
+    )
+    """Combinations of dimensions that make the segments; the empty one is ``all``."""
+    known: dict[str, tuple[str, ...]] = {}
+    """For a dimension, the values that are told apart; all others become ``other``."""
+
+    @model_validator(mode="after")
+    def _dimensions_exist(self) -> "SegmentsSettings":
+        named = {name for combination in self.combinations for name in combination} | set(self.known)
+        if unknown := named - set(DIMENSIONS):
+            raise ValueError(
+                f"no such dimension: {', '.join(sorted(unknown))} (there are {', '.join(DIMENSIONS)})"
+            )
+        return self
+
+
+class WebSettings(Part):
+    host: str = "127.0.0.1"
+    """Address that the worker's web server binds to."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 6066
+    """Port of the worker's web server."""
+
+
+class PipelineSettings(Part):
+    generation: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Rises by one whenever a topic was emptied and starts anew: versions then keep rising."""
+    lateness_s: Annotated[float, Field(ge=0, le=86_400)] = 3_600.0
+    """Allowed lateness behind a partition's watermark."""
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
+    """The shop's currency; amounts in others do not count."""
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 5_000
+    """Records taken from Kafka at a time, at most."""
+    batch_wait_s: Annotated[float, Field(gt=0, le=10)] = 0.2
+    """How long to wait for a batch to fill."""
+    emit_interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
+    """How often changed signals are put out."""
+    tick_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 2.0
+    """An idle partition's watermark is moved on this often."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+        hide_input_in_errors=False,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    sink: SinkSettings = SinkSettings()
+    retention: RetentionSettings = RetentionSettings()
+    funnels: FunnelsSettings = FunnelsSettings()
+    segments: SegmentsSettings = SegmentsSettings()
+    web: WebSettings = WebSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment. Raises SettingsError on an unknown name or a bad value."""
+    given = os.environ if environ is None else environ
+    known = {name for name, _ in names(Settings)}
+    for name in sorted(given):
+        if name.startswith(PREFIX) and name not in known:
+            hint = _nearest(name, known)
+            raise SettingsError(f"unknown setting {name}{hint}; the README lists all settings")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        shown = "" if "PASSWORD" in where else f" (found {first['input']!r})"
+        raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}") from error
+    except ValueError as error:
+        raise SettingsError(" ".join(str(error).split())) from error
+
+
+def names(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[tuple[str, Any]]:
+    """Every setting's environment variable, with its pydantic field; groups are listed too."""
+    for name, info in model.model_fields.items():
+        variable = prefix + name.upper()
+        yield variable, info
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from names(info.annotation, variable + "__")
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def rules(settings: Settings) -> Rules:
+    """The part of the settings that decides what is computed."""
+    funnels = Funnels(
+        Funnel(name, f.opens_on, f.completes_on, f.abandons_on, round(f.timeout_s * 1000))
+        for name, f in settings.funnels
+    )
+    pipeline = settings.pipeline
+    return Rules(
+        funnels=funnels,
+        segmenter=Segmenter(settings.segments.combinations, settings.segments.known),
+        lateness_ms=round(pipeline.lateness_s * 1000),
+        currency=pipeline.currency,
+        generation=pipeline.generation,
+    )

@@ -1,0 +1,347 @@
+"""All tables from whole logs: sort, walk, count. Slow, simple, and written apart from the core."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from schemas.decoding import Refusal, Touchpoint, decode
+from schemas.reasons import Reason
+
+FIVE_MINUTES = 300_000
+BUCKET = 10_000
+WINDOWS = {
+    "1m": (60_000, 10_000),
+    "5m": (300_000, 10_000),
+    "15m": (900_000, 60_000),
+    "1h": (3_600_000, 60_000),
+}
+Z = 1.959963984540054
+DIMENSIONS = ("channel", "store_id", "region", "device", "campaign")
+
+Source = tuple[str, int]
+"""Topic and partition."""
+
+
+class LogRecord(NamedTuple):
+    offset: int
+    timestamp_ms: int
+    value: bytes | None
+    tick_ms: int | None
+
+
+class FunnelRule(NamedTuple):
+    name: str
+    opens: frozenset[str]
+    completes: frozenset[str]
+    abandons: frozenset[str]
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class NaiveRules:
+    funnels: Sequence[FunnelRule]
+    segments: Sequence[Sequence[str]]
+    known: Mapping[str, Sequence[str]]
+    lateness_ms: int
+    currency: str
+
+
+class JourneyKey(NamedTuple):
+    channel: str
+    session_id: str
+    journey_id: str
+    entered_ms: int
+
+
+class JourneyValue(NamedTuple):
+    funnel: str
+    ended_ms: int
+    outcome: str
+    reason: str
+    customer_id: str
+    store_id: str
+    region: str
+    device: str
+    last_step: str
+    value_units: int
+
+
+class SignalValue(NamedTuple):
+    numerator: float
+    denominator: float
+    value: float
+    lower: float
+    upper: float
+
+
+@dataclass
+class Tables:
+    """Every table's rows by key. Absent text is the empty one, as in ClickHouse."""
+
+    journeys: dict[JourneyKey, JourneyValue] = field(default_factory=dict)
+    tiles: dict[tuple[str, int, str], dict[str, int]] = field(default_factory=dict)
+    signals: dict[tuple[str, str, str, int], SignalValue] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    watermarks: dict[Source, int] = field(default_factory=dict)
+    accepted: int = 0
+    duplicates: int = 0
+
+
+def compute(
+    logs: Mapping[Source, Iterable[LogRecord]],
+    rules: NaiveRules,
+    refused_by_clock: frozenset[tuple[str, int, int]] = frozenset(),
+) -> Tables:
+    """The tables that the logs amount to.
+
+    ``refused_by_clock``: records (topic, partition, offset) refused because their own time was over
+    five minutes past their fetch; only those who fetched them can know.
+    """
+    tables = Tables()
+    tiles: dict[tuple[str, int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for source, records in sorted(logs.items()):
+        events = _accept(source, records, rules, refused_by_clock, tables)
+        watermark = tables.watermarks.get(source)
+        name = f"{source[0]}:{source[1]}"
+        for event in events:
+            _count_event(event, name, rules, tiles)
+        for session in _sessions(events):
+            for funnel in rules.funnels:
+                for opening, row in _walk(session, funnel, rules.currency, watermark):
+                    key = JourneyKey(
+                        opening.channel,
+                        opening.session_id,
+                        f"{funnel.name}:{opening.event_id}",
+                        opening.at_ms,
+                    )
+                    tables.journeys[key] = row
+                    _count_journey(opening, row, name, rules, tiles)
+    tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
+    if tables.watermarks:
+        tables.signals = _signals(tables.tiles, rules, max(tables.watermarks.values()))
+    return tables
+
+
+def _accept(
+    source: Source,
+    records: Iterable[LogRecord],
+    rules: NaiveRules,
+    refused_by_clock: frozenset[tuple[str, int, int]],
+    tables: Tables,
+) -> list[Touchpoint]:
+    topic, partition = source
+    latest = None
+    seen = set()
+    events = []
+    for record in records:
+        if record.tick_ms is not None:
+            latest = record.tick_ms if latest is None else max(latest, record.tick_ms)
+            continue
+        where = (topic, partition, record.offset)
+        event = decode(record.value)
+        if isinstance(event, Refusal):
+            tables.dead_letters[where] = event.reason
+            continue
+        if topic != f"touchpoints.{event.channel}":
+            tables.dead_letters[where] = Reason.WRONG_TOPIC
+            continue
+        ahead = record.timestamp_ms >= 0 and event.at_ms > record.timestamp_ms + FIVE_MINUTES
+        if ahead or where in refused_by_clock:
+            tables.dead_letters[where] = Reason.IN_FUTURE
+            continue
+        if latest is not None and event.at_ms < latest - 5_000 - rules.lateness_ms:
+            tables.dead_letters[where] = Reason.TOO_LATE
+            continue
+        identity = (event.channel, event.session_id, event.event_id, event.at_ms)
+        if identity in seen:
+            tables.duplicates += 1
+            continue
+        seen.add(identity)
+        events.append(event)
+        tables.accepted += 1
+        latest = event.at_ms if latest is None else max(latest, event.at_ms)
+    if latest is not None:
+        tables.watermarks[source] = latest - 5_000
+    return events
+
+
+def _sessions(events: Iterable[Touchpoint]) -> Iterable[list[Touchpoint]]:
+    sessions = defaultdict(list)
+    for event in events:
+        sessions[event.channel, event.session_id].append(event)
+    for session in sessions.values():
+        session.sort(key=lambda event: (event.at_ms, event.event_id.encode()))
+    return sessions.values()
+
+
+def _walk(
+    session: list[Touchpoint], funnel: FunnelRule, currency: str, watermark: int | None
+) -> Iterable[tuple[Touchpoint, JourneyValue]]:
+    inside: list[Touchpoint] = []
+    last = None
+    for event in session:
+        if inside and last is not None and event.at_ms - last > funnel.timeout_ms:
+            yield (
+                inside[0],
+                _row(inside, funnel, currency, last + funnel.timeout_ms, "abandoned", "timeout"),
+            )
+            inside = []
+        last = event.at_ms
+        if not inside:
+            if event.type in funnel.opens:
+                inside = [event]
+            continue
+        inside.append(event)
+        if event.type in funnel.completes:
+            yield inside[0], _row(inside, funnel, currency, event.at_ms, "completed", "")
+            inside = []
+        elif event.type in funnel.abandons:
+            yield inside[0], _row(inside, funnel, currency, event.at_ms, "abandoned", "explicit")
+            inside = []
+    if inside and last is not None and watermark is not None and last + funnel.timeout_ms < watermark:
+        yield inside[0], _row(inside, funnel, currency, last + funnel.timeout_ms, "abandoned", "timeout")
+
+
+def _row(
+    inside: list[Touchpoint], funnel: FunnelRule, currency: str, ended_ms: int, outcome: str, reason: str
+) -> JourneyValue:
+    value = 0
+    step = customer = ""
+    for event in inside:
+        step = event.step or step
+        customer = event.customer_id or customer
+        if event.amount is None or event.currency not in (None, currency):
+            continue
+        if event.type in funnel.completes or event.type == "checkout_started":
+            value = event.amount
+        elif event.type == "product_added":
+            value += event.amount
+        elif event.type == "product_removed":
+            value = max(0, value - event.amount)
+    first = inside[0]
+    return JourneyValue(
+        funnel.name,
+        ended_ms,
+        outcome,
+        reason,
+        customer,
+        first.store_id or "",
+        first.region or "",
+        first.device or "",
+        step,
+        value,
+    )
+
+
+def _segments(event: Touchpoint, rules: NaiveRules) -> Iterable[str]:
+    for dimensions in rules.segments:
+        parts = []
+        for name in sorted(dimensions):
+            value = getattr(event, name)
+            if value is None:
+                break
+            if name in rules.known and value not in rules.known[name]:
+                value = "other"
+            value = value.replace("%", "%25").replace("|", "%7C").replace("=", "%3D")
+            parts.append(f"{name}={value}")
+        else:
+            yield "|".join(parts) or "all"
+
+
+def _count_event(event: Touchpoint, source: str, rules: NaiveRules, tiles: Any) -> None:
+    for segment in _segments(event, rules):
+        tile = tiles[segment, event.at_ms // BUCKET * BUCKET, source]
+        tile["events"] += 1
+        if event.type in ("rage_clicked", "dead_clicked", "error_shown"):
+            tile["friction"] += 1
+        score = event.score_units
+        if event.survey == "csat":
+            tile["csat_answers"] += 1
+            tile["csat_satisfied"] += 5 * score >= 4 * event.scale_units
+        elif event.survey == "nps":
+            tile["nps_answers"] += 1
+            tile["nps_promoters"] += score >= 90_000
+            tile["nps_detractors"] += score <= 60_000
+        elif event.survey == "ces":
+            tile["ces_answers"] += 1
+            tile["ces_sum"] += score
+            tile["ces_sum_sq"] += score**2
+
+
+def _count_journey(
+    opening: Touchpoint, row: JourneyValue, source: str, rules: NaiveRules, tiles: Any
+) -> None:
+    units = row.value_units
+    for segment in _segments(opening, rules):
+        tile = tiles[segment, row.ended_ms // BUCKET * BUCKET, source]
+        tile[f"{row.funnel}_{row.outcome}"] += 1
+        if row.outcome == "abandoned":
+            tile[f"{row.funnel}_value_abandoned"] += units
+            tile[f"{row.funnel}_value_abandoned_sq"] += units**2
+
+
+def _signals(
+    tiles: Mapping[tuple[str, int, str], Mapping[str, int]], rules: NaiveRules, newest: int
+) -> dict[tuple[str, str, str, int], SignalValue]:
+    merged: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for (segment, bucket, _), counters in tiles.items():
+        for name, count in counters.items():
+            merged[segment, bucket][name] += count
+    found = {}
+    for window, (length, step) in WINDOWS.items():
+        limit = newest // step * step + step
+        sums: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for (segment, bucket), counters in merged.items():
+            end = -(-(bucket + BUCKET) // step) * step
+            while end <= min(bucket + length, limit):
+                into = sums[segment, end]
+                for name, count in counters.items():
+                    into[name] += count
+                end += step
+        for (segment, end), total in sums.items():
+            for signal, value in _rates(total, rules):
+                found[signal, segment, window, end] = value
+    return found
+
+
+def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, SignalValue]]:
+    def count(name: str) -> int:
+        return total.get(name, 0)
+
+    for funnel in rules.funnels:
+        name = funnel.name
+        abandoned, completed = count(f"{name}_abandoned"), count(f"{name}_completed")
+        if abandoned + completed:
+            yield f"{name}_abandonment", _share(abandoned, abandoned + completed)
+        if abandoned:
+            sums = count(f"{name}_value_abandoned"), count(f"{name}_value_abandoned_sq")
+            yield f"{name}_value_abandoned", _average(*sums, abandoned)
+    if count("csat_answers"):
+        yield "csat", _share(count("csat_satisfied"), count("csat_answers"))
+    if count("ces_answers"):
+        yield "ces", _average(count("ces_sum"), count("ces_sum_sq"), count("ces_answers"))
+    if count("events"):
+        yield "friction", _share(count("friction"), count("events"))
+    if n := count("nps_answers"):
+        promoters, detractors = count("nps_promoters"), count("nps_detractors")
+        plus, minus = (promoters + 0.75) / (n + 3), (detractors + 0.75) / (n + 3)
+        half = Z * math.sqrt((plus + minus - (plus - minus) ** 2) / (n + 3))
+        points = 100.0 * (promoters - detractors)
+        middle = plus - minus
+        yield "nps", SignalValue(points, n, points / n, 100 * (middle - half), 100 * (middle + half))
+
+
+def _share(successes: int, n: int) -> SignalValue:
+    p = successes / n
+    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    return SignalValue(successes, n, p, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def _average(total: int, squares: int, n: int) -> SignalValue:
+    mean = total / 10_000 / n
+    variance = (squares * n - total**2) / (n * (n - 1)) / 10_000**2 if n > 1 else 0.0
+    half = Z * math.sqrt(variance / n)
+    return SignalValue(total / 10_000, n, mean, mean - half, mean + half)

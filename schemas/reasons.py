@@ -1,0 +1,16 @@
+"""Why an input was refused: the reason codes of dead letters."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Reason codes, in the order in which the checks are made."""
+
+    INVALID = "invalid"
+    """Not a touchpoint event: size, UTF-8, JSON, fields, types, ranges. ``error`` names the field."""
+    WRONG_TOPIC = "wrong_topic"
+    """A sound event, but its channel is not the topic's."""
+    IN_FUTURE = "in_future"
+    """``occurred_at`` over 5 min past the record's timestamp, or that over 5 min past its fetch."""
+    TOO_LATE = "too_late"
+    """Further behind its partition's watermark than the allowed lateness."""

@@ -1,0 +1,167 @@
+"""Shared by tests: rules, events as JSON, and the core run over whole logs."""
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.core.funnels import RETRACTED
+from pipeline.core.partition import Outputs, Partition, Record, Rules
+from pipeline.core.signals import SignalTable
+from pipeline.core.windows import Windows
+from pipeline.settings import Settings, rules
+from pipeline.verification.naive import (
+    JourneyKey,
+    JourneyValue,
+    LogRecord,
+    NaiveRules,
+    SignalValue,
+    Source,
+    Tables,
+)
+from pipeline.verification.rules import naive_rules
+from schemas.times import format_rfc3339, parse_rfc3339
+
+DEFAULTS = Settings()
+RULES: Rules = rules(DEFAULTS)
+NAIVE: NaiveRules = naive_rules(DEFAULTS)
+START_MS = parse_rfc3339("2026-03-02T09:00:00Z")
+
+
+def event_json(at_ms: int, **fields: Any) -> bytes:
+    """A touchpoint at START_MS + at_ms; fields override a plain page view on the web."""
+    event: dict[str, Any] = {
+        "event_id": f"e-{at_ms}",
+        "type": "page_viewed",
+        "occurred_at": format_rfc3339(START_MS + at_ms),
+        "channel": "web",
+        "session_id": "s",
+    }
+    event.update(fields)
+    return json.dumps({k: v for k, v in event.items() if v is not None}).encode()
+
+
+def log_of(values: Iterable[bytes | int], start: int = 0) -> list[Record]:
+    """Records with consecutive offsets; an int is a tick at START_MS + that many ms."""
+    return [
+        Record(start + n, -1, None, START_MS + value)
+        if isinstance(value, int)
+        else Record(start + n, -1, value)
+        for n, value in enumerate(values)
+    ]
+
+
+@dataclass
+class Store:
+    """Keeps of each row the highest version, as a ReplacingMergeTree does."""
+
+    rules: Rules = RULES
+    journeys: dict[Any, tuple[int, Any]] = field(default_factory=dict)
+    tiles: dict[Any, tuple[int, Any]] = field(default_factory=dict)
+    signals: dict[Any, tuple[int, SignalValue]] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)
+
+    def take(self, source: Source, out: Outputs) -> None:
+        topic, partition = source
+        channel = topic.removeprefix("touchpoints.")
+        for session_id, j in out.journeys:
+            key = JourneyKey(channel, session_id, j.journey_id, j.opened_by.at_ms)
+            _, store_id, region, device, _ = j.opened_by.dims
+            row = JourneyValue(
+                j.funnel,
+                j.ended_ms,
+                j.outcome,
+                j.reason or "",
+                j.customer_id or "",
+                store_id or "",
+                region or "",
+                device or "",
+                j.last_step or "",
+                j.value,
+            )
+            _put(self.journeys, key, out.version, row)
+        for tile in out.tiles:
+            _put(
+                self.tiles,
+                (tile.segment, tile.bucket_ms, f"{topic}:{partition}"),
+                out.version,
+                tile.counters,
+            )
+        for letter in out.dead_letters:
+            self.dead_letters[topic, partition, letter.offset] = letter.reason
+
+    def take_signals(self, windows: Windows) -> None:
+        for rows in windows.emit():
+            c = rows.columns
+            columns = (rows.ends_ms, c.numerator, c.denominator, c.value, c.lower, c.upper)
+            for end, *values in zip(*(column.tolist() for column in columns), strict=True):
+                _put(
+                    self.signals,
+                    (c.signal, rows.segment, rows.window, end),
+                    rows.version,
+                    SignalValue(*values),
+                )
+
+    def tables(self) -> Tables:
+        """What counts: no retracted journeys, no zeros."""
+        return Tables(
+            journeys={k: row for k, (_, row) in self.journeys.items() if row.outcome != RETRACTED},
+            tiles=_without_zeros({k: row for k, (_, row) in self.tiles.items()}),
+            signals={k: row for k, (_, row) in self.signals.items() if row.denominator},
+            dead_letters=self.dead_letters,
+        )
+
+
+def _put(table: dict[Any, tuple[int, Any]], key: Any, version: int, row: Any) -> None:
+    if version >= table.get(key, (-1, None))[0]:
+        table[key] = (version, row)
+
+
+def _without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str, int]]:
+    kept = {key: {name: count for name, count in row.items() if count} for key, row in tiles.items()}
+    return {key: row for key, row in kept.items() if row}
+
+
+def run_core(
+    logs: Mapping[Source, Sequence[Record]], seed: int, store: Store | None = None, rules: Rules = RULES
+) -> Store:
+    """The core over the logs, cut into random batches, the partitions taken in random turns."""
+    chance = random.Random(seed)
+    store = store or Store(rules)
+    table = SignalTable(f.name for f in rules.funnels.all)
+    windows = Windows(table, rules.lateness_ms)
+    partitions = {source: Partition(source[0].removeprefix("touchpoints."), rules) for source in logs}
+    rest = {source: list(records) for source, records in logs.items() if records}
+    while rest:
+        source = chance.choice(sorted(rest))
+        size = chance.choice([1, 2, 3, 10, 1000])
+        batch, rest[source] = rest[source][:size], rest[source][size:]
+        if not rest[source]:
+            del rest[source]
+        out = partitions[source].process(batch, fetched_ms=START_MS)
+        store.take(source, out)
+        windows.merge(
+            f"{source[0]}:{source[1]}",
+            out.version,
+            out.watermark_ms,
+            [(t.segment, t.bucket_ms, t.counters) for t in out.tiles],
+        )
+        if chance.random() < 0.6 or not rest:
+            store.take_signals(windows)
+    return store
+
+
+def naive_logs(logs: Mapping[Source, Sequence[Record]]) -> dict[Source, list[LogRecord]]:
+    return {source: [LogRecord(*record) for record in records] for source, records in logs.items()}
+
+
+def assert_same(found: Tables, expected: Tables) -> None:
+    assert found.journeys == expected.journeys
+    assert found.tiles == _without_zeros(expected.tiles)
+    assert found.dead_letters == expected.dead_letters
+    assert sorted(found.signals.keys() - expected.signals.keys()) == []
+    assert sorted(expected.signals.keys() - found.signals.keys()) == []
+    for key, value in expected.signals.items():
+        for mine, theirs in zip(found.signals[key], value, strict=True):
+            assert abs(mine - theirs) <= 1e-9 * max(1.0, abs(theirs)), (key, found.signals[key], value)
