@@ -56,7 +56,6 @@ def log_of(values: Iterable[bytes | int], start: int = 0) -> list[Record]:
 class Store:
     """Keeps of each row the highest version, as a ReplacingMergeTree does."""
 
-    rules: Rules = RULES
     journeys: dict[Any, tuple[int, Any]] = field(default_factory=dict)
     tiles: dict[Any, tuple[int, Any]] = field(default_factory=dict)
     signals: dict[Any, tuple[int, SignalValue]] = field(default_factory=dict)
@@ -123,20 +122,29 @@ def _without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str
     return {key: row for key, row in kept.items() if row}
 
 
+def new_windows(rules: Rules = RULES) -> Windows:
+    return Windows(SignalTable(f.name for f in rules.funnels.all), rules.lateness_ms)
+
+
 def run_core(
-    logs: Mapping[Source, Sequence[Record]], seed: int, store: Store | None = None, rules: Rules = RULES
-) -> Store:
-    """The core over the logs, cut into random batches, the partitions taken in random turns."""
+    logs: Mapping[Source, Sequence[Record]],
+    seed: int,
+    store: Store,
+    windows: Windows,
+    crash: bool = False,
+    rules: Rules = RULES,
+) -> None:
+    """Phase one anew over the logs, in random batches, the partitions taken in random turns.
+
+    ``windows`` and ``store`` may hold what an earlier run has sent. With ``crash`` it ends anywhere.
+    """
     chance = random.Random(seed)
-    store = store or Store(rules)
-    table = SignalTable(f.name for f in rules.funnels.all)
-    windows = Windows(table, rules.lateness_ms)
     partitions = {source: Partition(source[0].removeprefix("touchpoints."), rules) for source in logs}
     rest = {source: list(records) for source, records in logs.items() if records}
     # As the transport does: every partition's first record before any second one, so that phase two
     # has heard of all sources before it forgets anything (law 5).
     unheard = sorted(rest)
-    while rest:
+    while rest and not (crash and chance.random() < 0.1):
         source = unheard.pop() if unheard else chance.choice(sorted(rest))
         size = 1 if unheard else chance.choice([1, 2, 3, 10, 1000])
         batch, rest[source] = rest[source][:size], rest[source][size:]
@@ -152,7 +160,6 @@ def run_core(
         )
         if not unheard and (chance.random() < 0.6 or not rest):
             store.take_signals(windows)
-    return store
 
 
 def naive_logs(logs: Mapping[Source, Sequence[Record]]) -> dict[Source, list[LogRecord]]:
