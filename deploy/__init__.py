@@ -1,0 +1,1 @@
+"""Running it: the embedded stack for one machine."""

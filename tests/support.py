@@ -131,35 +131,53 @@ def run_core(
     seed: int,
     store: Store,
     windows: Windows,
-    crash: bool = False,
     rules: Rules = RULES,
 ) -> None:
     """Phase one anew over the logs, in random batches, the partitions taken in random turns.
 
-    ``windows`` and ``store`` may hold what an earlier run has sent. With ``crash`` it ends anywhere.
+    ``windows`` and ``store`` may hold what an earlier run has sent.
     """
     chance = random.Random(seed)
     partitions = {source: Partition(source[0].removeprefix("touchpoints."), rules) for source in logs}
     rest = {source: list(records) for source, records in logs.items() if records}
-    # As the transport does: every partition's first record before any second one, so that phase two
-    # has heard of all sources before it forgets anything (law 5).
-    unheard = sorted(rest)
-    while rest and not (crash and chance.random() < 0.1):
-        source = unheard.pop() if unheard else chance.choice(sorted(rest))
+    while rest:
+        # As the transport does: a partition with something to read and no watermark yet is the
+        # slowest, so that phase two has heard of all sources before it forgets anything (law 5).
+        unheard = sorted(source for source in rest if partitions[source].latest_ms is None)
+        source = chance.choice(unheard or sorted(rest))
         size = 1 if unheard else chance.choice([1, 2, 3, 10, 1000])
         batch, rest[source] = rest[source][:size], rest[source][size:]
         if not rest[source]:
             del rest[source]
-        out = partitions[source].process(batch, fetched_ms=START_MS)
-        store.take(source, out)
-        windows.merge(
-            f"{source[0]}:{source[1]}",
-            out.version,
-            out.watermark_ms,
-            [(t.segment, t.bucket_ms, t.counters) for t in out.tiles],
-        )
-        if not unheard and (chance.random() < 0.6 or not rest):
+        _process(partitions[source], source, batch, store, windows)
+        if not rest or (not unheard and chance.random() < 0.6):
             store.take_signals(windows)
+
+
+def run_cuts(
+    source: Source, log: Sequence[Record], cuts: Iterable[int], store: Store, windows: Windows
+) -> None:
+    """One partition anew, in batches that end at the cuts (offsets, ascending) and no further."""
+    partition = Partition(source[0].removeprefix("touchpoints."), RULES)
+    start = 0
+    for cut in cuts:
+        if cut > start:
+            _process(partition, source, log[start:cut], store, windows)
+            store.take_signals(windows)
+            start = cut
+
+
+def _process(
+    partition: Partition, source: Source, batch: Sequence[Record], store: Store, windows: Windows
+) -> None:
+    out = partition.process(batch, fetched_ms=START_MS)
+    store.take(source, out)
+    windows.merge(
+        f"{source[0]}:{source[1]}",
+        out.version,
+        out.watermark_ms,
+        [(t.segment, t.bucket_ms, t.counters) for t in out.tiles],
+    )
 
 
 def naive_logs(logs: Mapping[Source, Sequence[Record]]) -> dict[Source, list[LogRecord]]:
