@@ -152,6 +152,9 @@ def run_core(
         _process(partitions[source], source, batch, store, windows)
         if not rest or (not unheard and chance.random() < 0.6):
             store.take_signals(windows)
+            horizon = windows.horizon_ms()
+            if not unheard and horizon is not None:
+                windows.forget(horizon)
 
 
 def run_cuts(

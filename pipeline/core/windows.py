@@ -96,15 +96,16 @@ class SegmentTiles:
         result: Ints = running[last - low] - running[first - low]
         return result
 
-    def forget(self, before_ms: int) -> None:
-        """Drop the buckets that end at or before the time."""
+    def forget(self, before_ms: int) -> list[int]:
+        """Drop the buckets that end at or before the time, and say which."""
         count = int(np.searchsorted(self.buckets, before_ms - BUCKET_MS, side="right"))
-        if count:
-            for bucket in self.buckets[:count].tolist():
-                del self._tiles[bucket]
-            self._buckets = self._buckets[count : self._size].copy()
-            self._sums = self._sums[count : self._size].copy()
-            self._size -= count
+        dropped: list[int] = self.buckets[:count].tolist()
+        for bucket in dropped:
+            del self._tiles[bucket]
+        self._buckets = self._buckets[count : self._size].copy()
+        self._sums = self._sums[count : self._size].copy()
+        self._size -= count
+        return dropped
 
     def _row(self, bucket_ms: int) -> int:
         at = int(np.searchsorted(self.buckets, bucket_ms))
@@ -122,6 +123,28 @@ class SegmentTiles:
         return at
 
 
+class Forgotten:
+    """Stretches of event time in which buckets were dropped, longest windows apart."""
+
+    def __init__(self) -> None:
+        self._stretches: list[tuple[int, int]] = []
+
+    def add(self, buckets: list[int]) -> None:
+        stretches = sorted([*self._stretches, *((bucket, bucket) for bucket in buckets)])
+        self._stretches = stretches[:1]
+        for first, last in stretches[1:]:
+            if first - self._stretches[-1][1] <= LONGEST_WINDOW_MS:
+                first_before, last_before = self._stretches[-1]
+                self._stretches[-1] = (first_before, max(last, last_before))
+            else:
+                self._stretches.append((first, last))
+
+    def touches(self, bucket_ms: int) -> bool:
+        """Whether a window can hold both this bucket and a dropped one."""
+        reach = LONGEST_WINDOW_MS
+        return any(first - reach < bucket_ms < last + reach for first, last in self._stretches)
+
+
 class Windows:
     """State of phase two for the segments of one partition of ``cx.tiles``."""
 
@@ -131,6 +154,9 @@ class Windows:
         self.watermarks: dict[str, int] = {}
         """By source, ms."""
         self.segments: dict[str, SegmentTiles] = {}
+        self.refused = 0
+        """Tiles of a source first heard of when what they belong to had been dropped."""
+        self._forgotten = Forgotten()
         self._newest_ms: int | None = None
         """The newest watermark at the last emission."""
 
@@ -145,6 +171,10 @@ class Windows:
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
         for segment, bucket_ms, counters in tiles:
+            if self._forgotten.touches(bucket_ms):
+                # Merged with nothing it would replace the rows of the whole (law 5).
+                self.refused += 1
+                continue
             held = self.segments.get(segment)
             if held is None:
                 held = self.segments[segment] = SegmentTiles(self._table)
@@ -163,7 +193,6 @@ class Windows:
                     yield from self._rows(name, held, window, before)
                 held.dirty.clear()
                 held.shrunk.clear()
-        self._forget()
 
     def _may_gain_rows(self, held: SegmentTiles, before_ms: int | None) -> bool:
         if before_ms is None or before_ms == self._newest_ms or not len(held.buckets):
@@ -186,11 +215,17 @@ class Windows:
         for columns in self._table.compute(sums, _kept_at_zero(held, window, ends)):
             yield SignalRows(segment, window.name, held.version, ends[columns.rows], columns)
 
-    def _forget(self) -> None:
-        horizon = min(self.watermarks.values()) - self._lateness_ms - LONGEST_WINDOW_MS
-        for name in [n for n, h in self.segments.items() if h.buckets[0] + BUCKET_MS <= horizon]:
+    def horizon_ms(self) -> int | None:
+        """Buckets that end before it can be forgotten: no source heard of can change their windows."""
+        if not self.watermarks:
+            return None
+        return min(self.watermarks.values()) - self._lateness_ms - LONGEST_WINDOW_MS
+
+    def forget(self, horizon_ms: int) -> None:
+        """Drop the buckets that end at or before the horizon."""
+        for name in [n for n, h in self.segments.items() if h.buckets[0] + BUCKET_MS <= horizon_ms]:
             held = self.segments[name]
-            held.forget(horizon)
+            self._forgotten.add(held.forget(horizon_ms))
             if not len(held.buckets):
                 del self.segments[name]
 

@@ -1,0 +1,39 @@
+"""Messages on ``cx.deadletters``: input that was refused, with where it was and why."""
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.reasons import Reason
+from schemas.versioning import SchemaVersion
+
+DEADLETTERS_TOPIC: Final = "cx.deadletters"
+DEADLETTER_TYPE: Final = "cx.deadletter"
+#: So much of the payload is kept; the record itself stays at its offset in its topic.
+KEPT_PAYLOAD_BYTES: Final = 65_536
+
+
+class DeadLetterMessage(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    schema_version: SchemaVersion
+    id: str
+    """``topic/partition/offset``."""
+    received_at: str
+    """RFC 3339."""
+    topic: str
+    partition: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0)]
+    reason: Reason
+    error: str
+    """Which field, what is wrong, what was found."""
+    payload: str
+    """Base64 of the first 64 KiB."""
+    size: Annotated[int, Field(ge=0)]
+    """Bytes of the whole payload."""
+    sha256: str
+    """Of the whole payload, hexadecimal."""
+
+
+def dead_letter_id(topic: str, partition: int, offset: int) -> str:
+    return f"{topic}/{partition}/{offset}"

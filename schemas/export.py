@@ -1,0 +1,27 @@
+"""JSON Schemas of all messages, made from the pydantic models."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from schemas.deadletters import DeadLetterMessage
+from schemas.events import TouchpointEvent
+from schemas.journeys import JourneyMessage
+from schemas.signals import SignalMessage
+from schemas.tiles import TilesMessage
+
+MODELS: Final[dict[str, type[BaseModel]]] = {
+    "touchpoint": TouchpointEvent,
+    "signal": SignalMessage,
+    "journey": JourneyMessage,
+    "tiles": TilesMessage,
+    "deadletter": DeadLetterMessage,
+}
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """By name of the message: its JSON Schema (draft 2020-12)."""
+    return {
+        name: {"$schema": "https://json-schema.org/draft/2020-12/schema"} | model.model_json_schema()
+        for name, model in MODELS.items()
+    }

@@ -1,0 +1,46 @@
+"""Messages on ``cx.journeys`` (key: session_id): journeys that have ended, or never were."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.events import Channel
+from schemas.versioning import SchemaVersion
+
+JOURNEYS_TOPIC: Final = "cx.journeys"
+JOURNEY_TYPE: Final = "cx.journey"
+
+
+class JourneyMessage(BaseModel):
+    """An ended journey. A higher version of (channel, session_id, journey_id, entered_at) replaces it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    schema_version: SchemaVersion
+    id: str
+    """The same at each sending of the same content."""
+    journey_id: str
+    """``funnel:event_id`` of the opening event."""
+    funnel: str
+    session_id: str
+    customer_id: str | None
+    channel: Channel
+    store_id: str | None
+    region: str | None
+    device: str | None
+    entered_at: str
+    """RFC 3339."""
+    ended_at: str
+    """RFC 3339; of a retracted journey, the time it was entered."""
+    outcome: Literal["completed", "abandoned", "retracted"]
+    reason: Literal["timeout", "explicit"] | None
+    last_step: str | None
+    value: Annotated[float, Field(ge=0)]
+    """In the shop's currency."""
+    version: Annotated[int, Field(ge=0)]
+
+
+def journey_message_id(
+    channel: str, session_id: str, journey_id: str, entered_ms: int, version: int
+) -> str:
+    return f"{channel}/{session_id}/{journey_id}/{entered_ms}/{version}"

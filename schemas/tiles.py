@@ -1,0 +1,32 @@
+"""Messages on ``cx.tiles``: what one touchpoint partition changed with one batch.
+
+Every batch sends at least one message to each partition of ``cx.tiles``, so that all of phase two
+hears the source's watermark. All tiles of a segment that a batch changed are in one message.
+"""
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.versioning import SchemaVersion
+
+TILES_TOPIC: Final = "cx.tiles"
+TILES_TYPE: Final = "cx.tiles"
+
+
+class TilesMessage(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    schema_version: SchemaVersion
+    source: str
+    """``topic:partition``."""
+    version: Annotated[int, Field(ge=0)]
+    """Generation x 2**48 + the source's next offset."""
+    watermark: int | None
+    """The source's watermark, ms since the epoch."""
+    tiles: list[tuple[str, int, dict[str, int]]]
+    """Segment, start of the bucket in ms, counters; each replaces an older version."""
+
+
+def tiles_message_id(source: str, version: int, partition: int, part: int) -> str:
+    return f"{source}/{version}/{partition}/{part}"

@@ -1,0 +1,58 @@
+"""The tables of the database ``cx``: the columns that are written (``stored_at`` has a default)."""
+
+from typing import Final
+
+from pipeline.core.tiles import counter_names
+
+FUNNELS: Final = ("search", "cart", "checkout", "form", "support", "queue", "basket")
+
+SIGNALS: Final = "signals"
+JOURNEYS: Final = "journeys"
+TILES: Final = "tiles"
+DEAD_LETTERS: Final = "dead_letters"
+
+COUNTERS: Final = counter_names(FUNNELS)
+
+COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    SIGNALS: (
+        "signal",
+        "segment",
+        "window",
+        "window_end",
+        "numerator",
+        "denominator",
+        "value",
+        "lower",
+        "upper",
+        "version",
+    ),
+    JOURNEYS: (
+        "journey_id",
+        "funnel",
+        "session_id",
+        "customer_id",
+        "channel",
+        "store_id",
+        "region",
+        "device",
+        "entered_at",
+        "ended_at",
+        "outcome",
+        "reason",
+        "last_step",
+        "value",
+        "version",
+    ),
+    TILES: ("segment", "bucket", "source", *COUNTERS, "version"),
+    DEAD_LETTERS: (
+        "received_at",
+        "topic",
+        "partition",
+        "offset",
+        "reason",
+        "error",
+        "payload",
+        "size",
+        "sha256",
+    ),
+}
