@@ -36,11 +36,11 @@ class MigrationError(RuntimeError):
 def shipped() -> list[Migration]:
     """The migrations of this release, in order."""
     folder = files("sinks") / "migrations"
-    found = []
-    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-        if match := _NAME.fullmatch(entry.name):
-            found.append(Migration(int(match[1]), entry.name, entry.read_text(encoding="utf-8")))
-    return found
+    return [
+        Migration(int(match[1]), entry.name, entry.read_text(encoding="utf-8"))
+        for entry in sorted(folder.iterdir(), key=lambda item: item.name)
+        if (match := _NAME.fullmatch(entry.name))
+    ]
 
 
 def migrate(client: Any, retention_days: Mapping[str, str]) -> list[str]:

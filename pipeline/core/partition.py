@@ -107,6 +107,8 @@ class Partition:
         self.rules: Final = rules
         self.latest_ms: int | None = None
         """The latest time seen, of events and ticks."""
+        self.accepted = 0
+        """Events accepted so far."""
         self.sessions: dict[str, Session] = {}
         self.tiles: dict[int, dict[str, Counters]] = {}
         """By bucket and segment: all buckets that an accepted event could still change."""
@@ -149,6 +151,7 @@ class Partition:
                 out.accepted += 1
             else:
                 out.duplicates += 1
+        self.accepted += out.accepted
         out.version = (self.rules.generation << GENERATION_SHIFT) + records[-1].offset + 1
         self._settle(out)
         return out

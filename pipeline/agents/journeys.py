@@ -1,0 +1,251 @@
+"""Phase one as a stage: a batch of a touchpoint partition in, journeys, tiles and dead letters out."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from pipeline.agents.outbox import Outbox, Receipt, base64_text, columns_of, digest
+from pipeline.agents.ownership import Ownership, Source
+from pipeline.core.partition import DeadLetter, JourneyRow, Outputs, Tile
+from pipeline.kafka.reader import RecordBatch
+from pipeline.metrics import Metrics
+from schemas.cloudevents import headers
+from schemas.deadletters import (
+    DEADLETTER_TYPE,
+    DEADLETTERS_TOPIC,
+    KEPT_PAYLOAD_BYTES,
+    dead_letter_id,
+)
+from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC, journey_message_id
+from schemas.tiles import TILES_TOPIC, TILES_TYPE, tiles_message_id
+from schemas.times import format_rfc3339
+from schemas.units import from_units
+from schemas.versioning import SCHEMA_VERSION
+from sinks.tables import COUNTERS, DEAD_LETTERS, JOURNEYS, TILES
+
+logger = logging.getLogger(__name__)
+#: Tiles in one message, about: 60 to 100 bytes each, well under a broker's usual 1 MiB.
+_TILES_PER_MESSAGE: Final = 4_000
+
+
+class JourneysStage:
+    """Runs phase one for the partitions that this worker has."""
+
+    def __init__(
+        self, ownership: Ownership, outbox: Outbox, metrics: Metrics, tiles_partitions: Callable[[], int]
+    ) -> None:
+        self._ownership = ownership
+        self._outbox = outbox
+        self._metrics = metrics
+        self._tiles_partitions = tiles_partitions
+        self._router: TileRouter | None = None
+        self._warned: set[str] = set()
+
+    async def process(self, batch: RecordBatch) -> None:
+        owned = self._ownership.partitions.get(batch.source)
+        if owned is None or owned.epoch != batch.epoch:
+            return  # read before a rebalance that took the partition away
+        started = time.perf_counter()
+        out = owned.state.process(batch.records, batch.fetched_ms)
+        receipt = self._outbox.receipt()
+        await self._put_out(batch.source, out, receipt)
+        owned.unfinished.append((batch.next_offset, receipt))
+        self._outbox.poll()
+        self._measure(batch.source, out, time.perf_counter() - started)
+        self._metrics.open_sessions.labels(_name(batch.source)).set(len(owned.state.sessions))
+        self._warn_of_crowds(owned.state.rules.segmenter.crowded())
+
+    async def _put_out(self, source: Source, out: Outputs, receipt: Receipt) -> None:
+        if out.dead_letters:
+            await self._dead_letters(source, out.dead_letters, receipt)
+        if out.journeys:
+            await self._journeys(source, out, receipt)
+        await self._tiles(source, out, receipt)
+
+    async def _journeys(self, source: Source, out: Outputs, receipt: Receipt) -> None:
+        channel = source[0].removeprefix("touchpoints.")
+        rows = [journey_row(channel, row, out.version) for row in out.journeys]
+        for row in out.journeys:
+            message = journey_message(channel, row, out.version)
+            await self._outbox.send(
+                receipt,
+                JOURNEYS_TOPIC,
+                message,
+                headers(JOURNEY_TYPE, message["id"]),
+                key=row.session_id,
+            )
+        await self._outbox.store(receipt, JOURNEYS, columns_of(rows))
+
+    async def _tiles(self, source: Source, out: Outputs, receipt: Receipt) -> None:
+        name = _name(source)
+        if self._router is None:
+            self._router = TileRouter(self._tiles_partitions())
+        for partition, parts in self._router.split(out.tiles).items():
+            for part, tiles in enumerate(parts):
+                event_id = tiles_message_id(name, out.version, partition, part)
+                message = {
+                    "schema_version": SCHEMA_VERSION,
+                    "source": name,
+                    "version": out.version,
+                    "watermark": out.watermark_ms,
+                    "tiles": tiles,
+                }
+                await self._outbox.send(
+                    receipt, TILES_TOPIC, message, headers(TILES_TYPE, event_id), partition=partition
+                )
+        if out.tiles:
+            await self._outbox.store(receipt, TILES, tile_columns(name, out.tiles, out.version))
+
+    async def _dead_letters(self, source: Source, letters: list[DeadLetter], receipt: Receipt) -> None:
+        topic, partition = source
+        rows = []
+        for letter in letters:
+            kept, sha256 = letter.payload[:KEPT_PAYLOAD_BYTES], digest(letter.payload)
+            event_id = dead_letter_id(topic, partition, letter.offset)
+            message = {
+                "schema_version": SCHEMA_VERSION,
+                "id": event_id,
+                "received_at": format_rfc3339(letter.received_ms),
+                "topic": topic,
+                "partition": partition,
+                "offset": letter.offset,
+                "reason": letter.reason,
+                "error": letter.error,
+                "payload": base64_text(kept),
+                "size": len(letter.payload),
+                "sha256": sha256,
+            }
+            await self._outbox.send(
+                receipt, DEADLETTERS_TOPIC, message, headers(DEADLETTER_TYPE, event_id), key=topic
+            )
+            size = len(letter.payload)
+            where = (letter.received_ms, topic, partition, letter.offset)
+            rows.append((*where, str(letter.reason), letter.error, kept, size, sha256))
+        await self._outbox.store(receipt, DEAD_LETTERS, columns_of(rows))
+
+    def _measure(self, source: Source, out: Outputs, seconds: float) -> None:
+        topic = source[0]
+        metrics = self._metrics
+        metrics.events.labels(topic, "accepted").inc(out.accepted)
+        metrics.events.labels(topic, "duplicate").inc(out.duplicates)
+        metrics.events.labels(topic, "tick").inc(out.ticks)
+        metrics.events.labels(topic, "dead_letter").inc(len(out.dead_letters))
+        for letter in out.dead_letters:
+            metrics.dead_letters.labels(topic, letter.reason).inc()
+        if out.watermark_ms is not None:
+            metrics.watermark.labels(_name(source)).set(out.watermark_ms / 1000)
+        metrics.batch_seconds.labels("journeys").observe(seconds)
+
+    def _warn_of_crowds(self, crowded: dict[str, int]) -> None:
+        for dimension, count in crowded.items():
+            self._metrics.crowded_values.labels(dimension).set(count)
+            if dimension not in self._warned:
+                self._warned.add(dimension)
+                logger.warning(
+                    "dimension %s has over 2,000 values, each with segments of its own; "
+                    "list the known ones in CX_SEGMENTS__KNOWN, the others become 'other'",
+                    dimension,
+                )
+
+
+class TileRouter:
+    """Spreads tiles over the partitions of ``cx.tiles`` by their segment."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._places: dict[str, int] = {}
+
+    def split(self, tiles: list[Tile]) -> dict[int, list[list[Tile]]]:
+        """By partition, the tiles of each message; all tiles of a segment are in one message.
+
+        Every partition gets at least one message, if only for the watermark's sake.
+        """
+        by_segment: dict[str, list[Tile]] = {}
+        for tile in tiles:
+            by_segment.setdefault(tile.segment, []).append(tile)
+        messages: dict[int, list[list[Tile]]] = {p: [[]] for p in range(self._partitions)}
+        for segment, group in by_segment.items():
+            parts = messages[self._partition(segment)]
+            if parts[-1] and len(parts[-1]) + len(group) > _TILES_PER_MESSAGE:
+                parts.append([])
+            parts[-1].extend(group)
+        return messages
+
+    def _partition(self, segment: str) -> int:
+        place = self._places.get(segment)
+        if place is None:
+            hashed = int.from_bytes(_hash(segment), "big")
+            place = self._places[segment] = hashed % self._partitions
+        return place
+
+
+def _hash(segment: str) -> bytes:
+    return hashlib.blake2b(segment.encode(), digest_size=8).digest()
+
+
+def _name(source: Source) -> str:
+    return f"{source[0]}:{source[1]}"
+
+
+def journey_message(channel: str, row: JourneyRow, version: int) -> dict[str, Any]:
+    """The message of :class:`schemas.journeys.JourneyMessage`."""
+    session_id, journey = row
+    opened = journey.opened_by
+    _, store_id, region, device, _ = opened.dims
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": journey_message_id(channel, session_id, journey.journey_id, opened.at_ms, version),
+        "journey_id": journey.journey_id,
+        "funnel": journey.funnel,
+        "session_id": session_id,
+        "customer_id": journey.customer_id,
+        "channel": channel,
+        "store_id": store_id,
+        "region": region,
+        "device": device,
+        "entered_at": format_rfc3339(opened.at_ms),
+        "ended_at": format_rfc3339(journey.ended_ms),
+        "outcome": journey.outcome,
+        "reason": journey.reason,
+        "last_step": journey.last_step,
+        "value": from_units(journey.value),
+        "version": version,
+    }
+
+
+def journey_row(channel: str, row: JourneyRow, version: int) -> tuple[Any, ...]:
+    """The row of the table ``journeys``, in the order of its columns."""
+    session_id, journey = row
+    opened = journey.opened_by
+    _, store_id, region, device, _ = opened.dims
+    return (
+        journey.journey_id,
+        journey.funnel,
+        session_id,
+        journey.customer_id or "",
+        channel,
+        store_id or "",
+        region or "",
+        device or "",
+        opened.at_ms,
+        journey.ended_ms,
+        journey.outcome,
+        journey.reason or "",
+        journey.last_step or "",
+        from_units(journey.value),
+        version,
+    )
+
+
+def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]]:
+    """The columns of the table ``tiles``."""
+    count = len(tiles)
+    return [
+        [tile.segment for tile in tiles],
+        [tile.bucket_ms for tile in tiles],
+        [source] * count,
+        *([tile.counters.get(name, 0) for tile in tiles] for name in COUNTERS),
+        [version] * count,
+    ]

@@ -1,0 +1,107 @@
+"""What the stages put out: encoded, sent to Kafka, given to the sink's buffer."""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from confluent_kafka import KafkaException
+
+from sinks.base import Columns
+from sinks.buffer import SinkBuffer
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Producer(Protocol):
+    """The part of confluent-kafka's producer that is used."""
+
+    def produce(self, topic: str, **kwargs: Any) -> None: ...
+    def poll(self, timeout: float) -> int: ...
+    def flush(self, timeout: float) -> int: ...
+
+
+class Receipt:
+    """Whether the messages and rows of one step have arrived."""
+
+    __slots__ = ("_buffer", "_pending", "_ticket")
+
+    def __init__(self, buffer: SinkBuffer) -> None:
+        self._buffer = buffer
+        self._pending = 0
+        self._ticket = 0
+
+    def is_done(self) -> bool:
+        return self._pending == 0 and self._ticket <= self._buffer.stored
+
+    def on_delivery(self, error: Any, _message: Any) -> None:
+        if error is not None:
+            # Deliveries are tried without end; what comes here cannot be mended by trying again.
+            raise KafkaException(error)
+        self._pending -= 1
+
+
+class Outbox:
+    """Publishes messages and stores rows; each step collects what it needs in a Receipt."""
+
+    def __init__(self, producer: Producer, buffer: SinkBuffer) -> None:
+        self._producer = producer
+        self._buffer = buffer
+
+    def receipt(self) -> Receipt:
+        return Receipt(self._buffer)
+
+    async def send(
+        self,
+        receipt: Receipt,
+        topic: str,
+        message: dict[str, Any],
+        headers: list[tuple[str, bytes]],
+        key: str | None = None,
+        partition: int = -1,
+    ) -> None:
+        """Queue a message; where librdkafka's queue is full, wait for room."""
+        value = _encode(message)
+        while True:
+            try:
+                self._producer.produce(
+                    topic,
+                    value=value,
+                    key=key,
+                    partition=partition,
+                    headers=headers,
+                    on_delivery=receipt.on_delivery,
+                )
+            except BufferError:
+                self._producer.poll(0)
+                await asyncio.sleep(0.01)
+            else:
+                receipt._pending += 1
+                return
+
+    async def store(self, receipt: Receipt, table: str, columns: Columns) -> None:
+        """Give rows to the sink's buffer; waits where it is full."""
+        receipt._ticket = max(receipt._ticket, await self._buffer.put(table, columns))
+
+    def poll(self) -> None:
+        """Let librdkafka report deliveries."""
+        self._producer.poll(0)
+
+
+def columns_of(rows: Sequence[Sequence[Any]]) -> Columns:
+    """Rows to columns."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def digest(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
+def base64_text(payload: bytes) -> str:
+    return base64.b64encode(payload).decode()
+
+
+Clock = Callable[[], float]
+"""Seconds, monotonic."""

@@ -1,0 +1,121 @@
+"""Phase two as a stage: tiles in, rolling signals out."""
+
+import asyncio
+import time
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from pipeline.agents.outbox import Clock, Outbox, Receipt
+from pipeline.agents.ownership import Owned, Ownership, Source
+from pipeline.core.windows import SignalRows, Windows
+from pipeline.kafka.reader import RecordBatch
+from pipeline.metrics import Metrics
+from schemas.cloudevents import headers
+from schemas.signals import signal_id, topic_of, type_of
+from schemas.times import format_rfc3339
+from schemas.versioning import SCHEMA_VERSION
+from sinks.tables import SIGNALS
+
+#: A source that is new to phase two may bring event time that the others have long left behind (a
+#: replay reaches the partitions one after the other), so forgetting trails by so much wall time.
+_FORGET_AFTER_S: Final = 60.0
+
+
+class _Tiles(msgspec.Struct):
+    """Read side of :class:`schemas.tiles.TilesMessage`."""
+
+    source: str
+    version: int
+    watermark: int | None
+    tiles: list[tuple[str, int, dict[str, int]]]
+
+
+_decode = msgspec.json.Decoder(_Tiles).decode
+
+
+class SignalsStage:
+    """Runs phase two for the partitions of ``cx.tiles`` that this worker has."""
+
+    def __init__(
+        self, ownership: Ownership, outbox: Outbox, metrics: Metrics, clock: Clock = time.monotonic
+    ) -> None:
+        self._ownership = ownership
+        self._outbox = outbox
+        self._metrics = metrics
+        self._clock = clock
+        self._merged: dict[Source, int] = {}
+        self._horizons: dict[Source, deque[tuple[float, int]]] = {}
+        # Merging waits while an emission is held back by a full buffer: memory stays bounded.
+        self._turn = asyncio.Lock()
+
+    async def process(self, batch: RecordBatch) -> None:
+        async with self._turn:
+            owned = self._ownership.windows.get(batch.source)
+            if owned is None or owned.epoch != batch.epoch:
+                return  # read before a rebalance that took the partition away
+            started = time.perf_counter()
+            for record in batch.records:
+                if record.value is not None:
+                    message = _decode(record.value)
+                    owned.state.merge(message.source, message.version, message.watermark, message.tiles)
+            self._merged[batch.source] = batch.next_offset
+            self._metrics.batch_seconds.labels("tiles").observe(time.perf_counter() - started)
+
+    async def emit(self) -> None:
+        """Put out every signal that is new or has changed."""
+        async with self._turn:
+            for source, owned in list(self._ownership.windows.items()):
+                await self._emit(source, owned)
+            self._outbox.poll()
+
+    async def _emit(self, source: Source, owned: Owned[Windows]) -> None:
+        next_offset = self._merged.pop(source, None)
+        if next_offset is None:
+            return
+        started = time.perf_counter()
+        receipt = self._outbox.receipt()
+        for rows in owned.state.emit():
+            await self._put_out(rows, receipt)
+        owned.unfinished.append((next_offset, receipt))
+        self._forget(source, owned.state)
+        name = f"{source[0]}:{source[1]}"
+        self._metrics.segments.labels(name).set(len(owned.state.segments))
+        self._metrics.refused_tiles.labels(name).set(owned.state.refused)
+        self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
+
+    def _forget(self, source: Source, windows: Windows) -> None:
+        now = self._clock()
+        horizons = self._horizons.setdefault(source, deque())
+        horizon = windows.horizon_ms()
+        if horizon is not None and (not horizons or now - horizons[-1][0] >= 1.0):
+            horizons.append((now, horizon))
+        while horizons and now - horizons[0][0] >= _FORGET_AFTER_S:
+            windows.forget(horizons.popleft()[1])
+
+    async def _put_out(self, rows: SignalRows, receipt: Receipt) -> None:
+        c = rows.columns
+        ends = rows.ends_ms.tolist()
+        numbers = [x.tolist() for x in (c.numerator, c.denominator, c.value, c.lower, c.upper)]
+        topic, kind = topic_of(c.signal), type_of(c.signal)
+        for end, numerator, denominator, value, lower, upper in zip(ends, *numbers, strict=True):
+            event_id = signal_id(c.signal, rows.segment, rows.window, end, rows.version)
+            message = {
+                "schema_version": SCHEMA_VERSION,
+                "id": event_id,
+                "signal": c.signal,
+                "segment": rows.segment,
+                "window": rows.window,
+                "window_end": format_rfc3339(end),
+                "numerator": numerator,
+                "denominator": denominator,
+                "value": value,
+                "lower": lower,
+                "upper": upper,
+                "version": rows.version,
+            }
+            await self._outbox.send(receipt, topic, message, headers(kind, event_id), key=rows.segment)
+        count = len(ends)
+        columns = [[c.signal] * count, [rows.segment] * count, [rows.window] * count, ends]
+        await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, [rows.version] * count])

@@ -1,0 +1,62 @@
+"""The clock of idle partitions (law 4).
+
+A partition that has had something and now has nothing to read gets tick records. Their time goes on
+from the latest time seen at the pace of the wall clock; it never jumps to now.
+"""
+
+import time
+from typing import Protocol
+
+from pipeline.agents.outbox import Clock, Producer
+from pipeline.agents.ownership import Ownership, Source
+from schemas.ticks import TICK_HEADER
+from schemas.times import format_rfc3339
+
+
+class Ends(Protocol):
+    """Tells whether a partition has been read to its end."""
+
+    def is_at_end(self, source: Source) -> bool: ...
+
+
+class Ticker:
+    """Appends ticks to the idle ones of the partitions that this worker has."""
+
+    def __init__(
+        self, ownership: Ownership, producer: Producer, interval_s: float, clock: Clock = time.monotonic
+    ) -> None:
+        self._ownership = ownership
+        self._producer = producer
+        self._interval_s = interval_s
+        self._clock = clock
+        self._bases: dict[Source, tuple[float, int, int]] = {}
+        """(wall clock, time seen, accepted events) when the partition was last not idle."""
+
+    def tick(self, ends: Ends) -> int:
+        """Append a tick where one is due; gives how many."""
+        sent = 0
+        now = self._clock()
+        for source, owned in self._ownership.partitions.items():
+            latest = owned.state.latest_ms
+            if latest is None or not ends.is_at_end(source):
+                self._bases.pop(source, None)
+                continue
+            accepted = owned.state.accepted
+            since, base_ms, counted = self._bases.get(source, (now, latest, -1))
+            expected = base_ms + round((now - since) * 1000)
+            if counted != accepted or latest > expected:
+                self._bases[source] = (now, latest, accepted)
+            elif expected - latest >= self._interval_s * 1000:
+                self._produce(source, expected)
+                sent += 1
+        return sent
+
+    def _produce(self, source: Source, at_ms: int) -> None:
+        topic, partition = source
+        self._producer.produce(
+            topic,
+            value=None,
+            key=None,
+            partition=partition,
+            headers=[(TICK_HEADER, format_rfc3339(at_ms).encode())],
+        )

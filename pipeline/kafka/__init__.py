@@ -1,0 +1,1 @@
+"""Kafka through librdkafka (confluent-kafka): producing, topics, whole logs, record batches."""

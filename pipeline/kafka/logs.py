@@ -1,0 +1,97 @@
+"""Whole partitions, read from an offset to where the log ends at the time of reading.
+
+The end is where a fetch says that there is nothing more (its high watermark): the embedded broker's
+answer to a request for the latest offset is too low.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline.core.partition import Record
+from pipeline.kafka.clients import consumer_config
+from pipeline.settings import KafkaSettings
+from schemas.ticks import tick_time
+
+Source = tuple[str, int]
+"""Topic and partition."""
+
+
+class LogError(RuntimeError):
+    """A log could not be read to its end."""
+
+
+def to_record(message: Message) -> Record:
+    """The part of a Kafka message that phase one needs."""
+    value = message.value()
+    offset, timestamp_ms = message.offset() or 0, message.timestamp()[1]
+    if value is not None:
+        return Record(offset, timestamp_ms, value)
+    headers = message.headers()
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return Record(offset, timestamp_ms, None, tick_time(pairs))
+
+
+def partitions_of(settings: KafkaSettings, topics: Iterable[str]) -> list[Source]:
+    """All partitions of the topics that exist."""
+    consumer = Consumer(consumer_config(settings, f"{settings.group}-look"))
+    try:
+        known = consumer.list_topics(timeout=10).topics
+        return [(t, p) for t in topics if t in known for p in sorted(known[t].partitions)]
+    finally:
+        consumer.close()
+
+
+def read_to_end(
+    settings: KafkaSettings,
+    sources: Sequence[Source],
+    start: Mapping[Source, int] | None = None,
+    timeout_s: float = 30.0,
+) -> Iterator[tuple[Source, list[Message]]]:
+    """Messages of the partitions from ``start`` (default: the beginning) to their present ends.
+
+    Raises LogError where nothing more comes for ``timeout_s`` before the ends are reached.
+    """
+    consumer = Consumer(consumer_config(settings, f"{settings.group}-read"))
+    waiting = set(sources)
+    try:
+        if sources:
+            at = start or {}
+            consumer.assign([TopicPartition(t, p, at.get((t, p), 0)) for t, p in sources])
+        quiet_s = 0.0
+        while waiting:
+            messages = consumer.consume(num_messages=10_000, timeout=0.5)
+            quiet_s = 0.0 if messages else quiet_s + 0.5
+            if quiet_s >= timeout_s:
+                raise LogError(f"no answer for {timeout_s:g} s from {settings.bootstrap_servers}")
+            yield from _by_source(messages, waiting)
+    finally:
+        consumer.close()
+
+
+def _by_source(messages: list[Message], waiting: set[Source]) -> Iterator[tuple[Source, list[Message]]]:
+    grouped: dict[Source, list[Message]] = {}
+    for message in messages:
+        source = (message.topic() or "", message.partition() or 0)
+        error = message.error()
+        if error is None:
+            if source in waiting:
+                grouped.setdefault(source, []).append(message)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            waiting.discard(source)
+        elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
+            raise KafkaException(error)
+    yield from grouped.items()
+
+
+def tail_start(settings: KafkaSettings, sources: Sequence[Source], count: int) -> dict[Source, int]:
+    """Offsets about ``count`` records before the ends, and never after them."""
+    consumer = Consumer(consumer_config(settings, f"{settings.group}-look"))
+    try:
+        starts = {}
+        for topic, partition in sources:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            starts[topic, partition] = max(low, high - count)
+        return starts
+    finally:
+        consumer.close()

@@ -1,0 +1,160 @@
+"""Record batches of the partitions given to this worker, read by librdkafka in the background.
+
+Faust keeps the group (who reads which partition); the records themselves come through here, because
+librdkafka fetches outside Python's lock and costs half the CPU (``decisions/0003``).
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline.core.partition import Record
+from pipeline.kafka.clients import consumer_config
+from pipeline.kafka.logs import Source, to_record
+from pipeline.settings import KafkaSettings
+
+#: A partition so far ahead of the slowest one in event time waits (law 5).
+STEP_MS: Final = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Consecutive records of one partition. ``epoch`` tells at which positioning they were read."""
+
+    source: Source
+    epoch: int
+    fetched_ms: int
+    records: list[Record]
+
+    @property
+    def next_offset(self) -> int:
+        return self.records[-1].offset + 1
+
+
+class BatchReader:
+    """Reads the partitions that were positioned, each from its position. Threads take turns."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._consumer = Consumer(consumer_config(settings, f"{settings.group}-reader"))
+        self._lock = threading.Lock()
+        self._epochs: dict[Source, int] = {}
+        self._paused: set[Source] = set()
+        self._next: dict[Source, int] = {}
+        self._at_end: set[Source] = set()
+
+    def position(self, source: Source, offset: int, epoch: int) -> None:
+        """Start reading a partition at the offset."""
+        with self._lock:
+            if source in self._epochs:
+                self._consumer.incremental_unassign([TopicPartition(*source)])
+            self._epochs[source] = epoch
+            self._paused.discard(source)
+            self._at_end.discard(source)
+            self._next[source] = offset
+            self._consumer.incremental_assign([TopicPartition(*source, offset)])
+
+    def drop(self, source: Source) -> None:
+        """Stop reading a partition."""
+        with self._lock:
+            if self._epochs.pop(source, None) is not None:
+                self._consumer.incremental_unassign([TopicPartition(*source)])
+                self._paused.discard(source)
+                self._at_end.discard(source)
+                del self._next[source]
+
+    @property
+    def positioned(self) -> frozenset[Source]:
+        return frozenset(self._epochs)
+
+    def is_at_end(self, source: Source) -> bool:
+        """Whether the last fetch found nothing more in it."""
+        return source in self._at_end
+
+    def high_watermark(self, source: Source) -> int | None:
+        """The partition's end as of the last fetch; None while unknown."""
+        with self._lock:
+            if source not in self._epochs:
+                return None
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*source), cached=True)
+            return int(high) if high >= 0 else None
+
+    def next_offset(self, source: Source) -> int | None:
+        """The offset after the last record handed out."""
+        return self._next.get(source)
+
+    def keep_in_step(self, watermarks: Mapping[Source, int | None]) -> None:
+        """Hold back those far ahead in event time of the slowest that has something to read.
+
+        ``watermarks``: of the partitions to be kept in step, ms; None where none is known yet.
+        """
+        behind = [
+            watermark if watermark is not None else -1
+            for source, watermark in watermarks.items()
+            if source not in self._at_end
+        ]
+        slowest = min(behind) if behind else None
+        ahead = {
+            source
+            for source, watermark in watermarks.items()
+            if watermark is not None and slowest is not None and watermark > slowest + STEP_MS
+        }
+        with self._lock:
+            ahead &= self._epochs.keys()
+            resume, pause = self._paused - ahead, ahead - self._paused
+            if resume:
+                self._consumer.resume([TopicPartition(*source) for source in resume])
+            if pause:
+                self._consumer.pause([TopicPartition(*source) for source in pause])
+            self._paused = ahead
+
+    def read(self, max_records: int, timeout_s: float, now_ms: int) -> list[RecordBatch]:
+        """Up to ``max_records`` records, waiting up to ``timeout_s`` for the batch to fill."""
+        with self._lock:
+            if not self._epochs:
+                return []
+            messages = self._consumer.consume(num_messages=max_records, timeout=timeout_s)
+            grouped = self._group(messages)
+            return [
+                RecordBatch(source, self._epochs[source], now_ms, records)
+                for source, records in grouped.items()
+            ]
+
+    def _group(self, messages: list[Message]) -> dict[Source, list[Record]]:
+        grouped: dict[Source, list[Record]] = {}
+        for message in messages:
+            source = (message.topic() or "", message.partition() or 0)
+            error = message.error()
+            if error is not None:
+                self._note(source, error)
+            elif source in self._epochs:
+                grouped.setdefault(source, []).append(to_record(message))
+        for source, records in grouped.items():
+            self._next[source] = records[-1].offset + 1
+            if self._caught_up(source):
+                self._at_end.add(source)
+            else:
+                self._at_end.discard(source)
+        return grouped
+
+    def _caught_up(self, source: Source) -> bool:
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(*source), cached=True)
+        return 0 <= high <= self._next[source]
+
+    def _note(self, source: Source, error: KafkaError) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._at_end.add(source)
+        elif error.fatal() or error.code() in (
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            KafkaError.OFFSET_OUT_OF_RANGE,
+            KafkaError._AUTO_OFFSET_RESET,
+        ):
+            raise KafkaException(error)
+        # everything else (a broker down, a leader moved) librdkafka mends by itself
+
+    def close(self) -> None:
+        with self._lock:
+            self._epochs.clear()
+            self._consumer.close()

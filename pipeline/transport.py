@@ -1,0 +1,182 @@
+"""A Faust transport that delivers whole record batches (URL scheme ``cxbatch://``).
+
+Faust's cost per event is asyncio machinery: one flow-control wait, queue and task turn for each
+message. Here one Faust message carries a batch of consecutive records of one partition, so that this
+cost is paid once in some thousand events. aiokafka keeps the group membership, rebalances and commits;
+its own fetching is paused, and the records come from :class:`~pipeline.kafka.reader.BatchReader`.
+
+Faust 0.15.3 resumes fetching before its seek has ended, adds one offset too many to gaps, and can
+commit past messages in flight. So nothing is delivered from a partition that was not positioned in
+this generation, positions come from whoever holds the state, and commit offsets are those that the
+agents have declared done, in order.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from pipeline.kafka.logs import Source
+from pipeline.kafka.reader import BatchReader, RecordBatch
+
+
+class StateAuthority(Protocol):
+    """Whoever holds the state decides where reading starts and what is done."""
+
+    def acquire(self, source: Source) -> tuple[int, int]:
+        """Take a partition on with the state to resume from: (offset to read from, epoch)."""
+
+    def release(self, source: Source) -> None:
+        """Forget the state of a partition that another worker may now have."""
+
+    def committable(self) -> Mapping[Source, int]:
+        """Offsets up to which everything has been put out and stored, by partition."""
+
+    def watermarks(self) -> Mapping[Source, int | None]:
+        """Event-time progress of the partitions that are read in step, ms."""
+
+
+class BatchSettings(Protocol):
+    @property
+    def batch_records(self) -> int: ...
+    @property
+    def batch_wait_s(self) -> float: ...
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """aiokafka in its thread, for the group only."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        # The group's liveness is its heartbeat. How long a batch may take is not aiokafka's to judge:
+        # a fetch that never ends keeps it from leaving the group while a sink outage is waited out.
+        self._consumer._subscription.fetch_context().__enter__()
+
+    async def pause_fetching(self, tps: Iterable[TP]) -> None:
+        await self.call_thread(self._pause, list(tps))
+
+    async def _pause(self, tps: list[TP]) -> None:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        consumer.pause(*(tp for tp in map(driver.ensure_aiokafka_TP, tps) if tp in assigned))
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Yields one message per partition and fetch: its value is a RecordBatch, its offset the last."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._authority: StateAuthority = self.app.cx_authority
+        self._batch: BatchSettings = self.app.cx_batch
+        self._new_reader: Callable[[], BatchReader] = self.app.cx_new_reader
+        self._reader: BatchReader | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="kafka-reader")
+
+    @property
+    def reader(self) -> BatchReader:
+        if self._reader is None:
+            self._reader = self._new_reader()
+        return self._reader
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # --- who reads what, from where -----------------------------------------------------------------
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # First of all, so that nothing more is read or processed for them.
+        for tp in revoked:
+            self._let_go(tp)
+        await super().on_partitions_revoked(revoked)
+
+    def _let_go(self, tp: TP) -> None:
+        source = (tp.topic, tp.partition)
+        if source in self.reader.positioned:
+            self.reader.drop(source)
+            self._authority.release(source)
+
+    async def perform_seek(self) -> None:
+        """Position every partition that was assigned, once in a generation."""
+        assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
+        await self._thread.pause_fetching(assigned)
+        for source in self.reader.positioned - {(tp.topic, tp.partition) for tp in assigned}:
+            self._let_go(TP(*source))
+        for tp in sorted(assigned):
+            source = (tp.topic, tp.partition)
+            if source not in self.reader.positioned:
+                offset, epoch = await asyncio.to_thread(self._authority.acquire, source)
+                self._read_offset[tp] = None
+                self.reader.position(source, offset, epoch)
+
+    # --- records ------------------------------------------------------------------------------------
+
+    async def _getmany(
+        self, active_partitions: set[TP] | None, timeout: float
+    ) -> dict[TP, list[RecordBatch]]:
+        loop = asyncio.get_running_loop()
+        batches = await loop.run_in_executor(self._pool, self._read)
+        return {TP(*batch.source): [batch] for batch in batches}
+
+    def _read(self) -> list[RecordBatch]:
+        self.reader.keep_in_step(self._authority.watermarks())
+        now_ms = int(time.time() * 1000)
+        batches = self.reader.read(self._batch.batch_records, self._batch.batch_wait_s, now_ms)
+        if not batches and not self.reader.positioned:
+            time.sleep(0.05)
+        return batches
+
+    def _to_message(self, tp: TP, record: RecordBatch) -> ConsumerMessage:
+        last = record.records[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp_ms / 1000.0,
+            0,
+            [],
+            None,
+            record,
+            None,
+            0,
+            len(record.records),
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def highwater(self, tp: TP) -> int:
+        return self.reader.high_watermark((tp.topic, tp.partition)) or 0
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust would watch aiokafka's fetcher here, which is paused on purpose."""
+
+    # --- commits ------------------------------------------------------------------------------------
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Offsets between batches are no gaps: the agents say what is done."""
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterable[TP]:
+        return [TP(*source) for source in self._authority.committable()]
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._authority.committable().get((tp.topic, tp.partition))
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        committed = self._committed_offset.get(tp)
+        return committed is None or offset > committed
+
+    async def on_stop(self) -> None:
+        await super().on_stop()
+        self._pool.shutdown(wait=True)
+        if self._reader is not None:
+            self._reader.close()
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Registered under ``cxbatch`` in the entry-point group ``faust.transports``."""
+
+    Consumer = Consumer
+    driver_version = f"cxbatch over {driver.Transport.driver_version}"
