@@ -111,6 +111,7 @@ def _add_agent(app: faust.App, name: str, topics: tuple[str, ...], process: Proc
                 raise
             event.ack()
 
+    agent.__name__ = agent.__qualname__ = name
     app.agent(topic, name=name, concurrency=1)(agent)
 
 

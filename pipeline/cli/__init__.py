@@ -1,0 +1,63 @@
+"""The command line ``cx-signals``: one module a command, errors in one line that say what to do."""
+
+import sys
+from collections.abc import Callable
+
+import click
+import typer
+
+from deploy.embedded.process import StartError
+from pipeline.kafka.clients import KafkaUnavailableError
+from pipeline.kafka.logs import LogError
+from pipeline.replay.send import ReplayError
+from pipeline.settings import SettingsError
+from sinks.base import SinkError
+from sinks.migrate import MigrationError
+
+#: What can go wrong outside: status 1. Settings and usage: status 2.
+EXPECTED = (KafkaUnavailableError, LogError, ReplayError, SinkError, StartError, MigrationError, OSError)
+
+
+def build() -> typer.Typer:
+    """The command tree."""
+    from pipeline.cli import admin, deadletters, replay, simulate, tail, up, verify, worker
+
+    app = typer.Typer(
+        name="cx-signals",
+        help="Customer satisfaction and abandonment signals from touchpoint events, within seconds.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for module in (up, worker, simulate, replay, tail, verify, admin, deadletters):
+        module.register(app)
+    return app
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point. Exits with 0 (done), 1 (it could not be done, or differs) or 2 (wrong usage)."""
+    sys.exit(_run(lambda: build()(args=argv, standalone_mode=False)))
+
+
+def _run(command: Callable[[], object]) -> int:
+    try:
+        result = command()
+    except click.exceptions.Abort:
+        return 130
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SettingsError as error:
+        return _fail(error, 2)
+    except EXPECTED as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: Exception, status: int) -> int:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,65 @@
+"""``migrate``, ``topics`` and ``schema export``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import clickhouse_client, kafka_admin
+from pipeline.kafka.topics import create_missing, topic_specs
+from pipeline.settings import Settings, load
+from schemas.export import json_schemas
+from sinks.migrate import migrate as migrate_tables
+from sinks.migrate import retention_clauses
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(migrate)
+    app.command()(topics)
+    schema = typer.Typer(help="The messages' JSON Schemas.", no_args_is_help=True)
+    schema.command("export")(schema_export)
+    app.add_typer(schema, name="schema")
+
+
+def migrate() -> None:
+    """Create or update the tables in ClickHouse and set their retention from the settings."""
+    settings = load()
+    done = apply_migrations(settings)
+    print("\n".join(f"applied {name}" for name in done) or "up to date")
+
+
+def apply_migrations(settings: Settings) -> list[str]:
+    days = settings.retention
+    clauses = retention_clauses(
+        days.short_signals_days,
+        days.long_signals_days,
+        days.journeys_days,
+        days.tiles_days,
+        days.alerts_days,
+        days.dead_letters_days,
+    )
+    return migrate_tables(clickhouse_client(settings), clauses)
+
+
+def topics() -> None:
+    """Create the topics that are missing, and list all."""
+    settings = load()
+    created = set(create_topics(settings))
+    for spec in topic_specs(settings.kafka):
+        print(f"{'created' if spec.name in created else 'present'}  {spec.name}")
+
+
+def create_topics(settings: Settings) -> list[str]:
+    return create_missing(kafka_admin(settings), settings.kafka)
+
+
+def schema_export(
+    directory: Annotated[Path, typer.Argument(help="Folder to write to, made if missing.")] = Path("build/schemas"),
+) -> None:
+    """Write the JSON Schema of every message, made from the models, one file each."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, schema in json_schemas().items():
+        path = directory / f"{name}.json"
+        path.write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+        print(path)

@@ -1,0 +1,68 @@
+"""``replay``: a file's events."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import kafka_admin, progress, say
+from pipeline.replay.formats import FORMATS, BadRow, FileEvent
+from pipeline.replay.send import check_not_behind, in_sending_order
+from pipeline.replay.send import replay as send_all
+from pipeline.settings import load
+
+_SHOWN_PROBLEMS = 5
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(replay)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="File to send.")],
+    format: Annotated[str, typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.")],
+    order: Annotated[str, typer.Option(help="'time': by event time; 'file': as they stand.")] = "time",
+    shuffle: Annotated[float, typer.Option(min=0, help="Each may come up to so many seconds late.")] = 0.0,
+    duplicate: Annotated[int, typer.Option(min=0, help="Send every so-many-th twice; 0: none.")] = 0,
+    seed: Annotated[int, typer.Option(help="For --shuffle.")] = 1,
+    speed: Annotated[float, typer.Option(min=0, help="Times as fast as it happened; 0: at once.")] = 0.0,
+    allow_late: Annotated[bool, typer.Option("--allow-late", help="Send events that are too late.")] = False,
+) -> None:
+    """Send a file's events to the touchpoint topics; return when the broker has them all.
+
+    Ends with a tick two hours past the last event on every partition, so that the last journeys and
+    windows close. Rows that cannot be read are reported and counted, not sent.
+    """
+    if format not in FORMATS:
+        raise typer.BadParameter(f"there are: {', '.join(FORMATS)}", param_hint="--format")
+    if order not in ("time", "file"):
+        raise typer.BadParameter("'time' or 'file'", param_hint="--order")
+    settings = load()
+    kafka_admin(settings)
+    events = _read(file, format)
+    if not events:
+        say(f"{file}: no events to send")
+        return
+    if not allow_late:
+        check_not_behind(settings, events)
+    sending = in_sending_order(events, order, shuffle, duplicate, seed)
+    with progress(f"replaying {file.name}", len(sending)) as advance:
+        sent = send_all(settings, sending, speed, advance)
+    listed = ", ".join(f"{count} to touchpoints.{channel}" for channel, count in sorted(sent.items()))
+    print(f"sent {len(sending)} events: {listed}")
+
+
+def _read(file: Path, format: str) -> list[FileEvent]:
+    events, problems = [], 0
+    with progress(f"reading {file.name}") as advance:
+        for row in FORMATS[format](file):
+            advance(1)
+            if isinstance(row, BadRow):
+                problems += 1
+                if problems <= _SHOWN_PROBLEMS:
+                    say(f"{file.name}, line {row.line}: not sent: {row.problem}")
+            else:
+                events.append(row)
+    if problems:
+        say(f"{file.name}: {problems} rows could not be read and are not sent")
+    return events

@@ -1,0 +1,35 @@
+"""``worker``: one worker process."""
+
+import logging
+
+import faust
+import typer
+
+from pipeline.app import create_app
+from pipeline.cli.common import clickhouse_client, kafka_admin
+from pipeline.settings import Settings, load
+
+logger = logging.getLogger(__name__)
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(worker)
+
+
+def worker() -> None:
+    """Process touchpoints until stopped. Start as many as there are partitions to share.
+
+    Waits for Kafka and ClickHouse (CX_KAFKA__CONNECT_TIMEOUT_S, CX_CLICKHOUSE__CONNECT_TIMEOUT_S), and
+    needs their topics and tables: run 'cx-signals topics' and 'cx-signals migrate' once.
+    """
+    settings = load()
+    kafka_admin(settings)
+    clickhouse_client(settings).disconnect()
+    run_worker(settings)
+
+
+def run_worker(settings: Settings) -> None:
+    """Run the app until a signal ends it. Does not return."""
+    app = create_app(settings)
+    level = settings.log_level.upper()
+    faust.Worker(app, loglevel=level, redirect_stdouts=False, quiet=True).execute_from_commandline()

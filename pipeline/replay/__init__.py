@@ -1,0 +1,1 @@
+"""Files of real events: read (``formats``), put in order and sent (``send``)."""

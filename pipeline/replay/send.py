@@ -1,0 +1,155 @@
+"""A file's events to the touchpoint topics, with the closing tick."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from pipeline.core.partition import WATERMARK_DELAY_MS
+from pipeline.kafka.clients import new_producer
+from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, to_record
+from pipeline.replay.formats import FileEvent
+from pipeline.settings import Settings
+from schemas.decoding import Refusal, decode
+from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
+from schemas.ticks import TICK_HEADER
+from schemas.times import format_rfc3339
+
+CLOSING_TICK_MS: Final = 7_200_000
+"""So far past the last event the last journeys have timed out and the last windows are complete."""
+_TAIL_RECORDS: Final = 10_000
+_FLUSH_S: Final = 300.0
+
+
+class ReplayError(RuntimeError):
+    """The file cannot be replayed as it is; the message says why and what to do."""
+
+
+def in_sending_order(
+    events: Sequence[FileEvent], order: str, shuffle_s: float, duplicate: int, seed: int
+) -> list[FileEvent]:
+    """The events as they are to be sent.
+
+    ``order``: ``time`` or ``file``. ``shuffle_s``: each may come up to so many seconds later than its
+    turn. ``duplicate``: every so-many-th is sent twice; 0 for none.
+    """
+    chance = random.Random(seed)
+    turns = sorted(events, key=lambda event: event.at_ms) if order == "time" else list(events)
+    placed: list[tuple[float, int, FileEvent]] = []
+    for number, event in enumerate(turns, start=1):
+        turn = float(event.at_ms) if order == "time" else float(number)
+        for _ in range(2 if duplicate and number % duplicate == 0 else 1):
+            placed.append((turn + chance.uniform(0, shuffle_s * 1000), len(placed), event))
+    placed.sort(key=lambda item: item[:2])
+    return [event for _, _, event in placed]
+
+
+def check_not_behind(settings: Settings, events: Sequence[FileEvent]) -> None:
+    """Raise ReplayError where a topic has moved on so far that the first event would be too late.
+
+    Looks at the newest records of each partition: an earlier replay's closing tick is among them.
+    """
+    lateness_ms = round(settings.pipeline.lateness_s * 1000)
+    for channel in sorted({event.channel for event in events}):
+        first = min(event.at_ms for event in events if event.channel == channel)
+        topic = TOPIC_PREFIX + channel
+        latest = latest_times(settings, [topic])
+        if latest and first < max(latest.values()) - WATERMARK_DELAY_MS - lateness_ms:
+            raise ReplayError(
+                f"{topic} is already at {format_rfc3339(max(latest.values()))}; the file begins at "
+                f"{format_rfc3339(first)} and would be too late. Replay files in the order of their "
+                "dates, use fresh topics, or give --allow-late to have the late events dead-lettered"
+            )
+
+
+def latest_times(settings: Settings, topics: Iterable[str]) -> dict[Source, int]:
+    """The latest time among the newest records of each partition that has any, ms."""
+    sources = partitions_of(settings.kafka, topics)
+    starts = tail_start(settings.kafka, sources, _TAIL_RECORDS)
+    latest: dict[Source, int] = {}
+    for source, messages in read_to_end(settings.kafka, sources, starts):
+        for message in messages:
+            record = to_record(message)
+            at_ms = record.tick_ms
+            if at_ms is None:
+                event = decode(record.value)
+                if isinstance(event, Refusal):
+                    continue
+                at_ms = event.at_ms
+            latest[source] = max(at_ms, latest.get(source, at_ms))
+    return latest
+
+
+class Sender:
+    """Produces and waits for every acknowledgement."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._producer: Producer = new_producer(settings.kafka)
+        self._settings = settings
+        self._error: KafkaError | None = None
+
+    def send(self, channel: str, session_id: str, payload: bytes) -> None:
+        self._produce(TOPIC_PREFIX + channel, value=payload, key=session_id)
+
+    def tick_all(self, at_ms: int) -> None:
+        """A tick on every partition of the touchpoint topics, empty ones included."""
+        header = [(TICK_HEADER, format_rfc3339(at_ms).encode())]
+        for topic, partition in partitions_of(self._settings.kafka, TOUCHPOINT_TOPICS):
+            self._produce(topic, value=None, key=None, partition=partition, headers=header)
+
+    def finish(self) -> None:
+        """Return when all is acknowledged. Raises ReplayError where it is not."""
+        left = self._producer.flush(_FLUSH_S)
+        if self._error is not None:
+            raise ReplayError(f"Kafka refused a message: {self._error.str()}")
+        if left:
+            raise ReplayError(f"{left} messages were not acknowledged within {_FLUSH_S:g} s")
+
+    def poll(self) -> None:
+        self._producer.poll(0)
+
+    def _produce(self, topic: str, **message: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, on_delivery=self._delivered, **message)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._error = error
+
+
+def replay(
+    settings: Settings,
+    events: Sequence[FileEvent],
+    speed: float = 0.0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Mapping[str, int]:
+    """Send the events in the order given, then the closing tick; gives the number per channel.
+
+    ``speed``: so many times as fast as they happened; 0: as fast as it goes.
+    """
+    sender = Sender(settings)
+    sent: dict[str, int] = {}
+    started = time.monotonic()
+    first = events[0].at_ms if events else 0
+    for number, event in enumerate(events):
+        if speed:
+            due = started + (event.at_ms - first) / 1000 / speed
+            if (pause := due - time.monotonic()) > 0:
+                sender.poll()
+                time.sleep(pause)
+        sender.send(event.channel, event.session_id, event.payload)
+        sent[event.channel] = sent.get(event.channel, 0) + 1
+        if number % 1000 == 999:
+            sender.poll()
+            advance(1000)
+    if events:
+        sender.tick_all(max(event.at_ms for event in events) + CLOSING_TICK_MS)
+    sender.finish()
+    return sent
