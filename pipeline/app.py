@@ -60,9 +60,7 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
 
 
 def clickhouse_address(settings: ClickHouseSettings, timeout_s: float = 60.0) -> Address:
-    return Address(
-        settings.host, settings.port, settings.user, settings.password.get_secret_value(), timeout_s
-    )
+    return Address(settings.host, settings.port, settings.user, settings.password.get_secret_value(), timeout_s)
 
 
 def _new_app(settings: Settings) -> faust.App:
@@ -96,9 +94,7 @@ Process = Callable[[Any], Any]
 
 
 def _add_agent(app: faust.App, name: str, topics: tuple[str, ...], process: Process) -> None:
-    topic = app.topic(
-        *topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    topic = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     async def agent(stream: Any) -> None:
         async for event in stream.noack().events():

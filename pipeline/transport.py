@@ -114,9 +114,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     # --- records ------------------------------------------------------------------------------------
 
-    async def _getmany(
-        self, active_partitions: set[TP] | None, timeout: float
-    ) -> dict[TP, list[RecordBatch]]:
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[RecordBatch]]:
         loop = asyncio.get_running_loop()
         batches = await loop.run_in_executor(self._pool, self._read)
         return {TP(*batch.source): [batch] for batch in batches}

@@ -1,5 +1,6 @@
 """Kafka headers of output messages: CloudEvents 1.0, Kafka protocol binding, binary mode."""
 
+from functools import lru_cache
 from typing import Final
 
 Headers = list[tuple[str, bytes]]
@@ -14,4 +15,9 @@ _FIXED: Final[Headers] = [
 
 def headers(kind: str, event_id: str) -> Headers:
     """Headers of one message; ``event_id`` is unique within the source and the same at each sending."""
-    return [*_FIXED, ("ce_type", kind.encode()), ("ce_id", event_id.encode())]
+    return [*_of_kind(kind), ("ce_id", event_id.encode())]
+
+
+@lru_cache(maxsize=64)
+def _of_kind(kind: str) -> tuple[tuple[str, bytes], ...]:
+    return (*_FIXED, ("ce_type", kind.encode()))

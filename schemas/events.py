@@ -107,9 +107,7 @@ class TouchpointEvent(BaseModel):
 
     @field_validator("attributes")
     @classmethod
-    def _attributes_are_small(
-        cls, value: dict[str, Any] | None, info: ValidationInfo
-    ) -> dict[str, Any] | None:
+    def _attributes_are_small(cls, value: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
         size = (info.context or {}).get(ATTRIBUTES_BYTES, 0)
         if size > MAX_ATTRIBUTES_BYTES:
             raise ValueError(f"{size} bytes of JSON text, at most {MAX_ATTRIBUTES_BYTES} are allowed")

@@ -40,7 +40,5 @@ class JourneyMessage(BaseModel):
     version: Annotated[int, Field(ge=0)]
 
 
-def journey_message_id(
-    channel: str, session_id: str, journey_id: str, entered_ms: int, version: int
-) -> str:
+def journey_message_id(channel: str, session_id: str, journey_id: str, entered_ms: int, version: int) -> str:
     return f"{channel}/{session_id}/{journey_id}/{entered_ms}/{version}"

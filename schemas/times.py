@@ -5,7 +5,8 @@ point are cut off in the text, never rounded: rounding would let an event cross 
 """
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
+from functools import lru_cache
 from typing import Final
 
 _FORM: Final = re.compile(
@@ -76,5 +77,12 @@ def _remember(text: str, start_of_minute: int) -> None:
 
 def format_rfc3339(millis: int) -> str:
     """The instant as UTC text with three fractional digits, such as ``2026-01-31T09:30:00.250Z``."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=millis)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}Z"
+    days, rest = divmod(millis, 86_400_000)
+    minutes, rest = divmod(rest, 60_000)
+    seconds, rest = divmod(rest, 1000)
+    return f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _day(days: int) -> str:
+    return date.fromordinal(_EPOCH_DAY + days).isoformat()

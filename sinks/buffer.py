@@ -115,9 +115,7 @@ class SinkBuffer:
                 self._on_error(table)
                 hint = error.retry_after_s if isinstance(error, SinkUnavailableError) else 1.0
                 pause = min(_LONGEST_BACKOFF_S, hint * 2 ** min(failures - 1, 6)) * random.uniform(0.5, 1)
-                logger.warning(
-                    "%s; %d rows of %s wait, next try in %.1f s", error, len(columns[0]), table, pause
-                )
+                logger.warning("%s; %d rows of %s wait, next try in %.1f s", error, len(columns[0]), table, pause)
                 await asyncio.sleep(pause)
             else:
                 self._on_stored(table, len(columns[0]), time.monotonic() - started)

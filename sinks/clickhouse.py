@@ -80,9 +80,7 @@ def describe(error: BaseException) -> str:
     return (lines[-1] if lines else type(error).__name__)[:300]
 
 
-def wait_until_reachable(
-    address: Address, timeout_s: float, tell: Callable[[str], None] = lambda _: None
-) -> None:
+def wait_until_reachable(address: Address, timeout_s: float, tell: Callable[[str], None] = lambda _: None) -> None:
     """Return when the server answers. Tells once that it waits. Raises SinkUnavailableError."""
     deadline = time.monotonic() + timeout_s
     told = False

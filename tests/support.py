@@ -45,9 +45,7 @@ def event_json(at_ms: int, **fields: Any) -> bytes:
 def log_of(values: Iterable[bytes | int], start: int = 0) -> list[Record]:
     """Records with consecutive offsets; an int is a tick at START_MS + that many ms."""
     return [
-        Record(start + n, -1, None, START_MS + value)
-        if isinstance(value, int)
-        else Record(start + n, -1, value)
+        Record(start + n, -1, None, START_MS + value) if isinstance(value, int) else Record(start + n, -1, value)
         for n, value in enumerate(values)
     ]
 
@@ -157,9 +155,7 @@ def run_core(
                 windows.forget(horizon)
 
 
-def run_cuts(
-    source: Source, log: Sequence[Record], cuts: Iterable[int], store: Store, windows: Windows
-) -> None:
+def run_cuts(source: Source, log: Sequence[Record], cuts: Iterable[int], store: Store, windows: Windows) -> None:
     """One partition anew, in batches that end at the cuts (offsets, ascending) and no further."""
     partition = Partition(source[0].removeprefix("touchpoints."), RULES)
     start = 0

@@ -10,9 +10,7 @@ def start(port: int, data_dir: Path, log: Path | None) -> Child:
     """Serve the data directory on 127.0.0.1:port. One process owns a directory. Raises StartError."""
     data_dir.mkdir(parents=True, exist_ok=True)
     module = "deploy.embedded.clickhouse_server"
-    child = Child(
-        "embedded ClickHouse", [sys.executable, "-m", module, str(port), str(data_dir.absolute())], log
-    )
+    child = Child("embedded ClickHouse", [sys.executable, "-m", module, str(port), str(data_dir.absolute())], log)
     try:
         child.wait_until(lambda: is_listening("127.0.0.1", port), timeout_s=60)
     except StartError:

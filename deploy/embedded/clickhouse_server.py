@@ -288,9 +288,7 @@ class Handler(socketserver.BaseRequestHandler):
         table, columns = insert["table"], insert["columns"] or ""
         described = self.engine.query(f"DESCRIBE TABLE {table}", "TSVRaw").bytes().decode()
         types = [line.split("\t")[:3] for line in described.splitlines()]
-        insertable = [
-            [name, kind] for name, kind, default in types if default not in ("MATERIALIZED", "ALIAS")
-        ]
+        insertable = [[name, kind] for name, kind, default in types if default not in ("MATERIALIZED", "ALIAS")]
         if columns:
             by_name = dict(insertable)
             wanted = [name.strip().strip('`"') for name in columns.strip("()").split(",")]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from pipeline.agents.outbox import Outbox, Receipt, base64_text, columns_of, digest
+from pipeline.agents.outbox import Outbox, Outgoing, Receipt, base64_text, columns_of, digest
 from pipeline.agents.ownership import Ownership, Source
 from pipeline.core.partition import DeadLetter, JourneyRow, Outputs, Tile
 from pipeline.kafka.reader import RecordBatch
@@ -67,44 +67,39 @@ class JourneysStage:
     async def _journeys(self, source: Source, out: Outputs, receipt: Receipt) -> None:
         channel = source[0].removeprefix("touchpoints.")
         rows = [journey_row(channel, row, out.version) for row in out.journeys]
-        for row in out.journeys:
-            message = journey_message(channel, row, out.version)
-            await self._outbox.send(
-                receipt,
-                JOURNEYS_TOPIC,
-                message,
-                headers(JOURNEY_TYPE, message["id"]),
-                key=row.session_id,
-            )
+        bodies = (journey_message(channel, row, out.version) for row in out.journeys)
+        messages = (Outgoing(b, headers(JOURNEY_TYPE, b["id"]), key=b["session_id"]) for b in bodies)
+        await self._outbox.send(receipt, JOURNEYS_TOPIC, messages)
         await self._outbox.store(receipt, JOURNEYS, columns_of(rows))
 
     async def _tiles(self, source: Source, out: Outputs, receipt: Receipt) -> None:
         name = _name(source)
         if self._router is None:
             self._router = TileRouter(self._tiles_partitions())
+        messages = []
         for partition, parts in self._router.split(out.tiles).items():
             for part, tiles in enumerate(parts):
                 event_id = tiles_message_id(name, out.version, partition, part)
-                message = {
+                body = {
                     "schema_version": SCHEMA_VERSION,
                     "source": name,
                     "version": out.version,
                     "watermark": out.watermark_ms,
                     "tiles": tiles,
                 }
-                await self._outbox.send(
-                    receipt, TILES_TOPIC, message, headers(TILES_TYPE, event_id), partition=partition
-                )
+                messages.append(Outgoing(body, headers(TILES_TYPE, event_id), partition=partition))
+        await self._outbox.send(receipt, TILES_TOPIC, messages)
         if out.tiles:
             await self._outbox.store(receipt, TILES, tile_columns(name, out.tiles, out.version))
 
     async def _dead_letters(self, source: Source, letters: list[DeadLetter], receipt: Receipt) -> None:
         topic, partition = source
-        rows = []
+        rows, messages = [], []
         for letter in letters:
             kept, sha256 = letter.payload[:KEPT_PAYLOAD_BYTES], digest(letter.payload)
+            size = len(letter.payload)
             event_id = dead_letter_id(topic, partition, letter.offset)
-            message = {
+            body = {
                 "schema_version": SCHEMA_VERSION,
                 "id": event_id,
                 "received_at": format_rfc3339(letter.received_ms),
@@ -114,15 +109,13 @@ class JourneysStage:
                 "reason": letter.reason,
                 "error": letter.error,
                 "payload": base64_text(kept),
-                "size": len(letter.payload),
+                "size": size,
                 "sha256": sha256,
             }
-            await self._outbox.send(
-                receipt, DEADLETTERS_TOPIC, message, headers(DEADLETTER_TYPE, event_id), key=topic
-            )
-            size = len(letter.payload)
+            messages.append(Outgoing(body, headers(DEADLETTER_TYPE, event_id), key=topic))
             where = (letter.received_ms, topic, partition, letter.offset)
             rows.append((*where, str(letter.reason), letter.error, kept, size, sha256))
+        await self._outbox.send(receipt, DEADLETTERS_TOPIC, messages)
         await self._outbox.store(receipt, DEAD_LETTERS, columns_of(rows))
 
     def _measure(self, source: Source, out: Outputs, seconds: float) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from confluent_kafka import KafkaException
 
+from schemas.cloudevents import Headers
 from sinks.base import Columns
 from sinks.buffer import SinkBuffer
 
@@ -44,6 +45,16 @@ class Receipt:
         self._pending -= 1
 
 
+class Outgoing(NamedTuple):
+    """One message to be sent: its JSON body, CloudEvents headers, and where it goes."""
+
+    body: dict[str, Any]
+    headers: Headers
+    key: str | None = None
+    partition: int = -1
+    """-1: by the key."""
+
+
 class Outbox:
     """Publishes messages and stores rows; each step collects what it needs in a Receipt."""
 
@@ -54,33 +65,26 @@ class Outbox:
     def receipt(self) -> Receipt:
         return Receipt(self._buffer)
 
-    async def send(
-        self,
-        receipt: Receipt,
-        topic: str,
-        message: dict[str, Any],
-        headers: list[tuple[str, bytes]],
-        key: str | None = None,
-        partition: int = -1,
-    ) -> None:
-        """Queue a message; where librdkafka's queue is full, wait for room."""
-        value = _encode(message)
-        while True:
-            try:
-                self._producer.produce(
-                    topic,
-                    value=value,
-                    key=key,
-                    partition=partition,
-                    headers=headers,
-                    on_delivery=receipt.on_delivery,
-                )
-            except BufferError:
-                self._producer.poll(0)
-                await asyncio.sleep(0.01)
-            else:
-                receipt._pending += 1
-                return
+    async def send(self, receipt: Receipt, topic: str, messages: Iterable[Outgoing]) -> None:
+        """Queue messages; where librdkafka's queue is full, wait for room."""
+        produce, on_delivery = self._producer.produce, receipt.on_delivery
+        for message in messages:
+            while True:
+                try:
+                    produce(
+                        topic,
+                        value=_encode(message.body),
+                        key=message.key,
+                        partition=message.partition,
+                        headers=message.headers,
+                        on_delivery=on_delivery,
+                    )
+                except BufferError:
+                    self._producer.poll(0)
+                    await asyncio.sleep(0.01)
+                else:
+                    receipt._pending += 1
+                    break
 
     async def store(self, receipt: Receipt, table: str, columns: Columns) -> None:
         """Give rows to the sink's buffer; waits where it is full."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.agents.outbox import Clock, Outbox, Receipt
+from pipeline.agents.outbox import Clock, Outbox, Outgoing, Receipt
 from pipeline.agents.ownership import Owned, Ownership, Source
 from pipeline.core.windows import SignalRows, Windows
 from pipeline.kafka.reader import RecordBatch
@@ -98,24 +98,36 @@ class SignalsStage:
         c = rows.columns
         ends = rows.ends_ms.tolist()
         numbers = [x.tolist() for x in (c.numerator, c.denominator, c.value, c.lower, c.upper)]
-        topic, kind = topic_of(c.signal), type_of(c.signal)
-        for end, numerator, denominator, value, lower, upper in zip(ends, *numbers, strict=True):
-            event_id = signal_id(c.signal, rows.segment, rows.window, end, rows.version)
-            message = {
-                "schema_version": SCHEMA_VERSION,
-                "id": event_id,
-                "signal": c.signal,
-                "segment": rows.segment,
-                "window": rows.window,
-                "window_end": format_rfc3339(end),
-                "numerator": numerator,
-                "denominator": denominator,
-                "value": value,
-                "lower": lower,
-                "upper": upper,
-                "version": rows.version,
-            }
-            await self._outbox.send(receipt, topic, message, headers(kind, event_id), key=rows.segment)
+        messages = (_message(rows, *row) for row in zip(ends, *numbers, strict=True))
+        await self._outbox.send(receipt, topic_of(c.signal), messages)
         count = len(ends)
         columns = [[c.signal] * count, [rows.segment] * count, [rows.window] * count, ends]
         await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, [rows.version] * count])
+
+
+def _message(
+    rows: SignalRows,
+    end_ms: int,
+    numerator: float,
+    denominator: float,
+    value: float,
+    lower: float,
+    upper: float,
+) -> Outgoing:
+    signal = rows.columns.signal
+    event_id = signal_id(signal, rows.segment, rows.window, end_ms, rows.version)
+    body = {
+        "schema_version": SCHEMA_VERSION,
+        "id": event_id,
+        "signal": signal,
+        "segment": rows.segment,
+        "window": rows.window,
+        "window_end": format_rfc3339(end_ms),
+        "numerator": numerator,
+        "denominator": denominator,
+        "value": value,
+        "lower": lower,
+        "upper": upper,
+        "version": rows.version,
+    }
+    return Outgoing(body, headers(type_of(signal), event_id), key=rows.segment)

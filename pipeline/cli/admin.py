@@ -55,7 +55,9 @@ def create_topics(settings: Settings) -> list[str]:
 
 
 def schema_export(
-    directory: Annotated[Path, typer.Argument(help="Folder to write to, made if missing.")] = Path("build/schemas"),
+    directory: Annotated[Path, typer.Argument(help="Folder to write to, made if missing.")] = Path(
+        "build/schemas"
+    ),
 ) -> None:
     """Write the JSON Schema of every message, made from the models, one file each."""
     directory.mkdir(parents=True, exist_ok=True)

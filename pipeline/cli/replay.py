@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="File to send.")],
-    format: Annotated[str, typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.")],
+    file_format: Annotated[str, typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.")],
     order: Annotated[str, typer.Option(help="'time': by event time; 'file': as they stand.")] = "time",
     shuffle: Annotated[float, typer.Option(min=0, help="Each may come up to so many seconds late.")] = 0.0,
     duplicate: Annotated[int, typer.Option(min=0, help="Send every so-many-th twice; 0: none.")] = 0,
@@ -33,13 +33,13 @@ def replay(
     Ends with a tick two hours past the last event on every partition, so that the last journeys and
     windows close. Rows that cannot be read are reported and counted, not sent.
     """
-    if format not in FORMATS:
+    if file_format not in FORMATS:
         raise typer.BadParameter(f"there are: {', '.join(FORMATS)}", param_hint="--format")
     if order not in ("time", "file"):
         raise typer.BadParameter("'time' or 'file'", param_hint="--order")
     settings = load()
     kafka_admin(settings)
-    events = _read(file, format)
+    events = _read(file, file_format)
     if not events:
         say(f"{file}: no events to send")
         return
@@ -52,10 +52,10 @@ def replay(
     print(f"sent {len(sending)} events: {listed}")
 
 
-def _read(file: Path, format: str) -> list[FileEvent]:
+def _read(file: Path, file_format: str) -> list[FileEvent]:
     events, problems = [], 0
     with progress(f"reading {file.name}") as advance:
-        for row in FORMATS[format](file):
+        for row in FORMATS[file_format](file):
             advance(1)
             if isinstance(row, BadRow):
                 problems += 1

@@ -82,9 +82,7 @@ class SignalTable:
     def shrunk(self, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
         """Signals whose denominator is smaller in ``after``: their rows may have to become 0."""
         fallen = {name for name, count in before.items() if after.get(name, 0) < count}
-        return [
-            signal for signal, counters in self._denominators.items() if not fallen.isdisjoint(counters)
-        ]
+        return [signal for signal, counters in self._denominators.items() if not fallen.isdisjoint(counters)]
 
     def compute(self, sums: Ints, kept_at_zero: Mapping[str, Ints]) -> Iterator[SignalColumns]:
         """Every signal over the rows of ``sums`` (shape: rows, width).

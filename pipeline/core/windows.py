@@ -115,8 +115,9 @@ class SegmentTiles:
             room = max(64, self._size)
             self._buckets = np.concatenate([self._buckets, np.empty(room, dtype=np.int64)])
             self._sums = np.concatenate([self._sums, np.zeros((room, self._table.width), dtype=np.int64)])
-        self._buckets[at + 1 : self._size + 1] = self._buckets[at : self._size]
-        self._sums[at + 1 : self._size + 1] = self._sums[at : self._size]
+        if at < self._size:
+            self._buckets[at + 1 : self._size + 1] = self._buckets[at : self._size].copy()
+            self._sums[at + 1 : self._size + 1] = self._sums[at : self._size].copy()
         self._buckets[at] = bucket_ms
         self._sums[at] = 0
         self._size += 1

@@ -60,9 +60,7 @@ def new_admin(settings: KafkaSettings) -> AdminClient:
     return AdminClient(_common(settings))
 
 
-def wait_until_reachable(
-    settings: KafkaSettings, tell: Callable[[str], None] = lambda _: None
-) -> AdminClient:
+def wait_until_reachable(settings: KafkaSettings, tell: Callable[[str], None] = lambda _: None) -> AdminClient:
     """An admin client, as soon as a broker answers. Tells once that it waits.
 
     Raises KafkaUnavailableError after ``connect_timeout_s``.
@@ -77,9 +75,7 @@ def wait_until_reachable(
         except KafkaException as error:
             what = f"Kafka at {settings.bootstrap_servers} does not answer ({describe(error)})"
             if time.monotonic() >= deadline:
-                raise KafkaUnavailableError(
-                    f"{what}; tried for {settings.connect_timeout_s:g} s"
-                ) from error
+                raise KafkaUnavailableError(f"{what}; tried for {settings.connect_timeout_s:g} s") from error
             if not told:
                 tell(f"{what}; retrying for up to {settings.connect_timeout_s:g} s")
                 told = True

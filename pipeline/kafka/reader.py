@@ -5,6 +5,7 @@ librdkafka fetches outside Python's lock and costs half the CPU (``decisions/000
 """
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,8 @@ from pipeline.settings import KafkaSettings
 
 #: A partition so far ahead of the slowest one in event time waits (law 5).
 STEP_MS: Final = 600_000
+#: A worker that is busy does not look whether there is more; what it knew gets old.
+_FRESH_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class BatchReader:
         self._paused: set[Source] = set()
         self._next: dict[Source, int] = {}
         self._at_end: set[Source] = set()
+        self._last_read = 0.0
 
     def position(self, source: Source, offset: int, epoch: int) -> None:
         """Start reading a partition at the offset."""
@@ -70,8 +74,8 @@ class BatchReader:
         return frozenset(self._epochs)
 
     def is_at_end(self, source: Source) -> bool:
-        """Whether the last fetch found nothing more in it."""
-        return source in self._at_end
+        """Whether the last fetch found nothing more in it, and was only just made."""
+        return source in self._at_end and time.monotonic() - self._last_read < _FRESH_S
 
     def high_watermark(self, source: Source) -> int | None:
         """The partition's end as of the last fetch; None while unknown."""
@@ -116,10 +120,10 @@ class BatchReader:
             if not self._epochs:
                 return []
             messages = self._consumer.consume(num_messages=max_records, timeout=timeout_s)
+            self._last_read = time.monotonic()
             grouped = self._group(messages)
             return [
-                RecordBatch(source, self._epochs[source], now_ms, records)
-                for source, records in grouped.items()
+                RecordBatch(source, self._epochs[source], now_ms, records) for source, records in grouped.items()
             ]
 
     def _group(self, messages: list[Message]) -> dict[Source, list[Record]]:

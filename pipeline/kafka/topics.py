@@ -66,13 +66,9 @@ def create_missing(admin: AdminClient, settings: KafkaSettings) -> list[str]:
     missing = [spec for spec in topic_specs(settings) if spec.name not in present]
     if counts:
         count = next(iter(counts.values()))
-        missing = [
-            TopicSpec(s.name, count, s.config) if s.name in TOUCHPOINT_TOPICS else s for s in missing
-        ]
+        missing = [TopicSpec(s.name, count, s.config) if s.name in TOUCHPOINT_TOPICS else s for s in missing]
     wanted = [
-        NewTopic(
-            s.name, num_partitions=s.partitions, replication_factor=settings.replication, config=s.config
-        )
+        NewTopic(s.name, num_partitions=s.partitions, replication_factor=settings.replication, config=s.config)
         for s in missing
     ]
     if wanted:

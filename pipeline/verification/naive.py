@@ -270,9 +270,7 @@ def _count_event(event: Touchpoint, source: str, rules: NaiveRules, tiles: Any) 
             tile["ces_sum_sq"] += score**2
 
 
-def _count_journey(
-    opening: Touchpoint, row: JourneyValue, source: str, rules: NaiveRules, tiles: Any
-) -> None:
+def _count_journey(opening: Touchpoint, row: JourneyValue, source: str, rules: NaiveRules, tiles: Any) -> None:
     units = row.value_units
     for segment in _segments(opening, rules):
         tile = tiles[segment, row.ended_ms // BUCKET * BUCKET, source]

@@ -27,9 +27,7 @@ HOUR = 60 * MINUTE
 # Few sessions, few ids and times on the timeouts' edges: collisions and ties are what is looked for.
 GAPS = st.sampled_from([0, 1, 999, 5_000, 10_000, 2 * MINUTE, 2 * MINUTE + 1, 10 * MINUTE, 15 * MINUTE])
 KINDS = st.one_of(
-    st.sampled_from(
-        ["product_added", "order_completed", "checkout_started", "products_searched", "queue_joined"]
-    ),
+    st.sampled_from(["product_added", "order_completed", "checkout_started", "products_searched", "queue_joined"]),
     st.sampled_from(EVENT_TYPES),
 )
 
@@ -100,9 +98,7 @@ def test_any_order_duplication_and_cut_gives_the_naive_tables_of_the_ordered_log
 def revived(draw: st.DrawFn) -> bytes:
     """Events of one session that open and close journeys, in any order, timeouts apart."""
     kind = draw(st.sampled_from(["product_added", "order_completed", "checkout_started", "page_viewed"]))
-    return event_json(
-        draw(st.integers(0, 8)) * 8 * MINUTE, type=kind, event_id=draw(st.sampled_from("abc"))
-    )
+    return event_json(draw(st.integers(0, 8)) * 8 * MINUTE, type=kind, event_id=draw(st.sampled_from("abc")))
 
 
 def logs(sessions: str) -> st.SearchStrategy[list[bytes | int]]:

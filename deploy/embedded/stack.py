@@ -1,0 +1,96 @@
+"""The whole thing on one machine: Kafka, ClickHouse, and what is given to run on them."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.embedded import clickhouse, kafka
+from deploy.embedded.process import Child, check_free, free_port
+
+
+class Stack:
+    """Starts the parts, keeps them together, ends them in reverse order."""
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self._temporary = data_dir is None
+        self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="cx-signals-"))
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.logs = self.data_dir / "logs"
+        self.logs.mkdir(exist_ok=True)
+        self.children: dict[str, Child] = {}
+        self.kafka_port = 0
+        self.clickhouse_port = 0
+        self.web_port = 0
+
+    def start(self, kafka_port: int | None, clickhouse_port: int | None, web_port: int | None) -> None:
+        """Start Kafka and ClickHouse on the ports given, or on free ones. Raises StartError."""
+        self.kafka_port = _port(kafka_port, "Kafka")
+        self.clickhouse_port = _port(clickhouse_port, "ClickHouse")
+        self.web_port = _port(web_port, "web")
+        self.children["kafka"] = kafka.start(self.kafka_port, self.logs / "kafka.log")
+        self.children["clickhouse"] = clickhouse.start(
+            self.clickhouse_port, self.data_dir / "clickhouse", self.logs / "clickhouse.log"
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Settings that point everything at this stack."""
+        return {
+            "CX_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{self.kafka_port}",
+            "CX_CLICKHOUSE__HOST": "127.0.0.1",
+            "CX_CLICKHOUSE__PORT": str(self.clickhouse_port),
+            "CX_WEB__HOST": "127.0.0.1",
+            "CX_WEB__PORT": str(self.web_port),
+            "CX_PIPELINE__GENERATION": str(self._generation()),
+        }
+
+    def run(self, name: str, command: list[str], environ: Mapping[str, str]) -> Child:
+        """Start a process of ours beside them; its output goes to a log."""
+        child = Child(name, command, self.logs / f"{name}.log", os.environ | dict(environ))
+        self.children[name] = child
+        return child
+
+    def ready_line(self) -> str:
+        addresses = {
+            "kafka": f"127.0.0.1:{self.kafka_port}",
+            "clickhouse": f"127.0.0.1:{self.clickhouse_port}",
+            "web": f"http://127.0.0.1:{self.web_port}",
+        }
+        return f"ready {json.dumps(addresses)}"
+
+    def stop(self) -> None:
+        """End everything, the last started first."""
+        for child in reversed(list(self.children.values())):
+            child.stop()
+        self.children.clear()
+        if self._temporary:
+            shutil.rmtree(self.data_dir, ignore_errors=True)
+
+    def _generation(self) -> int:
+        """One more than at the last start: the embedded Kafka's logs start anew each time."""
+        path = self.data_dir / "generation"
+        if not hasattr(self, "_counted"):
+            before = 0
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                before = int(path.read_text())
+            self._counted = before + 1
+            path.write_text(f"{self._counted}\n")
+        return self._counted
+
+
+def _port(wanted: int | None, what: str) -> int:
+    if wanted is None:
+        return free_port()
+    check_free(wanted, what)
+    return wanted
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Memory of a process; None where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,0 +1,61 @@
+"""The signals of the moment on the terminal."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from clickhouse_driver import errors
+
+from pipeline.app import clickhouse_address
+from pipeline.settings import Settings
+from sinks.clickhouse import connect
+
+_SEGMENTS: Final = ("all", "channel=web", "channel=app", "channel=pos")
+_PERCENT: Final = ("csat", "friction")
+_QUERY: Final = """
+SELECT signal, segment, value, denominator, lower, upper, window_end
+FROM cx.signals FINAL
+WHERE window = '5m' AND segment IN %(segments)s AND denominator > 0
+  AND window_end > (SELECT max(window_end) FROM cx.signals WHERE window = '5m') - INTERVAL 2 MINUTE
+ORDER BY signal, segment, window_end DESC
+LIMIT 1 BY signal, segment
+"""
+
+
+class Board:
+    """Prints the newest 5-minute signals, one line a signal, one column a segment."""
+
+    interval_s = 5.0
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = connect(clickhouse_address(settings.clickhouse))
+
+    def show(self, kafka_bytes: int | None) -> None:
+        try:
+            rows = self._client.execute(_QUERY, {"segments": _SEGMENTS})
+        except (OSError, EOFError, errors.Error):
+            return  # the watch over the processes says what is wrong
+        if rows:
+            print("\n".join(format_board(rows, kafka_bytes)), flush=True)
+
+
+def format_board(rows: list[tuple[Any, ...]], kafka_bytes: int | None = None) -> list[str]:
+    """Lines of text from rows (signal, segment, value, n, lower, upper, window end)."""
+    cells: dict[str, dict[str, str]] = {}
+    newest = max(row[6] for row in rows)
+    for signal, segment, value, n, lower, upper, _ in rows:
+        cells.setdefault(signal, {})[segment] = _cell(signal, value, n, lower, upper)
+    memory = f", Kafka holds {kafka_bytes >> 20} MiB" if kafka_bytes else ""
+    now = datetime.now(UTC).strftime("%H:%M:%S")
+    title = f"{now}  last 5 min up to {newest:%H:%M:%S} UTC: value [95 % interval] n{memory}"
+    head = f"{'':<24}" + "".join(f"{segment:<32}" for segment in _SEGMENTS)
+    lines = [
+        f"{signal:<24}" + "".join(f"{row.get(segment, '-'):<32}" for segment in _SEGMENTS)
+        for signal, row in cells.items()
+    ]
+    return ["", title, head, *lines]
+
+
+def _cell(signal: str, value: float, n: float, lower: float, upper: float) -> str:
+    if signal.endswith("_abandonment") or signal in _PERCENT:
+        return f"{value:.1%} [{lower:.1%}, {upper:.1%}] n={n:.0f}"
+    return f"{value:.2f} [{lower:.2f}, {upper:.2f}] n={n:.0f}"

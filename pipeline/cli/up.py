@@ -1,0 +1,113 @@
+"""``up``: the whole thing on this machine, embedded."""
+
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from deploy.embedded.process import StartError
+from deploy.embedded.stack import Stack, resident_bytes
+from pipeline.cli.admin import apply_migrations, create_topics
+from pipeline.cli.board import Board
+from pipeline.cli.common import say
+from pipeline.settings import load
+
+_PORT = {"min": 1, "max": 65_535}
+_HISTORY_MIN = 40
+_READY_S = 90.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+
+
+def up(
+    simulate: Annotated[float, typer.Option(min=0.01, help="Events per second of the simulated shop.")] = 50.0,
+    no_simulate: Annotated[bool, typer.Option("--no-simulate", help="No simulated shop.")] = False,
+    incident: Annotated[list[str] | None, typer.Option(help="For the simulated shop; see 'simulate'.")] = None,
+    kafka_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
+    clickhouse_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
+    web_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Kept; default: a temporary one, removed at the end."),
+    ] = None,
+    kafka_memory_mb: Annotated[
+        int, typer.Option(min=64, help="The embedded Kafka keeps all in memory: the shop pauses above it.")
+    ] = 4096,
+) -> int:
+    """Start Kafka, ClickHouse and a worker on this machine, with a simulated shop; Ctrl-C ends all.
+
+    When all is up it prints one line 'ready {json}' with the addresses, then the signals as they come.
+    """
+    load()
+    stack = Stack(data_dir)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        say("starting Kafka and ClickHouse")
+        stack.start(kafka_port, clickhouse_port, web_port)
+        environ = stack.environment()
+        os.environ.update(environ)
+        settings = load()
+        create_topics(settings)
+        apply_migrations(settings)
+        say("starting the worker")
+        _start_worker(stack)
+        print(stack.ready_line(), flush=True)
+        if not no_simulate:
+            _start_shop(stack, simulate, incident or [])
+        return _watch(stack, Board(settings), kafka_memory_mb)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        # A second Ctrl-C must not leave processes behind.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        stack.stop()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _start_worker(stack: Stack) -> None:
+    child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], {})
+    child.wait_until(lambda: _answers(f"http://127.0.0.1:{stack.web_port}/readyz"), _READY_S)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - an address of ours
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _start_shop(stack: Stack, rate: float, incidents: list[str]) -> None:
+    options = [f"--incident={text}" for text in incidents]
+    command = ["simulate", f"--rate={rate}", f"--history={_HISTORY_MIN}", *options]
+    stack.run("simulator", [sys.executable, "-m", "pipeline", *command], {})
+
+
+def _watch(stack: Stack, board: Board, limit_mb: int) -> int:
+    """Show signals until something ends."""
+    paused = False
+    while True:
+        for name, child in stack.children.items():
+            if child.process.poll() is not None and not (name == "simulator" and paused):
+                raise StartError(f"{child.name} ended with status {child.process.returncode}: {child.tail()}")
+        used = resident_bytes(stack.children["kafka"].pid)
+        if used is not None and used > limit_mb << 20 and not paused and "simulator" in stack.children:
+            stack.children["simulator"].stop()
+            paused = True
+            say(f"the embedded Kafka holds {used >> 20} MiB, over --kafka-memory-mb {limit_mb}: shop stopped")
+        board.show(used)
+        time.sleep(board.interval_s)

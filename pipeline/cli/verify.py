@@ -1,0 +1,47 @@
+"""``verify``: the tables once more, in the plainest way."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
+from pipeline.settings import load
+from pipeline.verification.run import compare_all, expected_tables, read_at_rest
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(verify)
+
+
+def verify(
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the pipeline.")] = 120.0,
+) -> int:
+    """Recompute every table from the topics, naively, and compare with what ClickHouse holds.
+
+    Takes the topics' ends as they are now, waits until the pipeline has caught up, then compares:
+    exactly where the input is at rest, otherwise the rows that no later event touches. Prints what
+    differs; exits with 1 if anything does.
+    """
+    settings = load()
+    kafka_admin(settings)
+    client = clickhouse_client(settings)
+    say("reading the topics, and waiting for the pipeline to get to their ends")
+    with progress("reading topics") as advance:
+        logs = read_at_rest(settings, timeout, advance)
+    say(f"{sum(len(log) for log in logs.values())} records in {len(logs)} partitions")
+    with progress("computing naively"):
+        tables = expected_tables(settings, logs)
+    print(f"{tables.accepted} events, {tables.duplicates} duplicates, {len(tables.dead_letters)} dead letters")
+    differences = 0
+    with progress("comparing"):
+        reports = list(compare_all(settings, client, tables, logs))
+    for report in reports:
+        differences += report.differences
+        later = f", {report.left_out} touched by later events left out" if report.left_out else ""
+        print(f"{report.table}: {report.compared} rows compared{later}, {report.differences} differ")
+        for line in report.shown:
+            print(f"  {line}")
+        if report.differences > len(report.shown):
+            print(f"  ... and {report.differences - len(report.shown)} more")
+    print("no difference" if not differences else f"{differences} differences")
+    return 1 if differences else 0

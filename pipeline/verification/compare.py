@@ -1,0 +1,152 @@
+"""ClickHouse against the naive tables: exactly where the input is at rest, else what nothing later touches.
+
+A row's version tells how far its partition had been read, so a journey or tile written by what came
+after the compared part of the log is left out. A signal has many sources: those of windows that reach
+past the earliest time that later records can touch are left out.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.verification.naive import JourneyKey, JourneyValue, SignalValue, Source, Tables
+
+_SHOWN: Final = 20
+_RELATIVE: Final = 1e-9
+END_OF_TIME: Final = 2**62
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far the compared logs go."""
+
+    ends: Mapping[Source, int]
+    """By source: the offset after the last record compared."""
+    touched_ms: int
+    """The earliest event time that records after the ends could have touched."""
+    generation: int
+
+    def is_later(self, source: Source | None, version: int) -> bool:
+        """Whether a row of this version was written by records after the ends."""
+        if source is None:
+            return True
+        return version > (self.generation << 48) + self.ends.get(source, 0)
+
+
+@dataclass
+class Report:
+    """What was compared and what differs, of one table."""
+
+    table: str
+    compared: int = 0
+    left_out: int = 0
+    differences: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def differ(self, text: str) -> None:
+        self.differences += 1
+        if len(self.shown) < _SHOWN:
+            self.shown.append(text)
+
+
+def compare_journeys(
+    found: Iterable[tuple[JourneyKey, JourneyValue, int]],
+    tables: Tables,
+    bounds: Bounds,
+    source_of: Callable[[JourneyKey], Source | None],
+) -> Report:
+    report = Report("journeys")
+    missing = dict(tables.journeys)
+    for key, row, version in found:
+        expected = missing.pop(key, None)
+        if version >> 48 < bounds.generation and expected is None:
+            continue
+        if bounds.is_later(source_of(key), version):
+            report.left_out += 1
+            continue
+        report.compared += 1
+        actual = None if row.outcome == "retracted" else row
+        if actual != expected:
+            report.differ(f"{_shown(key)}: ClickHouse has {_shown(actual)}, expected {_shown(expected)}")
+    for key, expected in missing.items():
+        report.differ(f"{_shown(key)}: not in ClickHouse, expected {_shown(expected)}")
+    return report
+
+
+def compare_tiles(
+    found: Iterable[tuple[tuple[str, int, str], dict[str, int], int]], tables: Tables, bounds: Bounds
+) -> Report:
+    report = Report("tiles")
+    missing = {key: {n: c for n, c in row.items() if c} for key, row in tables.tiles.items()}
+    missing = {key: row for key, row in missing.items() if row}
+    for key, counters, version in found:
+        expected = missing.pop(key, {})
+        if version >> 48 < bounds.generation and not expected:
+            continue
+        topic, _, partition = key[2].rpartition(":")
+        if bounds.is_later((topic, int(partition)), version):
+            report.left_out += 1
+            continue
+        report.compared += 1
+        if counters != expected:
+            report.differ(f"{key}: ClickHouse has {counters}, expected {expected}")
+    for key, expected in missing.items():
+        report.differ(f"{key}: not in ClickHouse, expected {expected}")
+    return report
+
+
+def compare_signals(
+    found: Iterable[tuple[tuple[str, str, str, int], SignalValue]], tables: Tables, bounds: Bounds
+) -> Report:
+    report = Report("signals")
+    missing = {key: row for key, row in tables.signals.items() if key[3] <= bounds.touched_ms}
+    report.left_out = len(tables.signals) - len(missing)
+    for key, row in found:
+        expected = missing.pop(key, None)
+        if expected is None:
+            # An earlier generation's rows stay in the store; their log is gone.
+            if row.denominator and bounds.generation == 1:
+                report.differ(f"{key}: ClickHouse has {_shown(row)}, expected none")
+            continue
+        report.compared += 1
+        if not _close(row, expected):
+            report.differ(f"{key}: ClickHouse has {_shown(row)}, expected {_shown(expected)}")
+    for key, expected in missing.items():
+        report.differ(f"{key}: not in ClickHouse, expected {_shown(expected)}")
+    return report
+
+
+def compare_dead_letters(
+    found: Iterable[tuple[tuple[str, int, int], str]], tables: Tables, bounds: Bounds
+) -> Report:
+    report = Report("dead_letters")
+    missing = dict(tables.dead_letters)
+    for key, reason in found:
+        if key[2] >= bounds.ends.get((key[0], key[1]), 0):
+            report.left_out += 1
+            continue
+        expected = missing.pop(key, None)
+        if expected is None and bounds.generation > 1:
+            continue
+        report.compared += 1
+        if reason != expected:
+            report.differ(f"{key}: ClickHouse has {reason}, expected {expected}")
+    for key, expected in missing.items():
+        report.differ(f"{key}: not in ClickHouse, expected {expected}")
+    return report
+
+
+def _close(row: SignalValue, expected: SignalValue) -> bool:
+    """Counts and sums to the last bit; quotients and roots to within rounding."""
+    if row[:2] != tuple(expected[:2]):
+        return False
+    return all(
+        abs(a - b) <= _RELATIVE * max(1.0, abs(a), abs(b)) for a, b in zip(row[2:], expected[2:], strict=True)
+    )
+
+
+def _shown(row: Any) -> str:
+    if row is None:
+        return "none"
+    values = row._asdict().items() if hasattr(row, "_asdict") else enumerate(row)
+    return ", ".join(f"{name}={value}" for name, value in values if value not in ("", None))

@@ -1,0 +1,157 @@
+"""``verify`` from beginning to end: read the logs, wait, compute, compare."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.kafka.clients import consumer_config
+from pipeline.kafka.logs import Source, partitions_of, read_to_end, to_record
+from pipeline.settings import Settings
+from pipeline.verification import compare, store
+from pipeline.verification.compare import END_OF_TIME, Bounds, Report
+from pipeline.verification.naive import LogRecord, Tables, compute
+from pipeline.verification.rules import naive_rules
+from schemas.deadletters import DEADLETTERS_TOPIC, DeadLetterMessage
+from schemas.decoding import Refusal, decode
+from schemas.events import TOUCHPOINT_TOPICS
+from schemas.reasons import Reason
+from schemas.tiles import TILES_TOPIC
+
+Advance = Callable[[int], None]
+Logs = dict[Source, list[LogRecord]]
+
+
+class NotCaughtUpError(OSError):
+    """The pipeline did not get to the logs' ends in time."""
+
+
+def read_logs(settings: Settings, start: dict[Source, int], advance: Advance) -> Logs:
+    """The touchpoint logs from ``start`` (by default the beginning) to their present ends."""
+    sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
+    logs: Logs = {source: [] for source in sources}
+    for source, messages in read_to_end(settings.kafka, sources, start):
+        logs[source].extend(LogRecord(*to_record(message)) for message in messages)
+        advance(len(messages))
+    return logs
+
+
+def read_at_rest(settings: Settings, timeout_s: float, advance: Advance) -> Logs:
+    """The logs, when the pipeline has caught up with them.
+
+    Where nothing but ticks came meanwhile they are taken along, so that what they have let time out is
+    compared too. Raises NotCaughtUpError.
+    """
+    logs = read_logs(settings, {}, advance)
+    wait_until_caught_up(settings, ends_of(logs), timeout_s)
+    more = read_logs(settings, ends_of(logs), advance)
+    if all(record.tick_ms is not None for records in more.values() for record in records):
+        for source, records in more.items():
+            logs[source].extend(records)
+        wait_until_caught_up(settings, ends_of(logs), timeout_s)
+    return logs
+
+
+def ends_of(logs: Logs, before: dict[Source, int] | None = None) -> dict[Source, int]:
+    known = before or {}
+    return {
+        source: records[-1].offset + 1 if records else known.get(source, 0) for source, records in logs.items()
+    }
+
+
+def wait_until_caught_up(settings: Settings, ends: dict[Source, int], timeout_s: float) -> None:
+    """Return when phase one has put out everything up to the ends, and phase two what that gave.
+
+    Raises NotCaughtUpError, saying where it stands.
+    """
+    deadline = time.monotonic() + timeout_s
+    _wait_for_commits(settings, ends, deadline, timeout_s)
+    tiles = dict.fromkeys(partitions_of(settings.kafka, [TILES_TOPIC]), 0)
+    for source, messages in read_to_end(settings.kafka, list(tiles)):
+        tiles[source] = (messages[-1].offset() or 0) + 1
+    _wait_for_commits(settings, tiles, deadline, timeout_s)
+
+
+def _wait_for_commits(settings: Settings, ends: dict[Source, int], deadline: float, timeout_s: float) -> None:
+    consumer = Consumer(consumer_config(settings.kafka, settings.kafka.group))
+    wanted = {source: end for source, end in ends.items() if end}
+    try:
+        while True:
+            at = consumer.committed([TopicPartition(*source) for source in wanted], timeout=30) if wanted else []
+            behind = [p for p in at if p.offset < wanted[p.topic, p.partition]]
+            if not behind:
+                return
+            if time.monotonic() > deadline:
+                worst = behind[0]
+                raise NotCaughtUpError(
+                    f"the pipeline has not caught up within {timeout_s:g} s: {worst.topic}:{worst.partition} "
+                    f"is at {max(0, worst.offset)} of {wanted[worst.topic, worst.partition]} "
+                    "(is a worker running?)"
+                )
+            time.sleep(0.3)
+    finally:
+        consumer.close()
+
+
+def refused_by_clock(settings: Settings) -> frozenset[tuple[str, int, int]]:
+    """Records refused as in_future, from the dead letters' topic."""
+    found = set()
+    for _, messages in read_to_end(settings.kafka, partitions_of(settings.kafka, [DEADLETTERS_TOPIC])):
+        for message in messages:
+            letter = DeadLetterMessage.model_validate_json(message.value() or b"")
+            if letter.reason is Reason.IN_FUTURE:
+                found.add((letter.topic, letter.partition, letter.offset))
+    return frozenset(found)
+
+
+def expected_tables(settings: Settings, logs: Logs) -> Tables:
+    return compute(logs, naive_rules(settings), refused_by_clock(settings))
+
+
+def touched_ms(tables: Tables, later: Logs, lateness_ms: int) -> int:
+    """The earliest event time that the later records can touch; END_OF_TIME where there are none."""
+    earliest = END_OF_TIME
+    for source, records in later.items():
+        if not records:
+            continue
+        watermark = tables.watermarks.get(source)
+        if watermark is not None:
+            earliest = min(earliest, watermark)
+        for record in records:
+            event = decode(record.value) if record.tick_ms is None else None
+            if event is None or isinstance(event, Refusal):
+                continue
+            if watermark is None or event.at_ms >= watermark - lateness_ms:
+                earliest = min(earliest, event.at_ms)
+    return earliest
+
+
+def compare_all(settings: Settings, client: Any, tables: Tables, logs: Logs) -> Iterable[Report]:
+    """Compare table by table; gives a report of each."""
+    ends = ends_of(logs)
+    letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
+    tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
+    # Read last: whatever could have changed the rows above is in it.
+    later = read_logs(settings, ends, lambda _: None)
+    lateness_ms = round(settings.pipeline.lateness_s * 1000)
+    touched = touched_ms(tables, later, lateness_ms)
+    bounds = Bounds(ends, touched, settings.pipeline.generation)
+    sessions = _session_sources(logs)
+    yield compare.compare_dead_letters(letters, tables, bounds)
+    yield compare.compare_journeys(
+        journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id))
+    )
+    yield compare.compare_tiles(tiles, tables, bounds)
+    within = ((key, row) for key, row in signals if key[3] <= touched)
+    yield compare.compare_signals(within, tables, bounds)
+
+
+def _session_sources(logs: Logs) -> dict[tuple[str, str], Source]:
+    found = {}
+    for source, records in logs.items():
+        for record in records:
+            event = decode(record.value) if record.tick_ms is None else None
+            if event is not None and not isinstance(event, Refusal):
+                found[event.channel, event.session_id] = source
+    return found

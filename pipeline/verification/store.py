@@ -1,0 +1,53 @@
+"""What ClickHouse holds, in the form in which it is compared."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.verification.naive import JourneyKey, JourneyValue, SignalValue
+from sinks.tables import COUNTERS
+
+SignalKey = tuple[str, str, str, int]
+TileKey = tuple[str, int, str]
+
+
+def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
+    """Key, row and version of every journey, retracted ones included."""
+    query = (
+        "SELECT channel, session_id, journey_id, toUnixTimestamp64Milli(entered_at), funnel, "
+        "toUnixTimestamp64Milli(ended_at), outcome, reason, customer_id, store_id, region, device, "
+        "last_step, value, version FROM cx.journeys FINAL"
+    )
+    for row in client.execute_iter(query):
+        *key, funnel, ended, outcome, reason, customer, store, region, device, step, value, version = row
+        found = JourneyValue(
+            funnel, ended, outcome, reason, customer, store, region, device, step, round(value * 10_000)
+        )
+        yield JourneyKey(*key), found, version
+
+
+def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:
+    """Key, counters above 0 and version of every tile."""
+    query = (
+        f"SELECT segment, toUnixTimestamp64Milli(bucket), source, version, {', '.join(COUNTERS)} "
+        "FROM cx.tiles FINAL"
+    )
+    for segment, bucket, source, version, *counts in client.execute_iter(query):
+        counters = {name: count for name, count in zip(COUNTERS, counts, strict=True) if count}
+        yield (segment, bucket, source), counters, version
+
+
+def signals(client: Any, up_to_ms: int) -> Iterator[tuple[SignalKey, SignalValue]]:
+    """Key and row of every signal of a window that ends at or before the time."""
+    query = (
+        "SELECT signal, segment, window, toUnixTimestamp64Milli(window_end), numerator, denominator, value, "
+        "lower, upper FROM cx.signals FINAL WHERE toUnixTimestamp64Milli(window_end) <= %(up_to)s"
+    )
+    for signal, segment, window, end, *numbers in client.execute_iter(query, {"up_to": up_to_ms}):
+        yield (signal, segment, window, end), SignalValue(*numbers)
+
+
+def dead_letters(client: Any) -> Iterator[tuple[tuple[str, int, int], str]]:
+    """Where it was and why, of every dead letter."""
+    query = "SELECT topic, partition, offset, reason FROM cx.dead_letters FINAL"
+    for topic, partition, offset, reason in client.execute_iter(query):
+        yield (topic, partition, offset), reason
