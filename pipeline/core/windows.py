@@ -51,9 +51,11 @@ class SegmentTiles:
     def __init__(self, table: SignalTable) -> None:
         self._table = table
         self._tiles: dict[int, dict[str, tuple[int, Counters]]] = {}
-        self._buckets = np.empty(64, dtype=np.int64)
-        self._sums = np.zeros((64, table.width), dtype=np.int64)
-        self._size = 0
+        self._rows: dict[int, int] = {}
+        """Row of each bucket in the two arrays, which are in order of time once ``_settle`` was called."""
+        self._buckets = np.empty(16, dtype=np.int64)
+        self._sums = np.zeros((16, table.width), dtype=np.int64)
+        self._in_order = True
         self.versions: dict[str, int] = {}
         """By source: the highest version of its tiles."""
         self.dirty: set[int] = set()
@@ -67,7 +69,8 @@ class SegmentTiles:
     @property
     def buckets(self) -> Ints:
         """Buckets held, ascending, in ms."""
-        return self._buckets[: self._size]
+        self._settle()
+        return self._buckets[: len(self._rows)]
 
     def put(self, bucket_ms: int, source: str, version: int, counters: Counters) -> None:
         """Take a tile, unless one as new is held."""
@@ -102,26 +105,36 @@ class SegmentTiles:
         dropped: list[int] = self.buckets[:count].tolist()
         for bucket in dropped:
             del self._tiles[bucket]
-        self._buckets = self._buckets[count : self._size].copy()
-        self._sums = self._sums[count : self._size].copy()
-        self._size -= count
+        self._keep(np.arange(count, len(self._rows)))
         return dropped
 
     def _row(self, bucket_ms: int) -> int:
-        at = int(np.searchsorted(self.buckets, bucket_ms))
-        if at < self._size and self._buckets[at] == bucket_ms:
-            return at
-        if self._size == len(self._buckets):
-            room = max(64, self._size)
-            self._buckets = np.concatenate([self._buckets, np.empty(room, dtype=np.int64)])
-            self._sums = np.concatenate([self._sums, np.zeros((room, self._table.width), dtype=np.int64)])
-        if at < self._size:
-            self._buckets[at + 1 : self._size + 1] = self._buckets[at : self._size].copy()
-            self._sums[at + 1 : self._size + 1] = self._sums[at : self._size].copy()
-        self._buckets[at] = bucket_ms
-        self._sums[at] = 0
-        self._size += 1
+        at = self._rows.get(bucket_ms)
+        if at is None:
+            at = len(self._rows)
+            if at == len(self._buckets):
+                self._buckets = np.concatenate([self._buckets, np.empty(at, dtype=np.int64)])
+                self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
+            self._in_order = self._in_order and (at == 0 or bool(bucket_ms > self._buckets[at - 1]))
+            self._buckets[at] = bucket_ms
+            self._sums[at] = 0
+            self._rows[bucket_ms] = at
         return at
+
+    def _settle(self) -> None:
+        # Tiles of history come source by source: sorting once before the rows are read, instead of
+        # making room for each, takes a replayed month from 40 s to 2 s.
+        if not self._in_order:
+            self._keep(np.argsort(self._buckets[: len(self._rows)]))
+            self._in_order = True
+
+    def _keep(self, order: Ints) -> None:
+        """Keep these rows, in this order."""
+        room = max(16, len(order))
+        buckets, sums = np.empty(room, dtype=np.int64), np.zeros((room, self._table.width), dtype=np.int64)
+        buckets[: len(order)], sums[: len(order)] = self._buckets[order], self._sums[order]
+        self._buckets, self._sums = buckets, sums
+        self._rows = {bucket: at for at, bucket in enumerate(buckets[: len(order)].tolist())}
 
 
 class Forgotten:
