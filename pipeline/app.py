@@ -54,8 +54,8 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     app.cx_new_reader = lambda: BatchReader(settings.kafka)
     _add_agent(app, "journeys", TOUCHPOINT_TOPICS, journeys.process)
     _add_agent(app, "signals", (TILES_TOPIC,), signals.process)
-    _add_background(app, settings, buffer, producer, signals, ticker, metrics)
-    add_pages(app, metrics, ownership)
+    measure = _add_background(app, settings, buffer, producer, signals, ticker, metrics, ownership)
+    add_pages(app, metrics, ownership, measure)
     return app
 
 
@@ -119,7 +119,8 @@ def _add_background(
     signals: SignalsStage,
     ticker: Ticker,
     metrics: Metrics,
-) -> None:
+    ownership: Ownership,
+) -> Callable[[], None]:
     async def store() -> None:
         await buffer.run()
 
@@ -133,13 +134,15 @@ def _add_background(
     async def tick() -> None:
         ticker.tick(app.consumer.reader)
 
-    async def measure() -> None:
+    def measure() -> None:
         metrics.sink_waiting.set(buffer.rows)
+        metrics.unfinished.set(ownership.unfinished() + signals.pending)
         reader = app.consumer.reader
         for source in reader.positioned:
             high, at = reader.high_watermark(source), reader.next_offset(source)
             if high is not None and at is not None:
-                metrics.consumer_lag.labels(f"{source[0]}:{source[1]}").set(max(0, high - max(0, at)))
+                lag = max(0, high - max(0, at))
+                metrics.consumer_lag.labels(f"{source[0]}:{source[1]}").set(lag)
 
     async def finish(*_: Any, **__: Any) -> None:
         buffer.close()
@@ -151,8 +154,8 @@ def _add_background(
     app.task(store)
     app.timer(settings.pipeline.emit_interval_s)(emit)
     app.timer(settings.pipeline.tick_interval_s / 2)(tick)
-    app.timer(5.0)(measure)
     app.on_before_shutdown.connect(finish, weak=False)
+    return measure
 
 
 def _partitions(producer: Producer, topic: str) -> int:

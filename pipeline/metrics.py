@@ -74,6 +74,9 @@ class Metrics:
             registry=registry,
         )
         self.sink_waiting = Gauge("cx_sink_waiting_rows", "Rows not yet stored.", registry=registry)
+        self.unfinished = Gauge(
+            "cx_unfinished_batches", "Batches not yet delivered, merged and stored.", registry=registry
+        )
         build = Gauge("cx_build_info", "Always 1.", ["version"], registry=registry)
         build.labels(version("cx-signals")).set(1)
 

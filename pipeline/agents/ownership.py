@@ -69,6 +69,12 @@ class Ownership:
     def watermarks(self) -> Mapping[Source, int | None]:
         return {source: owned.state.watermark_ms for source, owned in list(self.partitions.items())}
 
+    def unfinished(self) -> int:
+        """Batches whose outputs are not all delivered and stored."""
+        self.committable()
+        phase_one = sum(len(owned.unfinished) for owned in self.partitions.values())
+        return phase_one + sum(len(owned.unfinished) for owned in self.windows.values())
+
     def committable(self) -> Mapping[Source, int]:
         found = {}
         for source, owned in list(self.partitions.items()):

@@ -1,5 +1,6 @@
 """``worker``: one worker process."""
 
+import gc
 import logging
 
 import faust
@@ -28,8 +29,19 @@ def worker() -> None:
     run_worker(settings)
 
 
+def quiet_collector() -> None:
+    """Have the garbage collector look seldom: the state is large, long-lived and free of cycles.
+
+    At the defaults it took 8 of 21 us an event, walking sessions again and again (decisions/0006).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
+
+
 def run_worker(settings: Settings) -> None:
     """Run the app until a signal ends it. Does not return."""
     app = create_app(settings)
+    quiet_collector()
     level = settings.log_level.upper()
     faust.Worker(app, loglevel=level, redirect_stdouts=False, quiet=True).execute_from_commandline()

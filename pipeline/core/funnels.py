@@ -104,50 +104,78 @@ class Funnels:
         self.longest_timeout_ms: Final = max(funnel.timeout_ms for funnel in self.all)
 
 
+NEVER_MS: Final = 1 << 62
+
+
 class Walk:
     """The state of a walk: the journeys open after the events so far, and the last event's time."""
 
-    __slots__ = ("last_ms", "open")
+    __slots__ = ("last_ms", "open", "shortest_ms")
 
     def __init__(self, open_journeys: list[OpenJourney] | None = None, last_ms: int = -1) -> None:
         self.open: list[OpenJourney] = open_journeys or []
         self.last_ms = last_ms
+        self.shortest_ms = NEVER_MS
+        """The shortest timeout of the open journeys; NEVER_MS where none is open."""
+        self._measure()
 
     def copy(self) -> "Walk":
         return Walk([journey.copy() for journey in self.open], self.last_ms)
 
+    @property
     def deadline_ms(self) -> int:
-        """The time after which the first open journey has timed out; some must be open."""
-        return self.last_ms + min([journey.funnel.timeout_ms for journey in self.open])
+        """The time after which the first open journey has timed out."""
+        return self.last_ms + self.shortest_ms
 
     def advance(self, entry: Entry, funnels: Funnels, ended: list[Journey]) -> None:
         """Take the next event in order; journeys that it ends are appended to ``ended``."""
-        kind = entry.type
-        opens = funnels.opened_by_type.get(kind, ())
+        opens = funnels.opened_by_type.get(entry.type)
         if self.open:
             gap = entry.at_ms - self.last_ms
-            before = [j.funnel for j in self.open if gap <= j.funnel.timeout_ms]
-            self.open = [journey for journey in self.open if not self._closes(journey, entry, gap, ended)]
-            opens = tuple(funnel for funnel in opens if funnel not in before)
-        for funnel in opens:
-            journey = OpenJourney(funnel, entry)
-            _count(journey, entry)
-            self.open.append(journey)
+            if opens:
+                under_way = [j.funnel for j in self.open if gap <= j.funnel.timeout_ms]
+                opens = tuple(funnel for funnel in opens if funnel not in under_way)
+            self._pass(entry, gap, ended)
+        if opens:
+            for funnel in opens:
+                journey = OpenJourney(funnel, entry)
+                _count(journey, entry)
+                self.open.append(journey)
+            self._measure()
         self.last_ms = entry.at_ms
 
-    def _closes(self, journey: OpenJourney, entry: Entry, gap: int, ended: list[Journey]) -> bool:
-        funnel = journey.funnel
-        if gap > funnel.timeout_ms:
-            ended.append(timed_out(journey, self.last_ms))
-            return True
-        _count(journey, entry)
-        if entry.type in funnel.completes_on:
-            ended.append(_end(journey, entry.at_ms, COMPLETED, None))
-            return True
-        if entry.type in funnel.abandons_on:
-            ended.append(_end(journey, entry.at_ms, ABANDONED, EXPLICIT))
-            return True
-        return False
+    def _pass(self, entry: Entry, gap: int, ended: list[Journey]) -> None:
+        """Let the open journeys see the event."""
+        before = len(ended)
+        closed = []
+        kind = entry.type
+        plain = entry.amount is None and entry.step is None
+        for journey in self.open:
+            funnel = journey.funnel
+            if gap > funnel.timeout_ms:
+                ended.append(timed_out(journey, self.last_ms))
+            else:
+                if not plain:
+                    _count(journey, entry)
+                elif entry.customer_id is not None:
+                    journey.customer_id = entry.customer_id
+                if kind in funnel.completes_on:
+                    ended.append(_end(journey, entry.at_ms, COMPLETED, None))
+                elif kind in funnel.abandons_on:
+                    ended.append(_end(journey, entry.at_ms, ABANDONED, EXPLICIT))
+                else:
+                    continue
+            closed.append(journey)
+        if len(ended) > before:
+            self.open = [journey for journey in self.open if not _is_among(journey, closed)]
+            self._measure()
+
+    def _measure(self) -> None:
+        self.shortest_ms = min([j.funnel.timeout_ms for j in self.open], default=NEVER_MS)
+
+
+def _is_among(journey: OpenJourney, journeys: list[OpenJourney]) -> bool:
+    return any(journey is other for other in journeys)
 
 
 def timed_out(journey: OpenJourney, last_ms: int) -> Journey:

@@ -38,6 +38,9 @@ from schemas.reasons import Reason
 GENERATION_SHIFT: Final = 48
 WATERMARK_DELAY_MS: Final = 5_000
 FUTURE_MS: Final = 300_000
+_NEVER: Final = -(1 << 62)
+_MAX_PLACES: Final = 100_000
+_new_tuple: Final = tuple.__new__
 
 
 class Record(NamedTuple):
@@ -88,6 +91,16 @@ class Outputs:
     ticks: int = 0
 
 
+class Place:
+    """Where events happen: one combination of dimensions, and the batch's events there by bucket."""
+
+    __slots__ = ("counts", "dims")
+
+    def __init__(self, dims: Dims) -> None:
+        self.dims = dims
+        self.counts: dict[int, int] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the shop has decided: the same for every partition and for ``verify``."""
@@ -105,8 +118,10 @@ class Partition:
     def __init__(self, channel: str, rules: Rules) -> None:
         self.channel: Final = channel
         self.rules: Final = rules
-        self.latest_ms: int | None = None
-        """The latest time seen, of events and ticks."""
+        self._latest_ms = _NEVER
+        self._watermark_ms = _NEVER
+        self._cutoff_ms = _NEVER
+        """Events before it are too late."""
         self.accepted = 0
         """Events accepted so far."""
         self.sessions: dict[str, Session] = {}
@@ -115,23 +130,21 @@ class Partition:
         self._timers: list[tuple[int, str]] = []
         self._retention: list[tuple[int, str]] = []
         self._names = {f.name: funnel_counters(f.name) for f in rules.funnels.all}
-        self._interned: dict[Dims, Dims] = {}
+        self._places: dict[Dims, Place] = {}
         # Of the batch under way:
         self._late: dict[str, Session] = {}
         self._changed: dict[tuple[str, JourneyKey], Journey] = {}
-        self._counts: dict[tuple[Dims, int], int] = {}
         self._deltas: dict[tuple[Dims, int], Counters] = {}
 
     @property
-    def watermark_ms(self) -> int | None:
-        return None if self.latest_ms is None else self.latest_ms - WATERMARK_DELAY_MS
+    def latest_ms(self) -> int | None:
+        """The latest time seen, of events and ticks; None before the first."""
+        return None if self._latest_ms == _NEVER else self._latest_ms
 
     @property
-    def cutoff_ms(self) -> int | None:
-        """Events before it are too late; None before the first event."""
-        if self.latest_ms is None:
-            return None
-        return self.latest_ms - WATERMARK_DELAY_MS - self.rules.lateness_ms
+    def watermark_ms(self) -> int | None:
+        """The latest time seen less the delay; None before the first."""
+        return None if self._latest_ms == _NEVER else self._watermark_ms
 
     def process(self, records: Sequence[Record], fetched_ms: int) -> Outputs:
         """Take consecutive records, oldest first, that were fetched at ``fetched_ms`` (wall clock).
@@ -144,9 +157,11 @@ class Partition:
                 self._see(record.tick_ms)
                 out.ticks += 1
                 continue
-            event = self._judge(record, fetched_ms)
+            event = decode(record.value)
             if isinstance(event, Refusal):
                 out.dead_letters.append(_dead_letter(record, fetched_ms, event))
+            elif (refusal := self._refuse(event, record.timestamp_ms, fetched_ms)) is not None:
+                out.dead_letters.append(_dead_letter(record, fetched_ms, refusal))
             elif self._take(event):
                 out.accepted += 1
             else:
@@ -156,67 +171,84 @@ class Partition:
         self._settle(out)
         return out
 
-    def _judge(self, record: Record, fetched_ms: int) -> Touchpoint | Refusal:
-        event = decode(record.value)
-        if isinstance(event, Refusal):
-            return event
+    def _refuse(self, event: Touchpoint, stamp_ms: int, fetched_ms: int) -> Refusal | None:
+        """Why a well-formed event is not taken; None where it is, or is a duplicate."""
+        at_ms = event.at_ms
         if event.channel != self.channel:
             return Refusal(
                 Reason.WRONG_TOPIC,
                 f"channel: {event.channel} events belong in touchpoints.{event.channel}, "
                 f"this is touchpoints.{self.channel}",
             )
-        stamp = record.timestamp_ms
-        if stamp >= 0:
-            if event.at_ms > stamp + FUTURE_MS:
-                ahead = (event.at_ms - stamp) / 1000
+        if stamp_ms >= 0:
+            if at_ms > stamp_ms + FUTURE_MS:
+                ahead = (at_ms - stamp_ms) / 1000
                 return Refusal(Reason.IN_FUTURE, f"occurred_at: {ahead:.3f} s past the record's time")
-            if stamp > fetched_ms + FUTURE_MS:
-                ahead = (stamp - fetched_ms) / 1000
+            if stamp_ms > fetched_ms + FUTURE_MS:
+                ahead = (stamp_ms - fetched_ms) / 1000
                 return Refusal(Reason.IN_FUTURE, f"record's time: {ahead:.3f} s past its fetch")
-        cutoff = self.cutoff_ms
-        if cutoff is not None and event.at_ms < cutoff:
-            behind = (cutoff + self.rules.lateness_ms - event.at_ms) / 1000
+        if at_ms < self._cutoff_ms:
+            allowed = self.rules.lateness_ms
+            behind = (self._cutoff_ms + allowed - at_ms) / 1000
             return Refusal(
                 Reason.TOO_LATE,
-                f"occurred_at: {behind:.3f} s behind the watermark, "
-                f"{self.rules.lateness_ms / 1000:g} s are allowed",
+                f"occurred_at: {behind:.3f} s behind the watermark, {allowed / 1000:g} s are allowed",
             )
-        return event
+        return None
 
     def _take(self, event: Touchpoint) -> bool:
         """Let a valid event change the state; False where it is a duplicate."""
-        rules = self.rules
         at_ms = event.at_ms
-        dims: Dims = (self.channel, event.store_id, event.region, event.device, event.campaign)
-        dims = self._interned.setdefault(dims, dims)
-        amount = event.amount if event.currency in (None, rules.currency) else None
-        entry = Entry(at_ms, event.event_id, event.type, amount, event.step, event.customer_id, dims)
+        key = (event.store_id, event.region, event.device, event.campaign)
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = Place((self.channel, *key))
+        amount = event.amount
+        if event.currency is not None and event.currency != self.rules.currency:
+            amount = None
+        # tuple.__new__ takes half the time of Entry(...), and there is one for every event
+        entry = _new_tuple(
+            Entry, (at_ms, event.event_id, event.type, amount, event.step, event.customer_id, place.dims)
+        )
         session = self.sessions.get(event.session_id)
         if session is None:
-            session = self.sessions[event.session_id] = Session(event.session_id)
-            heapq.heappush(self._retention, (at_ms + rules.funnels.longest_timeout_ms, session.session_id))
-        if at_ms > session.last_ms and not session.could_be_revived(self.watermark_ms):
-            for journey in session.append(entry, rules.funnels):
+            session = self._new_session(event.session_id, at_ms)
+        if session.takes_in_order(at_ms, self._watermark_ms):
+            walk = session.walk
+            for journey in session.append(entry, self.rules.funnels):
                 self._end(session, journey)
-            self._schedule(session)
+            if walk.open and (session.timer_ms is None or walk.deadline_ms < session.timer_ms):
+                self._schedule(session)
         elif session.insert(entry):
             self._late[session.session_id] = session
         else:
             return False
-        place = (dims, at_ms - at_ms % BUCKET_MS)
-        self._counts[place] = self._counts.get(place, 0) + 1
-        if event.type in FRICTION_TYPES:
-            self._add(place, {FRICTION: 1})
-        elif event.survey is not None:
-            self._add(place, survey_counters(event.survey, event.score_units, event.scale_units))
-        if self.latest_ms is None or at_ms > self.latest_ms:
-            self.latest_ms = at_ms
+        self._count(event, place)
+        if at_ms > self._latest_ms:
+            self._see(at_ms)
         return True
 
+    def _count(self, event: Touchpoint, place: Place) -> None:
+        counts = place.counts
+        bucket = bucket_of(event.at_ms)
+        counts[bucket] = counts.get(bucket, 0) + 1
+        if event.type in FRICTION_TYPES:
+            self._add((place.dims, bucket), {FRICTION: 1})
+        elif event.survey is not None:
+            answer = survey_counters(event.survey, event.score_units, event.scale_units)
+            self._add((place.dims, bucket), answer)
+
+    def _new_session(self, session_id: str, at_ms: int) -> Session:
+        session = self.sessions[session_id] = Session(session_id)
+        due_ms = at_ms + self.rules.funnels.longest_timeout_ms
+        heapq.heappush(self._retention, (due_ms, session_id))
+        return session
+
     def _see(self, at_ms: int) -> None:
-        if self.latest_ms is None or at_ms > self.latest_ms:
-            self.latest_ms = at_ms
+        if at_ms > self._latest_ms:
+            self._latest_ms = at_ms
+            self._watermark_ms = at_ms - WATERMARK_DELAY_MS
+            self._cutoff_ms = self._watermark_ms - self.rules.lateness_ms
 
     def _add(self, place: tuple[Dims, int], counters: Counters) -> None:
         add(self._deltas.setdefault(place, {}), counters)
@@ -246,17 +278,17 @@ class Partition:
         watermark = out.watermark_ms = self.watermark_ms
         if watermark is not None:
             self._time_out(watermark)
-        for place, count in self._counts.items():
-            self._add(place, {EVENTS: count})
+        for place in self._places.values():
+            for bucket, count in place.counts.items():
+                self._add((place.dims, bucket), {EVENTS: count})
+            place.counts.clear()
         out.tiles = self._fold()
         out.journeys = [self._row(key, journey) for key, journey in self._changed.items()]
         self._late.clear()
         self._changed.clear()
-        self._counts.clear()
         self._deltas.clear()
-        cutoff = self.cutoff_ms
-        if cutoff is not None:
-            self._forget(cutoff)
+        if watermark is not None:
+            self._forget(self._cutoff_ms)
 
     def _rewalk(self, session: Session) -> None:
         late, session.late_from = session.late_from, None
@@ -329,11 +361,8 @@ class Partition:
                 heapq.heappush(retention, (due_ms, session_id))
         for bucket in [b for b in self.tiles if b + BUCKET_MS <= cutoff_ms]:
             del self.tiles[bucket]
-        if len(self._interned) > _MAX_INTERNED:
-            self._interned.clear()
-
-
-_MAX_INTERNED: Final = 100_000
+        if len(self._places) > _MAX_PLACES:
+            self._places.clear()
 
 
 def _dead_letter(record: Record, fetched_ms: int, refusal: Refusal) -> DeadLetter:

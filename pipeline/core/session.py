@@ -6,6 +6,7 @@ batch. What lies before the allowed lateness can no longer change and is folded 
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.core.funnels import (
@@ -24,7 +25,7 @@ from pipeline.core.tiles import bucket_of
 class Session:
     """Mutable state of one session; ``Partition`` decides when to do what."""
 
-    __slots__ = ("base", "ended", "late_from", "log", "session_id", "timer_ms", "walk")
+    __slots__ = ("base", "ended", "last_ms", "late_from", "log", "session_id", "timer_ms", "walk")
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -38,25 +39,31 @@ class Session:
         """Journeys that ended within the log, or by timeout as the watermark has it."""
         self.late_from: Entry | None = None
         """The earliest event of this batch that came after something later was (or could be) seen."""
+        self.last_ms = -1
+        """Time of the latest event; -1 before the first."""
         self.timer_ms: int | None = None
         """When the partition looks at this session's timeouts next."""
 
-    @property
-    def last_ms(self) -> int:
-        """Time of the latest event; -1 before the first."""
-        return self.log[-1].at_ms if self.log else self.base.last_ms
+    def takes_in_order(self, at_ms: int, watermark_ms: int) -> bool:
+        """Whether an event at this time is the session's next, and none that could revive a journey.
 
-    def could_be_revived(self, watermark_ms: int | None) -> bool:
-        """Whether a journey may have been published as timed out that the next event continues."""
-        return watermark_ms is not None and bool(self.walk.open) and self.walk.deadline_ms() < watermark_ms
+        One that continues a journey whose timeout the watermark has passed comes as good as late: the
+        journey may have been published as timed out.
+        """
+        return at_ms > self.last_ms and self.walk.last_ms + self.walk.shortest_ms >= watermark_ms
 
-    def append(self, entry: Entry, funnels: Funnels) -> list[Journey]:
+    def append(self, entry: Entry, funnels: Funnels) -> Sequence[Journey]:
         """Take an event in order; gives the journeys that it ended."""
         self.log.append(entry)
+        self.last_ms = entry.at_ms
         if self.late_from is not None:
-            return []
+            return ()
+        walk = self.walk
+        if not walk.open and entry.type not in funnels.opened_by_type:
+            walk.last_ms = entry.at_ms
+            return ()
         ended: list[Journey] = []
-        self.walk.advance(entry, funnels, ended)
+        walk.advance(entry, funnels, ended)
         for journey in ended:
             self.ended[journey.key] = journey
         return ended
@@ -69,6 +76,7 @@ class Session:
             if there.at_ms == entry.at_ms and there.event_id == entry.event_id:
                 return False
         self.log.insert(index, entry)
+        self.last_ms = max(self.last_ms, entry.at_ms)
         if self.late_from is None or entry[:2] < self.late_from[:2]:
             self.late_from = entry
         return True

@@ -51,7 +51,7 @@ def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 20,
         "fetch.message.max.bytes": 4_194_304,
         "queued.max.messages.kbytes": 32_768,
-        "queued.min.messages": 20_000,
+        "queued.min.messages": 50_000,
         "topic.metadata.refresh.interval.ms": 10_000,
     }
 

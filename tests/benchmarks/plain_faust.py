@@ -1,0 +1,49 @@
+"""Faust as its documentation teaches: one JSON event at a time into an agent, counted by channel.
+
+Run as a worker on the touchpoint topics of a running broker; prints the CPU seconds per event between
+the first event and the last of COUNT, as JSON, and ends. This is the smaller job: no checks, no
+duplicates, no sessions, nothing stored.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections import Counter
+from typing import Any
+
+import faust
+
+COUNT = int(os.environ["BENCH_COUNT"])
+
+
+def main() -> None:
+    app = faust.App(
+        f"plain-faust-{os.getpid()}",
+        broker=f"kafka://{os.environ['CX_KAFKA__BOOTSTRAP_SERVERS']}",
+        datadir=tempfile.gettempdir(),
+        web_enabled=False,
+        topic_disable_leader=True,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=2.0,
+    )
+    topic = app.topic("touchpoints.web", "touchpoints.app", "touchpoints.pos", value_serializer="json")
+    counts: Counter[str] = Counter()
+    started = [0.0, 0.0]
+
+    @app.agent(topic)  # type: ignore[untyped-decorator]
+    async def count(stream: Any) -> None:
+        async for event in stream:
+            if not counts:
+                started[:] = [time.process_time(), time.perf_counter()]
+            counts[event["channel"]] += 1
+            if counts.total() == COUNT:
+                cpu, wall = time.process_time() - started[0], time.perf_counter() - started[1]
+                print(json.dumps({"events": COUNT, "cpu_s": cpu, "wall_s": wall}), flush=True)
+                os._exit(0)
+
+    faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False).execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Microseconds of CPU per event by stage, each stage run alone over the same events in one process."""
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from confluent_kafka import Consumer, TopicPartition
+
+from deploy.embedded.stack import resident_bytes
+from pipeline.agents.journeys import tile_columns
+from pipeline.agents.ownership import Ownership
+from pipeline.app import clickhouse_address
+from pipeline.core.partition import Outputs, Partition, Record
+from pipeline.kafka.clients import consumer_config
+from pipeline.kafka.logs import partitions_of, to_record
+from pipeline.settings import Settings, rules
+from pipeline.simulator.traffic import Event
+from schemas.decoding import decode
+from schemas.events import TOUCHPOINT_TOPICS
+from schemas.tiles import TILES_TOPIC
+from sinks.clickhouse import ClickHouseSink
+from sinks.tables import COLUMNS, TILES
+from tests.support import event_json
+
+_BATCH = 1_250  # what a fetch of 5,000 records gives each of four partitions
+_PARTITIONS = 4
+
+
+def timed(work: Callable[[], object]) -> float:
+    gc.collect()
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def fetch(settings: Settings, count: int) -> float:
+    """CPU seconds to fetch the records with librdkafka and take them over into Python."""
+    sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
+
+    def work() -> None:
+        consumer = Consumer(consumer_config(settings.kafka, "bench-fetch"))
+        consumer.assign([TopicPartition(*source, 0) for source in sources])
+        seen = 0
+        while seen < count:
+            for message in consumer.consume(5_000, timeout=1.0):
+                if message.error() is None:
+                    to_record(message)
+                    seen += 1
+        consumer.close()
+
+    return timed(work)
+
+
+def profile(settings: Settings, events: list[Event]) -> dict[str, float]:
+    """CPU seconds by stage."""
+    decoding = timed(lambda: [decode(event.payload) for event in events])
+    outputs: list[tuple[str, Outputs]] = []
+    phase_one = timed(lambda: outputs.extend(_phase_one(settings, events)))
+    sink = ClickHouseSink(clickhouse_address(settings.clickhouse))
+    found = {
+        "fetch": fetch(settings, len(events)),
+        "decode and check the message": decoding,
+        "duplicates, sessions, funnels, tiles": phase_one - decoding,
+        "merging, windows, signals": timed(lambda: _phase_two(settings, outputs)),
+        "sink (tiles, our side)": timed(lambda: _store(sink, outputs)),
+    }
+    sink.close()
+    return found
+
+
+def _phase_one(settings: Settings, events: list[Event]) -> Iterator[tuple[str, Outputs]]:
+    shop = rules(settings)
+    logs: dict[tuple[str, int], list[Record]] = {}
+    for event in events:
+        log = logs.setdefault((event.channel, hash(event.session_id) % _PARTITIONS), [])
+        log.append(Record(len(log), event.at_ms, event.payload))
+    partitions = {source: Partition(source[0], shop) for source in logs}
+    for start in range(0, max(map(len, logs.values())), _BATCH):
+        for source, log in logs.items():
+            if batch := log[start : start + _BATCH]:
+                out = partitions[source].process(batch, batch[-1].timestamp_ms)
+                yield f"touchpoints.{source[0]}:{source[1]}", out
+
+
+def _phase_two(settings: Settings, outputs: list[tuple[str, Outputs]]) -> None:
+    ownership = Ownership(rules(settings))
+    ownership.acquire((TILES_TOPIC, 0))
+    windows = ownership.windows[TILES_TOPIC, 0].state
+    for number, (source, out) in enumerate(outputs):
+        tiles = [(t.segment, t.bucket_ms, t.counters) for t in out.tiles]
+        windows.merge(source, out.version, out.watermark_ms, tiles)
+        if number % 24 == 23:
+            for _ in windows.emit():
+                pass
+
+
+def _store(sink: ClickHouseSink, outputs: list[tuple[str, Outputs]]) -> None:
+    for source, out in outputs:
+        if out.tiles:
+            sink.write(TILES, COLUMNS[TILES], tile_columns(source, out.tiles, out.version))
+
+
+def memory_of_sessions(settings: Settings, count: int) -> float:
+    """Bytes of memory per open session: a cart with one product, a page view before it."""
+    shop = rules(settings)
+    values = []
+    for number in range(count):
+        session = f"session-{number:08d}"
+        at_ms = number * 10
+        values.append(event_json(at_ms, event_id=f"event-{number:08d}-a", session_id=session))
+        values.append(
+            event_json(
+                at_ms + 1,
+                event_id=f"event-{number:08d}-b",
+                session_id=session,
+                type="product_added",
+                value=19.99,
+                customer_id=f"customer-{number}",
+            )
+        )
+    records = [Record(offset, -1, value) for offset, value in enumerate(values)]
+    partition = Partition("web", shop)
+    gc.collect()
+    before = resident_bytes(os.getpid()) or 0
+    for start in range(0, len(records), 5_000):
+        partition.process(records[start : start + 5_000], 0)
+    gc.collect()
+    assert len(partition.sessions) == count
+    return ((resident_bytes(os.getpid()) or 0) - before) / count
