@@ -136,7 +136,7 @@ def _add_background(
 
     def measure() -> None:
         metrics.sink_waiting.set(buffer.rows)
-        metrics.unfinished.set(ownership.unfinished() + signals.pending)
+        metrics.unfinished.set(ownership.unfinished())
         reader = app.consumer.reader
         for source in reader.positioned:
             high, at = reader.high_watermark(source), reader.next_offset(source)

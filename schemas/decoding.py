@@ -86,7 +86,8 @@ _decode_fast = msgspec.json.Decoder(Touchpoint).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_value = msgspec.json.Decoder().decode
 _FIELDS: Final = frozenset(TouchpointEvent.model_fields)
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# Possessive, and content with a string that never closes: one pass whatever the message is.
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def decode(payload: bytes | None) -> Touchpoint | Refusal:

@@ -1,13 +1,15 @@
 """Amounts and scores are integers of 1/10,000, so that sums do not depend on the order of adding."""
 
+import math
 from typing import Final
 
 UNITS_PER_ONE: Final = 10_000
 
 
 def to_units(number: float) -> int:
-    """The double times 10,000, rounded half to even."""
-    return round(number * 10_000)
+    """The double times 10,000, rounded half to even; exact where that exceeds a double. Never raises."""
+    scaled = number * 10_000
+    return int(number) * 10_000 if math.isinf(scaled) else round(scaled)
 
 
 def from_units(units: int) -> float:

@@ -61,9 +61,9 @@ class SinkBuffer:
 
     async def put(self, table: str, columns: Columns) -> int:
         """Add rows; gives the ticket. Waits while too many rows wait."""
-        count = len(columns[0]) if columns else 0
-        if not count:
+        if not columns or not columns[0]:
             return self._ticket
+        count = _weight(columns)
         async with self._room:
             await self._room.wait_for(lambda: self.rows < self._limits.max_rows)
         waiting = self._waiting.setdefault(table, [[] for _ in columns])
@@ -120,3 +120,9 @@ class SinkBuffer:
             else:
                 self._on_stored(table, len(columns[0]), time.monotonic() - started)
                 return
+
+
+def _weight(columns: Columns) -> int:
+    """Rows, a row with raw bytes counting as one more for each KiB: the bound is one of memory."""
+    raw = sum(len(value) for column in columns if type(column[0]) is bytes for value in column)
+    return len(columns[0]) + raw // 1024

@@ -80,6 +80,19 @@ def _context() -> Context:
     return context
 
 
+class _Memory:
+    """Bytes in memory, as the driver's reader takes them from a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = memoryview(data)
+
+    def recv_into(self, buffer: Any) -> int:
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
 class _Tap:
     """A socket that can keep a copy of what is read from it: a block's bytes, to be passed on as is."""
 
@@ -223,22 +236,32 @@ class Handler(socketserver.BaseRequestHandler):
             columns, rows = read_varint(self.fin), read_varint(self.fin)
             for _ in range(columns):
                 read_binary_str(self.fin)
-                self._skip_column(read_binary_str(self.fin), rows)
+                self._skip_column(self.fin, read_binary_str(self.fin), rows)
             data = self.tap.stop(self.fin)
             if not rows:
                 return
             yield data
 
-    def _skip_column(self, kind: str, rows: int) -> None:
+    def _header_of(self, data: bytes) -> list[list[str]]:
+        """Names and types of the columns of a block."""
+        reader = BufferedSocketReader(_Memory(data), defines.BUFFER_SIZE)
+        count, rows = read_varint(reader), read_varint(reader)
+        names = []
+        for _ in range(count):
+            names.append([read_binary_str(reader), read_binary_str(reader)])
+            self._skip_column(reader, names[-1][1], rows)
+        return names
+
+    def _skip_column(self, reader: Any, kind: str, rows: int) -> None:
         if not rows:
             return
         width = _WIDTHS.get(kind.partition("(")[0])
         if width is not None:
-            self.fin.read(width * rows)
+            reader.read(width * rows)
         elif kind == "String":
-            self.fin.read_strings(rows)
+            reader.read_strings(rows)
         else:
-            read_column(self.context, kind, rows, self.fin)
+            read_column(self.context, kind, rows, reader)
 
     def _select(self, query: str) -> None:
         if not _SELECTS.match(query):
@@ -248,6 +271,9 @@ class Handler(socketserver.BaseRequestHandler):
         for chunk in self.engine.send_query(query, "Native"):
             data = chunk.bytes()
             if data:
+                if not sent:
+                    # Clients take the columns' names from a block without rows, which comes first.
+                    self._send_header(self._header_of(data))
                 self._send_native(data)
                 sent = True
         if not sent:

@@ -28,6 +28,10 @@ from sinks.tables import COUNTERS, DEAD_LETTERS, JOURNEYS, TILES
 logger = logging.getLogger(__name__)
 #: Tiles in one message, about: 60 to 100 bytes each, well under a broker's usual 1 MiB.
 _TILES_PER_MESSAGE: Final = 4_000
+#: All tiles of a segment travel in one message, so a batch of sparse history must not be too long:
+#: 5,000 records make at most 10,000 tiles of a segment, 2 MiB with the longest names.
+_RECORDS_AT_A_TIME: Final = 5_000
+_MAX_PLACES: Final = 100_000
 
 
 class JourneysStage:
@@ -47,13 +51,15 @@ class JourneysStage:
         owned = self._ownership.partitions.get(batch.source)
         if owned is None or owned.epoch != batch.epoch:
             return  # read before a rebalance that took the partition away
-        started = time.perf_counter()
-        out = owned.state.process(batch.records, batch.fetched_ms)
-        receipt = self._outbox.receipt()
-        await self._put_out(batch.source, out, receipt)
-        owned.unfinished.append((batch.next_offset, receipt))
-        self._outbox.poll()
-        self._measure(batch.source, out, time.perf_counter() - started)
+        for start in range(0, len(batch.records), _RECORDS_AT_A_TIME):
+            started = time.perf_counter()
+            records = batch.records[start : start + _RECORDS_AT_A_TIME]
+            out = owned.state.process(records, batch.fetched_ms)
+            receipt = self._outbox.receipt()
+            await self._put_out(batch.source, out, receipt)
+            owned.unfinished.append((records[-1].offset + 1, receipt))
+            self._outbox.poll()
+            self._measure(batch.source, out, time.perf_counter() - started)
         self._metrics.open_sessions.labels(_name(batch.source)).set(len(owned.state.sessions))
         self._warn_of_crowds(owned.state.rules.segmenter.crowded())
 
@@ -169,6 +175,8 @@ class TileRouter:
     def _partition(self, segment: str) -> int:
         place = self._places.get(segment)
         if place is None:
+            if len(self._places) >= _MAX_PLACES:
+                self._places.clear()
             hashed = int.from_bytes(_hash(segment), "big")
             place = self._places[segment] = hashed % self._partitions
         return place

@@ -30,6 +30,10 @@ class Owned(Generic[State]):
     epoch: int
     unfinished: deque[tuple[int, Receipt]] = field(default_factory=deque)
     """(next offset, what must be delivered and stored before it may be committed), in order."""
+    merged: int | None = None
+    """Phase two: the offset up to which tiles are merged, while that is not put out yet."""
+    horizons: deque[tuple[float, int]] = field(default_factory=deque)
+    """Phase two: (wall clock, horizon) of the last minute."""
     _done: int | None = None
 
     def finished(self) -> int | None:
@@ -70,10 +74,13 @@ class Ownership:
         return {source: owned.state.watermark_ms for source, owned in list(self.partitions.items())}
 
     def unfinished(self) -> int:
-        """Batches whose outputs are not all delivered and stored."""
+        """Batches that are not all merged, put out, delivered and stored."""
         self.committable()
-        phase_one = sum(len(owned.unfinished) for owned in self.partitions.values())
-        return phase_one + sum(len(owned.unfinished) for owned in self.windows.values())
+        phase_one = sum(len(owned.unfinished) for owned in list(self.partitions.values()))
+        phase_two = sum(
+            len(owned.unfinished) + (owned.merged is not None) for owned in list(self.windows.values())
+        )
+        return phase_one + phase_two
 
     def committable(self) -> Mapping[Source, int]:
         found = {}

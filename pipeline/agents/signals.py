@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from typing import Final
 
 import msgspec
@@ -46,16 +45,9 @@ class SignalsStage:
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
-        self._merged: dict[Source, int] = {}
         self._not_before = 0.0
-        self._horizons: dict[Source, deque[tuple[float, int]]] = {}
         # Merging waits while an emission is held back by a full buffer: memory stays bounded.
         self._turn = asyncio.Lock()
-
-    @property
-    def pending(self) -> int:
-        """Partitions with merged tiles that are not put out yet."""
-        return len(self._merged)
 
     async def process(self, batch: RecordBatch) -> None:
         async with self._turn:
@@ -67,7 +59,7 @@ class SignalsStage:
                 if record.value is not None:
                     message = _decode(record.value)
                     owned.state.merge(message.source, message.version, message.watermark, message.tiles)
-            self._merged[batch.source] = batch.next_offset
+            owned.merged = batch.next_offset
             self._metrics.batch_seconds.labels("tiles").observe(time.perf_counter() - started)
 
     async def emit(self) -> None:
@@ -75,7 +67,7 @@ class SignalsStage:
 
         Under load, less often: of the time, no more than a fifth goes into it.
         """
-        if not self._merged or self._clock() < self._not_before:
+        if self._clock() < self._not_before:
             return
         async with self._turn:
             started = self._clock()
@@ -86,7 +78,7 @@ class SignalsStage:
             self._not_before = started + min(took * 5, _LONGEST_PAUSE_S)
 
     async def _emit(self, source: Source, owned: Owned[Windows]) -> None:
-        next_offset = self._merged.pop(source, None)
+        next_offset, owned.merged = owned.merged, None
         if next_offset is None:
             return
         started = time.perf_counter()
@@ -94,15 +86,15 @@ class SignalsStage:
         for rows in owned.state.emit():
             await self._put_out(rows, receipt)
         owned.unfinished.append((next_offset, receipt))
-        self._forget(source, owned.state)
+        self._forget(owned)
         name = f"{source[0]}:{source[1]}"
         self._metrics.segments.labels(name).set(len(owned.state.segments))
         self._metrics.refused_tiles.labels(name).set(owned.state.refused)
         self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
 
-    def _forget(self, source: Source, windows: Windows) -> None:
+    def _forget(self, owned: Owned[Windows]) -> None:
         now = self._clock()
-        horizons = self._horizons.setdefault(source, deque())
+        windows, horizons = owned.state, owned.horizons
         horizon = windows.horizon_ms()
         if horizon is not None and (not horizons or now - horizons[-1][0] >= 1.0):
             horizons.append((now, horizon))

@@ -31,14 +31,16 @@ class Ticker:
         self._clock = clock
         self._bases: dict[Source, tuple[float, int, int]] = {}
         """(wall clock, time seen, accepted events) when the partition was last not idle."""
+        self._under_way: set[Source] = set()
+        """Partitions with a tick that the broker has not acknowledged."""
 
     def tick(self, ends: Ends) -> int:
         """Append a tick where one is due; gives how many."""
         sent = 0
         now = self._clock()
-        for source, owned in self._ownership.partitions.items():
+        for source, owned in list(self._ownership.partitions.items()):
             latest = owned.state.latest_ms
-            if latest is None or not ends.is_at_end(source):
+            if latest is None or source in self._under_way or not ends.is_at_end(source):
                 self._bases.pop(source, None)
                 continue
             accepted = owned.state.accepted
@@ -47,16 +49,22 @@ class Ticker:
             if counted != accepted or latest > expected:
                 self._bases[source] = (now, latest, accepted)
             elif expected - latest >= self._interval_s * 1000:
-                self._produce(source, expected)
-                sent += 1
+                sent += self._produce(source, expected)
         return sent
 
-    def _produce(self, source: Source, at_ms: int) -> None:
+    def _produce(self, source: Source, at_ms: int) -> bool:
+        """Send a tick; the next one waits until the broker has it: an outage is no idleness."""
         topic, partition = source
-        self._producer.produce(
-            topic,
-            value=None,
-            key=None,
-            partition=partition,
-            headers=[(TICK_HEADER, format_rfc3339(at_ms).encode())],
-        )
+        try:
+            self._producer.produce(
+                topic,
+                value=None,
+                key=None,
+                partition=partition,
+                headers=[(TICK_HEADER, format_rfc3339(at_ms).encode())],
+                on_delivery=lambda *_: self._under_way.discard(source),
+            )
+        except BufferError:
+            return False
+        self._under_way.add(source)
+        return True

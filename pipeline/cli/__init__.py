@@ -1,9 +1,8 @@
 """The command line ``cx-signals``: one module a command, errors in one line that say what to do."""
 
+import logging
 import sys
-from collections.abc import Callable
 
-import click
 import typer
 
 from deploy.embedded.process import StartError
@@ -36,26 +35,16 @@ def build() -> typer.Typer:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point. Exits with 0 (done), 1 (it could not be done, or differs) or 2 (wrong usage)."""
-    sys.exit(_run(lambda: build()(args=argv, standalone_mode=False)))
-
-
-def _run(command: Callable[[], object]) -> int:
+    # The driver logs a traceback for what is raised as well, and told in one line.
+    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     try:
-        result = command()
-    except click.exceptions.Abort:
-        return 130
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        build()(args=argv)
     except SettingsError as error:
-        return _fail(error, 2)
+        sys.exit(_fail(error, 2))
     except EXPECTED as error:
-        return _fail(error, 1)
+        sys.exit(_fail(error, 1))
     except KeyboardInterrupt:
-        return 130
-    return result if isinstance(result, int) else 0
+        sys.exit(130)
 
 
 def _fail(error: Exception, status: int) -> int:

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -42,7 +42,7 @@ def up(
     kafka_memory_mb: Annotated[
         int, typer.Option(min=64, help="The embedded Kafka keeps all in memory: the shop pauses above it.")
     ] = 4096,
-) -> int:
+) -> None:
     """Start Kafka, ClickHouse and a worker on this machine, with a simulated shop; Ctrl-C ends all.
 
     When all is up it prints one line 'ready {json}' with the addresses, then the signals as they come.
@@ -64,9 +64,9 @@ def up(
         print(stack.ready_line(), flush=True)
         if not no_simulate:
             _start_shop(stack, simulate, incident or [])
-        return _watch(stack, Board(settings), kafka_memory_mb)
+        _watch(stack, Board(settings), kafka_memory_mb)
     except KeyboardInterrupt:
-        return 0
+        say("stopping")
     finally:
         # A second Ctrl-C must not leave processes behind.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -97,7 +97,7 @@ def _start_shop(stack: Stack, rate: float, incidents: list[str]) -> None:
     stack.run("simulator", [sys.executable, "-m", "pipeline", *command], {})
 
 
-def _watch(stack: Stack, board: Board, limit_mb: int) -> int:
+def _watch(stack: Stack, board: Board, limit_mb: int) -> NoReturn:
     """Show signals until something ends."""
     paused = False
     while True:

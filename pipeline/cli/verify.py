@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the pipeline.")] = 120.0,
-) -> int:
+) -> None:
     """Recompute every table from the topics, naively, and compare with what ClickHouse holds.
 
     Takes the topics' ends as they are now, waits until the pipeline has caught up, then compares:
@@ -44,4 +44,5 @@ def verify(
         if report.differences > len(report.shown):
             print(f"  ... and {report.differences - len(report.shown)} more")
     print("no difference" if not differences else f"{differences} differences")
-    return 1 if differences else 0
+    if differences:
+        raise typer.Exit(1)

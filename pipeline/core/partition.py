@@ -299,9 +299,12 @@ class Partition:
         for journey in come:
             self._end(session, journey)
         undone = session.could_have_ended(late, self.rules.funnels)
-        for place in undone.places:
-            # An empty delta has the tile written again, with zeros where nothing is left.
-            self._add(place, {})
+        segments = self.rules.segmenter.segments
+        for dims, buckets in undone.places:
+            for one in {segments(one): one for one in dims}.values():
+                for bucket in buckets:
+                    # An empty delta has the tile written again, with zeros where nothing is left.
+                    self._add((one, bucket), {})
         for funnel, opened_by in undone.openings:
             if journey_key(funnel, opened_by) not in session.ended:
                 phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None)

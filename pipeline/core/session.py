@@ -138,7 +138,7 @@ class Session:
             walk.advance(entry, funnels, ignored)
         under_way = {journey.funnel.name: journey.opened_by for journey in walk.open}
         rest = self.log[start:]
-        undone = Undone([], set())
+        undone = Undone([], [])
         for funnel in funnels.all:
             opened = [entry for entry in rest if entry.type in funnel.opens_on]
             if funnel.name in under_way:
@@ -151,13 +151,14 @@ class Session:
             ends |= {entry.at_ms + funnel.timeout_ms for entry in rest}
             ends.add(walk.last_ms + funnel.timeout_ms)
             buckets = {bucket_of(end_ms) for end_ms in ends if end_ms >= late.at_ms}
-            for dims in {entry.dims for entry in opened}:
-                undone.places.update((dims, bucket) for bucket in buckets)
+            undone.places.append(({entry.dims for entry in opened}, buckets))
         return undone
 
 
 class Undone(NamedTuple):
-    """What must be written again: journeys by funnel and opening event, tiles by dimensions and bucket."""
+    """What must be written again."""
 
     openings: list[tuple[str, Entry]]
-    places: set[tuple[Dims, int]]
+    """Journeys: funnel and opening event."""
+    places: list[tuple[set[Dims], set[int]]]
+    """Tiles: any of the dimensions in any of the buckets."""

@@ -9,6 +9,9 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.settings import KafkaSettings
 
+#: Tiles of one segment and batch are one message; see ``agents.journeys``.
+MAX_OUTPUT_BYTES = 16_777_216
+
 
 class KafkaUnavailableError(RuntimeError):
     """No broker answered within the time."""
@@ -31,6 +34,7 @@ def new_producer(settings: KafkaSettings) -> Producer:
             # librdkafka's own default is CRC32: the same key would go elsewhere than Faust's or Java's
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
+            "message.max.bytes": MAX_OUTPUT_BYTES,
             "linger.ms": 50,
             "message.timeout.ms": 0,  # an outage is waited out, not lost (law 7)
             "queue.buffering.max.messages": 500_000,
@@ -50,6 +54,7 @@ def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,
         "fetch.message.max.bytes": 4_194_304,
+        "receive.message.max.bytes": 2 * MAX_OUTPUT_BYTES + 1_048_576,
         "queued.max.messages.kbytes": 32_768,
         "queued.min.messages": 50_000,
         "topic.metadata.refresh.interval.ms": 10_000,

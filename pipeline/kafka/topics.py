@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from pipeline.kafka.clients import MAX_OUTPUT_BYTES
 from pipeline.settings import KafkaSettings
 from schemas.deadletters import DEADLETTERS_TOPIC
 from schemas.events import TOUCHPOINT_TOPICS
@@ -48,7 +49,8 @@ def topic_specs(settings: KafkaSettings) -> tuple[TopicSpec, ...]:
         TopicSpec(
             name,
             partitions.get(name, settings.partitions),
-            {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)},
+            {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)}
+            | ({"max.message.bytes": str(MAX_OUTPUT_BYTES)} if name == TILES_TOPIC else {}),
         )
         for name, count in days.items()
     )

@@ -1,6 +1,7 @@
 """Both decoders have one meaning, and what is refused is explained."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -128,6 +129,20 @@ def test_digits_past_the_third_are_cut_off_and_offsets_counted(text: str, millis
     event = decode(as_json(GOOD | {"occurred_at": text}))
     assert isinstance(event, Touchpoint)
     assert event.at_ms == millis
+
+
+def test_no_message_takes_long_however_hostile() -> None:
+    """Unclosed strings full of quotes made the nesting check quadratic: 32 KiB took 5 s."""
+    started = time.process_time()
+    assert isinstance(decode(b"[" * 600 + b'"' + b'\\"' * 500_000), Refusal)
+    assert time.process_time() - started < 5
+
+
+def test_huge_scores_neither_raise_nor_round_to_infinity() -> None:
+    for score, scale, satisfied in ((1e305, 1e305, True), (1, 1e308, False)):
+        event = decode(as_json(ANSWER | {"score": score, "scale": scale}))
+        assert isinstance(event, Touchpoint)
+        assert (5 * event.score_units >= 4 * event.scale_units) is satisfied
 
 
 def test_amounts_are_rounded_half_to_even_in_ten_thousandths() -> None:
