@@ -36,6 +36,7 @@ class Ticker:
 
     def tick(self, ends: Ends) -> int:
         """Append a tick where one is due; gives how many."""
+        self._producer.poll(0)
         sent = 0
         now = self._clock()
         for source, owned in list(self._ownership.partitions.items()):

@@ -46,7 +46,7 @@ def fed(running: Running) -> Running:
     running.send("touchpoints.web", [good(901, occurred_at=ahead)])
     past = int(time.time() * 1000) + 86_400_000 * 365
     running.send("touchpoints.web", [good(902, occurred_at=format_rfc3339(past))], timestamp=past)
-    running.send("touchpoints.web", [good(903, session_id="session-0", type="order_completed")])
+    running.send("touchpoints.web", [good(905, type="order_completed")])
     expected = len(BROKEN) + 3
     running.wait_for(lambda: running.sql("SELECT count() FROM cx.dead_letters FINAL")[0][0] >= expected)
     return running
