@@ -160,7 +160,7 @@ class PipelineSettings(Part):
     """Allowed lateness behind a partition's watermark."""
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
     """The shop's currency; amounts in others do not count."""
-    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 20_000
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 50_000
     """Records taken from Kafka at a time, at most."""
     batch_wait_s: Annotated[float, Field(gt=0, le=10)] = 0.2
     """How long to wait for a batch to fill."""

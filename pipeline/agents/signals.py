@@ -65,7 +65,7 @@ class SignalsStage:
     async def emit(self) -> None:
         """Put out every signal that is new or has changed.
 
-        Under load, less often: of the time, no more than a fifth goes into it.
+        Under load, less often: of the time, no more than a tenth goes into it.
         """
         if self._clock() < self._not_before:
             return
@@ -75,7 +75,7 @@ class SignalsStage:
                 await self._emit(source, owned)
             self._outbox.poll()
             took = self._clock() - started
-            self._not_before = started + min(took * 5, _LONGEST_PAUSE_S)
+            self._not_before = started + min(took * 10, _LONGEST_PAUSE_S)
 
     async def _emit(self, source: Source, owned: Owned[Windows]) -> None:
         next_offset, owned.merged = owned.merged, None

@@ -152,27 +152,37 @@ class Partition:
         Gives all that changed, each row once, as it stands after the last record.
         """
         out = Outputs()
+        channel, latest_stamp = self.channel, fetched_ms + FUTURE_MS
         for record in records:
-            if record.tick_ms is not None:
-                self._see(record.tick_ms)
+            _, stamp_ms, value, tick_ms = record
+            if tick_ms is not None:
+                self._see(tick_ms)
                 out.ticks += 1
                 continue
-            event = decode(record.value)
+            event = decode(value)
             if isinstance(event, Refusal):
                 out.dead_letters.append(_dead_letter(record, fetched_ms, event))
-            elif (refusal := self._refuse(event, record.timestamp_ms, fetched_ms)) is not None:
-                out.dead_letters.append(_dead_letter(record, fetched_ms, refusal))
-            elif self._take(event):
-                out.accepted += 1
+                continue
+            at_ms = event.at_ms
+            if (
+                event.channel == channel
+                and self._cutoff_ms <= at_ms
+                and (stamp_ms < 0 or at_ms - FUTURE_MS <= stamp_ms <= latest_stamp)
+            ):
+                if self._take(event, at_ms):
+                    out.accepted += 1
+                else:
+                    out.duplicates += 1
             else:
-                out.duplicates += 1
+                refusal = self._refuse(event, stamp_ms, fetched_ms)
+                out.dead_letters.append(_dead_letter(record, fetched_ms, refusal))
         self.accepted += out.accepted
         out.version = (self.rules.generation << GENERATION_SHIFT) + records[-1].offset + 1
         self._settle(out)
         return out
 
-    def _refuse(self, event: Touchpoint, stamp_ms: int, fetched_ms: int) -> Refusal | None:
-        """Why a well-formed event is not taken; None where it is, or is a duplicate."""
+    def _refuse(self, event: Touchpoint, stamp_ms: int, fetched_ms: int) -> Refusal:
+        """Why a well-formed event is not taken, by the first check that it failed."""
         at_ms = event.at_ms
         if event.channel != self.channel:
             return Refusal(
@@ -180,25 +190,21 @@ class Partition:
                 f"channel: {event.channel} events belong in touchpoints.{event.channel}, "
                 f"this is touchpoints.{self.channel}",
             )
-        if stamp_ms >= 0:
-            if at_ms > stamp_ms + FUTURE_MS:
-                ahead = (at_ms - stamp_ms) / 1000
-                return Refusal(Reason.IN_FUTURE, f"occurred_at: {ahead:.3f} s past the record's time")
-            if stamp_ms > fetched_ms + FUTURE_MS:
-                ahead = (stamp_ms - fetched_ms) / 1000
-                return Refusal(Reason.IN_FUTURE, f"record's time: {ahead:.3f} s past its fetch")
-        if at_ms < self._cutoff_ms:
-            allowed = self.rules.lateness_ms
-            behind = (self._cutoff_ms + allowed - at_ms) / 1000
-            return Refusal(
-                Reason.TOO_LATE,
-                f"occurred_at: {behind:.3f} s behind the watermark, {allowed / 1000:g} s are allowed",
-            )
-        return None
+        if stamp_ms >= 0 and at_ms > stamp_ms + FUTURE_MS:
+            ahead = (at_ms - stamp_ms) / 1000
+            return Refusal(Reason.IN_FUTURE, f"occurred_at: {ahead:.3f} s past the record's time")
+        if stamp_ms > fetched_ms + FUTURE_MS:
+            ahead = (stamp_ms - fetched_ms) / 1000
+            return Refusal(Reason.IN_FUTURE, f"record's time: {ahead:.3f} s past its fetch")
+        allowed = self.rules.lateness_ms
+        behind = (self._cutoff_ms + allowed - at_ms) / 1000
+        return Refusal(
+            Reason.TOO_LATE,
+            f"occurred_at: {behind:.3f} s behind the watermark, {allowed / 1000:g} s are allowed",
+        )
 
-    def _take(self, event: Touchpoint) -> bool:
+    def _take(self, event: Touchpoint, at_ms: int) -> bool:
         """Let a valid event change the state; False where it is a duplicate."""
-        at_ms = event.at_ms
         key = (event.store_id, event.region, event.device, event.campaign)
         place = self._places.get(key)
         if place is None:

@@ -56,7 +56,7 @@ def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
         "fetch.message.max.bytes": 4_194_304,
         "receive.message.max.bytes": 2 * MAX_OUTPUT_BYTES + 1_048_576,
         "queued.max.messages.kbytes": 32_768,
-        "queued.min.messages": 50_000,
+        "queued.min.messages": 100_000,
         "topic.metadata.refresh.interval.ms": 10_000,
     }
 
