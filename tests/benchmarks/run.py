@@ -31,8 +31,8 @@ def simulated(count: int) -> list[Event]:
     return [sending.event for sending in itertools.islice(sendings, skipped, skipped + count)]
 
 
-def plain_faust(count: int) -> Cost:
-    environ = os.environ | {"BENCH_COUNT": str(count)}
+def plain_faust(count: int, job: str) -> Cost:
+    environ = os.environ | {"BENCH_COUNT": str(count), "BENCH_JOB": job}
     command = [sys.executable, "-m", "tests.benchmarks.plain_faust"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600, check=False)
     _, found, figures_text = done.stdout.rpartition('{"events"')
@@ -62,9 +62,10 @@ def main() -> None:
         print(f"{'':<42} worker's memory {memory >> 20} MiB")
         if options.only_whole:
             return
-        plain = plain_faust(options.faust_events)
-        _show("plain Faust, one event at a time", plain)
-        print(f"ratio (CPU per event): {plain.us_per_event / whole.us_per_event:.1f}")
+        for job, name in {"tables": "carts and counts in tables", "count": "decode and count only"}.items():
+            plain = plain_faust(options.faust_events, job)
+            _show(f"plain Faust, {name}", plain)
+            print(f"{'':<40} ratio (CPU per event): {plain.us_per_event / whole.us_per_event:.1f}")
         print("by stage, alone, us of CPU per event:")
         for stage, seconds in profile(settings, events).items():
             print(f"  {stage:<40} {seconds / len(events) * 1e6:6.2f}")
