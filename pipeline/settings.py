@@ -174,6 +174,7 @@ class Settings(BaseSettings):
     """Everything that can be set."""
 
     model_config = SettingsConfigDict(
+        use_attribute_docstrings=True,
         env_prefix=PREFIX,
         env_nested_delimiter="__",
         frozen=True,
@@ -191,6 +192,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     pipeline: PipelineSettings = PipelineSettings()
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    """What the worker logs: debug, info, warning or error."""
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,0 +1,115 @@
+"""Each sentence of DESIGN.md 2.2 by an example: events of one session to its ended journeys."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.core.partition import Partition
+from tests.support import RULES, START_MS, event_json, log_of
+
+MINUTE = 60_000
+Outcome = tuple[str, str, str | None, int, int]
+"""Journey id, outcome, reason, entered and ended in ms after the start."""
+
+
+def journeys(*events: bytes, closing_ms: int = 6 * 60 * MINUTE) -> dict[str, Any]:
+    out = Partition("web", RULES).process(log_of([*events, closing_ms]), fetched_ms=START_MS)
+    return {
+        f"{row.journey.journey_id}@{row.journey.opened_by.at_ms - START_MS}": row.journey for row in out.journeys
+    }
+
+
+def added(at_ms: int, event_id: str = "a", **fields: Any) -> bytes:
+    return event_json(at_ms, type="product_added", event_id=event_id, **fields)
+
+
+def test_a_gap_equal_to_the_timeout_continues_and_one_above_ends() -> None:
+    on_time = journeys(added(0), event_json(30 * MINUTE, type="order_completed"))
+    assert on_time["cart:a@0"].outcome == "completed"
+    assert on_time["cart:a@0"].ended_ms == START_MS + 30 * MINUTE
+    late = journeys(added(0), event_json(30 * MINUTE + 1, type="order_completed"))
+    assert late["cart:a@0"].outcome == "abandoned"
+    assert late["cart:a@0"].reason == "timeout"
+    assert late["cart:a@0"].ended_ms == START_MS + 30 * MINUTE
+
+
+def test_any_event_counts_as_activity() -> None:
+    found = journeys(
+        added(0),
+        event_json(20 * MINUTE, type="page_viewed"),
+        event_json(45 * MINUTE, type="order_completed"),
+    )
+    assert found["cart:a@0"].outcome == "completed"
+
+
+def test_an_event_after_the_timeout_is_taken_as_in_the_closed_state() -> None:
+    found = journeys(added(0), added(31 * MINUTE, "b"))
+    assert [j.outcome for j in found.values()] == ["abandoned", "abandoned"]
+    assert found["cart:b@1860000"].ended_ms == START_MS + 61 * MINUTE
+
+
+def test_a_second_opening_opens_nothing_new_and_a_completion_outside_means_nothing() -> None:
+    found = journeys(event_json(0, type="order_completed"), added(1000), added(2000, "b"))
+    assert list(found) == ["cart:a@1000"]
+
+
+def test_explicit_abandonment_has_its_own_time_and_reason() -> None:
+    found = journeys(
+        event_json(0, type="queue_joined", event_id="q"), event_json(5_000, type="queue_left", event_id="l")
+    )
+    assert (found["queue:q@0"].reason, found["queue:q@0"].ended_ms) == ("explicit", START_MS + 5_000)
+
+
+def test_a_journey_open_at_the_end_waits_for_the_watermark() -> None:
+    timeout_and_delay = 30 * MINUTE + 5_000
+    assert journeys(added(0), closing_ms=timeout_and_delay) == {}  # the watermark is at the timeout
+    assert list(journeys(added(0), closing_ms=timeout_and_delay + 1)) == ["cart:a@0"]
+
+
+@pytest.mark.parametrize(
+    ("events", "units"),
+    [
+        ([added(0, value=10)], 100_000),
+        ([added(0, value=10), added(1, "b", value=5)], 150_000),
+        ([added(0, value=10), event_json(1, type="product_removed", value=25)], 0),
+        ([added(0), added(1, "b", value=5, currency="USD")], 0),
+        ([added(0, value=10), event_json(1, type="checkout_started", value=8.5)], 85_000),
+        ([added(0, value=10), event_json(1, type="checkout_started")], 100_000),
+        ([added(0, value=10), event_json(1, type="order_completed", value=7)], 70_000),
+        ([added(0, value=10), event_json(1, type="sale_completed")], 100_000),
+    ],
+)
+def test_value(events: list[bytes], units: int) -> None:
+    assert journeys(*events)["cart:a@0"].value == units
+
+
+def test_step_customer_and_dimensions() -> None:
+    found = journeys(
+        added(0, device="mobile", customer_id="anna"),
+        event_json(1, type="page_viewed", step="address", device="desktop"),
+        event_json(2, type="page_viewed", customer_id="ben"),
+        event_json(3, type="order_completed", step="review"),
+        event_json(4, type="page_viewed", step="later", customer_id="carl"),
+    )
+    journey = found["cart:a@0"]
+    assert (journey.last_step, journey.customer_id) == ("review", "ben")
+    assert journey.opened_by.dims[3] == "mobile"
+
+
+def test_ties_are_broken_by_the_bytes_of_the_event_id() -> None:
+    found = journeys(event_json(0, type="order_completed", event_id="b"), added(0, "a"))
+    assert found["cart:a@0"].outcome == "completed"
+    found = journeys(event_json(0, type="order_completed", event_id="a"), added(0, "b"))
+    assert found["cart:b@0"].outcome == "abandoned"
+
+
+def test_a_long_lived_session_keeps_only_what_can_still_change() -> None:
+    partition = Partition("web", RULES)
+    for hour in range(12):
+        batch = [added(hour * 60 * MINUTE + n * MINUTE, f"{hour}-{n}") for n in range(0, 60, 5)]
+        partition.process(log_of(batch, start=hour * 100), fetched_ms=START_MS)
+    (session,) = partition.sessions.values()
+    assert len(session.log) < 60
+    out = partition.process(log_of([20 * 60 * MINUTE], start=5_000), fetched_ms=START_MS)
+    assert [row.journey.journey_id for row in out.journeys] == ["cart:0-0"]
+    assert partition.sessions == {}

@@ -1,0 +1,91 @@
+"""Which rows exist, what replaces what, and what is forgotten."""
+
+from pipeline.core.signals import SignalTable
+from pipeline.core.windows import Windows
+from tests.support import Store
+
+HOUR = 3_600_000
+T0 = 1_772_442_000_000  # a full hour
+
+
+def windows() -> Windows:
+    return Windows(SignalTable(["cart"]), lateness_ms=HOUR)
+
+
+def rows(state: Windows, window: str = "1m", signal: str = "friction") -> dict[int, float]:
+    """Window end in seconds after T0, to the denominator."""
+    store = Store()
+    store.take_signals(state)
+    return {
+        (key[3] - T0) // 1000: row.denominator
+        for key, (_, row) in sorted(store.signals.items())
+        if key[2] == window and key[0] == signal
+    }
+
+
+def test_rows_cover_data_up_to_the_first_boundary_after_the_newest_watermark() -> None:
+    state = windows()
+    state.merge("web:0", 1, T0 + 25_000, [("all", T0, {"events": 2}), ("all", T0 + 20_000, {"events": 3})])
+    assert rows(state) == {10: 2, 20: 2, 30: 5}
+    assert rows(state) == {}  # nothing new
+    state.merge("web:0", 2, T0 + 30_000, [])
+    assert rows(state) == {40: 5}  # a watermark at a boundary: the first one after it
+    state.merge("web:0", 3, T0 + 200_000, [])
+    assert rows(state) == {50: 5, 60: 5, 70: 3, 80: 3}
+
+
+def test_long_windows_end_on_minutes() -> None:
+    state = windows()
+    state.merge("web:0", 1, T0 + 61_000, [("all", T0 + 55_000, {"events": 1})])
+    assert rows(state, "1h") == {120: 1}
+    state = windows()
+    state.merge("web:0", 1, T0 + 61_000, [("all", T0 + 50_000, {"events": 1})])
+    assert rows(state, "15m") == {60: 1, 120: 1}
+
+
+def test_a_tile_replaces_an_older_version_and_not_a_newer() -> None:
+    state = windows()
+    state.merge("web:0", 5, T0 + 1_000, [("all", T0, {"events": 2})])
+    state.merge("web:0", 4, T0 + 1_000, [("all", T0, {"events": 9})])
+    state.merge("app:0", 7, T0, [("all", T0, {"events": 1})])
+    assert rows(state) == {10: 3}
+    state.merge("web:0", 6, T0 + 1_000, [("all", T0, {"events": 4})])
+    assert state.segments["all"].version == 6 + 7
+    assert rows(state) == {10: 5}
+
+
+def test_a_denominator_that_falls_to_zero_is_written_as_zero() -> None:
+    state = windows()
+    state.merge("web:0", 1, T0 + 1_000, [("all", T0, {"events": 1, "cart_abandoned": 1})])
+    assert rows(state, signal="cart_abandonment") == {10: 1}
+    state.merge("web:0", 2, T0 + 1_000, [("all", T0, {"events": 1, "cart_abandoned": 0})])
+    assert rows(state, signal="cart_abandonment") == {10: 0}
+
+
+def test_forgetting_waits_for_the_slowest_source_and_never_spoils_what_was_put_out() -> None:
+    state = windows()
+    state.merge("web:0", 1, T0 + 9 * HOUR, [("all", T0, {"events": 1})])
+    state.merge("app:0", 1, T0, [])
+    assert state.horizon_ms() == T0 - 2 * HOUR
+    state.merge("app:0", 2, T0 + 8 * HOUR, [])
+    horizon = state.horizon_ms()
+    assert horizon == T0 + 6 * HOUR
+    rows(state)
+    state.forget(horizon)
+    assert state.segments == {}
+    state.merge("pos:0", 1, T0, [("all", T0 + 30_000, {"events": 5})])  # heard of too late
+    assert state.refused == 1
+    assert rows(state) == {}
+    state.merge("pos:0", 2, T0, [("all", T0 - 30 * HOUR, {"events": 5})])  # far from what was dropped
+    assert rows(state)[-30 * 3600 + 10] == 5
+
+
+def test_money_beyond_64_bits_adds_up_exactly() -> None:
+    state = windows()
+    worth, n = 10**16, 5_000
+    tile = {"cart_abandoned": n, "cart_value_abandoned": n * worth, "cart_value_abandoned_sq": n * worth**2}
+    state.merge("web:0", 1, T0 + 1_000, [("all", T0, tile)])
+    store = Store()
+    store.take_signals(state)
+    _, row = store.signals["cart_value_abandoned", "all", "1m", T0 + 10_000]
+    assert (row.numerator, row.value, row.lower, row.upper) == (n * 1e12, 1e12, 1e12, 1e12)
