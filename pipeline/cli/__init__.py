@@ -27,6 +27,7 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # an error is one line, not a box
     )
     for module in (up, worker, simulate, replay, tail, verify, admin, deadletters):
         module.register(app)
