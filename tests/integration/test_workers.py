@@ -18,7 +18,7 @@ class Worker:
     def __init__(self, running: Running) -> None:
         self.port = free_port()
         environ = os.environ | running.environ | {"CX_WEB__PORT": str(self.port)}
-        command = [sys.executable, "-m", "faust", "-A", "pipeline.worker", "worker", "--loglevel", "warning"]
+        command = [sys.executable, "-m", "faust", "-A", "pipeline.worker", "worker", "--loglevel", "warn"]
         self.process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def owned(self) -> int:
