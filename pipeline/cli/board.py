@@ -1,5 +1,7 @@
 """The signals of the moment on the terminal."""
 
+import os
+import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -34,8 +36,13 @@ class Board:
             rows = self._client.execute(_QUERY, {"segments": _SEGMENTS})
         except (OSError, EOFError, errors.Error):
             return  # the watch over the processes says what is wrong
-        if rows:
+        if not rows:
+            return
+        try:
             print("\n".join(format_board(rows, kafka_bytes)), flush=True)
+        except BrokenPipeError:
+            # Whoever read the ready line has closed the pipe; what they started goes on.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def format_board(rows: list[tuple[Any, ...]], kafka_bytes: int | None = None) -> list[str]:
