@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from pipeline.cli.worker import quiet_collector
 from pipeline.settings import Settings
 from pipeline.simulator.disturbance import Rates, disturb
 from pipeline.simulator.traffic import Event, ShopSettings, traffic
@@ -66,6 +67,7 @@ def main() -> None:
             plain = plain_faust(options.faust_events, job)
             _show(f"plain Faust, {name}", plain)
             print(f"{'':<40} ratio (CPU per event): {plain.us_per_event / whole.us_per_event:.1f}")
+        quiet_collector()  # as in the worker
         print("by stage, alone, us of CPU per event:")
         for stage, seconds in profile(settings, events).items():
             print(f"  {stage:<40} {seconds / len(events) * 1e6:6.2f}")
