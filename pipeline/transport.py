@@ -47,7 +47,7 @@ class BatchSettings(Protocol):
     def batch_wait_s(self) -> float: ...
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Faust is untyped
     """aiokafka in its thread, for the group only."""
 
     async def on_start(self) -> None:
@@ -65,7 +65,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer.pause(*(tp for tp in map(driver.ensure_aiokafka_TP, tps) if tp in assigned))
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]
+class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
     """Yields one message per partition and fetch: its value is a RecordBatch, its offset the last."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -173,7 +173,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._reader.close()
 
 
-class Transport(driver.Transport):  # type: ignore[misc]
+class Transport(driver.Transport):  # type: ignore[misc] # Faust is untyped
     """Registered under ``cxbatch`` in the entry-point group ``faust.transports``."""
 
     Consumer = Consumer

@@ -31,6 +31,8 @@ from clickhouse_driver.reader import read_binary_str, read_binary_uint8
 from clickhouse_driver.varint import read_varint, write_varint
 from clickhouse_driver.writer import write_binary_int32, write_binary_str, write_binary_uint8
 
+from deploy.embedded.wire import Memory, Tap
+
 REVISION: Final = 54_430
 _INSERT: Final = re.compile(
     r"\s*INSERT\s+INTO\s+(?:TABLE\s+)?(?P<table>[^\s(]+)\s*(?P<columns>\([^)]*\))?\s*"
@@ -80,44 +82,6 @@ def _context() -> Context:
     return context
 
 
-class _Memory:
-    """Bytes in memory, as the driver's reader takes them from a socket."""
-
-    def __init__(self, data: bytes) -> None:
-        self._rest = memoryview(data)
-
-    def recv_into(self, buffer: Any) -> int:
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-
-class _Tap:
-    """A socket that can keep a copy of what is read from it: a block's bytes, to be passed on as is."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self._copy: bytearray | None = None
-
-    def recv_into(self, buffer: Any) -> int:
-        count = self._socket.recv_into(buffer)
-        if self._copy is not None:
-            self._copy += memoryview(buffer)[:count]
-        return count
-
-    def start(self, reader: Any) -> None:
-        """Copy from the reader's next byte on."""
-        self._copy = bytearray(bytes(reader.buffer[reader.position : reader.current_buffer_size]))
-
-    def stop(self, reader: Any) -> bytes:
-        """The bytes that the reader has consumed since ``start``."""
-        assert self._copy is not None
-        unread = reader.current_buffer_size - reader.position
-        copied, self._copy = self._copy, None
-        return bytes(copied[: len(copied) - unread])
-
-
 class Handler(socketserver.BaseRequestHandler):
     """One client connection, with an engine connection of its own so that queries run in parallel."""
 
@@ -125,7 +89,7 @@ class Handler(socketserver.BaseRequestHandler):
 
     def setup(self) -> None:
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.tap = _Tap(self.request)
+        self.tap = Tap(self.request)
         self.fin = BufferedSocketReader(self.tap, defines.BUFFER_SIZE)
         self.fout = BufferedSocketWriter(self.request, defines.BUFFER_SIZE)
         self.context = _context()
@@ -244,7 +208,7 @@ class Handler(socketserver.BaseRequestHandler):
 
     def _header_of(self, data: bytes) -> list[list[str]]:
         """Names and types of the columns of a block."""
-        reader = BufferedSocketReader(_Memory(data), defines.BUFFER_SIZE)
+        reader = BufferedSocketReader(Memory(data), defines.BUFFER_SIZE)
         count, rows = read_varint(reader), read_varint(reader)
         names = []
         for _ in range(count):

@@ -98,7 +98,6 @@ class Funnels:
 
     def __init__(self, funnels: Iterable[Funnel]) -> None:
         self.all: Final = tuple(funnels)
-        self.by_name: Final = {funnel.name: funnel for funnel in self.all}
         types = {kind for f in self.all for kind in f.opens_on}
         self.opened_by_type: Final = {kind: tuple(f for f in self.all if kind in f.opens_on) for kind in types}
         self.longest_timeout_ms: Final = max(funnel.timeout_ms for funnel in self.all)

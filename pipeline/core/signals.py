@@ -21,8 +21,6 @@ _LIMB_MASK: Final = (1 << LIMB_BITS) - 1
 _VALUE_LIMBS: Final = 2
 _SQUARE_LIMBS: Final = 3
 
-SATISFACTION: Final = ("csat", "nps", "ces", "friction")
-
 
 @dataclass(frozen=True, slots=True)
 class SignalColumns:

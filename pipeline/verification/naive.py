@@ -18,7 +18,6 @@ WINDOWS = {
     "1h": (3_600_000, 60_000),
 }
 Z = 1.959963984540054
-DIMENSIONS = ("channel", "store_id", "region", "device", "campaign")
 
 Source = tuple[str, int]
 """Topic and partition."""

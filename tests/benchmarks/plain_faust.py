@@ -36,7 +36,7 @@ def main() -> None:
     counts: Counter[str] = Counter()
     started = [0.0, 0.0]
 
-    @app.agent(topic)  # type: ignore[untyped-decorator]
+    @app.agent(topic)  # type: ignore[untyped-decorator] # Faust is untyped
     async def count(stream: Any) -> None:
         async for event in stream:
             if not counts:
