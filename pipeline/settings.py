@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.core.funnels import Funnel, Funnels
-from pipeline.core.partition import Rules
+from pipeline.core.records import Rules
 from pipeline.core.segments import DIMENSIONS, Segmenter
 from schemas.events import EVENT_TYPES
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.funnels import RETRACTED
-from pipeline.core.partition import Outputs, Partition, Record, Rules
+from pipeline.core.partition import Partition
+from pipeline.core.records import Outputs, Record, Rules
 from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
 from pipeline.settings import Settings, rules

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, base64_text, columns_of, digest
 from pipeline.agents.ownership import Ownership, Source
-from pipeline.core.partition import DeadLetter, JourneyRow, Outputs, Tile
+from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Tile
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pipeline.agents.outbox import Receipt
-from pipeline.core.partition import Partition, Rules
+from pipeline.core.partition import Partition
+from pipeline.core.records import Rules
 from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
 from schemas.events import TOPIC_PREFIX

@@ -6,20 +6,18 @@ cut into batches (laws 1 and 2). The state of a partition is this object and not
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from pipeline.core.funnels import (
     COMPLETED,
     RETRACTED,
     Dims,
     Entry,
-    Funnels,
     Journey,
     JourneyKey,
     journey_key,
 )
-from pipeline.core.segments import Segmenter
+from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Record, Rules, Tile
 from pipeline.core.session import Session
 from pipeline.core.tiles import (
     BUCKET_MS,
@@ -43,54 +41,6 @@ _MAX_PLACES: Final = 100_000
 _new_tuple: Final = tuple.__new__
 
 
-class Record(NamedTuple):
-    """One record of a touchpoint topic."""
-
-    offset: int
-    timestamp_ms: int
-    """The broker's or producer's time of the record; negative where there is none."""
-    value: bytes | None
-    tick_ms: int | None = None
-    """The time of a tick; None for all other records."""
-
-
-class DeadLetter(NamedTuple):
-    """A record that is no event, with everything needed to see why and to send it again."""
-
-    offset: int
-    received_ms: int
-    reason: Reason
-    error: str
-    payload: bytes
-
-
-class JourneyRow(NamedTuple):
-    """A journey to be written; ``journey.outcome`` may be ``retracted``."""
-
-    session_id: str
-    journey: Journey
-
-
-class Tile(NamedTuple):
-    segment: str
-    bucket_ms: int
-    counters: Counters
-
-
-@dataclass(slots=True)
-class Outputs:
-    """What a batch gives. ``version`` is that of every row in it."""
-
-    version: int = 0
-    watermark_ms: int | None = None
-    journeys: list[JourneyRow] = field(default_factory=list)
-    tiles: list[Tile] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    accepted: int = 0
-    duplicates: int = 0
-    ticks: int = 0
-
-
 class Place:
     """Where events happen: one combination of dimensions, and the batch's events there by bucket."""
 
@@ -99,17 +49,6 @@ class Place:
     def __init__(self, dims: Dims) -> None:
         self.dims = dims
         self.counts: dict[int, int] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the shop has decided: the same for every partition and for ``verify``."""
-
-    funnels: Funnels
-    segmenter: Segmenter
-    lateness_ms: int = 3_600_000
-    currency: str = "EUR"
-    generation: int = 1
 
 
 class Partition:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.core.partition import Record
+from pipeline.core.records import Record
 from pipeline.kafka.clients import consumer_config
 from pipeline.settings import KafkaSettings
 from schemas.ticks import tick_time

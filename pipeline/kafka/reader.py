@@ -12,7 +12,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.core.partition import Record
+from pipeline.core.records import Record
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import Source, to_record
 from pipeline.settings import KafkaSettings

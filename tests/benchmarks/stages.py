@@ -11,7 +11,8 @@ from deploy.embedded.stack import resident_bytes
 from pipeline.agents.journeys import tile_columns
 from pipeline.agents.ownership import Ownership
 from pipeline.app import clickhouse_address
-from pipeline.core.partition import Outputs, Partition, Record
+from pipeline.core.partition import Partition
+from pipeline.core.records import Outputs, Record
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import partitions_of, to_record
 from pipeline.settings import Settings, rules

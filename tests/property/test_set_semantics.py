@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.partition import Record
+from pipeline.core.records import Record
 from pipeline.verification.naive import Source, compute
 from schemas.events import EVENT_TYPES
 from tests.support import (

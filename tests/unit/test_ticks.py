@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.ticks import Ticker
-from pipeline.core.partition import Record
+from pipeline.core.records import Record
 from schemas.ticks import TICK_HEADER, tick_time
 from schemas.times import format_rfc3339
 from tests.support import RULES, START_MS, event_json

@@ -1,0 +1,68 @@
+"""What goes into phase one and what comes out of it."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pipeline.core.funnels import Funnels, Journey
+from pipeline.core.segments import Segmenter
+from pipeline.core.tiles import Counters
+from schemas.reasons import Reason
+
+
+class Record(NamedTuple):
+    """One record of a touchpoint topic."""
+
+    offset: int
+    timestamp_ms: int
+    """The broker's or producer's time of the record; negative where there is none."""
+    value: bytes | None
+    tick_ms: int | None = None
+    """The time of a tick; None for all other records."""
+
+
+class DeadLetter(NamedTuple):
+    """A record that is no event, with everything needed to see why and to send it again."""
+
+    offset: int
+    received_ms: int
+    reason: Reason
+    error: str
+    payload: bytes
+
+
+class JourneyRow(NamedTuple):
+    """A journey to be written; ``journey.outcome`` may be ``retracted``."""
+
+    session_id: str
+    journey: Journey
+
+
+class Tile(NamedTuple):
+    segment: str
+    bucket_ms: int
+    counters: Counters
+
+
+@dataclass(slots=True)
+class Outputs:
+    """What a batch gives. ``version`` is that of every row in it."""
+
+    version: int = 0
+    watermark_ms: int | None = None
+    journeys: list[JourneyRow] = field(default_factory=list)
+    tiles: list[Tile] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    accepted: int = 0
+    duplicates: int = 0
+    ticks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the shop has decided: the same for every partition and for ``verify``."""
+
+    funnels: Funnels
+    segmenter: Segmenter
+    lateness_ms: int = 3_600_000
+    currency: str = "EUR"
+    generation: int = 1
