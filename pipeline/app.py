@@ -1,6 +1,5 @@
 """The Faust app: everything wired from settings, nothing built at import."""
 
-import asyncio
 import logging
 import tempfile
 from collections.abc import Callable
@@ -9,15 +8,19 @@ from typing import Any
 import faust
 from confluent_kafka import Producer
 
+from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.journeys import JourneysStage
 from pipeline.agents.outbox import Outbox
 from pipeline.agents.ownership import Ownership
+from pipeline.agents.recovery import Recovery
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
+from pipeline.background import Background
+from pipeline.checkpoints.kafka import KafkaCheckpoints
 from pipeline.kafka.clients import new_producer
 from pipeline.kafka.reader import BatchReader
 from pipeline.metrics import Metrics
-from pipeline.settings import ClickHouseSettings, Settings, rules
+from pipeline.settings import ClickHouseSettings, Settings, rules, rules_digest
 from pipeline.web import add_pages
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.tiles import TILES_TOPIC
@@ -27,15 +30,17 @@ from sinks.clickhouse import Address, ClickHouseSink
 from sinks.tables import COLUMNS
 
 logger = logging.getLogger(__name__)
-_STOP_S = 15.0
-"""How long a stopping worker waits for its last rows and messages."""
 
 
 def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     """A worker's app. ``sink``: in place of ClickHouse."""
-    metrics = Metrics()
-    ownership = Ownership(rules(settings))
+    metrics, pipeline = Metrics(), settings.pipeline
     producer = new_producer(settings.kafka)
+    checkpoints, digest = KafkaCheckpoints(settings.kafka, producer), rules_digest(settings)
+    ownership = Ownership(Recovery(checkpoints, rules(settings), digest, pipeline.rebuild))
+    checkpointer = Checkpointer(
+        ownership, checkpoints, metrics, pipeline.generation, digest, pipeline.checkpoint_interval_s
+    )
     buffer = SinkBuffer(
         sink or ClickHouseSink(clickhouse_address(settings.clickhouse, settings.sink.request_timeout_s)),
         COLUMNS,
@@ -44,18 +49,19 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
         metrics.sink_failed,
     )
     outbox = Outbox(producer, buffer)
-    journeys = JourneysStage(ownership, outbox, metrics, lambda: _partitions(producer, TILES_TOPIC))
-    signals = SignalsStage(ownership, outbox, metrics)
-    ticker = Ticker(ownership, producer, settings.pipeline.tick_interval_s)
+    journeys = JourneysStage(ownership, outbox, metrics, lambda: _partitions(producer, TILES_TOPIC), checkpointer)
+    signals = SignalsStage(ownership, outbox, metrics, checkpointer)
+    ticker = Ticker(ownership, producer, pipeline.tick_interval_s)
 
     app = _new_app(settings)
     app.cx_authority = ownership
-    app.cx_batch = settings.pipeline
+    app.cx_batch = pipeline
     app.cx_new_reader = lambda: BatchReader(settings.kafka)
     _add_agent(app, "journeys", TOUCHPOINT_TOPICS, journeys.process)
     _add_agent(app, "signals", (TILES_TOPIC,), signals.process)
-    measure = _add_background(app, settings, buffer, producer, signals, ticker, metrics, ownership)
-    add_pages(app, metrics, ownership, measure)
+    background = Background(app, buffer, producer, signals, ticker, metrics, ownership, checkpointer)
+    background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
+    add_pages(app, metrics, ownership, background.measure)
     return app
 
 
@@ -109,53 +115,6 @@ def _add_agent(app: faust.App, name: str, topics: tuple[str, ...], process: Proc
 
     agent.__name__ = agent.__qualname__ = name
     app.agent(topic, name=name, concurrency=1)(agent)
-
-
-def _add_background(
-    app: faust.App,
-    settings: Settings,
-    buffer: SinkBuffer,
-    producer: Producer,
-    signals: SignalsStage,
-    ticker: Ticker,
-    metrics: Metrics,
-    ownership: Ownership,
-) -> Callable[[], None]:
-    async def store() -> None:
-        await buffer.run()
-
-    async def emit() -> None:
-        try:
-            await signals.emit()
-        except Exception as error:
-            logger.exception("signals could not be put out")
-            await app.crash(error)
-
-    async def tick() -> None:
-        ticker.tick(app.consumer.reader)
-
-    def measure() -> None:
-        metrics.sink_waiting.set(buffer.rows)
-        metrics.unfinished.set(ownership.unfinished())
-        reader = app.consumer.reader
-        for source in reader.positioned:
-            high, at = reader.high_watermark(source), reader.next_offset(source)
-            if high is not None and at is not None:
-                lag = max(0, high - max(0, at))
-                metrics.consumer_lag.labels(f"{source[0]}:{source[1]}").set(lag)
-
-    async def finish(*_: Any, **__: Any) -> None:
-        buffer.close()
-        deadline = asyncio.get_running_loop().time() + _STOP_S
-        while buffer.rows and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.05)
-        await asyncio.to_thread(producer.flush, _STOP_S)
-
-    app.task(store)
-    app.timer(settings.pipeline.emit_interval_s)(emit)
-    app.timer(settings.pipeline.tick_interval_s / 2)(tick)
-    app.on_before_shutdown.connect(finish, weak=False)
-    return measure
 
 
 def _partitions(producer: Producer, topic: str) -> int:

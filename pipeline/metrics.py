@@ -74,6 +74,25 @@ class Metrics:
             registry=registry,
         )
         self.sink_waiting = Gauge("cx_sink_waiting_rows", "Rows not yet stored.", registry=registry)
+        self.checkpoint_time = Gauge(
+            "cx_checkpoint_timestamp_seconds",
+            "When the newest checkpoint of a source was taken.",
+            ["source"],
+            registry=registry,
+        )
+        self.checkpoint_seconds = Histogram(
+            "cx_checkpoint_seconds",
+            "From the cut of a checkpoint to its manifest's acknowledgement.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.checkpoint_cut_seconds = Histogram(
+            "cx_checkpoint_cut_seconds",
+            "Time that the worker stands still to cut and encode a checkpoint.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.checkpoint_bytes = Counter("cx_checkpoint_bytes_total", "Bytes of shards written.", registry=registry)
         self.unfinished = Gauge(
             "cx_unfinished_batches", "Batches not yet delivered, merged and stored.", registry=registry
         )

@@ -3,6 +3,8 @@
 A name that is not known or a value that does not fit is an error at the start, in one line.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
@@ -168,6 +170,12 @@ class PipelineSettings(Part):
     """How often changed signals are put out."""
     tick_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 2.0
     """An idle partition's watermark is moved on this often."""
+    checkpoint_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0
+    """Time between two checkpoints of a partition; longer where they would take over a tenth of the time."""
+    rebuild: bool = False
+    """Whether a partition whose state cannot be restored is read again from the oldest record on."""
+    dead_letter_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of refused records in a topic's last minute above which it counts as flooded."""
 
 
 class Settings(BaseSettings):
@@ -228,6 +236,18 @@ def _nearest(name: str, known: set[str]) -> str:
 
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]}?" if close else ""
+
+
+def rules_digest(settings: Settings) -> str:
+    """Of what decides the content of a state: one made under other rules does not fit."""
+    decisive = [
+        {name: funnel.model_dump() for name, funnel in settings.funnels},
+        settings.segments.model_dump(),
+        settings.pipeline.lateness_s,
+        settings.pipeline.currency,
+    ]
+    text = json.dumps(decisive, sort_keys=True, default=sorted)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def rules(settings: Settings) -> Rules:

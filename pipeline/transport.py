@@ -12,16 +12,20 @@ agents have declared done, in order.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from confluent_kafka import KafkaException
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from pipeline.kafka.logs import Source
+from pipeline.kafka.logs import LogError, Source
 from pipeline.kafka.reader import BatchReader, RecordBatch
+
+logger = logging.getLogger(__name__)
 
 
 class StateAuthority(Protocol):
@@ -105,18 +109,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
         await self._thread.pause_fetching(assigned)
         for source in self.reader.positioned - {(tp.topic, tp.partition) for tp in assigned}:
             self._let_go(TP(*source))
-        for tp in sorted(assigned):
-            source = (tp.topic, tp.partition)
-            if source not in self.reader.positioned:
-                offset, epoch = await asyncio.to_thread(self._authority.acquire, source)
-                self._read_offset[tp] = None
-                self.reader.position(source, offset, epoch)
+        wanted = [tp for tp in sorted(assigned) if (tp.topic, tp.partition) not in self.reader.positioned]
+        await asyncio.gather(*map(self._take_on, wanted))
+
+    async def _take_on(self, tp: TP) -> None:
+        """Have the partition's state restored, then read on from where that stands."""
+        source = (tp.topic, tp.partition)
+        try:
+            offset, epoch = await asyncio.to_thread(self._authority.acquire, source)
+        except Exception as error:
+            logger.error("stopping: %s", error)
+            await self.app.crash(error)
+            raise
+        self._read_offset[tp] = None
+        self.reader.position(source, offset, epoch)
 
     # --- records ------------------------------------------------------------------------------------
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[RecordBatch]]:
         loop = asyncio.get_running_loop()
-        batches = await loop.run_in_executor(self._pool, self._read)
+        try:
+            batches = await loop.run_in_executor(self._pool, self._read)
+        except (KafkaException, LogError) as error:
+            logger.error("stopping: %s", error)
+            await self.app.crash(error)
+            raise
         return {TP(*batch.source): [batch] for batch in batches}
 
     def _read(self) -> list[RecordBatch]:

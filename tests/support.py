@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from pipeline.core import partition_cuts, windows_cuts
+from pipeline.core.cuts import Cut
 from pipeline.core.funnels import RETRACTED
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record, Rules
@@ -148,7 +152,7 @@ def run_core(
         batch, rest[source] = rest[source][:size], rest[source][size:]
         if not rest[source]:
             del rest[source]
-        _process(partitions[source], source, batch, store, windows)
+        process(partitions[source], source, batch, store, windows)
         if not rest or (not unheard and chance.random() < 0.6):
             store.take_signals(windows)
             horizon = windows.horizon_ms()
@@ -162,14 +166,12 @@ def run_cuts(source: Source, log: Sequence[Record], cuts: Iterable[int], store: 
     start = 0
     for cut in cuts:
         if cut > start:
-            _process(partition, source, log[start:cut], store, windows)
+            process(partition, source, log[start:cut], store, windows)
             store.take_signals(windows)
             start = cut
 
 
-def _process(
-    partition: Partition, source: Source, batch: Sequence[Record], store: Store, windows: Windows
-) -> None:
+def process(partition: Partition, source: Source, batch: Sequence[Record], store: Store, windows: Windows) -> None:
     out = partition.process(batch, fetched_ms=START_MS)
     store.take(source, out)
     windows.merge(
@@ -193,3 +195,24 @@ def assert_same(found: Tables, expected: Tables) -> None:
     for key, value in expected.signals.items():
         for mine, theirs in zip(found.signals[key], value, strict=True):
             assert abs(mine - theirs) <= 1e-9 * max(1.0, abs(theirs)), (key, found.signals[key], value)
+
+
+def stored_partition(partition: Partition, shards: dict[str, Any], rules: Rules = RULES) -> Partition:
+    """A cut laid over earlier ones and read back, as through a checkpoint."""
+    return partition_cuts.restored(partition.channel, rules, _lay(shards, partition_cuts.cut(partition)), shards)
+
+
+def stored_windows(windows: Windows, shards: dict[str, Any], rules: Rules = RULES) -> Windows:
+    table = SignalTable(f.name for f in rules.funnels.all)
+    return windows_cuts.restored(table, rules.lateness_ms, _lay(shards, windows_cuts.cut(windows)), shards)
+
+
+def _lay(shards: dict[str, Any], made: Cut) -> Any:
+    for name in made.gone:
+        shards.pop(name, None)
+    shards.update(_through_json(made.changed))
+    return _through_json(dict(made.head))
+
+
+def _through_json(content: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(content))

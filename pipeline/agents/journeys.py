@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, base64_text, columns_of, digest
-from pipeline.agents.ownership import Ownership, Source
+from pipeline.agents.ownership import Ownership
+from pipeline.checkpoints.store import Source
 from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Tile
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
@@ -38,9 +40,15 @@ class JourneysStage:
     """Runs phase one for the partitions that this worker has."""
 
     def __init__(
-        self, ownership: Ownership, outbox: Outbox, metrics: Metrics, tiles_partitions: Callable[[], int]
+        self,
+        ownership: Ownership,
+        outbox: Outbox,
+        metrics: Metrics,
+        tiles_partitions: Callable[[], int],
+        checkpointer: Checkpointer,
     ) -> None:
         self._ownership = ownership
+        self._checkpointer = checkpointer
         self._outbox = outbox
         self._metrics = metrics
         self._tiles_partitions = tiles_partitions
@@ -51,6 +59,7 @@ class JourneysStage:
         owned = self._ownership.partitions.get(batch.source)
         if owned is None or owned.epoch != batch.epoch:
             return  # read before a rebalance that took the partition away
+        owned.cut_at = None
         for start in range(0, len(batch.records), _RECORDS_AT_A_TIME):
             started = time.perf_counter()
             records = batch.records[start : start + _RECORDS_AT_A_TIME]
@@ -58,8 +67,12 @@ class JourneysStage:
             receipt = self._outbox.receipt()
             await self._put_out(batch.source, out, receipt)
             owned.unfinished.append((records[-1].offset + 1, receipt))
+            if out.ticks < len(records):
+                owned.changed_at = time.monotonic()
             self._outbox.poll()
             self._measure(batch.source, out, time.perf_counter() - started)
+        owned.cut_at = batch.next_offset
+        self._checkpointer.consider(batch.source, owned)
         self._metrics.open_sessions.labels(_name(batch.source)).set(len(owned.state.sessions))
         self._warn_of_crowds(owned.state.rules.segmenter.crowded())
 
@@ -122,6 +135,10 @@ class JourneysStage:
             where = (letter.received_ms, topic, partition, letter.offset)
             rows.append((*where, str(letter.reason), letter.error, kept, size, sha256))
         await self._outbox.send(receipt, DEADLETTERS_TOPIC, messages)
+        if any(letter.by_clock for letter in letters):
+            # Another reading, at another time, would accept these records. It finds the letters, as
+            # long as nothing of this batch is anywhere before they are.
+            await self._outbox.delivered(receipt)
         await self._outbox.store(receipt, DEAD_LETTERS, columns_of(rows))
 
     def _measure(self, source: Source, out: Outputs, seconds: float) -> None:

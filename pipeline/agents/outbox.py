@@ -28,21 +28,22 @@ class Producer(Protocol):
 class Receipt:
     """Whether the messages and rows of one step have arrived."""
 
-    __slots__ = ("_buffer", "_pending", "_ticket")
+    __slots__ = ("_buffer", "_ticket", "pending")
 
     def __init__(self, buffer: SinkBuffer) -> None:
         self._buffer = buffer
-        self._pending = 0
+        self.pending = 0
+        """Messages that the broker has not acknowledged."""
         self._ticket = 0
 
     def is_done(self) -> bool:
-        return self._pending == 0 and self._ticket <= self._buffer.stored
+        return self.pending == 0 and self._ticket <= self._buffer.stored
 
     def on_delivery(self, error: Any, _message: Any) -> None:
         if error is not None:
             # Deliveries are tried without end; what comes here cannot be mended by trying again.
             raise KafkaException(error)
-        self._pending -= 1
+        self.pending -= 1
 
 
 class Outgoing(NamedTuple):
@@ -83,8 +84,14 @@ class Outbox:
                     self._producer.poll(0)
                     await asyncio.sleep(0.01)
                 else:
-                    receipt._pending += 1
+                    receipt.pending += 1
                     break
+
+    async def delivered(self, receipt: Receipt) -> None:
+        """Return when all messages of the receipt so far have arrived."""
+        while receipt.pending:
+            self._producer.poll(0)
+            await asyncio.sleep(0.005)
 
     async def store(self, receipt: Receipt, table: str, columns: Columns) -> None:
         """Give rows to the sink's buffer; waits where it is full."""

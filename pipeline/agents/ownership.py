@@ -1,26 +1,33 @@
 """The state of the partitions that this worker has, and what of their input is done with.
 
-State is the authority on where reading starts (law 3). It is rebuilt from the beginning of the log:
-outputs are the same as before or newer, so nothing is lost or counted twice by doing so.
+State is the authority on where reading starts (law 3): a partition comes with its newest checkpoint and
+is read from there; its state is forgotten when another worker may have it.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pipeline.agents.outbox import Receipt
+from pipeline.agents.recovery import Recovery
+from pipeline.checkpoints.store import Source
 from pipeline.core.partition import Partition
-from pipeline.core.records import Rules
-from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
-from schemas.events import TOPIC_PREFIX
+from schemas.checkpoints import ShardRef
 from schemas.tiles import TILES_TOPIC
 
-Source = tuple[str, int]
 State = TypeVar("State")
-BEGINNING = -2
-"""Kafka's logical offset of the oldest record."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """What the newest manifest of a source says."""
+
+    offset: int | None
+    """Where a restore would resume; None while there is no manifest."""
+    shards: dict[str, ShardRef] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -29,66 +36,66 @@ class Owned(Generic[State]):
 
     state: State
     epoch: int
+    kept: Kept
+    cut_at: int | None = None
+    """The offset that the state stands at; None while a batch is under way, so that none is cut."""
+    changed_at: float = 0.0
+    """Monotonic time of the last batch with more than ticks in it."""
     unfinished: deque[tuple[int, Receipt]] = field(default_factory=deque)
-    """(next offset, what must be delivered and stored before it may be committed), in order."""
+    """(next offset, what must be delivered and stored before it counts as done), in order."""
     merged: int | None = None
     """Phase two: the offset up to which tiles are merged, while that is not put out yet."""
     horizons: deque[tuple[float, int]] = field(default_factory=deque)
     """Phase two: (wall clock, horizon) of the last minute."""
-    _done: int | None = None
 
-    def finished(self) -> int | None:
-        """The offset up to which everything is delivered and stored; None while there is none."""
+    def is_done(self, offset: int) -> bool:
+        """Whether everything up to the offset is delivered and stored."""
         while self.unfinished and self.unfinished[0][1].is_done():
-            self._done, _ = self.unfinished.popleft()
-        return self._done
+            self.unfinished.popleft()
+        return not self.unfinished or self.unfinished[0][0] > offset
 
 
 class Ownership:
     """Implements :class:`pipeline.transport.StateAuthority`."""
 
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._table = SignalTable(funnel.name for funnel in rules.funnels.all)
-        self._epoch = 0
+    def __init__(self, recovery: Recovery) -> None:
+        self._recovery = recovery
+        self._epochs = itertools.count(1)
         self.partitions: dict[Source, Owned[Partition]] = {}
         """Phase one, by touchpoint partition."""
         self.windows: dict[Source, Owned[Windows]] = {}
         """Phase two, by partition of ``cx.tiles``."""
 
     def acquire(self, source: Source) -> tuple[int, int]:
-        self._epoch += 1
-        topic, _ = source
-        if topic == TILES_TOPIC:
-            windows = Windows(self._table, self._rules.lateness_ms)
-            self.windows[source] = Owned(windows, self._epoch)
-        elif topic.startswith(TOPIC_PREFIX):
-            partition = Partition(topic.removeprefix(TOPIC_PREFIX), self._rules)
-            self.partitions[source] = Owned(partition, self._epoch)
-        return BEGINNING, self._epoch
+        """Raises CheckpointError where the state is not to be had."""
+        epoch = next(self._epochs)
+        if source[0] == TILES_TOPIC:
+            windows, where = self._recovery.windows(source)
+            self.windows[source] = Owned(windows, epoch, Kept(where.kept, where.shards))
+        else:
+            partition, where = self._recovery.partition(source)
+            self.partitions[source] = Owned(partition, epoch, Kept(where.kept, where.shards))
+        return where.resume_at, epoch
 
     def release(self, source: Source) -> None:
         self.partitions.pop(source, None)
         self.windows.pop(source, None)
+
+    def all(self) -> list[tuple[Source, Owned[Any]]]:
+        """Everything that is owned, of both phases."""
+        return [*list(self.partitions.items()), *list(self.windows.items())]
 
     def watermarks(self) -> Mapping[Source, int | None]:
         return {source: owned.state.watermark_ms for source, owned in list(self.partitions.items())}
 
     def unfinished(self) -> int:
         """Batches that are not all merged, put out, delivered and stored."""
-        self.committable()
-        phase_one = sum(len(owned.unfinished) for owned in list(self.partitions.values()))
-        phase_two = sum(
-            len(owned.unfinished) + (owned.merged is not None) for owned in list(self.windows.values())
-        )
-        return phase_one + phase_two
+        waiting = 0
+        for _, owned in self.all():
+            owned.is_done(-1)
+            waiting += len(owned.unfinished) + (owned.merged is not None)
+        return waiting
 
     def committable(self) -> Mapping[Source, int]:
-        found = {}
-        for source, owned in list(self.partitions.items()):
-            if (done := owned.finished()) is not None:
-                found[source] = done
-        for source, windows in list(self.windows.items()):
-            if (done := windows.finished()) is not None:
-                found[source] = done
-        return found
+        """Input is acknowledged only after the manifest that holds what it led to."""
+        return {source: one.kept.offset for source, one in self.all() if one.kept.offset is not None}

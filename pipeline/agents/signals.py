@@ -6,8 +6,10 @@ from typing import Final
 
 import msgspec
 
+from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.outbox import Clock, Outbox, Outgoing, Receipt
-from pipeline.agents.ownership import Owned, Ownership, Source
+from pipeline.agents.ownership import Owned, Ownership
+from pipeline.checkpoints.store import Source
 from pipeline.core.windows import SignalRows, Windows
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
@@ -39,9 +41,15 @@ class SignalsStage:
     """Runs phase two for the partitions of ``cx.tiles`` that this worker has."""
 
     def __init__(
-        self, ownership: Ownership, outbox: Outbox, metrics: Metrics, clock: Clock = time.monotonic
+        self,
+        ownership: Ownership,
+        outbox: Outbox,
+        metrics: Metrics,
+        checkpointer: Checkpointer,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._ownership = ownership
+        self._checkpointer = checkpointer
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
@@ -55,10 +63,13 @@ class SignalsStage:
             if owned is None or owned.epoch != batch.epoch:
                 return  # read before a rebalance that took the partition away
             started = time.perf_counter()
+            owned.cut_at = None  # what is merged and not put out would be lost with a cut made now
             for record in batch.records:
                 if record.value is not None:
                     message = _decode(record.value)
                     owned.state.merge(message.source, message.version, message.watermark, message.tiles)
+                    if message.tiles:
+                        owned.changed_at = self._clock()
             owned.merged = batch.next_offset
             self._metrics.batch_seconds.labels("tiles").observe(time.perf_counter() - started)
 
@@ -87,6 +98,8 @@ class SignalsStage:
             await self._put_out(rows, receipt)
         owned.unfinished.append((next_offset, receipt))
         self._forget(owned)
+        owned.cut_at = next_offset
+        self._checkpointer.consider(source, owned)
         name = f"{source[0]}:{source[1]}"
         self._metrics.segments.labels(name).set(len(owned.state.segments))
         self._metrics.refused_tiles.labels(name).set(owned.state.refused)

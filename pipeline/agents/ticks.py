@@ -8,7 +8,8 @@ import time
 from typing import Protocol
 
 from pipeline.agents.outbox import Clock, Producer
-from pipeline.agents.ownership import Ownership, Source
+from pipeline.agents.ownership import Ownership
+from pipeline.checkpoints.store import Source
 from schemas.ticks import TICK_HEADER
 from schemas.times import format_rfc3339
 

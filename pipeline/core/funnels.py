@@ -100,6 +100,7 @@ class Funnels:
         self.all: Final = tuple(funnels)
         types = {kind for f in self.all for kind in f.opens_on}
         self.opened_by_type: Final = {kind: tuple(f for f in self.all if kind in f.opens_on) for kind in types}
+        self.by_name: Final = {funnel.name: funnel for funnel in self.all}
         self.longest_timeout_ms: Final = max(funnel.timeout_ms for funnel in self.all)
 
 

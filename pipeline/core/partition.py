@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Sequence
 from typing import Final
 
+from pipeline.core.cuts import MINUTE_MS, SessionShards
 from pipeline.core.funnels import (
     COMPLETED,
     RETRACTED,
@@ -66,6 +67,11 @@ class Partition:
         self.sessions: dict[str, Session] = {}
         self.tiles: dict[int, dict[str, Counters]] = {}
         """By bucket and segment: all buckets that an accepted event could still change."""
+        self.shards = SessionShards()
+        self.changed_minutes: set[int] = set()
+        """Minutes of event time whose tiles have changed since the last cut, by their start."""
+        self.refused: dict[int, tuple[int, str]] = {}
+        """Records that an earlier reading refused as in the future: offset to (received at, error)."""
         self._timers: list[tuple[int, str]] = []
         self._retention: list[tuple[int, str]] = []
         self._names = {f.name: funnel_counters(f.name) for f in rules.funnels.all}
@@ -91,12 +97,15 @@ class Partition:
         Gives all that changed, each row once, as it stands after the last record.
         """
         out = Outputs()
-        channel, latest_stamp = self.channel, fetched_ms + FUTURE_MS
+        channel, latest_stamp, refused = self.channel, fetched_ms + FUTURE_MS, self.refused
         for record in records:
             _, stamp_ms, value, tick_ms = record
             if tick_ms is not None:
-                self._see(tick_ms)
+                self.see(tick_ms)
                 out.ticks += 1
+                continue
+            if record.offset in refused:
+                out.dead_letters.append(_refused_again(record, *refused[record.offset]))
                 continue
             event = decode(value)
             if isinstance(event, Refusal):
@@ -114,7 +123,9 @@ class Partition:
                     out.duplicates += 1
             else:
                 refusal = self._refuse(event, stamp_ms, fetched_ms)
-                out.dead_letters.append(_dead_letter(record, fetched_ms, refusal))
+                letter = _dead_letter(record, fetched_ms, refusal)
+                by_clock = refusal.reason is Reason.IN_FUTURE and at_ms - FUTURE_MS <= stamp_ms
+                out.dead_letters.append(letter._replace(by_clock=by_clock))
         self.accepted += out.accepted
         out.version = (self.rules.generation << GENERATION_SHIFT) + records[-1].offset + 1
         self._settle(out)
@@ -168,9 +179,10 @@ class Partition:
             self._late[session.session_id] = session
         else:
             return False
+        self.shards.changed.add(session.shard)
         self._count(event, place)
         if at_ms > self._latest_ms:
-            self._see(at_ms)
+            self.see(at_ms)
         return True
 
     def _count(self, event: Touchpoint, place: Place) -> None:
@@ -185,11 +197,13 @@ class Partition:
 
     def _new_session(self, session_id: str, at_ms: int) -> Session:
         session = self.sessions[session_id] = Session(session_id)
+        self.shards.add(session)
         due_ms = at_ms + self.rules.funnels.longest_timeout_ms
         heapq.heappush(self._retention, (due_ms, session_id))
         return session
 
-    def _see(self, at_ms: int) -> None:
+    def see(self, at_ms: int) -> None:
+        """Let time go on to the latest one seen."""
         if at_ms > self._latest_ms:
             self._latest_ms = at_ms
             self._watermark_ms = at_ms - WATERMARK_DELAY_MS
@@ -201,6 +215,7 @@ class Partition:
     def _end(self, session: Session, journey: Journey, sign: int = 1) -> None:
         """Count a journey as ended (or, with sign -1, as no longer so) and have it written."""
         self._changed[session.session_id, journey.key] = journey
+        self.shards.changed.add(session.shard)
         completed, abandoned, value, value_sq = self._names[journey.funnel]
         place = (journey.opened_by.dims, bucket_of(journey.ended_ms))
         if journey.outcome == COMPLETED:
@@ -233,7 +248,7 @@ class Partition:
         self._changed.clear()
         self._deltas.clear()
         if watermark is not None:
-            self._forget(self._cutoff_ms)
+            self.forget()
 
     def _rewalk(self, session: Session) -> None:
         late, session.late_from = session.late_from, None
@@ -272,6 +287,7 @@ class Partition:
         """Add the batch's deltas to the tiles; gives every tile touched, whole."""
         touched: dict[tuple[str, int], Counters] = {}
         for (dims, bucket), delta in self._deltas.items():
+            self.changed_minutes.add(bucket - bucket % MINUTE_MS)
             tiles = self.tiles.setdefault(bucket, {})
             for segment in self.rules.segmenter.segments(dims):
                 counters = tiles.setdefault(segment, {})
@@ -295,20 +311,29 @@ class Partition:
             )
         return JourneyRow(session_id, now)
 
-    def _forget(self, cutoff_ms: int) -> None:
+    def adopt(self, session: Session) -> None:
+        """Take a session as it was stored."""
+        self.sessions[session.session_id] = session
+        due_ms = session.last_ms + self.rules.funnels.longest_timeout_ms
+        heapq.heappush(self._retention, (due_ms, session.session_id))
+        self._schedule(session)
+
+    def forget(self) -> None:
         """Drop sessions and tiles that no event within the allowed lateness can change."""
-        funnels, retention = self.rules.funnels, self._retention
+        funnels, retention, cutoff_ms = self.rules.funnels, self._retention, self._cutoff_ms
         while retention and retention[0][0] < cutoff_ms:
             _, session_id = heapq.heappop(retention)
             session = self.sessions[session_id]
             due_ms = session.last_ms + funnels.longest_timeout_ms
             if due_ms < cutoff_ms:
                 del self.sessions[session_id]
+                self.shards.remove(session)
             else:
                 session.trim(cutoff_ms, funnels)
                 heapq.heappush(retention, (due_ms, session_id))
         for bucket in [b for b in self.tiles if b + BUCKET_MS <= cutoff_ms]:
             del self.tiles[bucket]
+            self.changed_minutes.add(bucket - bucket % MINUTE_MS)
         if len(self._places) > _MAX_PLACES:
             self._places.clear()
 
@@ -316,3 +341,7 @@ class Partition:
 def _dead_letter(record: Record, fetched_ms: int, refusal: Refusal) -> DeadLetter:
     received = fetched_ms if record.timestamp_ms < 0 else min(fetched_ms, record.timestamp_ms)
     return DeadLetter(record.offset, received, refusal.reason, refusal.error, record.value or b"")
+
+
+def _refused_again(record: Record, received_ms: int, error: str) -> DeadLetter:
+    return DeadLetter(record.offset, received_ms, Reason.IN_FUTURE, error, record.value or b"")

@@ -28,6 +28,8 @@ class DeadLetter(NamedTuple):
     reason: Reason
     error: str
     payload: bytes
+    by_clock: bool = False
+    """Refused by the wall clock of this reading: a later one must find this letter, or would differ."""
 
 
 class JourneyRow(NamedTuple):

@@ -25,7 +25,7 @@ from pipeline.core.tiles import bucket_of
 class Session:
     """Mutable state of one session; ``Partition`` decides when to do what."""
 
-    __slots__ = ("base", "ended", "last_ms", "late_from", "log", "session_id", "timer_ms", "walk")
+    __slots__ = ("base", "ended", "last_ms", "late_from", "log", "session_id", "shard", "timer_ms", "walk")
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -43,6 +43,20 @@ class Session:
         """Time of the latest event; -1 before the first."""
         self.timer_ms: int | None = None
         """When the partition looks at this session's timeouts next."""
+        self.shard = -1
+        """Where it is stored at a checkpoint."""
+
+    @classmethod
+    def restored(
+        cls, session_id: str, base: Walk, log: list[Entry], watermark_ms: int, funnels: Funnels
+    ) -> "Session":
+        """A session as it was at the end of a batch: all else follows from what it keeps."""
+        session = cls(session_id)
+        session.base, session.log = base, log
+        session.last_ms = log[-1].at_ms if log else base.last_ms
+        session.rewalk(funnels)
+        session.time_out(watermark_ms)
+        return session
 
     def takes_in_order(self, at_ms: int, watermark_ms: int) -> bool:
         """Whether an event at this time is the session's next, and none that could revive a journey.

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.core.cuts import MINUTE_MS
 from pipeline.core.signals import Ints, SignalColumns, SignalTable
 from pipeline.core.tiles import BUCKET_MS, Counters
 
@@ -61,6 +62,15 @@ class SegmentTiles:
         self.dirty: set[int] = set()
         self.shrunk: dict[str, set[int]] = {}
         """By signal: buckets in which its denominator fell."""
+
+    def tiles_in(self, buckets: Iterable[int]) -> list[tuple[int, dict[str, tuple[int, Counters]]]]:
+        """Of the buckets that are held: the bucket, and by source the version and counters."""
+        return [(bucket, self._tiles[bucket]) for bucket in buckets if bucket in self._tiles]
+
+    def forget_changes(self) -> None:
+        """All rows have been put out as they are now."""
+        self.dirty.clear()
+        self.shrunk.clear()
 
     @property
     def version(self) -> int:
@@ -140,23 +150,23 @@ class SegmentTiles:
 class Forgotten:
     """Stretches of event time in which buckets were dropped, longest windows apart."""
 
-    def __init__(self) -> None:
-        self._stretches: list[tuple[int, int]] = []
+    def __init__(self, stretches: Iterable[tuple[int, int]] = ()) -> None:
+        self.stretches: list[tuple[int, int]] = list(stretches)
 
     def add(self, buckets: list[int]) -> None:
-        stretches = sorted([*self._stretches, *((bucket, bucket) for bucket in buckets)])
-        self._stretches = stretches[:1]
+        stretches = sorted([*self.stretches, *((bucket, bucket) for bucket in buckets)])
+        self.stretches = stretches[:1]
         for first, last in stretches[1:]:
-            if first - self._stretches[-1][1] <= LONGEST_WINDOW_MS:
-                first_before, last_before = self._stretches[-1]
-                self._stretches[-1] = (first_before, max(last, last_before))
+            if first - self.stretches[-1][1] <= LONGEST_WINDOW_MS:
+                first_before, last_before = self.stretches[-1]
+                self.stretches[-1] = (first_before, max(last, last_before))
             else:
-                self._stretches.append((first, last))
+                self.stretches.append((first, last))
 
     def touches(self, bucket_ms: int) -> bool:
         """Whether a window can hold both this bucket and a dropped one."""
         reach = LONGEST_WINDOW_MS
-        return any(first - reach < bucket_ms < last + reach for first, last in self._stretches)
+        return any(first - reach < bucket_ms < last + reach for first, last in self.stretches)
 
 
 class Windows:
@@ -170,9 +180,11 @@ class Windows:
         self.segments: dict[str, SegmentTiles] = {}
         self.refused = 0
         """Tiles of a source first heard of when what they belong to had been dropped."""
-        self._forgotten = Forgotten()
-        self._newest_ms: int | None = None
+        self.forgotten = Forgotten()
+        self.newest_ms: int | None = None
         """The newest watermark at the last emission."""
+        self.changed_minutes: set[int] = set()
+        """Minutes of event time whose tiles have changed since the last cut, by their start."""
 
     def merge(
         self,
@@ -185,39 +197,43 @@ class Windows:
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
         for segment, bucket_ms, counters in tiles:
-            if self._forgotten.touches(bucket_ms):
+            if self.forgotten.touches(bucket_ms):
                 # Merged with nothing it would replace the rows of the whole (law 5).
                 self.refused += 1
                 continue
-            held = self.segments.get(segment)
-            if held is None:
-                held = self.segments[segment] = SegmentTiles(self._table)
-            held.put(bucket_ms, source, version, counters)
+            self.held(segment).put(bucket_ms, source, version, counters)
+            self.changed_minutes.add(bucket_ms - bucket_ms % MINUTE_MS)
+
+    def held(self, segment: str) -> SegmentTiles:
+        """What is held of a segment, new where there is nothing yet."""
+        found = self.segments.get(segment)
+        if found is None:
+            found = self.segments[segment] = SegmentTiles(self._table)
+        return found
 
     def emit(self) -> Iterator[SignalRows]:
         """Every row that is new or has changed since the last call."""
         if not self.watermarks:
             return
         newest = max(self.watermarks.values())
-        before = self._newest_ms
-        self._newest_ms = newest if before is None else max(before, newest)
+        before = self.newest_ms
+        self.newest_ms = newest if before is None else max(before, newest)
         for name, held in self.segments.items():
             if held.dirty or self._may_gain_rows(held, before):
                 for window in WINDOWS:
                     yield from self._rows(name, held, window, before)
-                held.dirty.clear()
-                held.shrunk.clear()
+                held.forget_changes()
 
     def _may_gain_rows(self, held: SegmentTiles, before_ms: int | None) -> bool:
-        if before_ms is None or before_ms == self._newest_ms or not len(held.buckets):
+        if before_ms is None or before_ms == self.newest_ms or not len(held.buckets):
             return False
         return bool(held.buckets[-1] > before_ms - LONGEST_WINDOW_MS - BUCKET_MS)
 
     def _rows(
         self, segment: str, held: SegmentTiles, window: Window, before_ms: int | None
     ) -> Iterator[SignalRows]:
-        assert self._newest_ms is not None
-        limit = _limit(self._newest_ms, window)
+        assert self.newest_ms is not None
+        limit = _limit(self.newest_ms, window)
         dirty = np.array(sorted(held.dirty), dtype=np.int64)
         ends = _ends_covering(dirty, window, None, limit)
         if before_ms is not None and (known := _limit(before_ms, window)) < limit:
@@ -239,7 +255,9 @@ class Windows:
         """Drop the buckets that end at or before the horizon."""
         for name in [n for n, h in self.segments.items() if h.buckets[0] + BUCKET_MS <= horizon_ms]:
             held = self.segments[name]
-            self._forgotten.add(held.forget(horizon_ms))
+            dropped = held.forget(horizon_ms)
+            self.forgotten.add(dropped)
+            self.changed_minutes.update(bucket - bucket % MINUTE_MS for bucket in dropped)
             if not len(held.buckets):
                 del self.segments[name]
 

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pipeline.core.records import Record
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import Source, to_record
+from pipeline.kafka.logs import LogError, Source, to_record
 from pipeline.settings import KafkaSettings
 
 #: A partition so far ahead of the slowest one in event time waits (law 5).
@@ -41,7 +41,9 @@ class BatchReader:
     """Reads the partitions that were positioned, each from its position. Threads take turns."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._consumer = Consumer(consumer_config(settings, f"{settings.group}-reader"))
+        # An offset that is not in the log (any more) must not quietly become another one.
+        config = consumer_config(settings, f"{settings.group}-reader") | {"auto.offset.reset": "error"}
+        self._consumer = Consumer(config)
         self._lock = threading.Lock()
         self._epochs: dict[Source, int] = {}
         self._paused: set[Source] = set()
@@ -150,11 +152,13 @@ class BatchReader:
     def _note(self, source: Source, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._at_end.add(source)
-        elif error.fatal() or error.code() in (
-            KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            KafkaError.OFFSET_OUT_OF_RANGE,
-            KafkaError._AUTO_OFFSET_RESET,
-        ):
+        elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
+            raise LogError(
+                f"{source[0]}:{source[1]} has no offset {self._next.get(source)}, where its checkpoint ends: "
+                "the topic was emptied or started anew, or retention removed what was not read yet. Raise "
+                "CX_PIPELINE__GENERATION by one to begin with the log as it is now"
+            )
+        elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise KafkaException(error)
         # everything else (a broker down, a leader moved) librdkafka mends by itself
 

@@ -1,16 +1,17 @@
 """The topics of the system, and creating those that are missing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from pipeline.kafka.clients import MAX_OUTPUT_BYTES
 from pipeline.settings import KafkaSettings
+from schemas.checkpoints import checkpoint_topic
 from schemas.deadletters import DEADLETTERS_TOPIC
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.journeys import JOURNEYS_TOPIC
@@ -19,6 +20,14 @@ from schemas.tiles import TILES_TOPIC
 
 ALERTS_TOPIC: Final = "cx.alerts"
 _DAY_MS: Final = 86_400_000
+STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC)
+"""Topics whose partitions have a state, kept in a checkpoint topic with as many partitions."""
+_COMPACTED: Final = {
+    "cleanup.policy": "compact",
+    "min.cleanable.dirty.ratio": "0.2",
+    "segment.ms": "600000",  # the active segment is never compacted
+    "segment.bytes": "67108864",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +37,13 @@ class TopicSpec:
     config: dict[str, str] = field(default_factory=dict)
 
 
-def topic_specs(settings: KafkaSettings) -> tuple[TopicSpec, ...]:
-    """Every topic with its partitions and the configuration that its use asks for."""
+def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = None) -> tuple[TopicSpec, ...]:
+    """Every topic with its partitions and the configuration that its use asks for.
+
+    ``present``: partitions of the topics that exist already, which the others go by.
+    """
+    known = present or {}
+    touchpoints = next((known[name] for name in TOUCHPOINT_TOPICS if name in known), settings.partitions)
     days = {
         **dict.fromkeys(TOUCHPOINT_TOPICS, 7),
         TILES_TOPIC: 7,
@@ -40,12 +54,12 @@ def topic_specs(settings: KafkaSettings) -> tuple[TopicSpec, ...]:
         DEADLETTERS_TOPIC: 30,
     }
     partitions = {
-        **dict.fromkeys(TOUCHPOINT_TOPICS, settings.partitions),
-        TILES_TOPIC: settings.tiles_partitions,
+        **dict.fromkeys(TOUCHPOINT_TOPICS, touchpoints),
+        TILES_TOPIC: known.get(TILES_TOPIC, settings.tiles_partitions),
         ALERTS_TOPIC: 1,
         DEADLETTERS_TOPIC: 1,
     }
-    return tuple(
+    data = tuple(
         TopicSpec(
             name,
             partitions.get(name, settings.partitions),
@@ -54,27 +68,33 @@ def topic_specs(settings: KafkaSettings) -> tuple[TopicSpec, ...]:
         )
         for name, count in days.items()
     )
+    states = (TopicSpec(checkpoint_topic(name), partitions[name], _COMPACTED) for name in STATEFUL)
+    return (*data, *states)
 
 
 def create_missing(admin: AdminClient, settings: KafkaSettings) -> list[str]:
-    """Create the topics that are not there; gives their names.
+    """Create the topics that are not there, add partitions to checkpoint topics that have too few.
 
-    Raises ValueError where touchpoint topics differ in partitions: Faust assigns them together.
+    Gives the names of those created. Raises ValueError where touchpoint topics differ in partitions:
+    Faust assigns them together.
     """
     present = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=10).topics.items()}
     counts = {name: present[name] for name in TOUCHPOINT_TOPICS if name in present}
     if len(set(counts.values())) > 1:
         raise ValueError(f"touchpoint topics must have the same number of partitions, found {counts}")
-    missing = [spec for spec in topic_specs(settings) if spec.name not in present]
-    if counts:
-        count = next(iter(counts.values()))
-        missing = [TopicSpec(s.name, count, s.config) if s.name in TOUCHPOINT_TOPICS else s for s in missing]
+    specs = topic_specs(settings, present)
+    missing = [spec for spec in specs if spec.name not in present]
     wanted = [
         NewTopic(s.name, num_partitions=s.partitions, replication_factor=settings.replication, config=s.config)
         for s in missing
     ]
     if wanted:
         _await_all(admin.create_topics(wanted, request_timeout=30).values())
+    states = {checkpoint_topic(name) for name in STATEFUL}
+    short = [s for s in specs if s.name in states and present.get(s.name, s.partitions) < s.partitions]
+    if short:
+        grown = [NewPartitions(s.name, s.partitions) for s in short]
+        _await_all(admin.create_partitions(grown, request_timeout=30).values())
     return [spec.name for spec in missing]
 
 

@@ -9,17 +9,17 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.embedded.stack import resident_bytes
 from pipeline.agents.journeys import tile_columns
-from pipeline.agents.ownership import Ownership
 from pipeline.app import clickhouse_address
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record
+from pipeline.core.signals import SignalTable
+from pipeline.core.windows import Windows
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import partitions_of, to_record
 from pipeline.settings import Settings, rules
 from pipeline.simulator.traffic import Event
 from schemas.decoding import decode
 from schemas.events import TOUCHPOINT_TOPICS
-from schemas.tiles import TILES_TOPIC
 from sinks.clickhouse import ClickHouseSink
 from sinks.tables import COLUMNS, TILES
 from tests.support import event_json
@@ -85,9 +85,8 @@ def _phase_one(settings: Settings, events: list[Event]) -> Iterator[tuple[str, O
 
 
 def _phase_two(settings: Settings, outputs: list[tuple[str, Outputs]]) -> None:
-    ownership = Ownership(rules(settings))
-    ownership.acquire((TILES_TOPIC, 0))
-    windows = ownership.windows[TILES_TOPIC, 0].state
+    shop = rules(settings)
+    windows = Windows(SignalTable(funnel.name for funnel in shop.funnels.all), shop.lateness_ms)
     for number, (source, out) in enumerate(outputs):
         tiles = [(t.segment, t.bucket_ms, t.counters) for t in out.tiles]
         windows.merge(source, out.version, out.watermark_ms, tiles)

@@ -3,7 +3,9 @@
 from typing import Any
 
 from pipeline.agents.ownership import Ownership
+from pipeline.agents.recovery import Recovery
 from pipeline.agents.ticks import Ticker
+from pipeline.checkpoints.memory import MemoryCheckpoints
 from pipeline.core.records import Record
 from schemas.ticks import TICK_HEADER, tick_time
 from schemas.times import format_rfc3339
@@ -42,7 +44,7 @@ class Ends:
 
 
 def setting() -> tuple[Ownership, Log, list[float], Ticker, Ends]:
-    ownership, log, now = Ownership(RULES), Log(), [1_000.0]
+    ownership, log, now = Ownership(Recovery(MemoryCheckpoints(), RULES, "")), Log(), [1_000.0]
     ownership.acquire(SOURCE)
     return ownership, log, now, Ticker(ownership, log, 2.0, lambda: now[0]), Ends()
 

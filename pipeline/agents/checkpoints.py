@@ -1,0 +1,238 @@
+"""Checkpoints: consistent cuts of each partition's state, stored shard by shard, then named (law 3).
+
+A cut is made between batches, at one offset. Its shards are queued at once and acknowledged one by one;
+when all are, and all outputs up to the offset are delivered and stored, the manifest is written alone.
+Only then is the input acknowledged. One checkpoint of a source is under way at a time.
+"""
+
+import time
+import uuid
+import zlib
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import msgspec
+
+from pipeline.agents.outbox import Clock
+from pipeline.agents.ownership import Owned, Ownership
+from pipeline.checkpoints.store import CheckpointStore, Source, Stored
+from pipeline.core import partition_cuts, windows_cuts
+from pipeline.core.cuts import Cut
+from pipeline.core.partition import Partition
+from pipeline.core.windows import Windows
+from pipeline.metrics import Metrics
+from schemas.checkpoints import MAX_PART_BYTES, Manifest, ShardRef, manifest_key, part_key
+
+_encode = msgspec.json.Encoder().encode
+#: No more of the worker's time than this goes into cutting and encoding.
+_SHARE: Final = 0.1
+_MOST_SAVED_S: Final = 1.0
+#: A partition at rest is checkpointed early: what it led to is then acknowledged soon.
+_QUIET_S: Final = 1.0
+_QUIET_INTERVAL_S: Final = 2.0
+
+
+@dataclass(slots=True)
+class _Record:
+    key: str
+    value: bytes | None
+    stored: Stored
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    offset: int
+    started: float
+    taken_ms: int
+    head: Mapping[str, Any]
+    shards: dict[str, ShardRef]
+    dead_letters: dict[int, int]
+    freed: list[tuple[str, ShardRef]] = field(default_factory=list)
+    """Shards as the newest manifest names them, that the next will not."""
+    queue: deque[_Record] = field(default_factory=deque)
+    pending: int = 0
+    manifest_sent: bool = False
+
+
+class Checkpointer:
+    """Takes and writes the checkpoints of all partitions that this worker has."""
+
+    def __init__(
+        self,
+        ownership: Ownership,
+        store: CheckpointStore,
+        metrics: Metrics,
+        generation: int,
+        digest: str,
+        interval_s: float = 10.0,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._ownership = ownership
+        self._store = store
+        self._metrics = metrics
+        self._generation = generation
+        self._digest = digest
+        self._interval_s = interval_s
+        self._clock = clock
+        # Slots of its own for each worker: one that has lost a partition and does not know it yet
+        # cannot overwrite what its successor's manifest names.
+        self._writer = uuid.uuid4().hex[:8]
+        self._under_way: dict[tuple[Source, int], _UnderWay] = {}
+        self._last: dict[tuple[Source, int], float] = {}
+        self._dead_letters: dict[int, int] = {}
+        self._allowance_s, self._accrued_at = _MOST_SAVED_S, clock()
+
+    def refresh(self) -> None:
+        """Ask where dead letters end by now. Blocks; before it was called once nothing is cut."""
+        self._dead_letters = dict(self._store.dead_letters_end())
+
+    def step(self, force: bool = False) -> int:
+        """Go on with all checkpoints, begin those that are due; gives how many are under way.
+
+        ``force``: begin wherever anything is new, as at the end of a worker.
+        """
+        owned = self._ownership.all()
+        living = {(source, one.epoch) for source, one in owned}
+        for gone in [key for key in self._under_way if key not in living]:
+            del self._under_way[gone]
+        for gone in [key for key in self._last if key not in living]:
+            del self._last[gone]
+        for source, one in owned:
+            self.consider(source, one, force)
+        return len(self._under_way)
+
+    def consider(self, source: Source, owned: Owned[Any], force: bool = False) -> None:
+        """Begin or go on with the checkpoint of one source. To be called between its batches, too."""
+        key = (source, owned.epoch)
+        under_way = self._under_way.get(key)
+        if under_way is None and self._is_due(key, owned, force):
+            under_way = self._under_way[key] = self._begin(source, owned)
+        if under_way is not None:
+            self._go_on(source, owned, under_way)
+
+    def _is_due(self, key: tuple[Source, int], owned: Owned[Any], force: bool) -> bool:
+        now = self._clock()
+        last = self._last.setdefault(key, now)
+        if owned.cut_at is None or owned.cut_at == owned.kept.offset or not self._dead_letters:
+            return False
+        if force:
+            return True
+        self._allowance_s = min(_MOST_SAVED_S, self._allowance_s + (now - self._accrued_at) * _SHARE)
+        self._accrued_at = now
+        if self._allowance_s <= 0:
+            return False
+        quiet = not _has_changed(owned.state) or now - owned.changed_at >= _QUIET_S
+        return now - last >= (min(_QUIET_INTERVAL_S, self._interval_s) if quiet else self._interval_s)
+
+    def _begin(self, source: Source, owned: Owned[Any]) -> _UnderWay:
+        assert owned.cut_at is not None
+        started = self._clock()
+        cut = _cut(owned.state)
+        shards = {name: ref for name, ref in owned.kept.shards.items() if name not in cut.gone}
+        under_way = _UnderWay(
+            owned.cut_at, started, int(time.time() * 1000), _copied(cut.head), shards, self._dead_letters
+        )
+        for name in cut.gone:
+            if name in owned.kept.shards:
+                under_way.freed.append((name, owned.kept.shards[name]))
+        for name, content in cut.changed.items():
+            self._queue(source, under_way, name, _encode(content), owned.kept.shards.get(name))
+        took = self._clock() - started
+        self._allowance_s -= took
+        self._metrics.checkpoint_cut_seconds.observe(took)
+        return under_way
+
+    def _queue(
+        self, source: Source, under_way: _UnderWay, name: str, content: bytes, before: ShardRef | None
+    ) -> None:
+        """Queue a shard's parts in the slot that the newest manifest does not name."""
+        own = before is not None and before.slot.startswith(self._writer)
+        turn = 1 - int(before.slot[-1]) if before is not None and own else 0
+        if before is not None and not own:
+            under_way.freed.append((name, before))
+        parts = [content[at : at + MAX_PART_BYTES] for at in range(0, len(content), MAX_PART_BYTES)]
+        ref = ShardRef(f"{self._writer}-{turn}", [-1] * len(parts), zlib.crc32(content))
+        under_way.shards[name] = ref
+        under_way.pending += len(parts)
+        for number, part in enumerate(parts):
+
+            def stored(offset: int, number: int = number) -> None:
+                ref.offsets[number] = offset
+                under_way.pending -= 1
+
+            under_way.queue.append(_Record(part_key(_name(source), name, ref.slot, number), part, stored))
+        self._metrics.checkpoint_bytes.inc(len(content))
+
+    def _go_on(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
+        queue = under_way.queue
+        try:
+            while queue:
+                record = queue[0]
+                self._store.append(source, record.key, record.value, record.stored)
+                queue.popleft()
+        except BufferError:
+            return  # the producer's queue is full: at the next step
+        if not under_way.pending and not under_way.manifest_sent and owned.is_done(under_way.offset):
+            self._send_manifest(source, owned, under_way)
+
+    def _send_manifest(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
+        manifest = Manifest(
+            source=_name(source),
+            generation=self._generation,
+            rules=self._digest,
+            next_offset=under_way.offset,
+            taken_ms=under_way.taken_ms,
+            dead_letters=under_way.dead_letters,
+            head=dict(under_way.head),
+            shards=under_way.shards,
+        )
+
+        def stored(_offset: int) -> None:
+            self._finish(source, owned, under_way)
+
+        under_way.manifest_sent = True
+        try:
+            self._store.append(source, manifest_key(manifest.source), _encode(manifest), stored)
+        except BufferError:
+            under_way.manifest_sent = False
+
+    def _finish(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
+        owned.kept.offset, owned.kept.shards = under_way.offset, under_way.shards
+        key, now = (source, owned.epoch), self._clock()
+        self._under_way.pop(key, None)
+        self._last[key] = under_way.started
+        name = _name(source)
+        self._metrics.checkpoint_time.labels(name).set(under_way.taken_ms / 1000)
+        self._metrics.checkpoint_seconds.observe(now - under_way.started)
+        try:
+            for shard, ref in under_way.freed:
+                for turn in (0, 1):
+                    for part in range(len(ref.offsets) + 1):
+                        key_text = part_key(name, shard, f"{ref.slot[:-1]}{turn}", part)
+                        self._store.append(source, key_text, None, lambda _: None)
+        except BufferError:
+            return  # they stay in the topic unnamed, which costs room and nothing else
+
+
+def _name(source: Source) -> str:
+    return f"{source[0]}:{source[1]}"
+
+
+def _cut(state: Any) -> Cut:
+    if isinstance(state, Partition):
+        return partition_cuts.cut(state)
+    return windows_cuts.cut(cast(Windows, state))
+
+
+def _has_changed(state: Any) -> bool:
+    if isinstance(state, Partition):
+        return partition_cuts.has_changed(state)
+    return windows_cuts.has_changed(cast(Windows, state))
+
+
+def _copied(head: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The head as it is now; the manifest is encoded later."""
+    copied: Mapping[str, Any] = msgspec.json.decode(_encode(head))
+    return copied

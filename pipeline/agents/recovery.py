@@ -1,0 +1,103 @@
+"""A partition's state from its newest checkpoint, and where to go on reading (law 3)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.checkpoints.store import CheckpointError, CheckpointStore, Source
+from pipeline.core import partition_cuts, windows_cuts
+from pipeline.core.partition import Partition
+from pipeline.core.records import Rules
+from pipeline.core.signals import SignalTable
+from pipeline.core.windows import Windows
+from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic
+from schemas.events import TOPIC_PREFIX
+
+BEGINNING: Final = -2
+"""Kafka's logical offset of the oldest record."""
+_REBUILD: Final = "CX_PIPELINE__REBUILD=true"
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a source is gone on with."""
+
+    resume_at: int
+    kept: int | None
+    """The manifest's offset, to be acknowledged again; 0 where a log starts anew."""
+    shards: dict[str, ShardRef] = field(default_factory=dict)
+
+
+class Recovery:
+    """Restores from a checkpoint store. ``rebuild``: what cannot be restored may be read all again."""
+
+    def __init__(self, store: CheckpointStore, rules: Rules, digest: str, rebuild: bool = False) -> None:
+        self._store = store
+        self._rules = rules
+        self._digest = digest
+        self._rebuild = rebuild
+        self._table = SignalTable(funnel.name for funnel in rules.funnels.all)
+
+    def partition(self, source: Source) -> tuple[Partition, Where]:
+        """Phase one of a touchpoint partition. Raises CheckpointError."""
+        channel = source[0].removeprefix(TOPIC_PREFIX)
+        manifest, where, shards = self._restore(source)
+        if manifest is None:
+            return Partition(channel, self._rules), where
+        partition = partition_cuts.restored(channel, self._rules, manifest.head, shards)
+        found = self._store.refusals(source, manifest.dead_letters)
+        partition.refused = {at: letter for at, letter in found.items() if at >= manifest.next_offset}
+        return partition, where
+
+    def windows(self, source: Source) -> tuple[Windows, Where]:
+        """Phase two of a partition of ``cx.tiles``. Raises CheckpointError."""
+        manifest, where, shards = self._restore(source)
+        if manifest is None:
+            return Windows(self._table, self._rules.lateness_ms), where
+        return windows_cuts.restored(self._table, self._rules.lateness_ms, manifest.head, shards), where
+
+    def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
+        name = f"{source[0]}:{source[1]}"
+        manifest = self._store.newest_manifest(source)
+        try:
+            if manifest is None:
+                return None, self._without_manifest(name, source), {}
+            if manifest.generation < self._rules.generation:
+                return None, Where(BEGINNING, kept=0), {}
+            self._check(name, manifest, self._store.log_start(source))
+            content = self._store.read(source, manifest.shards)
+        except CheckpointError as error:
+            if not self._rebuild:
+                raise CheckpointError(f"{name}: {error}") from error
+            return None, Where(BEGINNING, kept=0), {}
+        shards = {shard: msgspec.json.decode(text) for shard, text in content.items()}
+        where = Where(manifest.next_offset, manifest.next_offset, manifest.shards)
+        return manifest, where, shards
+
+    def _without_manifest(self, name: str, source: Source) -> Where:
+        committed = self._store.committed(source)
+        if committed:
+            raise CheckpointError(
+                f"the group has committed offset {committed}, but {checkpoint_topic(source[0])} holds no "
+                f"checkpoint to go on from; bring it back, or set {_REBUILD} to read the whole log again "
+                "(its outputs replace the older ones, nothing is counted twice)"
+            )
+        return Where(BEGINNING, kept=None)
+
+    def _check(self, name: str, manifest: Manifest, log_start: int) -> None:
+        if manifest.generation > self._rules.generation:
+            raise CheckpointError(
+                f"the checkpoint is of generation {manifest.generation}, CX_PIPELINE__GENERATION is "
+                f"{self._rules.generation}: it must never fall, set it to {manifest.generation}"
+            )
+        if manifest.rules != self._digest:
+            raise CheckpointError(
+                "the checkpoint was made under other funnels, segments, lateness or currency; set them "
+                f"back, or set {_REBUILD} to compute all that is still in the topics anew"
+            )
+        if manifest.next_offset < log_start:
+            raise CheckpointError(
+                f"records {manifest.next_offset} to {log_start - 1} are gone (retention) before they were "
+                f"read; set {_REBUILD} to go on without them, from the oldest that is left"
+            )

@@ -1,0 +1,98 @@
+"""What a worker does besides its agents: store, put out, tick, checkpoint, measure, finish."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+import faust
+from confluent_kafka import KafkaException, Producer
+
+from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.ownership import Ownership
+from pipeline.agents.signals import SignalsStage
+from pipeline.agents.ticks import Ticker
+from pipeline.kafka.clients import describe
+from pipeline.metrics import Metrics
+from sinks.buffer import SinkBuffer
+
+logger = logging.getLogger(__name__)
+_STOP_S: Final = 15.0
+"""How long a stopping worker waits for its last rows, messages and checkpoints."""
+_STEP_S: Final = 0.1
+_REFRESH_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The timers and tasks of one worker. An error in any of them stops it."""
+
+    app: faust.App
+    buffer: SinkBuffer
+    producer: Producer
+    signals: SignalsStage
+    ticker: Ticker
+    metrics: Metrics
+    ownership: Ownership
+    checkpointer: Checkpointer
+
+    def start(self, emit_s: float, tick_s: float) -> None:
+        """Register everything with the app; it begins with the app."""
+        app = self.app
+        app.task(self._store)
+        app.task(self._refresh)
+        app.timer(emit_s)(self._emit)
+        app.timer(tick_s / 2)(self._tick)
+        app.timer(_STEP_S)(self._checkpoint)
+        app.on_before_shutdown.connect(self._finish, weak=False)
+
+    async def _store(self) -> None:
+        await self.buffer.run()
+
+    async def _refresh(self) -> None:
+        while not self.app.should_stop:
+            try:
+                await asyncio.to_thread(self.checkpointer.refresh)
+            except KafkaException as error:
+                logger.warning("Kafka does not say where dead letters end: %s", describe(error))
+            await asyncio.sleep(_REFRESH_S)
+
+    async def _emit(self) -> None:
+        try:
+            await self.signals.emit()
+        except Exception as error:
+            logger.exception("signals could not be put out")
+            await self.app.crash(error)
+
+    async def _tick(self) -> None:
+        self.ticker.tick(self.app.consumer.reader)
+
+    async def _checkpoint(self) -> None:
+        try:
+            self.checkpointer.step()
+        except Exception as error:
+            logger.exception("a checkpoint could not be written")
+            await self.app.crash(error)
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        self.metrics.sink_waiting.set(self.buffer.rows)
+        self.metrics.unfinished.set(self.ownership.unfinished())
+        reader = self.app.consumer.reader
+        for source in reader.positioned:
+            high, at = reader.high_watermark(source), reader.next_offset(source)
+            if high is not None and at is not None:
+                lag = max(0, high - max(0, at))
+                self.metrics.consumer_lag.labels(f"{source[0]}:{source[1]}").set(lag)
+
+    async def _finish(self, *_: Any, **__: Any) -> None:
+        """What has been read is stored and checkpointed, so that the next worker has little to do again."""
+        self.buffer.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _STOP_S
+        under_way = self.checkpointer.step(force=True)
+        while (self.buffer.rows or under_way) and loop.time() < deadline:
+            self.producer.poll(0)
+            await asyncio.sleep(0.05)
+            under_way = self.checkpointer.step()
+        await asyncio.to_thread(self.producer.flush, _STOP_S)

@@ -1,0 +1,170 @@
+"""Checkpoints in compacted Kafka topics, one for each topic whose state is kept.
+
+Reading takes offsets from fetches only: the embedded broker's answer about a log's end is too low.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from pipeline.checkpoints.store import CheckpointError, Source, Stored, joined
+from pipeline.kafka.clients import consumer_config
+from pipeline.kafka.logs import partitions_of, read_to_end
+from pipeline.settings import KafkaSettings
+from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
+from schemas.deadletters import DEADLETTERS_TOPIC
+from schemas.reasons import Reason
+from schemas.times import parse_rfc3339
+
+_TIMEOUT_S: Final = 30.0
+#: So many records back from the end a manifest is looked for first.
+_TAIL_RECORDS: Final = 16
+#: Reading over so many records that are not wanted costs less than starting to fetch anew.
+_GAP_RECORDS: Final = 100
+
+
+class _Letter(msgspec.Struct):
+    """Read side of :class:`schemas.deadletters.DeadLetterMessage`."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    error: str
+    received_at: str
+
+
+class KafkaCheckpoints:
+    """Implements :class:`pipeline.checkpoints.store.CheckpointStore`."""
+
+    def __init__(self, settings: KafkaSettings, producer: Producer) -> None:
+        self._settings = settings
+        self._producer = producer
+
+    def append(self, source: Source, key: str, value: bytes | None, stored: Stored) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                raise KafkaException(error)  # deliveries are tried without end; see agents.outbox
+            stored(message.offset() or 0)
+
+        topic, partition = source
+        self._producer.produce(
+            checkpoint_topic(topic), key=key, value=value, partition=partition, on_delivery=delivered
+        )
+
+    def newest_manifest(self, source: Source) -> Manifest | None:
+        place = TopicPartition(checkpoint_topic(source[0]), source[1])
+        key = manifest_key(f"{source[0]}:{source[1]}").encode()
+        consumer = self._consumer()
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            back = _TAIL_RECORDS
+            while True:
+                start = max(low, high - back)
+                found = [m.value() for m in _read(consumer, place, start) if m.key() == key]
+                if found and found[-1] is not None:
+                    return msgspec.json.decode(found[-1], type=Manifest)
+                if start <= low:
+                    return None
+                back *= 8
+        finally:
+            consumer.close()
+
+    def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
+        place = TopicPartition(checkpoint_topic(source[0]), source[1])
+        wanted = sorted(offset for ref in refs.values() for offset in ref.offsets)
+        parts: dict[int, bytes | None] = {}
+        consumer = self._consumer()
+        try:
+            for run in _runs(wanted):
+                within = set(run)
+                for message in _read(consumer, place, run[0]):
+                    offset = message.offset() or 0
+                    if offset in within:
+                        parts[offset] = message.value()
+                    if offset >= run[-1]:
+                        break
+        finally:
+            consumer.close()
+        missing = [name for name, ref in refs.items() if not parts.keys() >= set(ref.offsets)]
+        if missing:
+            raise CheckpointError(f"shards that the manifest names are not there: {', '.join(missing[:3])}")
+        return {name: joined(name, ref, [parts[at] for at in ref.offsets]) for name, ref in refs.items()}
+
+    def committed(self, source: Source) -> int | None:
+        consumer = Consumer(consumer_config(self._settings, self._settings.group))
+        try:
+            (at,) = consumer.committed([TopicPartition(*source)], timeout=_TIMEOUT_S)
+            return at.offset if at.offset >= 0 else None
+        finally:
+            consumer.close()
+
+    def log_start(self, source: Source) -> int:
+        consumer = self._consumer()
+        try:
+            low, _ = consumer.get_watermark_offsets(TopicPartition(*source), timeout=_TIMEOUT_S)
+            return int(low)
+        finally:
+            consumer.close()
+
+    def dead_letters_end(self) -> Mapping[int, int]:
+        consumer = self._consumer()
+        try:
+            ends = {}
+            for partition in (
+                consumer.list_topics(DEADLETTERS_TOPIC, timeout=_TIMEOUT_S).topics[DEADLETTERS_TOPIC].partitions
+            ):
+                place = TopicPartition(DEADLETTERS_TOPIC, partition)
+                _, ends[partition] = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            return ends
+        finally:
+            consumer.close()
+
+    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, tuple[int, str]]:
+        places = partitions_of(self._settings, [DEADLETTERS_TOPIC])
+        starts = {place: since.get(place[1], 0) for place in places}
+        found = {}
+        for _, messages in read_to_end(self._settings, places, starts):
+            for message in messages:
+                letter = msgspec.json.decode(message.value() or b"{}", type=_Letter)
+                if (letter.topic, letter.partition) == source and letter.reason == Reason.IN_FUTURE:
+                    found[letter.offset] = (parse_rfc3339(letter.received_at), letter.error)
+        return found
+
+    def _consumer(self) -> Consumer:
+        config = consumer_config(self._settings, f"{self._settings.group}-checkpoints")
+        small = {"fetch.message.max.bytes": 1_048_576, "queued.max.messages.kbytes": 8_192}
+        return Consumer(config | small)
+
+
+def _runs(offsets: list[int]) -> Iterator[list[int]]:
+    """Stretches of ascending offsets that lie near one another."""
+    run: list[int] = []
+    for offset in offsets:
+        if run and offset > run[-1] + _GAP_RECORDS:
+            yield run
+            run = []
+        run.append(offset)
+    if run:
+        yield run
+
+
+def _read(consumer: Consumer, place: TopicPartition, start: int) -> Iterator[Message]:
+    """Records of a partition from an offset to its end. Raises CheckpointError where none comes."""
+    consumer.assign([TopicPartition(place.topic, place.partition, start)])
+    deadline = time.monotonic() + _TIMEOUT_S
+    while True:
+        for message in consumer.consume(num_messages=64, timeout=0.5):
+            deadline = time.monotonic() + _TIMEOUT_S
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return
+            elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
+                raise KafkaException(error)
+        if time.monotonic() > deadline:
+            raise CheckpointError(f"no answer for {_TIMEOUT_S:g} s about {place.topic}:{place.partition}")

@@ -1,0 +1,65 @@
+"""A store in memory, for tests and trials. Its acknowledgements can be held back."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from pipeline.checkpoints.store import CheckpointError, Source, Stored, joined
+from schemas.checkpoints import Manifest, ShardRef, manifest_key
+
+
+class MemoryCheckpoints:
+    """Keeps every record until ``compact`` is called."""
+
+    def __init__(self) -> None:
+        self.logs: dict[Source, list[tuple[str, bytes | None] | None]] = {}
+        self.commits: dict[Source, int] = {}
+        self.starts: dict[Source, int] = {}
+        self.refused: dict[Source, dict[int, tuple[int, str]]] = {}
+        self.held_back: list[Callable[[], None]] | None = None
+        """Set to a list to have acknowledgements put there instead of given."""
+
+    def append(self, source: Source, key: str, value: bytes | None, stored: Stored) -> None:
+        log = self.logs.setdefault(source, [])
+        log.append((key, value))
+        offset = len(log) - 1
+        if self.held_back is None:
+            stored(offset)
+        else:
+            self.held_back.append(lambda: stored(offset))
+
+    def compact(self) -> None:
+        """Keep of each key the last record only, as a broker may at any time."""
+        for log in self.logs.values():
+            last = {record[0]: at for at, record in enumerate(log) if record is not None}
+            for at, record in enumerate(log):
+                if record is not None and (last[record[0]] != at or record[1] is None):
+                    log[at] = None
+
+    def newest_manifest(self, source: Source) -> Manifest | None:
+        wanted = manifest_key(f"{source[0]}:{source[1]}")
+        for record in reversed(self.logs.get(source, [])):
+            if record is not None and record[0] == wanted and record[1] is not None:
+                return msgspec.json.decode(record[1], type=Manifest)
+        return None
+
+    def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
+        found = {}
+        for name, ref in refs.items():
+            records = [self.logs[source][at] for at in ref.offsets]
+            if None in records:
+                raise CheckpointError(f"shard {name} (slot {ref.slot}) is not there any more")
+            found[name] = joined(name, ref, [record[1] for record in records if record is not None])
+        return found
+
+    def committed(self, source: Source) -> int | None:
+        return self.commits.get(source)
+
+    def log_start(self, source: Source) -> int:
+        return self.starts.get(source, 0)
+
+    def dead_letters_end(self) -> Mapping[int, int]:
+        return {0: 0}
+
+    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, tuple[int, str]]:
+        return self.refused.get(source, {})

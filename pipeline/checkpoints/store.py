@@ -1,0 +1,49 @@
+"""Where checkpoints are kept, as the agents see it."""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from schemas.checkpoints import Manifest, ShardRef
+
+Source = tuple[str, int]
+"""Topic and partition."""
+Stored = Callable[[int], None]
+"""Told the offset of a record when the broker has it."""
+
+
+class CheckpointError(RuntimeError):
+    """A state cannot be restored; the message says whose, why and what to do."""
+
+
+class CheckpointStore(Protocol):
+    """A log of keyed values for each source, and what else a restore needs to know."""
+
+    def append(self, source: Source, key: str, value: bytes | None, stored: Stored) -> None:
+        """Queue a record; None removes an older one. Raises BufferError where the queue is full."""
+
+    def newest_manifest(self, source: Source) -> Manifest | None:
+        """The last manifest that was appended. May block."""
+
+    def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
+        """The content of shards, checked. May block. Raises CheckpointError where any is not there."""
+
+    def committed(self, source: Source) -> int | None:
+        """The group's committed offset; None where there is none. May block."""
+
+    def log_start(self, source: Source) -> int:
+        """The offset of the oldest record that is still there. May block."""
+
+    def dead_letters_end(self) -> Mapping[int, int]:
+        """By partition of ``cx.deadletters``: no letter to come is before it. May block."""
+
+    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, tuple[int, str]]:
+        """Records refused as in the future since then: offset to (received at in ms, error). May block."""
+
+
+def joined(name: str, ref: ShardRef, parts: Sequence[bytes | None]) -> bytes:
+    """A shard's parts as its content. Raises CheckpointError where they are not what was stored."""
+    content = b"".join(part or b"" for part in parts)
+    if zlib.crc32(content) != ref.crc:
+        raise CheckpointError(f"shard {name} (slot {ref.slot}) is not as it was stored")
+    return content

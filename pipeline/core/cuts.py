@@ -1,0 +1,96 @@
+"""Cuts: what of a state has changed since the cut before, as plain data (law 3).
+
+A state is kept in *shards*, small enough to be stored whole: sessions by when they began, so that old
+ones stay as they are, and counters by minute of event time. A cut names the shards that changed, with
+their content, and those that are no more; all the others are as an earlier cut had them. Its head is
+small and always complete. Content and head are made of dicts, lists, strings, integers and None: they
+refer to the live state and must be encoded before it changes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.core.session import Session
+
+Head = Mapping[str, Any]
+Shards = Mapping[str, Any]
+"""Content by name of the shard."""
+
+MINUTE_MS: Final = 60_000
+#: At 500 bytes to 1 kB a session, a shard is some 100 kB.
+SESSIONS_PER_SHARD: Final = 256
+SESSIONS: Final = "sessions-"
+MINUTE: Final = "minute-"
+
+
+@dataclass(slots=True)
+class Cut:
+    """``changed``: content by name; ``gone``: names; ``head``: what is always written."""
+
+    head: Head
+    changed: dict[str, Any] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+
+    def put(self, name: str, content: Any) -> None:
+        """A shard with its content now; an empty one is no more."""
+        if content:
+            self.changed[name] = content
+        else:
+            self.gone.append(name)
+
+
+class SessionShards:
+    """Which shard each session is in, and which shards have changed.
+
+    A session joins the shard that is filling up and stays there. Numbers are never used again.
+    """
+
+    def __init__(self, per_shard: int = SESSIONS_PER_SHARD) -> None:
+        self._per_shard = per_shard
+        self._members: dict[int, list[Session]] = {}
+        self._alive: dict[int, int] = {}
+        self._filling = 0
+        self.changed: set[int] = set()
+
+    def add(self, session: Session) -> None:
+        """Give a new session its shard."""
+        number = self._filling
+        members = self._members.setdefault(number, [])
+        members.append(session)
+        self._alive[number] = self._alive.get(number, 0) + 1
+        session.shard = number
+        self.changed.add(number)
+        if len(members) >= self._per_shard:
+            self._filling += 1
+
+    def remove(self, session: Session) -> None:
+        """A session is forgotten.
+
+        Its shard is written again only when half of it is gone: a forgotten session that is restored
+        is at once forgotten again.
+        """
+        number = session.shard
+        self._alive[number] -= 1
+        if self._alive[number] * 2 <= len(self._members[number]):
+            self.changed.add(number)
+
+    def restore(self, number: int, sessions: list[Session]) -> None:
+        """Take a stored shard; new sessions go into later ones."""
+        for session in sessions:
+            session.shard = number
+        self._members[number] = sessions
+        self._alive[number] = len(sessions)
+        self._filling = max(self._filling, number + 1)
+
+    def take_changed(self, sessions: Mapping[str, Session]) -> Iterator[tuple[int, list[Session]]]:
+        """The changed shards with those of ``sessions`` that are theirs; forgets that they changed."""
+        for number in self.changed:
+            kept = [s for s in self._members.get(number, ()) if sessions.get(s.session_id) is s]
+            if kept or number == self._filling:
+                self._members[number], self._alive[number] = kept, len(kept)
+            else:
+                self._members.pop(number, None)
+                self._alive.pop(number, None)
+            yield number, kept
+        self.changed = set()

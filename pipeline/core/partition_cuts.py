@@ -1,0 +1,82 @@
+"""Cuts of a partition's state, and the state made again from its shards."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.core.cuts import MINUTE, MINUTE_MS, SESSIONS, Cut, Head, Shards
+from pipeline.core.funnels import Dims, Entry, Funnels, OpenJourney, Walk
+from pipeline.core.partition import WATERMARK_DELAY_MS, Partition
+from pipeline.core.records import Rules
+from pipeline.core.session import Session
+from pipeline.core.tiles import BUCKET_MS
+
+
+def cut(partition: Partition) -> Cut:
+    """What has changed since the last cut. To be made between batches."""
+    made = Cut({"latest_ms": partition.latest_ms})
+    for number, sessions in partition.shards.take_changed(partition.sessions):
+        made.put(f"{SESSIONS}{number}", [_session(session) for session in sessions])
+    tiles = partition.tiles
+    for minute in partition.changed_minutes:
+        buckets = range(minute, minute + MINUTE_MS, BUCKET_MS)
+        made.put(f"{MINUTE}{minute}", [(bucket, tiles[bucket]) for bucket in buckets if bucket in tiles])
+    partition.changed_minutes = set()
+    return made
+
+
+def has_changed(partition: Partition) -> bool:
+    """Whether a cut would write any shard."""
+    return bool(partition.shards.changed or partition.changed_minutes)
+
+
+def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partition:
+    """The state as it was when the cut was made whose head this is."""
+    partition = Partition(channel, rules)
+    latest_ms = head["latest_ms"]
+    if latest_ms is None:
+        return partition
+    partition.see(latest_ms)
+    reader = _Reader(rules.funnels, latest_ms)
+    for name, content in shards.items():
+        if name.startswith(SESSIONS):
+            sessions = [reader.session(row) for row in content]
+            partition.shards.restore(int(name.removeprefix(SESSIONS)), sessions)
+            for session in sessions:
+                partition.adopt(session)
+        else:
+            partition.tiles.update(dict(content))
+    partition.forget()
+    return partition
+
+
+def _session(session: Session) -> tuple[Any, ...]:
+    """Only what the rest follows from: the folded walk and the kept events."""
+    base = session.base
+    opened = [(j.funnel.name, j.opened_by, j.value, j.last_step, j.customer_id) for j in base.open]
+    return session.session_id, base.last_ms, opened, session.log
+
+
+class _Reader:
+    """Sessions from their rows. Texts that repeat are kept once, as in a state that grew by itself."""
+
+    def __init__(self, funnels: Funnels, latest_ms: int) -> None:
+        self._funnels = funnels
+        self._watermark_ms = latest_ms - WATERMARK_DELAY_MS
+        self._dims: dict[Dims, Dims] = {}
+
+    def session(self, row: list[Any]) -> Session:
+        session_id, last_ms, opened, log = row
+        open_journeys = [
+            OpenJourney(self._funnels.by_name[name], self._entry(entry), *rest) for name, entry, *rest in opened
+        ]
+        base = Walk(open_journeys, last_ms)
+        entries = [self._entry(entry) for entry in log]
+        return Session.restored(session_id, base, entries, self._watermark_ms, self._funnels)
+
+    def _entry(self, row: Iterable[Any]) -> Entry:
+        at_ms, event_id, kind, amount, step, customer_id, dims = row
+        kept = tuple(dims)
+        kept = self._dims.setdefault(kept, kept)
+        step = None if step is None else sys.intern(step)
+        return Entry(at_ms, event_id, sys.intern(kind), amount, step, customer_id, kept)

@@ -1,0 +1,59 @@
+"""Checkpoint topics: where a source's state is kept between two workers (law 3). Inner, compacted.
+
+The checkpoints of a topic's partition n are in partition n of the topic's checkpoint topic. A shard is
+stored in parts of at most 512 KiB, then the manifest alone, which names the offset of each part: so a
+restore finds the newest manifest at the end of the log and reads from there only what it names, however
+long the log is. Keys are (partition, shard, slot, part), or (partition, manifest); a slot is never the
+one that the newest manifest names, nor another writer's.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from schemas.versioning import SCHEMA_VERSION
+
+_PREFIX: Final = "cx.checkpoints."
+MAX_PART_BYTES: Final = 512 * 1024
+MANIFEST_KEY: Final = "manifest"
+
+
+def checkpoint_topic(topic: str) -> str:
+    """``cx.checkpoints.web`` for ``touchpoints.web``, ``cx.checkpoints.tiles`` for ``cx.tiles``."""
+    return _PREFIX + topic.rpartition(".")[2]
+
+
+class ShardRef(msgspec.Struct, frozen=True):
+    """Where the content of a shard is."""
+
+    slot: str
+    offsets: list[int]
+    """Of its parts, in order."""
+    crc: int
+    """CRC-32 of the whole content."""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """One checkpoint of one source. Resuming at ``next_offset`` with these shards loses nothing."""
+
+    source: str
+    """``topic:partition``."""
+    generation: int
+    rules: str
+    """Digest of what decides the content: another state would follow from other rules."""
+    next_offset: int
+    taken_ms: int
+    """Wall clock, ms since the epoch."""
+    dead_letters: dict[int, int]
+    """By partition of ``cx.deadletters``: no letter of this source's next records is before it."""
+    head: dict[str, Any]
+    shards: dict[str, ShardRef]
+    schema_version: str = SCHEMA_VERSION
+
+
+def part_key(source: str, shard: str, slot: str, part: int) -> str:
+    return f"{source}/{shard}/{slot}/{part}"
+
+
+def manifest_key(source: str) -> str:
+    return f"{source}/{MANIFEST_KEY}"
