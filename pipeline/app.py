@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ import faust
 from confluent_kafka import Producer
 
 from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.deadletters import FloodWatch
 from pipeline.agents.journeys import JourneysStage
 from pipeline.agents.outbox import Outbox
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.recovery import Recovery
+from pipeline.agents.rejected import RejectedRows
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
 from pipeline.background import Background
@@ -44,12 +47,16 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     buffer = SinkBuffer(
         sink or ClickHouseSink(clickhouse_address(settings.clickhouse, settings.sink.request_timeout_s)),
         COLUMNS,
-        Limits(settings.sink.flush_rows, settings.sink.flush_interval_s, settings.sink.max_buffered_rows),
+        Limits(settings.sink.flush_rows, settings.sink.flush_interval_s, settings.sink.max_buffered_mb << 20),
         metrics.stored,
         metrics.sink_failed,
     )
     outbox = Outbox(producer, buffer)
-    journeys = JourneysStage(ownership, outbox, metrics, lambda: _partitions(producer, TILES_TOPIC), checkpointer)
+    buffer.on_rejected = RejectedRows(outbox, buffer, metrics).take
+    flood_watch = FloodWatch(metrics, pipeline.dead_letter_share, time.monotonic)
+    journeys = JourneysStage(
+        ownership, outbox, metrics, lambda: _partitions(producer, TILES_TOPIC), checkpointer, flood_watch
+    )
     signals = SignalsStage(ownership, outbox, metrics, checkpointer)
     ticker = Ticker(ownership, producer, pipeline.tick_interval_s)
 

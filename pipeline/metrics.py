@@ -26,6 +26,12 @@ class Metrics:
             ["topic", "reason"],
             registry=registry,
         )
+        self.flooded = Gauge(
+            "cx_dead_letter_flood",
+            "1 where a topic's last minute was refused beyond the share set, else 0.",
+            ["topic"],
+            registry=registry,
+        )
         self.watermark = Gauge(
             "cx_watermark_timestamp_seconds",
             "Watermark of a source.",

@@ -63,8 +63,8 @@ class SinkSettings(Part):
     """A table's rows are inserted when so many wait ..."""
     flush_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 0.5
     """... or the oldest has waited so long."""
-    max_buffered_rows: Annotated[int, Field(ge=1)] = 1_000_000
-    """Rows waiting over all tables; at this bound the consumer is held back."""
+    max_buffered_mb: Annotated[int, Field(ge=1)] = 256
+    """Memory of the rows waiting over all tables, MiB; at this bound the consumer is held back."""
     request_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     """An insert without an answer for so long is given up and tried again."""
 

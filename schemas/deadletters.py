@@ -9,6 +9,8 @@ from schemas.versioning import SchemaVersion
 
 DEADLETTERS_TOPIC: Final = "cx.deadletters"
 DEADLETTER_TYPE: Final = "cx.deadletter"
+#: Where the topic begins with this, the letter is a row of the table named after it.
+ROW_TOPIC_PREFIX: Final = "clickhouse:"
 #: So much of the payload is kept; the record itself stays at its offset in its topic.
 KEPT_PAYLOAD_BYTES: Final = 65_536
 

@@ -1,4 +1,4 @@
-"""Why an input was refused: the reason codes of dead letters."""
+"""Why something was refused: the reason codes of dead letters."""
 
 from enum import StrEnum
 
@@ -14,3 +14,5 @@ class Reason(StrEnum):
     """``occurred_at`` over 5 min past the record's timestamp, or that over 5 min past its fetch."""
     TOO_LATE = "too_late"
     """Further behind its partition's watermark than the allowed lateness."""
+    ROW_REJECTED = "row_rejected"
+    """No input: a row of ours that ClickHouse refuses for good. The payload is the row as JSON."""

@@ -12,7 +12,10 @@ class SinkError(Exception):
 
 
 class SinkUnavailableError(SinkError):
-    """Temporary: the same rows may go in later. ``retry_after_s`` is a hint."""
+    """Temporary: the same rows may go in later, by themselves or when an operator has mended something.
+
+    ``retry_after_s`` is a hint.
+    """
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -20,11 +23,11 @@ class SinkUnavailableError(SinkError):
 
 
 class SinkRejectedError(SinkError):
-    """Permanent: these rows will not go in as they are."""
+    """Permanent: at least one of these rows will never go in as it is."""
 
 
 class Sink(Protocol):
-    """Stores rows. ``write`` may block; it is called from one thread at a time."""
+    """Stores rows. ``write`` may block; for one table it is called from one thread at a time."""
 
     def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
         """Store the rows, all or none. Raises SinkUnavailableError or SinkRejectedError."""

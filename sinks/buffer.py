@@ -1,36 +1,75 @@
 """Rows wait here until their table is due: so many of them, or so long a wait.
 
-A put gives a ticket. ``stored`` is the highest ticket up to which everything is stored, in order:
+Each table has a queue of its own, stored in order: one that refuses rows does not hold up the others. A
+put gives a ticket. ``stored`` is the highest ticket up to which everything is stored, over all tables:
 what may be acknowledged. A sink outage is waiting, not losing: inserts are tried again for as long as
-it takes, and once ``max_rows`` wait, ``put`` waits too, which holds the consumer back (law 7).
+it takes, and once ``max_bytes`` wait, ``put`` waits too, which holds the consumer back (law 7). Rows
+that are refused for good are halved until the offending row is found, which is handed over.
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from sinks.base import Columns, Sink, SinkError, SinkUnavailableError
+from sinks.base import Columns, Sink, SinkRejectedError, SinkUnavailableError
 
 logger = logging.getLogger(__name__)
-_LONGEST_BACKOFF_S = 10.0
+_LONGEST_BACKOFF_S: Final = 10.0
+#: So many refusals and nothing that goes in: it is not the rows.
+_MANY_REFUSED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     flush_rows: int
+    """Rows of an insert: so many are due at once, and no more than twice as many go together."""
     flush_interval_s: float
-    max_rows: int
+    max_bytes: int
 
 
 Observer = Callable[[str, int, float], None]
 """Told of each stored batch: table, rows, seconds."""
+Rejected = Callable[[str, Mapping[str, Any], str], Awaitable[None]]
+"""Given each row that will not go in: table, row, error. When it returns the row is done with."""
+
+
+async def _log_rejected(table: str, row: Mapping[str, Any], error: str) -> None:
+    logger.error("a row of %s is refused for good and left out: %s: %s", table, error, row)
+
+
+@dataclass(slots=True)
+class _Chunk:
+    ticket: int
+    columns: Columns
+    bytes: int
+    since: float
+
+
+@dataclass(slots=True)
+class _Search:
+    """The search of one insert for the rows that are refused."""
+
+    stored: bool = False
+    refused: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What waits for one table, the oldest first."""
+
+    chunks: deque[_Chunk] = field(default_factory=deque)
+    rows: int = 0
+    due: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SinkBuffer:
+    """Holds rows back for a sink. All methods are for one event loop; the sink works in threads."""
+
     def __init__(
         self,
         sink: Sink,
@@ -38,83 +77,149 @@ class SinkBuffer:
         limits: Limits,
         on_stored: Observer = lambda *_: None,
         on_error: Callable[[str], None] = lambda _: None,
+        on_rejected: Rejected = _log_rejected,
     ) -> None:
         self._sink = sink
         self._names = names
         self._limits = limits
         self._on_stored = on_stored
         self._on_error = on_error
-        self._waiting: dict[str, list[list[Any]]] = {}
-        self._rows = 0
-        self._storing_rows = 0
-        self._oldest = 0.0
+        self.on_rejected = on_rejected
+        self._queues = {table: _Queue() for table in names}
         self._ticket = 0
-        self.stored = 0
-        self._due = asyncio.Event()
+        self.bytes = 0
+        """Memory of the rows that are not stored yet, about."""
         self._room = asyncio.Condition()
         self._closing = False
 
     @property
     def rows(self) -> int:
         """Rows that are not stored yet."""
-        return self._rows + self._storing_rows
+        return sum(queue.rows for queue in self._queues.values())
+
+    @property
+    def stored(self) -> int:
+        """Everything up to this ticket is stored."""
+        waiting = [queue.chunks[0].ticket for queue in self._queues.values() if queue.chunks]
+        return min(waiting) - 1 if waiting else self._ticket
 
     async def put(self, table: str, columns: Columns) -> int:
-        """Add rows; gives the ticket. Waits while too many rows wait."""
+        """Add rows; gives the ticket. Waits while too many wait."""
         if not columns or not columns[0]:
             return self._ticket
-        count = _weight(columns)
-        async with self._room:
-            await self._room.wait_for(lambda: self.rows < self._limits.max_rows)
-        waiting = self._waiting.setdefault(table, [[] for _ in columns])
-        for into, column in zip(waiting, columns, strict=True):
-            into.extend(column)
-        if not self._rows:
-            self._oldest = time.monotonic()
-        self._rows += count
+        if self.bytes >= self._limits.max_bytes:
+            async with self._room:
+                await self._room.wait_for(lambda: self.bytes < self._limits.max_bytes)
+        return self.put_now(table, columns)
+
+    def put_now(self, table: str, columns: Columns) -> int:
+        """Add rows even where too many wait: for what storing itself gives rise to."""
+        queue = self._queues[table]
         self._ticket += 1
-        if self._rows >= self._limits.flush_rows or not self._due.is_set():
-            self._due.set()
+        chunk = _Chunk(self._ticket, columns, _size(columns), time.monotonic())
+        queue.chunks.append(chunk)
+        queue.rows += len(columns[0])
+        self.bytes += chunk.bytes
+        queue.due.set()
         return self._ticket
 
     async def run(self) -> None:
         """Store what waits, until ``close``; then what is left."""
-        while not self._closing or self._rows:
-            await self._due.wait()
-            wait = self._oldest + self._limits.flush_interval_s - time.monotonic()
-            if wait > 0 and self._rows < self._limits.flush_rows and not self._closing:
-                await asyncio.sleep(min(wait, 0.05))
-                continue
-            await self._flush()
-            if not self._rows and not self._closing:
-                self._due.clear()
+        await asyncio.gather(*(self._run(table) for table in self._queues))
 
     def close(self) -> None:
         """Have ``run`` end after what waits has been stored."""
         self._closing = True
-        self._due.set()
+        for queue in self._queues.values():
+            queue.due.set()
 
-    async def _flush(self) -> None:
-        batches, self._waiting = self._waiting, {}
-        ticket, self._storing_rows, self._rows = self._ticket, self._rows, 0
-        for table, columns in batches.items():
-            await self._store(table, columns)
-        self.stored = ticket
-        self._storing_rows = 0
+    async def _run(self, table: str) -> None:
+        queue, limits = self._queues[table], self._limits
+        # A row of one table can become a dead letter, in another: the last to end is not the first done.
+        while not self._closing or self.rows:
+            await queue.due.wait()
+            if not queue.chunks:
+                queue.due.clear()
+                if self._closing:
+                    queue.due.set()
+                    await asyncio.sleep(0.01)
+                continue
+            wait = queue.chunks[0].since + limits.flush_interval_s - time.monotonic()
+            if wait > 0 and queue.rows < limits.flush_rows and not self._closing:
+                await asyncio.sleep(min(wait, 0.05))
+                continue
+            await self._flush(table, queue)
+
+    async def _flush(self, table: str, queue: _Queue) -> None:
+        """Store the oldest chunks, as many as make an insert."""
+        together: list[_Chunk] = []
+        columns: list[list[Any]] = [[] for _ in self._names[table]]
+        for chunk in queue.chunks:
+            if together and len(columns[0]) + len(chunk.columns[0]) > self._limits.flush_rows:
+                break
+            together.append(chunk)
+            for into, column in zip(columns, chunk.columns, strict=True):
+                into.extend(column)
+        step = 2 * self._limits.flush_rows
+        for start in range(0, len(columns[0]), step):
+            await self._store_all(table, [column[start : start + step] for column in columns])
+        for chunk in together:
+            queue.chunks.popleft()
+            queue.rows -= len(chunk.columns[0])
+            self.bytes -= chunk.bytes
         async with self._room:
             self._room.notify_all()
 
-    async def _store(self, table: str, columns: list[list[Any]]) -> None:
+    async def _store_all(self, table: str, columns: Columns) -> None:
+        """Store all rows but those that are refused for good, which are handed over."""
+        while True:
+            search = _Search()
+            try:
+                await self._search(table, columns, search)
+            except SinkRejectedError as error:
+                # Not a row: the table. An operator can mend it, so the rows wait.
+                self._on_error(table)
+                logger.error("%s; every row is refused, %d rows of %s wait", error, len(columns[0]), table)
+                await asyncio.sleep(_LONGEST_BACKOFF_S)
+                continue
+            for row, text in search.refused:
+                await self.on_rejected(table, row, text)
+            return
+
+    async def _search(self, table: str, columns: Columns, search: _Search) -> None:
+        """Store rows; those that are refused are found by halving.
+
+        Raises SinkRejectedError where nothing but refusals is found.
+        """
+        count = len(columns[0])
+        try:
+            await self._try_until_stored(table, columns)
+            search.stored = True
+        except SinkRejectedError as error:
+            self._on_error(table)
+            if count == 1:
+                row = {name: column[0] for name, column in zip(self._names[table], columns, strict=True)}
+                search.refused.append((row, str(error)))
+                if len(search.refused) >= _MANY_REFUSED and not search.stored:
+                    raise
+                return
+            half = count // 2
+            await self._search(table, [column[:half] for column in columns], search)
+            await self._search(table, [column[half:] for column in columns], search)
+
+    async def _try_until_stored(self, table: str, columns: Columns) -> None:
+        """Raises SinkRejectedError."""
         failures = 0
         while True:
             started = time.monotonic()
             try:
                 await asyncio.to_thread(self._sink.write, table, self._names[table], columns)
-            except SinkError as error:
+            except SinkUnavailableError as error:
                 failures += 1
                 self._on_error(table)
-                hint = error.retry_after_s if isinstance(error, SinkUnavailableError) else 1.0
-                pause = min(_LONGEST_BACKOFF_S, hint * 2 ** min(failures - 1, 6)) * random.uniform(0.5, 1)
+                longest = min(_LONGEST_BACKOFF_S, error.retry_after_s * 2 ** min(failures - 1, 6))
+                # Jitter: many workers would otherwise come back all at once.
+                pause = longest * random.uniform(0.5, 1)
                 logger.warning("%s; %d rows of %s wait, next try in %.1f s", error, len(columns[0]), table, pause)
                 await asyncio.sleep(pause)
             else:
@@ -122,7 +227,14 @@ class SinkBuffer:
                 return
 
 
-def _weight(columns: Columns) -> int:
-    """Rows, a row with raw bytes counting as one more for each KiB: the bound is one of memory."""
-    raw = sum(len(value) for column in columns if type(column[0]) is bytes for value in column)
-    return len(columns[0]) + raw // 1024
+def _size(columns: Columns) -> int:
+    """Bytes of the rows in memory, about: the objects of CPython and their places in lists."""
+    total = 0
+    for column in columns:
+        first = column[0]
+        if isinstance(first, (str, bytes)):
+            shared = len(column) > 1 and column[-1] is first
+            total += 8 * len(column) + (0 if shared else 50 * len(column) + sum(map(len, column)))
+        else:
+            total += 40 * len(column)
+    return total

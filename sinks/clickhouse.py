@@ -1,5 +1,6 @@
 """Rows into ClickHouse through clickhouse-driver: column-wise inserts on the native protocol."""
 
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from clickhouse_driver import errors
 from sinks.base import Columns, SinkRejectedError, SinkUnavailableError
 
 DATABASE: Final = "cx"
-#: Server errors that pass by themselves: time-outs, overload, memory, too many parts, read-only.
-_TEMPORARY_CODES: Final = frozenset({159, 160, 164, 202, 209, 210, 241, 242, 252, 319, 425, 999})
+#: Server errors that a row's own content causes: values, ranges, lengths, nulls, constraints. All others
+#: (overload, memory, read-only, a missing table or right) pass, or are mended by an operator: rows wait.
+_ROW_CODES: Final = frozenset({6, 26, 27, 38, 41, 69, 72, 131, 321, 349, 407, 469, 691})
 _INSERT_SETTINGS: Final = {
     "async_insert": 0,  # on by default in recent servers: it would answer before storing
     "max_partitions_per_insert_block": 0,  # replayed history may span many years
@@ -51,26 +53,30 @@ class ClickHouseSink:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._client = connect(address)
+        self._clients: dict[str, Any] = {}
+        """One for each table: tables are written side by side."""
 
     def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
         query = f"INSERT INTO {DATABASE}.{table} ({', '.join(names)}) VALUES"
+        client = self._clients.setdefault(table, connect(self._address))
+        where = f"ClickHouse {self._address}, table {table}"
         try:
-            self._client.execute(query, list(columns), columnar=True, settings=_INSERT_SETTINGS)
+            client.execute(query, list(columns), columnar=True, settings=_INSERT_SETTINGS)
         except (OSError, EOFError, errors.NetworkError, errors.PartiallyConsumedQueryError) as error:
-            self._client.disconnect()
-            raise SinkUnavailableError(f"ClickHouse {self._address}: {describe(error)}") from error
+            client.disconnect()
+            raise SinkUnavailableError(f"{where}: {describe(error)}") from error
         except errors.ServerException as error:
-            message = f"ClickHouse {self._address}, table {table}: {describe(error)}"
-            if error.code in _TEMPORARY_CODES:
-                raise SinkUnavailableError(message) from error
-            raise SinkRejectedError(message) from error
-        except errors.Error as error:
-            self._client.disconnect()
-            raise SinkRejectedError(f"table {table}: {describe(error)}") from error
+            if error.code in _ROW_CODES:
+                raise SinkRejectedError(f"{where}: {describe(error)}") from error
+            raise SinkUnavailableError(f"{where}: {describe(error)}") from error
+        except (errors.Error, ValueError, TypeError, OverflowError, struct.error) as error:
+            # The driver could not write the rows down: one of them does not fit its column.
+            client.disconnect()
+            raise SinkRejectedError(f"{where}: {describe(error)}") from error
 
     def close(self) -> None:
-        self._client.disconnect()
+        for client in self._clients.values():
+            client.disconnect()
 
 
 def describe(error: BaseException) -> str:

@@ -1,6 +1,9 @@
 """The tables of the database ``cx``: the columns that are written (``stored_at`` has a default)."""
 
-from typing import Final
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pipeline.core.tiles import counter_names
 
@@ -56,3 +59,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "sha256",
     ),
 }
+
+
+def row_as_json(row: Mapping[str, Any]) -> bytes:
+    """A row as JSON; bytes become Base64. The same row gives the same text."""
+    return json.dumps(row, sort_keys=True, default=lambda raw: base64.b64encode(raw).decode()).encode()

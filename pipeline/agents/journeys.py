@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pipeline.agents.checkpoints import Checkpointer
-from pipeline.agents.outbox import Outbox, Outgoing, Receipt, base64_text, columns_of, digest
+from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
+from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.checkpoints.store import Source
 from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Tile
@@ -15,10 +16,7 @@ from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
 from schemas.deadletters import (
-    DEADLETTER_TYPE,
     DEADLETTERS_TOPIC,
-    KEPT_PAYLOAD_BYTES,
-    dead_letter_id,
 )
 from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC, journey_message_id
 from schemas.tiles import TILES_TOPIC, TILES_TYPE, tiles_message_id
@@ -46,9 +44,11 @@ class JourneysStage:
         metrics: Metrics,
         tiles_partitions: Callable[[], int],
         checkpointer: Checkpointer,
+        flood_watch: FloodWatch,
     ) -> None:
         self._ownership = ownership
         self._checkpointer = checkpointer
+        self._flood_watch = flood_watch
         self._outbox = outbox
         self._metrics = metrics
         self._tiles_partitions = tiles_partitions
@@ -67,7 +67,7 @@ class JourneysStage:
             receipt = self._outbox.receipt()
             await self._put_out(batch.source, out, receipt)
             owned.unfinished.append((records[-1].offset + 1, receipt))
-            if out.ticks < len(records):
+            if out.records:
                 owned.changed_at = time.monotonic()
             self._outbox.poll()
             self._measure(batch.source, out, time.perf_counter() - started)
@@ -112,33 +112,12 @@ class JourneysStage:
             await self._outbox.store(receipt, TILES, tile_columns(name, out.tiles, out.version))
 
     async def _dead_letters(self, source: Source, letters: list[DeadLetter], receipt: Receipt) -> None:
-        topic, partition = source
-        rows, messages = [], []
-        for letter in letters:
-            kept, sha256 = letter.payload[:KEPT_PAYLOAD_BYTES], digest(letter.payload)
-            size = len(letter.payload)
-            event_id = dead_letter_id(topic, partition, letter.offset)
-            body = {
-                "schema_version": SCHEMA_VERSION,
-                "id": event_id,
-                "received_at": format_rfc3339(letter.received_ms),
-                "topic": topic,
-                "partition": partition,
-                "offset": letter.offset,
-                "reason": letter.reason,
-                "error": letter.error,
-                "payload": base64_text(kept),
-                "size": size,
-                "sha256": sha256,
-            }
-            messages.append(Outgoing(body, headers(DEADLETTER_TYPE, event_id), key=topic))
-            where = (letter.received_ms, topic, partition, letter.offset)
-            rows.append((*where, str(letter.reason), letter.error, kept, size, sha256))
-        await self._outbox.send(receipt, DEADLETTERS_TOPIC, messages)
+        await self._outbox.send(receipt, DEADLETTERS_TOPIC, (letter_message(source, one) for one in letters))
         if any(letter.by_clock for letter in letters):
             # Another reading, at another time, would accept these records. It finds the letters, as
             # long as nothing of this batch is anywhere before they are.
             await self._outbox.delivered(receipt)
+        rows = [letter_row(source, letter) for letter in letters]
         await self._outbox.store(receipt, DEAD_LETTERS, columns_of(rows))
 
     def _measure(self, source: Source, out: Outputs, seconds: float) -> None:
@@ -148,6 +127,7 @@ class JourneysStage:
         metrics.events.labels(topic, "duplicate").inc(out.duplicates)
         metrics.events.labels(topic, "tick").inc(out.ticks)
         metrics.events.labels(topic, "dead_letter").inc(len(out.dead_letters))
+        self._flood_watch.count(topic, len(out.dead_letters), out.records)
         for letter in out.dead_letters:
             metrics.dead_letters.labels(topic, letter.reason).inc()
         if out.watermark_ms is not None:

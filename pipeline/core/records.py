@@ -58,6 +58,11 @@ class Outputs:
     duplicates: int = 0
     ticks: int = 0
 
+    @property
+    def records(self) -> int:
+        """Records that were no ticks."""
+        return self.accepted + self.duplicates + len(self.dead_letters)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

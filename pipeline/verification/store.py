@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.verification.naive import JourneyKey, JourneyValue, SignalValue
+from schemas.deadletters import ROW_TOPIC_PREFIX
 from sinks.tables import COUNTERS
 
 SignalKey = tuple[str, str, str, int]
@@ -48,6 +49,9 @@ def signals(client: Any, up_to_ms: int) -> Iterator[tuple[SignalKey, SignalValue
 
 def dead_letters(client: Any) -> Iterator[tuple[tuple[str, int, int], str]]:
     """Where it was and why, of every dead letter."""
-    query = "SELECT topic, partition, offset, reason FROM cx.dead_letters FINAL"
-    for topic, partition, offset, reason in client.execute_iter(query):
+    query = (
+        "SELECT topic, partition, offset, reason FROM cx.dead_letters FINAL "
+        "WHERE NOT startsWith(topic, %(rows)s)"  # those are no input, so nothing to be computed
+    )
+    for topic, partition, offset, reason in client.execute_iter(query, {"rows": ROW_TOPIC_PREFIX}):
         yield (topic, partition, offset), reason

@@ -1,10 +1,10 @@
 """The sink's buffer: order, retrying, holding back, and what may be acknowledged."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from sinks.base import SinkRejectedError, SinkUnavailableError
+from sinks.base import Columns, SinkRejectedError, SinkUnavailableError
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink
 
@@ -17,7 +17,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def new_buffer(sink: MemorySink, **limits: Any) -> SinkBuffer:
     return SinkBuffer(
-        sink, NAMES, Limits(**{"flush_rows": 10, "flush_interval_s": 0.01, "max_rows": 100} | limits)
+        sink, NAMES, Limits(**{"flush_rows": 10, "flush_interval_s": 0.01, "max_bytes": 10_000} | limits)
     )
 
 
@@ -44,11 +44,11 @@ def test_a_failing_sink_is_waited_for_and_nothing_is_acknowledged_or_lost_meanwh
         sink = MemorySink()
         sink.failures = [
             SinkUnavailableError("down", 0.05),
-            SinkRejectedError("odd"),
+            SinkUnavailableError("no such table", 0.01),
             SinkUnavailableError("down", 0.01),
         ]
         errors: list[str] = []
-        buffer = SinkBuffer(sink, NAMES, Limits(1, 0.001, 100), on_error=errors.append)
+        buffer = SinkBuffer(sink, NAMES, Limits(1, 0.001, 10_000), on_error=errors.append)
         running = asyncio.create_task(buffer.run())
         ticket = await buffer.put("u", [[7]])
         await asyncio.sleep(0.02)
@@ -67,7 +67,7 @@ def test_a_full_buffer_holds_back_until_there_is_room() -> None:
     async def work() -> None:
         sink = MemorySink()
         sink.failures = [SinkUnavailableError("down", 0.2)]
-        buffer = new_buffer(sink, max_rows=5)
+        buffer = new_buffer(sink, max_bytes=200)
         running = asyncio.create_task(buffer.run())
         await buffer.put("u", [[1, 2, 3, 4, 5]])
         waiting = asyncio.create_task(buffer.put("u", [[6]]))
@@ -85,7 +85,7 @@ def test_raw_bytes_count_by_their_size() -> None:
     async def work() -> None:
         sink = MemorySink()
         sink.failures = [SinkUnavailableError("down", 0.2)]
-        buffer = new_buffer(sink, max_rows=60, flush_rows=1)
+        buffer = new_buffer(sink, max_bytes=60_000, flush_rows=1)
         running = asyncio.create_task(buffer.run())
         await buffer.put("u", [[b"x" * 65_536]])
         waiting = asyncio.create_task(buffer.put("u", [[b"y"]]))
@@ -94,5 +94,106 @@ def test_raw_bytes_count_by_their_size() -> None:
         await waiting
         buffer.close()
         await running
+
+    run(work())
+
+
+class Picky(MemorySink):
+    """Refuses inserts with a negative number in them, or all of a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses_all = False
+
+    def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
+        if self.refuses_all or min(columns[0]) < 0:
+            raise SinkRejectedError("negative")
+        super().write(table, names, columns)
+
+
+def test_an_offending_row_is_found_and_handed_over_and_the_others_go_in_in_order() -> None:
+    async def work() -> None:
+        sink, refused = Picky(), list[tuple[str, Any, str]]()
+
+        async def take(table: str, row: Mapping[str, Any], error: str) -> None:
+            assert buffer.stored == 0  # not acknowledged before it is somewhere
+            refused.append((table, dict(row), error))
+
+        buffer = SinkBuffer(sink, NAMES, Limits(100, 0.01, 10_000), on_rejected=take)
+        running = asyncio.create_task(buffer.run())
+        ticket = await buffer.put("u", [[1, 2, 3, -4, 5, 6, -7, 8]])
+        buffer.close()
+        await running
+        assert [row["a"] for row in sink.tables["u"]] == [1, 2, 3, 5, 6, 8]
+        assert refused == [("u", {"a": -4}, "negative"), ("u", {"a": -7}, "negative")]
+        assert buffer.stored == ticket
+
+    run(work())
+
+
+def test_a_table_that_refuses_every_row_is_waited_for() -> None:
+    async def work() -> None:
+        sink, refused = Picky(), list[Any]()
+        sink.refuses_all = True
+
+        async def take(*what: Any) -> None:
+            refused.append(what)
+
+        buffer = SinkBuffer(sink, NAMES, Limits(1_000, 0.01, 10_000_000), on_rejected=take)
+        running = asyncio.create_task(buffer.run())
+        ticket = await buffer.put("u", [list(range(500))])
+        await asyncio.sleep(0.5)
+        assert (refused, buffer.stored < ticket, buffer.rows) == ([], True, 500)
+        running.cancel()
+
+    run(work())
+
+
+def test_a_table_that_is_out_does_not_hold_up_the_others_but_what_may_be_acknowledged() -> None:
+    async def work() -> None:
+        class OneTableOut(MemorySink):
+            out = True
+
+            def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
+                if table == "u" and self.out:
+                    raise SinkUnavailableError("no such table", 0.05)
+                super().write(table, names, columns)
+
+        sink = OneTableOut()
+        buffer = new_buffer(sink, flush_rows=1)
+        running = asyncio.create_task(buffer.run())
+        await buffer.put("u", [[1]])
+        second = await buffer.put("t", [[2], ["x"]])
+        while not sink.tables.get("t"):
+            await asyncio.sleep(0.01)
+        assert buffer.stored == 0
+        sink.out = False
+        buffer.close()
+        await running
+        assert sink.tables["u"] == [{"a": 1}]
+        assert buffer.stored == second
+
+    run(work())
+
+
+def test_a_large_backlog_goes_in_slices() -> None:
+    async def work() -> None:
+        sizes: list[int] = []
+
+        class Counting(MemorySink):
+            def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
+                sizes.append(len(columns[0]))
+                super().write(table, names, columns)
+
+        sink = Counting()
+        buffer = new_buffer(sink, flush_rows=10, max_bytes=1_000_000)
+        for start in range(0, 100, 5):
+            await buffer.put("u", [list(range(start, start + 5))])
+        await buffer.put("u", [list(range(100, 150))])
+        running = asyncio.create_task(buffer.run())
+        buffer.close()
+        await running
+        assert [row["a"] for row in sink.tables["u"]] == list(range(150))
+        assert max(sizes) <= 20
 
     run(work())
