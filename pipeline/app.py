@@ -90,7 +90,7 @@ def _new_app(settings: Settings) -> faust.App:
         web_port=settings.web.port,
         broker_session_timeout=kafka.session_timeout_s,
         broker_heartbeat_interval=kafka.session_timeout_s / 3,
-        broker_request_timeout=max(90.0, kafka.session_timeout_s),
+        broker_request_timeout=max(300.0, kafka.session_timeout_s),
         # What is in flight at a rebalance is done again by the next owner; waiting for it would hold
         # the whole group for as long as a sink is out.
         stream_wait_empty=False,

@@ -14,6 +14,7 @@ agents have declared done, in order.
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -78,6 +79,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
         self._batch: BatchSettings = self.app.cx_batch
         self._new_reader: Callable[[], BatchReader] = self.app.cx_new_reader
         self._reader: BatchReader | None = None
+        self._turn = 0
+        """Counts revocations: what was begun in an earlier turn is not to be finished."""
+        self._is_assigned = False
+        self._taking_on: defaultdict[Source, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._confirmed: dict[TP, int] = {}
+        """What the group has accepted. Faust's own ``_committed_offset`` moves with failed commits too."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="kafka-reader")
 
     @property
@@ -93,9 +100,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         # First of all, so that nothing more is read or processed for them.
+        self._turn += 1
+        self._is_assigned = False
         for tp in revoked:
             self._let_go(tp)
+            self._confirmed.pop(tp, None)
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._is_assigned = True
+        await super().on_partitions_assigned(assigned, generation_id)
 
     def _let_go(self, tp: TP) -> None:
         source = (tp.topic, tp.partition)
@@ -105,24 +119,32 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
 
     async def perform_seek(self) -> None:
         """Position every partition that was assigned, once in a generation."""
+        if not self._is_assigned:
+            return  # getmany found the flow stopped: what aiokafka still calls assigned was revoked
+        turn = self._turn
         assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
         await self._thread.pause_fetching(assigned)
-        for source in self.reader.positioned - {(tp.topic, tp.partition) for tp in assigned}:
-            self._let_go(TP(*source))
-        wanted = [tp for tp in sorted(assigned) if (tp.topic, tp.partition) not in self.reader.positioned]
-        await asyncio.gather(*map(self._take_on, wanted))
+        # Faust cancels this at the next rebalance or after broker_request_timeout. A thread cannot be
+        # cancelled, so each one ends by itself: with the partition positioned, or let go again.
+        await asyncio.shield(asyncio.gather(*(self._take_on(tp, turn) for tp in sorted(assigned))))
 
-    async def _take_on(self, tp: TP) -> None:
+    async def _take_on(self, tp: TP, turn: int) -> None:
         """Have the partition's state restored, then read on from where that stands."""
         source = (tp.topic, tp.partition)
-        try:
-            offset, epoch = await asyncio.to_thread(self._authority.acquire, source)
-        except Exception as error:
-            logger.error("stopping: %s", error)
-            await self.app.crash(error)
-            raise
-        self._read_offset[tp] = None
-        self.reader.position(source, offset, epoch)
+        async with self._taking_on[source]:
+            if turn != self._turn or source in self.reader.positioned:
+                return
+            try:
+                offset, epoch = await asyncio.to_thread(self._authority.acquire, source)
+            except Exception as error:
+                logger.error("stopping: %s", error)
+                await self.app.crash(error)
+                raise
+            if turn != self._turn:
+                self._authority.release(source)
+                return
+            self._read_offset[tp] = None
+            self.reader.position(source, offset, epoch)
 
     # --- records ------------------------------------------------------------------------------------
 
@@ -165,6 +187,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
     def highwater(self, tp: TP) -> int:
         return self.reader.high_watermark((tp.topic, tp.partition)) or 0
 
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        return {tp: self.highwater(tp) for tp in partitions}
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust would watch aiokafka's fetcher here, which is paused on purpose."""
 
@@ -180,8 +205,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
         return self._authority.committable().get((tp.topic, tp.partition))
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
-        committed = self._committed_offset.get(tp)
-        return committed is None or offset > committed
+        confirmed = self._confirmed.get(tp)
+        return confirmed is None or offset > confirmed
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        turn = self._turn
+        is_done = bool(await super()._commit(offsets))
+        if is_done and turn == self._turn:
+            self._confirmed.update(offsets)
+        return is_done
 
     async def on_stop(self) -> None:
         await super().on_stop()

@@ -1,4 +1,4 @@
-"""A running system: started once for the module as a user would, with ``cx-signals up``."""
+"""Running systems, started once for the module, on either broker."""
 
 import os
 from collections.abc import Iterator
@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.running import Running
+from tests.systems import Lab, Running, System
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    system = Running.start(tmp_path_factory.mktemp("up"))
+@pytest.fixture(scope="module", params=["embedded", "apache"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """``cx-signals up``; and the same parts with Apache Kafka in place of the embedded broker."""
+    folder = tmp_path_factory.mktemp("running")
+    system = Running.start(folder) if request.param == "embedded" else Lab.start(folder, "apache")
     try:
         yield system
     finally:

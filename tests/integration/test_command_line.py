@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.process import free_port
-from tests.integration.running import Running, cx
+from tests.systems import Running, cx
 
 
 def children_of(pid: int) -> list[int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.running import Running
+from tests.systems import Running
 
 FILES = {
     "calls_1999_01.tsv": "call-centre",

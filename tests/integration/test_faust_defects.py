@@ -1,0 +1,458 @@
+"""Defects of Faust 0.15.3's own consumer: ours does not have them, the original has."""
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import TopicPartition
+from confluent_kafka.cimpl import NewTopic
+from faust.types import TP, ConsumerMessage
+
+from deploy.embedded import kafka
+from deploy.embedded.process import free_port
+from pipeline.agents.ownership import Kept, Owned
+from pipeline.app import _add_agent
+from pipeline.kafka.clients import consumer_config, new_admin, new_producer
+from pipeline.kafka.reader import BatchReader
+from pipeline.settings import KafkaSettings, PipelineSettings
+from pipeline.transport import Consumer
+
+TOPIC = "touchpoints.web"
+PARTITION = TP(TOPIC, 0)
+SOURCE = (TOPIC, 0)
+Source = tuple[str, int]
+ENOUGH_S = 60.0
+MOMENT_S = 3.0
+"""Long enough for a record to arrive that should not."""
+
+ORIGINAL, OURS = "kafka", "cxbatch"
+
+
+def original_and_ours(reason: str) -> pytest.MarkDecorator:
+    fails = pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"Faust 0.15.3: {reason}")
+    return pytest.mark.parametrize("scheme", [pytest.param(ORIGINAL, marks=fails), OURS])
+
+
+class Authority:
+    """In place of the pipeline's: no state, but its account of what is done."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.start = start
+        self.owned: dict[Source, Owned[None]] = {}
+        self.taken: list[int] = []
+        self.may_acquire = threading.Event()
+        self.may_acquire.set()
+        self.asked = threading.Event()
+
+    def acquire(self, source: Source) -> tuple[int, int]:
+        self.asked.set()
+        assert self.may_acquire.wait(ENOUGH_S)
+        self.owned[source] = Owned(None, 1, Kept(None))
+        return self.start, 1
+
+    def release(self, source: Source) -> None:
+        self.owned.pop(source, None)
+
+    def watermarks(self) -> Mapping[Source, int | None]:
+        return {}
+
+    def committable(self) -> Mapping[Source, int]:
+        done = [offset for offset in self.taken if self.owned[SOURCE].is_done(offset)]
+        return {SOURCE: max(done)} if done else {}
+
+
+def new_app(
+    scheme: str, group: str, servers: str = "127.0.0.1:1", authority: Any = None, **more: Any
+) -> faust.App:
+    """The app that has the consumer; ``more`` are Faust's settings."""
+    app = faust.App(
+        group,
+        broker=f"{scheme}://{servers}",
+        datadir=tempfile.gettempdir(),
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=2.0,
+        **more,
+    )
+    app.cx_authority = authority or Authority()
+    app.cx_batch = PipelineSettings()
+    app.cx_new_reader = lambda: BatchReader(KafkaSettings(bootstrap_servers=servers, group=group))
+    return app
+
+
+# --- commits: a consumer without a broker -----------------------------------------------------------
+
+
+class Group:
+    """In place of aiokafka's thread: the group's offsets."""
+
+    def __init__(self) -> None:
+        self.committed: dict[TP, int] = {}
+        self.assigned = {PARTITION}
+        self.is_rebalancing = False
+
+    def assignment(self) -> set[TP]:
+        return self.assigned
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        if not self.is_rebalancing:
+            self.committed.update(offsets)
+        return not self.is_rebalancing
+
+    async def pause_fetching(self, tps: Iterable[TP]) -> None:
+        pass
+
+
+class Output:
+    """In place of a stage's receipt."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def is_done(self) -> bool:
+        return self.done
+
+
+class Flushed:
+    """In place of Faust's producer."""
+
+    async def flush(self) -> None:
+        pass
+
+
+@dataclass
+class Processing:
+    """A consumer that is given records, and what becomes of them."""
+
+    consumer: Any
+    group: Group
+    authority: Authority
+    in_flight: dict[int, tuple[ConsumerMessage, Output]] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, scheme: str) -> "Processing":
+        authority = Authority()
+        authority.acquire(SOURCE)
+        app = new_app(scheme, "cx-defects", authority=authority)
+        app.producer = Flushed()
+        app.topics.acking_topics.add(TOPIC)
+        consumer: Any = app.transport.create_consumer(
+            callback=_nothing, on_partitions_revoked=_nothing, on_partitions_assigned=_nothing
+        )
+        consumer._thread = Group()
+        return cls(consumer, consumer._thread, authority)
+
+    async def take(self, *offsets: int) -> None:
+        """Receive records as Faust's fetcher does."""
+        messages = [_message(offset) for offset in offsets]
+        fetcher = SimpleNamespace(_stopped=threading.Event())
+
+        async def getmany(timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+            for message in messages:
+                yield PARTITION, message
+            fetcher._stopped.set()
+
+        self.consumer.getmany = getmany
+        await self.consumer._drain_messages(fetcher)
+        for message in messages:
+            output = Output()
+            self.authority.owned[SOURCE].unfinished.append((message.offset + 1, output))  # type: ignore[arg-type]
+            self.authority.taken.append(message.offset + 1)
+            self.in_flight[message.offset] = message, output
+
+    def finish(self, *offsets: int) -> None:
+        for offset in offsets:
+            message, output = self.in_flight.pop(offset)
+            output.done = True
+            message.ack(self.consumer)
+
+    async def committed(self) -> int | None:
+        """The group's offset after a commit."""
+        await self.consumer.commit()
+        return self.group.committed.get(PARTITION)
+
+
+async def _nothing(*_: Any) -> None:
+    pass
+
+
+def _message(offset: int) -> ConsumerMessage:
+    return ConsumerMessage(TOPIC, 0, offset, 0.0, 0, [], None, b"", None, 0, 0, PARTITION)
+
+
+@original_and_ours("a fresh group commits past the first record while it is in flight (issue 606)")
+def test_nothing_is_committed_past_a_first_record_in_flight(scheme: str) -> None:
+    async def committed() -> tuple[int | None, int | None]:
+        processing = Processing.start(scheme)
+        await processing.take(0, 1, 2, 3)
+        processing.finish(1, 2, 3)
+        before = await processing.committed()
+        processing.finish(0)
+        return before, await processing.committed()
+
+    assert asyncio.run(committed()) == (None, 4)
+
+
+@original_and_ours("a gap in the offsets takes in the record after it")
+def test_the_record_after_a_gap_is_not_committed_while_it_is_in_flight(scheme: str) -> None:
+    async def committed() -> tuple[int | None, int | None, int | None]:
+        processing = Processing.start(scheme)
+        await processing.take(0, 1)
+        processing.finish(0, 1)
+        first = await processing.committed()
+        await processing.take(5, 6)
+        processing.finish(6)
+        before = await processing.committed()
+        processing.finish(5)
+        return first, before, await processing.committed()
+
+    first, before, last = asyncio.run(committed())
+    assert first == 2
+    assert before is not None
+    assert before <= 5, "5 is in flight"
+    assert last == 7
+
+
+@original_and_ours("a failed commit counts as committed")
+def test_a_failed_commit_is_made_up_for(scheme: str) -> None:
+    async def committed() -> tuple[int | None, int | None]:
+        processing = Processing.start(scheme)
+        await processing.take(0, 1)
+        processing.finish(0, 1)
+        processing.group.is_rebalancing = True
+        failed = await processing.committed()
+        processing.group.is_rebalancing = False
+        return failed, await processing.committed()
+
+    assert asyncio.run(committed()) == (None, 2)
+
+
+# --- who reads what: with a broker ------------------------------------------------------------------
+
+
+@dataclass
+class Broker:
+    settings: KafkaSettings
+
+    def create(self, topic: str) -> None:
+        admin = new_admin(self.settings)
+        for future in admin.create_topics([NewTopic(topic, 1, 1)]).values():
+            future.result(30)
+
+    def send(self, topic: str, count: int) -> None:
+        """Append records, all in one batch."""
+        producer = new_producer(self.settings)
+        for number in range(count):
+            producer.produce(topic, value=b"%d" % number, partition=0)
+        assert producer.flush(30) == 0
+
+    def committed(self, group: str, topic: str) -> int:
+        consumer = KafkaConsumer(consumer_config(self.settings, group))
+        try:
+            return int(consumer.committed([TopicPartition(topic, 0)], timeout=30)[0].offset)
+        finally:
+            consumer.close()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    port = free_port()
+    child = kafka.start(port, tmp_path_factory.mktemp("kafka") / "log")
+    try:
+        yield Broker(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"))
+    finally:
+        child.stop()
+
+
+async def until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + ENOUGH_S
+    while not what():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        await asyncio.sleep(0.05)
+
+
+@original_and_ours("records are delivered before the seek of a new assignment has ended")
+def test_nothing_is_delivered_before_the_partition_is_positioned(scheme: str, broker: Broker) -> None:
+    topic = f"defect-seek-{scheme}"
+
+    async def received() -> tuple[list[int], list[int]]:
+        authority = Authority(start=4)
+        app = new_app(scheme, topic, broker.settings.bootstrap_servers, authority, table_standby_replicas=0)
+        offsets: list[int] = []
+
+        async def agent(stream: Any) -> None:
+            async for event in stream.events():
+                value = event.value
+                offsets.extend([r.offset for r in value.records] if scheme == OURS else [event.message.offset])
+
+        channel = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        app.agent(channel, name="agent")(agent)
+        _seek_to_where_the_authority_says(app, authority)
+        broker.create(topic)
+        broker.send(topic, 10)
+        first = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=broker.settings.bootstrap_servers,
+            group_id=topic,
+            client_id="a",  # goes before Faust's, so that it has the partition
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=500,
+            enable_auto_commit=False,
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+        )
+        await first.start()
+        await until(lambda: bool(first.assignment()))
+        async with app:
+            # Without any partition at first: fetching goes on from then, whatever comes to be assigned.
+            await until(lambda: app.unassigned and app.tables.recovery.completed.is_set())
+            authority.may_acquire.clear()
+            await first.stop()
+            await until(authority.asked.is_set)
+            await asyncio.sleep(MOMENT_S)
+            early = list(offsets)
+            authority.may_acquire.set()
+            await until(lambda: 9 in offsets)
+            return early, offsets
+
+    early, offsets = asyncio.run(received())
+    assert early == []
+    assert offsets == [4, 5, 6, 7, 8, 9]
+
+
+def _seek_to_where_the_authority_says(app: faust.App, authority: Authority) -> None:
+    consumer = app.consumer
+    if isinstance(consumer, Consumer):
+        return
+
+    async def seek_to_committed() -> Mapping[TP, int]:
+        tps = consumer.assignment()
+        for tp in tps:
+            offset, _ = await asyncio.to_thread(authority.acquire, (tp.topic, tp.partition))
+            await consumer.seek(tp, offset)
+        return dict.fromkeys(tps, authority.start)
+
+    consumer.seek_to_committed = seek_to_committed
+
+
+@pytest.mark.parametrize(
+    "is_ours",
+    [
+        pytest.param(
+            False,
+            marks=pytest.mark.xfail(
+                strict=True,
+                raises=AssertionError,
+                reason="Faust 0.15.3: an event is acked though its agent raised",
+            ),
+        ),
+        True,
+    ],
+)
+def test_what_an_agent_failed_on_is_not_committed_and_the_app_stops(is_ours: bool, broker: Broker) -> None:
+    topic = f"defect-agent-{is_ours}"
+    broker.create(topic)
+    broker.send(topic, 1)
+
+    async def failed() -> tuple[int, BaseException | None]:
+        app = new_app(ORIGINAL, topic, broker.settings.bootstrap_servers, broker_commit_interval=0.2)
+        seen = asyncio.Event()
+
+        async def process(_: bytes) -> None:
+            seen.set()
+            raise ValueError("no such state")
+
+        async def plain(stream: Any) -> None:
+            async for value in stream:
+                await process(value)
+
+        if is_ours:
+            _add_agent(app, "agent", (topic,), process)
+        else:
+            app.agent(app.topic(topic, value_type=bytes, value_serializer="raw"), name="agent")(plain)
+        async with app:
+            await asyncio.wait_for(seen.wait(), ENOUGH_S)
+            await asyncio.sleep(MOMENT_S)
+            crash_reason = app.crash_reason if app.crashed else None
+        return broker.committed(topic, topic), crash_reason
+
+    committed, crash_reason = asyncio.run(failed())
+    assert committed < 1, "0 is not done"
+    assert isinstance(crash_reason, ValueError)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_partition_that_is_revoked_while_its_state_is_restored_is_let_go(is_cancelled: bool) -> None:
+    async def held() -> tuple[Iterable[Source], Iterable[Source]]:
+        processing = Processing.start(OURS)
+        consumer, authority = processing.consumer, processing.authority
+        authority.release(SOURCE)
+        await consumer.on_partitions_assigned({PARTITION})
+        authority.asked.clear()
+        authority.may_acquire.clear()
+        seek = asyncio.ensure_future(consumer.perform_seek())
+        await until(authority.asked.is_set)
+        await consumer.on_partitions_revoked({PARTITION})
+        processing.group.assigned = set()
+        if is_cancelled:
+            seek.cancel()
+        authority.may_acquire.set()
+        await asyncio.wait([seek])
+        await asyncio.sleep(0.5)
+        positioned = consumer.reader.positioned
+        consumer.reader.close()
+        return positioned, authority.owned
+
+    positioned, owned = asyncio.run(held())
+    assert not positioned
+    assert not owned
+
+
+def test_nothing_is_taken_on_between_a_revocation_and_the_next_assignment() -> None:
+    async def held() -> list[Source]:
+        processing = Processing.start(OURS)
+        consumer = processing.consumer
+        await consumer.on_partitions_assigned({PARTITION})
+        await consumer.on_partitions_revoked({PARTITION})
+        await consumer.perform_seek()  # as getmany does when it finds the flow stopped
+        positioned = list(consumer.reader.positioned)
+        consumer.reader.close()
+        return positioned
+
+    assert asyncio.run(held()) == []
+
+
+@original_and_ours("the end of a partition is where its last batch begins")
+def test_the_end_of_a_partition_is_behind_its_last_record(scheme: str, broker: Broker) -> None:
+    topic = f"defect-end-{scheme}"
+    partition = TP(topic, 0)
+    broker.create(topic)
+    broker.send(topic, 10)
+
+    async def end() -> int:
+        app = new_app(scheme, topic, broker.settings.bootstrap_servers)
+        consumer: Any = app.transport.create_consumer(
+            callback=_nothing, on_partitions_revoked=_nothing, on_partitions_assigned=_nothing
+        )
+        async with consumer:
+            if not isinstance(consumer, Consumer):
+                return int((await consumer.highwaters(partition))[partition])
+            consumer.reader.position((topic, 0), 0, epoch=1)
+            await until(lambda: bool(consumer._read()))
+            return consumer.highwater(partition)
+
+    assert asyncio.run(end()) == 10

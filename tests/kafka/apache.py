@@ -1,0 +1,143 @@
+"""A real Apache Kafka for tests: one KRaft node on free ports, its log kept over restarts.
+
+The jars come from Maven Central once and stay in ``build/``. Where Java or Maven is missing the tests
+that need it are skipped with the reason; in CI they fail.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from deploy.embedded.process import Child, free_port
+
+_POM: Final = Path(__file__).with_name("pom.xml")
+_ROOT: Final = Path(__file__).parents[2]
+_CLUSTER_ID: Final = "Y3gtc2lnbmFscy10ZXN0cw"
+_JAVA: Final = (
+    "java",
+    "-Xmx512m",
+    "-Xms128m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Djava.awt.headless=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+)
+_READY_S: Final = 60.0
+
+
+def missing() -> str | None:
+    """What is not there; None where the broker can be run."""
+    lacking = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
+    return f"Apache Kafka needs {' and '.join(lacking)}, not found" if lacking else None
+
+
+def require() -> None:
+    """Skip the test where the broker cannot be run; in CI, fail."""
+    if reason := missing():
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def jars() -> Path:
+    """The folder with the jars, fetched where it is not there yet."""
+    digest = hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]
+    folder = _ROOT / "build" / f"kafka-{digest}"
+    if not folder.is_dir():
+        fresh = folder.with_suffix(f".{os.getpid()}")
+        command = [
+            "mvn",
+            "-q",
+            "-B",
+            "-f",
+            str(_POM),
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={fresh}",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, f"Maven could not fetch Kafka: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        fresh.rename(folder)
+    return folder
+
+
+class ApacheKafka:
+    """One broker in a folder. ``start`` after ``stop`` or ``kill`` goes on with the same log."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._config = folder / "server.properties"
+        self._class_path = f"{jars()}/*"
+        self.port = free_port()
+        self._controller_port = free_port()
+        self.child: Child | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        if not self._config.exists():
+            self._format()
+        command = [*_JAVA, "-cp", self._class_path, "kafka.Kafka", str(self._config)]
+        self.child = Child("Apache Kafka", command, self._folder / "kafka.log")
+        self.child.wait_until(self._answers, _READY_S)
+
+    def stop(self) -> None:
+        assert self.child is not None
+        self.child.stop(30)
+
+    def kill(self) -> None:
+        assert self.child is not None
+        self.child.kill()
+
+    def _format(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._config.write_text(
+            _PROPERTIES.format(port=self.port, controller=self._controller_port, data=self._folder / "data")
+        )
+        tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._config)]
+        subprocess.run([*_JAVA, "-cp", self._class_path, *tool], check=True, capture_output=True, timeout=60)
+
+    def _answers(self) -> bool:
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        try:
+            return bool(admin.list_topics(timeout=1).brokers)
+        except KafkaException:
+            time.sleep(0.1)
+            return False
+
+
+#: One node that is broker and controller. Small numbers, quick timeouts; what a cluster has otherwise is
+#: the default. The session timeouts of consumers are Kafka's own.
+_PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+num.network.threads=2
+num.io.threads=4
+log.cleaner.dedupe.buffer.size=16777216
+broker.heartbeat.interval.ms=250
+broker.session.timeout.ms=1500
+"""

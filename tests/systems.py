@@ -1,0 +1,254 @@
+"""Running systems for tests: ``cx-signals up`` as a user starts it, and its parts one by one."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from clickhouse_driver import Client
+from confluent_kafka import Message
+
+from deploy.embedded import clickhouse, kafka
+from deploy.embedded.process import Child, free_port
+from deploy.embedded.stack import resident_bytes
+from pipeline.kafka.clients import new_producer
+from pipeline.kafka.logs import partitions_of, read_to_end
+from pipeline.settings import KafkaSettings
+from tests.kafka import apache
+
+COMMAND = [sys.executable, "-m", "pipeline"]
+Broker = Literal["embedded", "apache"]
+
+
+def clean(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without settings of ours, and the ones given."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("CX_")} | dict(environ or {})
+
+
+def cx(
+    *arguments: str, environ: Mapping[str, str] | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the command line to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments], env=clean(environ), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+@dataclass(kw_only=True)
+class System:
+    """Kafka and ClickHouse with a pipeline between them, and what a test does to it."""
+
+    addresses: dict[str, str]
+    log: Path
+    more: dict[str, str] = field(default_factory=dict)
+    """Settings besides the addresses."""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        host, _, port = self.addresses["clickhouse"].rpartition(":")
+        return {
+            "CX_KAFKA__BOOTSTRAP_SERVERS": self.addresses["kafka"],
+            "CX_CLICKHOUSE__HOST": host,
+            "CX_CLICKHOUSE__PORT": port,
+            **self.more,
+        }
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        return KafkaSettings(bootstrap_servers=self.addresses["kafka"])
+
+    def cx(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return cx(*arguments, environ=self.environ, timeout=timeout)
+
+    def sql(self, query: str, values: Any = None) -> Any:
+        host, _, port = self.addresses["clickhouse"].rpartition(":")
+        client = Client(host, port=int(port))
+        try:
+            return client.execute(query, values)
+        finally:
+            client.disconnect()
+
+    def send(self, topic: str, messages: list[tuple[str, bytes]], **more: Any) -> None:
+        refused: list[Any] = []
+        producer = new_producer(self.kafka)
+        for key, value in messages:
+            note = lambda error, _: refused.append(error) if error else None  # noqa: E731
+            producer.produce(topic, key=key, value=value, on_delivery=note, **more)
+        assert producer.flush(30) == 0
+        assert not refused
+
+    def messages(self, topic: str) -> list[Message]:
+        sources = partitions_of(self.kafka, [topic])
+        return [message for _, some in read_to_end(self.kafka, sources) for message in some]
+
+    def wait_for(self, what: Callable[[], bool], timeout_s: float = 60.0) -> float:
+        """Wait until it holds; gives the seconds that took."""
+        started = time.monotonic()
+        while not what():
+            assert time.monotonic() < started + timeout_s, self.log.read_text()[-5_000:]
+            time.sleep(0.1)
+        return time.monotonic() - started
+
+    def verify(self, timeout_s: float = 200) -> str:
+        """Have ``verify`` find no difference; gives what it said."""
+        done = self.cx("verify", "--timeout", str(timeout_s), timeout=timeout_s + 300)
+        assert done.returncode == 0, done.stdout + done.stderr + self.log.read_text()[-3_000:]
+        return done.stdout
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Running(System):
+    """``cx-signals up``."""
+
+    process: subprocess.Popen[str]
+
+    @classmethod
+    def start(cls, folder: Path, *options: str, environ: Mapping[str, str] | None = None) -> Self:
+        log = folder / "up.log"
+        with log.open("w") as errors:
+            process = subprocess.Popen(
+                [*COMMAND, "up", *(options or ("--no-simulate",))],
+                env=clean(environ),
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("ready "):
+                addresses = json.loads(line.removeprefix("ready "))
+                return cls(addresses=addresses, log=log, process=process)
+        raise AssertionError(f"up ended before it was ready: {log.read_text()}")
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+class Worker:
+    """One worker process and what its own pages say."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path, command: list[str] | None = None) -> None:
+        self.port = free_port()
+        self.started = time.monotonic()
+        env = clean(environ) | {"CX_WEB__PORT": str(self.port)}
+        self.child = Child("worker", command or [*COMMAND, "worker"], log, env)
+
+    def page(self, name: str) -> str:
+        """A page of its web server; empty where it does not answer (yet)."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{name}", timeout=2) as page:
+                return str(page.read().decode())
+        except OSError:
+            return ""
+
+    def owned(self) -> int:
+        """Partitions that it has."""
+        words = self.page("readyz").split()
+        return int(words[0]) if words else 0
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of a metric over all series with these labels."""
+        total = 0.0
+        for line in self.page("metrics").splitlines():
+            found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+            if found and all(f'{key}="{value}"' in (found[1] or "") for key, value in labels.items()):
+                total += float(found[2])
+        return total
+
+    def processed(self) -> float:
+        """Records taken from touchpoint topics, ticks left aside."""
+        return self.metric("cx_events_total") - self.metric("cx_events_total", outcome="tick")
+
+    def megabytes(self) -> float:
+        return (resident_bytes(self.child.pid) or 0) / 2**20
+
+
+@dataclass(kw_only=True)
+class Lab(System):
+    """Kafka, ClickHouse and workers, each of which can be killed and started again by itself."""
+
+    folder: Path
+    broker: apache.ApacheKafka | Child
+    clickhouse_child: Child | None = None
+    workers: list[Worker] = field(default_factory=list)
+
+    @classmethod
+    def start(
+        cls, folder: Path, broker: Broker, environ: Mapping[str, str] | None = None, workers: int = 1
+    ) -> Self:
+        clickhouse_port = free_port()
+        started: apache.ApacheKafka | Child
+        if broker == "apache":
+            apache.require()
+            started = apache.ApacheKafka(folder / "kafka")
+            started.start()
+            address = started.address
+        else:
+            port = free_port()
+            started, address = kafka.start(port, folder / "kafka.log"), f"127.0.0.1:{port}"
+        addresses = {"kafka": address, "clickhouse": f"127.0.0.1:{clickhouse_port}"}
+        lab = cls(
+            addresses=addresses,
+            log=folder / "worker.log",
+            more=dict(environ or {}),
+            folder=folder,
+            broker=started,
+        )
+        lab.log.touch()
+        try:
+            lab.start_clickhouse()
+            for command in ("topics", "migrate"):
+                done = lab.cx(command)
+                assert done.returncode == 0, done.stderr
+            for _ in range(workers):
+                lab.start_worker()
+            lab.wait_for(lambda: all(worker.owned() for worker in lab.workers))
+        except BaseException:
+            lab.stop()
+            raise
+        return lab
+
+    def start_clickhouse(self) -> None:
+        """Start it, or start it again with the data that it had."""
+        port = int(self.addresses["clickhouse"].rpartition(":")[2])
+        log = self.folder / "clickhouse.log"
+        self.clickhouse_child = clickhouse.start(port, self.folder / "clickhouse", log)
+
+    def start_worker(self, command: list[str] | None = None, **environ: str) -> Worker:
+        worker = Worker(self.environ | environ, self.log, command)
+        self.workers.append(worker)
+        return worker
+
+    def kill_worker(self, worker: Worker) -> None:
+        worker.child.kill()
+        self.workers.remove(worker)
+
+    def stop_worker(self, worker: Worker) -> int:
+        """End it as an operator does; gives its exit status."""
+        worker.child.stop(60)
+        self.workers.remove(worker)
+        return int(worker.child.process.returncode)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        for worker in self.workers:
+            worker.child.stop()
+        if self.clickhouse_child is not None:
+            self.clickhouse_child.stop()
+        self.broker.stop()
+        return 0
