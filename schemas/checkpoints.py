@@ -33,6 +33,16 @@ class ShardRef(msgspec.Struct, frozen=True):
     """CRC-32 of the whole content."""
 
 
+class Freed(msgspec.Struct, frozen=True):
+    """Content that no manifest names any more, and which is to be removed."""
+
+    shard: str
+    slot: str
+    parts: int
+    since_ms: int
+    """Wall clock, ms since the epoch."""
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """One checkpoint of one source. Resuming at ``next_offset`` with these shards loses nothing."""
 
@@ -48,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True):
     """By partition of ``cx.deadletters``: no letter of this source's next records is before it."""
     head: dict[str, Any]
     shards: dict[str, ShardRef]
+    freed: list[Freed]
     schema_version: str = SCHEMA_VERSION
 
 

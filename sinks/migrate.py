@@ -91,4 +91,5 @@ def retention_clauses(
         "tiles": f"stored_at + INTERVAL {tiles} DAY",
         "alerts": f"stored_at + INTERVAL {alerts} DAY",
         "dead_letters": f"stored_at + INTERVAL {dead_letters} DAY",
+        "dead_letter_replays": f"stored_at + INTERVAL {dead_letters} DAY",
     }

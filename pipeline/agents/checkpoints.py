@@ -23,7 +23,7 @@ from pipeline.core.cuts import Cut
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
 from pipeline.metrics import Metrics
-from schemas.checkpoints import MAX_PART_BYTES, Manifest, ShardRef, manifest_key, part_key
+from schemas.checkpoints import MAX_PART_BYTES, Freed, Manifest, ShardRef, manifest_key, part_key
 
 _encode = msgspec.json.Encoder().encode
 #: No more of the worker's time than this goes into cutting and encoding.
@@ -31,6 +31,9 @@ _SHARE: Final = 0.1
 _MOST_SAVED_S: Final = 1.0
 #: A partition at rest is checkpointed early: what it led to is then acknowledged soon.
 _QUIET_S: Final = 1.0
+#: So long what is no longer named is kept: a worker that has lost the partition and does not know it yet
+#: may still append a manifest that names it.
+_GRACE_MS: Final = 600_000
 _QUIET_INTERVAL_S: Final = 2.0
 
 
@@ -49,11 +52,14 @@ class _UnderWay:
     head: Mapping[str, Any]
     shards: dict[str, ShardRef]
     dead_letters: dict[int, int]
-    freed: list[tuple[str, ShardRef]] = field(default_factory=list)
-    """Shards as the newest manifest names them, that the next will not."""
+    freed: list[Freed]
     queue: deque[_Record] = field(default_factory=deque)
     pending: int = 0
     manifest_sent: bool = False
+
+    def free(self, name: str, ref: ShardRef) -> None:
+        """Note content that this manifest does not name any more."""
+        self.freed.append(Freed(name, ref.slot, len(ref.offsets), self.taken_ms))
 
 
 class Checkpointer:
@@ -68,6 +74,7 @@ class Checkpointer:
         digest: str,
         interval_s: float = 10.0,
         clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
     ) -> None:
         self._ownership = ownership
         self._store = store
@@ -76,6 +83,7 @@ class Checkpointer:
         self._digest = digest
         self._interval_s = interval_s
         self._clock = clock
+        self._wall_clock = wall_clock
         # Slots of its own for each worker: one that has lost a partition and does not know it yet
         # cannot overwrite what its successor's manifest names.
         self._writer = uuid.uuid4().hex[:8]
@@ -131,12 +139,12 @@ class Checkpointer:
         started = self._clock()
         cut = _cut(owned.state)
         shards = {name: ref for name, ref in owned.kept.shards.items() if name not in cut.gone}
-        under_way = _UnderWay(
-            owned.cut_at, started, int(time.time() * 1000), _copied(cut.head), shards, self._dead_letters
-        )
+        now_ms = int(self._wall_clock() * 1000)
+        freed = [one for one in owned.kept.freed if one.since_ms > now_ms - _GRACE_MS]
+        under_way = _UnderWay(owned.cut_at, started, now_ms, _copied(cut.head), shards, self._dead_letters, freed)
         for name in cut.gone:
             if name in owned.kept.shards:
-                under_way.freed.append((name, owned.kept.shards[name]))
+                under_way.free(name, owned.kept.shards[name])
         for name, content in cut.changed.items():
             self._queue(source, under_way, name, _encode(content), owned.kept.shards.get(name))
         took = self._clock() - started
@@ -151,7 +159,7 @@ class Checkpointer:
         own = before is not None and before.slot.startswith(self._writer)
         turn = 1 - int(before.slot[-1]) if before is not None and own else 0
         if before is not None and not own:
-            under_way.freed.append((name, before))
+            under_way.free(name, before)
         parts = [content[at : at + MAX_PART_BYTES] for at in range(0, len(content), MAX_PART_BYTES)]
         ref = ShardRef(f"{self._writer}-{turn}", [-1] * len(parts), zlib.crc32(content))
         under_way.shards[name] = ref
@@ -187,6 +195,7 @@ class Checkpointer:
             dead_letters=under_way.dead_letters,
             head=dict(under_way.head),
             shards=under_way.shards,
+            freed=under_way.freed,
         )
 
         def stored(_offset: int) -> None:
@@ -199,7 +208,9 @@ class Checkpointer:
             under_way.manifest_sent = False
 
     def _finish(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
+        removable = [one for one in owned.kept.freed if one not in under_way.freed]
         owned.kept.offset, owned.kept.shards = under_way.offset, under_way.shards
+        owned.kept.freed = under_way.freed
         key, now = (source, owned.epoch), self._clock()
         self._under_way.pop(key, None)
         self._last[key] = under_way.started
@@ -207,10 +218,10 @@ class Checkpointer:
         self._metrics.checkpoint_time.labels(name).set(under_way.taken_ms / 1000)
         self._metrics.checkpoint_seconds.observe(now - under_way.started)
         try:
-            for shard, ref in under_way.freed:
+            for one in removable:
                 for turn in (0, 1):
-                    for part in range(len(ref.offsets) + 1):
-                        key_text = part_key(name, shard, f"{ref.slot[:-1]}{turn}", part)
+                    for part in range(one.parts + 1):
+                        key_text = part_key(name, one.shard, f"{one.slot[:-1]}{turn}", part)
                         self._store.append(source, key_text, None, lambda _: None)
         except BufferError:
             return  # they stay in the topic unnamed, which costs room and nothing else

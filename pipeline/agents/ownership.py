@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pipeline.agents.outbox import Receipt
-from pipeline.agents.recovery import Recovery
+from pipeline.agents.recovery import Recovery, Where
 from pipeline.checkpoints.store import Source
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
-from schemas.checkpoints import ShardRef
+from schemas.checkpoints import Freed, ShardRef
 from schemas.tiles import TILES_TOPIC
 
 State = TypeVar("State")
@@ -28,6 +28,12 @@ class Kept:
     offset: int | None
     """Where a restore would resume; None while there is no manifest."""
     shards: dict[str, ShardRef] = field(default_factory=dict)
+    freed: list[Freed] = field(default_factory=list)
+    """What is to be removed from the store when its time has come."""
+
+    @classmethod
+    def of(cls, where: Where) -> "Kept":
+        return cls(where.kept, where.shards, where.freed)
 
 
 @dataclass(slots=True)
@@ -71,10 +77,10 @@ class Ownership:
         epoch = next(self._epochs)
         if source[0] == TILES_TOPIC:
             windows, where = self._recovery.windows(source)
-            self.windows[source] = Owned(windows, epoch, Kept(where.kept, where.shards))
+            self.windows[source] = Owned(windows, epoch, Kept.of(where))
         else:
             partition, where = self._recovery.partition(source)
-            self.partitions[source] = Owned(partition, epoch, Kept(where.kept, where.shards))
+            self.partitions[source] = Owned(partition, epoch, Kept.of(where))
         return where.resume_at, epoch
 
     def release(self, source: Source) -> None:

@@ -1,5 +1,6 @@
 """A partition's state from its newest checkpoint, and where to go on reading (law 3)."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,9 +12,10 @@ from pipeline.core.partition import Partition
 from pipeline.core.records import Rules
 from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
-from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic
+from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic
 from schemas.events import TOPIC_PREFIX
 
+logger = logging.getLogger(__name__)
 BEGINNING: Final = -2
 """Kafka's logical offset of the oldest record."""
 _REBUILD: Final = "CX_PIPELINE__REBUILD=true"
@@ -27,6 +29,7 @@ class Where:
     kept: int | None
     """The manifest's offset, to be acknowledged again; 0 where a log starts anew."""
     shards: dict[str, ShardRef] = field(default_factory=dict)
+    freed: list[Freed] = field(default_factory=list)
 
 
 class Recovery:
@@ -59,23 +62,45 @@ class Recovery:
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
         name = f"{source[0]}:{source[1]}"
-        manifest = self._store.newest_manifest(source)
+        manifests = self._store.manifests(source)
         try:
-            if manifest is None:
-                return None, self._without_manifest(name, source), {}
-            if manifest.generation < self._rules.generation:
+            if not manifests:
+                return None, self._without_manifest(source), {}
+            if manifests[0].generation < self._rules.generation:
                 return None, Where(BEGINNING, kept=0), {}
-            self._check(name, manifest, self._store.log_start(source))
-            content = self._store.read(source, manifest.shards)
+            manifest, content = self._newest_that_is_whole(source, manifests)
         except CheckpointError as error:
             if not self._rebuild:
                 raise CheckpointError(f"{name}: {error}") from error
             return None, Where(BEGINNING, kept=0), {}
         shards = {shard: msgspec.json.decode(text) for shard, text in content.items()}
-        where = Where(manifest.next_offset, manifest.next_offset, manifest.shards)
+        where = Where(manifest.next_offset, manifest.next_offset, manifest.shards, manifest.freed)
         return manifest, where, shards
 
-    def _without_manifest(self, name: str, source: Source) -> Where:
+    def _newest_that_is_whole(
+        self, source: Source, manifests: list[Manifest]
+    ) -> tuple[Manifest, dict[str, bytes]]:
+        """The newest manifest with what it names.
+
+        A worker that was long paused may have appended one after its successor has removed what it
+        names. Each one before it is as good: a cut at which everything earlier was stored.
+        """
+        newest, log_start = manifests[0], self._store.log_start(source)
+        self._check(newest, log_start)
+        first: CheckpointError | None = None
+        for manifest in manifests:
+            if (manifest.generation, manifest.rules) != (newest.generation, newest.rules):
+                break
+            try:
+                if manifest.next_offset >= log_start:
+                    return manifest, self._store.read(source, manifest.shards)
+            except CheckpointError as error:
+                logger.warning("%s:%s: a checkpoint is passed over: %s", *source, error)
+                first = first or error
+        assert first is not None
+        raise first
+
+    def _without_manifest(self, source: Source) -> Where:
         committed = self._store.committed(source)
         if committed:
             raise CheckpointError(
@@ -85,7 +110,7 @@ class Recovery:
             )
         return Where(BEGINNING, kept=None)
 
-    def _check(self, name: str, manifest: Manifest, log_start: int) -> None:
+    def _check(self, manifest: Manifest, log_start: int) -> None:
         if manifest.generation > self._rules.generation:
             raise CheckpointError(
                 f"the checkpoint is of generation {manifest.generation}, CX_PIPELINE__GENERATION is "

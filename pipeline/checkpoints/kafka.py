@@ -55,7 +55,7 @@ class KafkaCheckpoints:
             checkpoint_topic(topic), key=key, value=value, partition=partition, on_delivery=delivered
         )
 
-    def newest_manifest(self, source: Source) -> Manifest | None:
+    def manifests(self, source: Source) -> list[Manifest]:
         place = TopicPartition(checkpoint_topic(source[0]), source[1])
         key = manifest_key(f"{source[0]}:{source[1]}").encode()
         consumer = self._consumer()
@@ -64,11 +64,9 @@ class KafkaCheckpoints:
             back = _TAIL_RECORDS
             while True:
                 start = max(low, high - back)
-                found = [m.value() for m in _read(consumer, place, start) if m.key() == key]
-                if found and found[-1] is not None:
-                    return msgspec.json.decode(found[-1], type=Manifest)
-                if start <= low:
-                    return None
+                found = [m.value() or b"" for m in _read(consumer, place, start) if m.key() == key]
+                if found or start <= low:
+                    return [msgspec.json.decode(text, type=Manifest) for text in reversed(found)]
                 back *= 8
         finally:
             consumer.close()

@@ -36,12 +36,11 @@ class MemoryCheckpoints:
                 if record is not None and (last[record[0]] != at or record[1] is None):
                     log[at] = None
 
-    def newest_manifest(self, source: Source) -> Manifest | None:
+    def manifests(self, source: Source) -> list[Manifest]:
         wanted = manifest_key(f"{source[0]}:{source[1]}")
-        for record in reversed(self.logs.get(source, [])):
-            if record is not None and record[0] == wanted and record[1] is not None:
-                return msgspec.json.decode(record[1], type=Manifest)
-        return None
+        records = (record for record in reversed(self.logs.get(source, [])) if record is not None)
+        found = (value for key, value in records if key == wanted and value is not None)
+        return [msgspec.json.decode(value, type=Manifest) for value in found]
 
     def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
         found = {}

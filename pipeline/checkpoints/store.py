@@ -22,8 +22,8 @@ class CheckpointStore(Protocol):
     def append(self, source: Source, key: str, value: bytes | None, stored: Stored) -> None:
         """Queue a record; None removes an older one. Raises BufferError where the queue is full."""
 
-    def newest_manifest(self, source: Source) -> Manifest | None:
-        """The last manifest that was appended. May block."""
+    def manifests(self, source: Source) -> list[Manifest]:
+        """The last manifests that were appended, the newest first; empty where there is none. May block."""
 
     def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
         """The content of shards, checked. May block. Raises CheckpointError where any is not there."""

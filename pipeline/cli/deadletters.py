@@ -1,20 +1,38 @@
-"""``deadletters list``: what was refused, and why."""
+"""``deadletters list`` and ``deadletters replay``: what was refused, why, and sending it again."""
 
 import json
-from typing import Annotated
+import time
+from base64 import b64decode
+from collections import Counter
+from typing import Annotated, Any, Final
 
 import typer
 
-from pipeline.cli.common import clickhouse_client
+from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
+from pipeline.replay.deadletters import Judged, Letter, Verdict, judge_for, send_again
 from pipeline.settings import load
 from schemas.reasons import Reason
 from schemas.times import parse_rfc3339
+
+_REASON = Annotated[str, typer.Option(help=f"One of: {', '.join(Reason)}.")]
+_TOPIC = Annotated[str, typer.Option(help="Topic that they were in.")]
+_SINCE = Annotated[str, typer.Option(help="Received at or after this RFC 3339 time.")]
+_UNTIL = Annotated[str, typer.Option(help="Received before this RFC 3339 time.")]
+_HELP: Final = {
+    Verdict.SEND: "would count",
+    Verdict.STILL_REFUSED: "would be refused again",
+    Verdict.TOO_LATE: "too late to count",
+    Verdict.SENT_BEFORE: "sent again before",
+    Verdict.PAYLOAD_GONE: "payload no longer there",
+    Verdict.NO_INPUT: "rows, no input",
+}
 
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Refused input.", no_args_is_help=True)
     group.callback()(_group)
     group.command("list")(list_dead_letters)
+    group.command("replay")(replay_dead_letters)
     app.add_typer(group, name="deadletters")
 
 
@@ -23,16 +41,69 @@ def _group() -> None:
 
 
 def list_dead_letters(
-    reason: Annotated[str, typer.Option(help=f"One of: {', '.join(Reason)}.")] = "",
-    topic: Annotated[str, typer.Option(help="Topic that they were in.")] = "",
-    since: Annotated[str, typer.Option(help="Received at or after this RFC 3339 time.")] = "",
-    until: Annotated[str, typer.Option(help="Received before this RFC 3339 time.")] = "",
+    reason: _REASON = "",
+    topic: _TOPIC = "",
+    since: _SINCE = "",
+    until: _UNTIL = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
 ) -> None:
     """List dead letters as JSON lines, the newest first."""
+    where, values = _conditions(reason, topic, since, until)
+    rows, columns = clickhouse_client(load()).execute(
+        "SELECT toString(received_at) AS received_at, topic, partition, offset, reason, error, size, sha256, "
+        "base64Encode(payload) AS payload_base64 FROM cx.dead_letters FINAL "
+        f"WHERE {where} ORDER BY received_at DESC, topic, partition, offset DESC LIMIT %(limit)s",
+        values | {"limit": limit},
+        with_column_types=True,
+    )
+    for row in rows:
+        print(json.dumps(dict(zip((name for name, _ in columns), row, strict=True)), ensure_ascii=False))
+
+
+def replay_dead_letters(
+    reason: _REASON = "",
+    topic: _TOPIC = "",
+    since: _SINCE = "",
+    until: _UNTIL = "",
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many, the oldest first.")] = 1_000,
+    send: Annotated[bool, typer.Option("--send", help="Do it. Without: only say what would happen.")] = False,
+) -> None:
+    """Send dead letters again that would count now, each to the topic of its channel.
+
+    Without --send it only prints what each would come to, as JSON lines: 'send', or why not. A letter is
+    sent again once; one that is refused again is not sent in a circle.
+    """
+    where, values = _conditions(reason, topic, since, until)
+    settings = load()
+    kafka_admin(settings)
+    client = clickhouse_client(settings)
+    letters = _letters(client, where, values | {"limit": limit})
+    sent_before = (row[0] for row in client.execute("SELECT DISTINCT sha256 FROM cx.dead_letter_replays"))
+    judge = judge_for(settings, sent_before, int(time.time() * 1000))
+    with progress("judging", len(letters)) as advance:
+        judged = []
+        for letter in letters:
+            judged.append(judge.judge(letter))
+            advance(1)
+    for one in judged:
+        print(json.dumps(_shown(one), ensure_ascii=False))
+    counts = Counter(one.verdict for one in judged)
+    said = ", ".join(f"{count} {_HELP[verdict]}" for verdict, count in counts.items())
+    say(f"{len(judged)} dead letters: {said or 'none found'}")
+    if send:
+        count = send_again(settings, judged)
+        _mark(client, judged)
+        say(f"sent {count} again")
+    elif counts[Verdict.SEND]:
+        say("nothing was sent; give --send to do it")
+
+
+def _conditions(reason: str, topic: str, since: str, until: str) -> tuple[str, dict[str, Any]]:
+    """A WHERE clause and its values."""
     if reason and reason not in set(Reason):
         raise typer.BadParameter(f"there are: {', '.join(Reason)}", param_hint="--reason")
-    conditions, values = ["1"], {"limit": limit, "reason": reason, "topic": topic}
+    conditions = ["1"]
+    values: dict[str, Any] = {"reason": reason, "topic": topic}
     try:
         for name, text, sign in (("since", since, ">="), ("until", until, "<")):
             if text:
@@ -41,13 +112,41 @@ def list_dead_letters(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     conditions += [f"{name} = %({name})s" for name in ("reason", "topic") if values[name]]
-    rows, columns = clickhouse_client(load()).execute(
-        "SELECT toString(received_at) AS received_at, topic, partition, offset, reason, error, size, sha256, "
-        "base64Encode(payload) AS payload_base64 FROM cx.dead_letters FINAL "
-        f"WHERE {' AND '.join(conditions)} ORDER BY received_at DESC, topic, partition, offset DESC "
-        "LIMIT %(limit)s",
+    return " AND ".join(conditions), values
+
+
+def _letters(client: Any, where: str, values: dict[str, Any]) -> list[Letter]:
+    rows = client.execute(
+        "SELECT topic, partition, offset, reason, base64Encode(payload), size, sha256 "
+        f"FROM cx.dead_letters FINAL WHERE {where} ORDER BY received_at, topic, partition, offset LIMIT %(limit)s",
         values,
-        with_column_types=True,
     )
-    for row in rows:
-        print(json.dumps(dict(zip((name for name, _ in columns), row, strict=True)), ensure_ascii=False))
+    return [
+        Letter(topic, partition, offset, reason, b64decode(payload), size, digest)
+        for topic, partition, offset, reason, payload, size, digest in rows
+    ]
+
+
+def _mark(client: Any, judged: list[Judged]) -> None:
+    """Remember what was sent: after the broker has it, for a second sending would be a duplicate only."""
+    rows = [
+        (j.letter.topic, j.letter.partition, j.letter.offset, j.letter.sha256, j.detail)
+        for j in judged
+        if j.verdict is Verdict.SEND
+    ]
+    if rows:
+        client.execute(
+            "INSERT INTO cx.dead_letter_replays (topic, partition, offset, sha256, sent_to) VALUES", rows
+        )
+
+
+def _shown(one: Judged) -> dict[str, Any]:
+    letter = one.letter
+    return {
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason,
+        "verdict": one.verdict,
+        "detail": one.detail,
+    }

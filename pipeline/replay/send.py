@@ -12,6 +12,7 @@ from pipeline.kafka.clients import new_producer
 from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, to_record
 from pipeline.replay.formats import FileEvent
 from pipeline.settings import Settings
+from schemas.cloudevents import Headers
 from schemas.decoding import Refusal, decode
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
 from schemas.ticks import TICK_HEADER
@@ -90,8 +91,8 @@ class Sender:
         self._settings = settings
         self._error: KafkaError | None = None
 
-    def send(self, channel: str, session_id: str, payload: bytes) -> None:
-        self._produce(TOPIC_PREFIX + channel, value=payload, key=session_id)
+    def send(self, channel: str, session_id: str, payload: bytes, headers: Headers | None = None) -> None:
+        self._produce(TOPIC_PREFIX + channel, value=payload, key=session_id, headers=headers)
 
     def tick_all(self, at_ms: int) -> None:
         """A tick on every partition of the touchpoint topics, empty ones included."""

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -88,6 +89,24 @@ def test_deadletters_list(fed: System) -> None:
     (line,) = listed.stdout.splitlines()
     assert json.loads(line)["topic"] == "touchpoints.app"
     assert fed.cx("deadletters", "list", "--reason", "nonsense").returncode == 2
+
+
+def test_dead_letters_are_sent_again_once_and_only_those_that_would_count(fed: System) -> None:
+    def replay(*options: str) -> Counter[str]:
+        done = fed.cx("deadletters", "replay", *options)
+        assert done.returncode == 0, done.stderr
+        return Counter(json.loads(line)["verdict"] for line in done.stdout.splitlines())
+
+    dry = replay()
+    # The event of the wrong topic, and the one whose record had a clock that ran ahead, if time has come.
+    assert dry["still_refused"] >= len(BROKEN)
+    assert dry["send"] == 1
+    assert replay() == dry  # nothing was done
+    assert replay("--reason", "wrong_topic", "--send") == {"send": 1}
+    assert replay("--reason", "wrong_topic", "--send") == {"sent_before": 1}
+    counted = "SELECT sum(events) FROM cx.tiles FINAL WHERE segment = 'channel=web'"
+    fed.wait_for(lambda: fed.sql(counted) == [(len(BROKEN) + 3,)])
+    fed.verify()
 
 
 def test_every_output_message_keeps_its_contract_and_is_a_cloudevent(fed: System) -> None:

@@ -1,0 +1,343 @@
+"""Law 3: what is stored when, what a restore takes, and when a worker stops rather than guess."""
+
+import copy
+import random
+from typing import Any
+
+import pytest
+
+from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.outbox import Receipt
+from pipeline.agents.ownership import Ownership
+from pipeline.agents.recovery import BEGINNING, Recovery
+from pipeline.checkpoints.memory import MemoryCheckpoints
+from pipeline.checkpoints.store import CheckpointError
+from pipeline.core.cuts import SESSIONS_PER_SHARD
+from pipeline.core.records import Rules
+from pipeline.metrics import Metrics
+from schemas.reasons import Reason
+from sinks.buffer import Limits, SinkBuffer
+from sinks.memory import MemorySink
+from tests.support import RULES, START_MS, event_json, log_of
+
+SOURCE = ("touchpoints.web", 0)
+TILES = ("cx.tiles", 0)
+HOUR = 3_600_000
+
+
+class Worker:
+    """The state of a worker and its checkpoints, on a store that outlives it."""
+
+    def __init__(self, store: MemoryCheckpoints, rules: Rules = RULES, digest: str = "d", rebuild: bool = False):
+        self.now = 1_000.0
+        self.ownership = Ownership(Recovery(store, rules, digest, rebuild))
+        self.checkpointer = Checkpointer(
+            self.ownership, store, Metrics(), rules.generation, digest, 10.0, lambda: self.now, lambda: self.now
+        )
+        self.checkpointer.refresh()
+        self.resumed_at, _ = self.ownership.acquire(SOURCE)
+        self.offset = max(0, self.resumed_at)
+
+    @property
+    def owned(self) -> Any:
+        return self.ownership.partitions[SOURCE]
+
+    def process(self, *values: bytes | int) -> None:
+        records = log_of(values, start=self.offset)
+        out = self.owned.state.process(records, START_MS)
+        self.offset += len(records)
+        self.owned.cut_at = self.offset
+        if out.records:
+            self.owned.changed_at = self.now
+
+    def checkpoint(self) -> None:
+        self.checkpointer.step(force=True)
+        self.checkpointer.step()
+
+    def content(self) -> tuple[Any, ...]:
+        """What a cut holds, as it is now."""
+        state = self.owned.state
+        sessions = {name: [list(session.log), dict(session.ended)] for name, session in state.sessions.items()}
+        return state.latest_ms, copy.deepcopy(state.tiles), sessions
+
+
+def added(at_ms: int, session: int = 0) -> bytes:
+    return event_json(at_ms, type="product_added", session_id=f"s{session}", event_id=f"{session}-{at_ms}")
+
+
+def test_input_is_acknowledged_by_the_manifest_and_a_restore_resumes_there() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    assert worker.resumed_at == BEGINNING
+    worker.process(added(0), added(1, 1))
+    assert worker.ownership.committable() == {}
+    worker.checkpoint()
+    assert worker.ownership.committable() == {SOURCE: 2}
+    saved = worker.content()
+    worker.process(added(2))
+
+    again = Worker(store)
+    assert again.resumed_at == 2
+    assert again.content() == saved
+    assert again.ownership.committable() == {SOURCE: 2}
+
+
+def test_killed_between_shards_and_manifest_the_one_before_holds() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.process(added(0))
+    worker.checkpoint()
+    saved = worker.content()
+    worker.process(added(1), added(2, 1))
+    store.held_back = []
+    worker.checkpoint()
+    assert store.held_back  # shards are on their way, unacknowledged
+    store.compact()
+    assert worker.ownership.committable() == {SOURCE: 1}
+
+    again = Worker(store)
+    assert (again.resumed_at, again.content()) == (1, saved)
+
+
+def test_the_manifest_waits_for_what_was_put_out_before_its_offset() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.process(added(0))
+    receipt = Receipt(SinkBuffer(MemorySink(), {}, Limits(1, 1, 1)))
+    receipt.pending = 1
+    worker.owned.unfinished.append((worker.offset, receipt))
+    worker.checkpoint()
+    assert store.manifests(SOURCE) == []
+    receipt.on_delivery(None, None)
+    worker.checkpointer.step()
+    assert worker.ownership.committable() == {SOURCE: 1}
+
+
+def test_nothing_is_cut_while_a_batch_is_under_way() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.process(added(0))
+    worker.owned.cut_at = None
+    worker.checkpoint()
+    assert store.logs == {}
+
+
+def the_log(end: int) -> list[bytes | int]:
+    """Twenty sessions, a second between two events, now and then a tick."""
+    return [n * 1_000 if n % 10 == 9 else added(n * 1_000, n * 7 % 20) for n in range(end)]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_happens_when_the_newest_manifest_can_be_restored(seed: int) -> None:
+    """Crashes at any point, acknowledgements in any delay, compaction at any time, two workers at once."""
+    chance, store = random.Random(seed), MemoryCheckpoints()
+    store.held_back = []
+    workers = [Worker(store)]
+    highest = 0
+    for _ in range(300):
+        worker, what = chance.choice(workers), chance.random()
+        if what < 0.2:
+            worker.process(*the_log(worker.offset + chance.randrange(1, 40))[worker.offset :])
+        elif what < 0.5:
+            worker.checkpoint()
+        elif what < 0.9:
+            for _ in range(chance.choice([len(store.held_back), chance.randrange(len(store.held_back) + 1)])):
+                store.held_back.pop(0)()
+        elif what < 0.94:
+            store.compact()
+        else:
+            # One more takes the partition over; the one before may not know it for a while.
+            again, straight = Worker(store), Worker(MemoryCheckpoints())
+            if again.offset:
+                straight.process(*the_log(again.offset))
+            assert again.content() == straight.content()
+            workers = [*workers[-1:], again] if chance.random() < 0.3 else [again]
+            highest = max(highest, again.offset)
+    assert highest > 50
+
+
+def test_old_shards_are_not_written_again() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.process(*(added(n, n) for n in range(3 * SESSIONS_PER_SHARD)))
+    worker.checkpoint()
+    before = len(store.logs[SOURCE])
+    worker.process(added(100_000, 3 * SESSIONS_PER_SHARD - 1))
+    worker.checkpoint()
+    written = [record[0] for record in store.logs[SOURCE][before:] if record is not None]
+    assert [key for key in written if "sessions-" in key] == [key for key in written if "sessions-2" in key], (
+        written
+    )
+
+
+def test_what_no_manifest_names_any_more_is_removed() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.process(added(0), added(5_000))
+    worker.checkpoint()
+    worker.process(5 * HOUR)  # everything is forgotten
+    worker.checkpoint()
+    store.compact()
+    assert len(store.manifests(SOURCE)[0].freed) == 2
+    worker = Worker(store)  # the next one inherits what is to be removed
+    for _ in range(3):
+        worker.now += 601
+        worker.process(5 * HOUR)
+        worker.checkpoint()
+    store.compact()
+    left = [record[0] for record in store.logs[SOURCE] if record is not None]
+    assert left == ["touchpoints.web:0/manifest"]
+
+
+def test_a_large_shard_is_stored_in_parts() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.process(*(event_json(n, event_id=f"{n:064}") for n in range(6_000)))
+    worker.checkpoint()
+    sizes = [len(record[1]) for record in store.logs[SOURCE] if record is not None and record[1] is not None]
+    assert max(sizes) <= 512 * 1024
+    assert len(sizes) > 3
+    assert Worker(store).content() == worker.content()
+
+
+def test_a_partition_at_rest_is_checkpointed_early_a_busy_one_every_interval() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.checkpointer.step()
+    worker.process(added(0))
+    worker.now += 0.9
+    worker.checkpointer.step()
+    assert store.manifests(SOURCE) == []
+    worker.now += 1.2
+    worker.checkpointer.step()
+    assert worker.ownership.committable() == {SOURCE: 1}
+    for _ in range(9):  # something new every second
+        worker.now += 1
+        worker.process(added(worker.offset * 100))
+        worker.checkpointer.step()
+    assert worker.ownership.committable() == {SOURCE: 1}
+    worker.now += 1
+    worker.process(added(worker.offset * 100))
+    worker.checkpointer.step()
+    assert worker.ownership.committable() == {SOURCE: worker.offset}
+
+
+def test_phase_two_is_kept_too() -> None:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.ownership.acquire(TILES)
+    owned = worker.ownership.windows[TILES]
+    owned.state.merge("web:0", 7, START_MS, [("all", START_MS, {"events": 3, "cart_value_abandoned_sq": 10**30})])
+    list(owned.state.emit())
+    owned.cut_at = 3
+    worker.checkpoint()
+    again = Worker(store)
+    offset, _ = again.ownership.acquire(TILES)
+    assert offset == 3
+    restored = again.ownership.windows[TILES].state
+    assert restored.segments["all"].version == 7
+    assert restored.watermarks == {"web:0": START_MS}
+    assert list(restored.emit()) == []
+
+
+def test_a_manifest_of_a_worker_that_was_long_paused_is_passed_over() -> None:
+    store = MemoryCheckpoints()
+    paused = Worker(store)
+    paused.process(added(0))
+    paused.checkpoint()
+    store.held_back = []
+    paused.process(added(1))
+    paused.checkpoint()  # its shards are with the broker; the manifest would be next
+    on_its_way, store.held_back = store.held_back, None
+
+    successor = Worker(store)
+    for number in range(3):
+        successor.now += 601
+        successor.process(added(number + 5))
+        successor.checkpoint()
+    saved = successor.content()
+    for acknowledge in on_its_way:
+        acknowledge()
+    paused.checkpointer.step()
+    assert store.manifests(SOURCE)[0].next_offset == 2
+    log = store.logs[SOURCE]
+    named = {at for ref in store.manifests(SOURCE)[0].shards.values() for at in ref.offsets}
+    for at in named:
+        log[at] = None
+    assert Worker(store).content() == saved
+
+
+# --- when a state is not to be had ------------------------------------------------------------------
+
+
+def stored(offset: int = 5) -> MemoryCheckpoints:
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.process(*(added(n) for n in range(offset)))
+    worker.checkpoint()
+    return store
+
+
+def test_a_committed_offset_without_a_manifest_stops() -> None:
+    store = MemoryCheckpoints()
+    store.commits[SOURCE] = 0
+    assert Worker(store).resumed_at == BEGINNING  # nothing was ever done
+    store.commits[SOURCE] = 12
+    with pytest.raises(CheckpointError, match=r"touchpoints.web:0: .*offset 12.*CX_PIPELINE__REBUILD"):
+        Worker(store)
+    assert Worker(store, rebuild=True).resumed_at == BEGINNING
+
+
+def test_other_rules_stop() -> None:
+    store = stored()
+    with pytest.raises(CheckpointError, match="other funnels, segments, lateness or currency"):
+        Worker(store, digest="other")
+    again = Worker(store, digest="other", rebuild=True)
+    assert (again.resumed_at, again.ownership.committable()) == (BEGINNING, {SOURCE: 0})
+
+
+def test_a_higher_generation_begins_anew_a_lower_one_stops() -> None:
+    store = stored()
+    store.commits[SOURCE] = 5
+    newer = Rules(RULES.funnels, RULES.segmenter, generation=2)
+    worker = Worker(store, newer)
+    assert (worker.resumed_at, worker.ownership.committable()) == (BEGINNING, {SOURCE: 0})
+    worker.process(added(0))
+    worker.checkpoint()
+    assert Worker(store, newer).resumed_at == 1
+    with pytest.raises(CheckpointError, match="generation 2, CX_PIPELINE__GENERATION is 1"):
+        Worker(store)
+
+
+def test_records_that_are_gone_before_they_were_read_stop() -> None:
+    store = stored(5)
+    store.starts[SOURCE] = 5
+    assert Worker(store).resumed_at == 5
+    store.starts[SOURCE] = 9
+    with pytest.raises(CheckpointError, match="records 5 to 8 are gone"):
+        Worker(store)
+
+
+def test_a_shard_that_is_not_as_it_was_stored_stops() -> None:
+    store = stored()
+    log = store.logs[SOURCE]
+    at = next(n for n, record in enumerate(log) if record is not None and "sessions" in record[0])
+    record = log[at]
+    assert record is not None
+    log[at] = (record[0], b"[]")
+    with pytest.raises(CheckpointError, match="not as it was stored"):
+        Worker(store)
+    assert Worker(store, rebuild=True).resumed_at == BEGINNING
+    log[at] = None
+    with pytest.raises(CheckpointError, match="not there any more"):
+        Worker(store)
+
+
+def test_what_the_wall_clock_refused_once_is_refused_again() -> None:
+    store = stored(2)
+    store.refused[SOURCE] = {2: (START_MS, "record's time: 400.000 s past its fetch"), 1: (0, "before")}
+    worker = Worker(store)
+    out = worker.owned.state.process(log_of([added(5), added(6)], start=2), START_MS + HOUR)
+    (letter,) = out.dead_letters
+    assert (letter.offset, letter.reason, letter.received_ms) == (2, Reason.IN_FUTURE, START_MS)
+    assert out.accepted == 1
