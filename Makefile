@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench lock clean help
+.PHONY: run test chaos check bench lock clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -22,6 +22,9 @@ run: $(STAMP) ## Set up and run it all here, with a simulated shop. Ctrl-C ends 
 
 test: $(STAMP) ## All tests: unit, property, contract, integration, end to end.
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(STAMP) ## Kills, outages, clocks and a soak, in their long form (about 50 min).
+	CHAOS=long $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 check: $(STAMP) ## Format, lint, types, layers.
 	$(BIN)/ruff format --check .

@@ -1,0 +1,143 @@
+"""Events that come late, too late or from the future; topics that start anew; memory over time."""
+
+import json
+import time
+from collections import Counter
+
+import pytest
+
+from pipeline.kafka.clients import new_producer
+from pipeline.kafka.topics import create_missing
+from pipeline.settings import KafkaSettings
+from schemas.times import format_rfc3339
+from tests.chaos.conftest import LONG, Say, Scene
+
+MINUTE = 60_000
+
+
+def event(scene_ms: int, number: str, **more: str) -> tuple[str, bytes]:
+    fields = {
+        "event_id": f"clock-{number}",
+        "type": "product_added",
+        "occurred_at": format_rfc3339(scene_ms),
+        "channel": "web",
+        "session_id": f"clock-{number}",
+    }
+    return f"clock-{number}", json.dumps(fields | more).encode()
+
+
+def refused(scene: Scene) -> Counter[str]:
+    rows = scene.sql("SELECT reason, count() FROM cx.dead_letters FINAL GROUP BY reason")
+    return Counter(dict(rows))
+
+
+@pytest.mark.timeout(900)
+def test_late_events_count_up_to_the_lateness_and_none_after_it(scene: Scene, say: Say) -> None:
+    load = scene.load()
+    time.sleep(5)
+    sent = load.stop()
+    before, now = refused(scene), scene.timeline.next_ms
+    late = [event(now - 50 * MINUTE, f"late-{scene.timeline.seed}-{n}") for n in range(40)]
+    too_late = [event(now - 90 * MINUTE, f"too-late-{scene.timeline.seed}-{n}") for n in range(40)]
+    # Every partition has to have seen the present before: the limit is each one's own.
+    present = [event(now, f"now-{scene.timeline.seed}-{n}") for n in range(200)]
+    scene.send("touchpoints.web", present + late + too_late)
+    scene.wait_for(lambda: (refused(scene) - before)["too_late"] >= 40)
+    found = scene.check()
+    say(f"{sent} messages; 40 late ones counted, 40 refused as too late; {found}")
+    assert (refused(scene) - before)["too_late"] == 40
+    counted = scene.sql(
+        "SELECT count(DISTINCT session_id) FROM cx.journeys FINAL "
+        "WHERE startsWith(session_id, %(id)s) AND outcome = 'abandoned'",
+        {"id": f"clock-late-{scene.timeline.seed}-"},
+    )
+    assert counted == [(40,)]
+
+
+@pytest.mark.timeout(900)
+def test_a_clock_one_year_ahead_harms_nobody_else(embedded: Scene, say: Say) -> None:
+    """The embedded broker lets such records in; Apache Kafka refuses them to the producer."""
+    load = embedded.load()
+    ahead_ms = int(time.time() * 1000) + 365 * 24 * 60 * MINUTE
+    before = refused(embedded)
+    for n in range(20):
+        # Its records' own times are as wrong as its events'; or only the events' are.
+        more = {"timestamp": ahead_ms} if n % 2 else {}
+        embedded.send("touchpoints.web", [event(ahead_ms, f"ahead-{embedded.timeline.seed}-{n}")], **more)
+    embedded.wait_for(lambda: (refused(embedded) - before)["in_future"] >= 20)
+    embedded.kill_worker(embedded.workers[0])  # what was refused by the wall clock stays refused
+    worker = embedded.start_worker()
+    embedded.wait_for(lambda: worker.processed() > 0, 60)
+    sent = load.stop()
+    found = embedded.check()
+    assert (refused(embedded) - before)["in_future"] == 20
+    say(f"{sent} messages and 20 from next year, refused, before and after a kill; {found}")
+
+
+@pytest.mark.timeout(900)
+def test_a_topic_that_was_emptied_and_started_anew(apache: Scene, say: Say) -> None:
+    """Under the old generation the worker stops and says so; under the next one it begins with the log.
+
+    The new log tells the same story as the old one and goes on with it: every row has to be replaced.
+    """
+    begin = apache.timeline.next_ms = apache.timeline.next_ms + 3 * 60 * MINUTE
+    load = apache.load()
+    time.sleep(4)
+    load.stop()
+    apache.check()
+    apache.stop_worker(apache.workers[0])
+    settings = KafkaSettings(bootstrap_servers=apache.addresses["kafka"])
+    empty(settings)
+    apache.timeline.next_ms, apache.timeline.seed = begin, apache.timeline.seed - 1
+    second = apache.load()
+    time.sleep(8)
+    sent = second.stop()
+    stopped = apache.start_worker()
+    apache.wait_for(lambda: stopped.child.process.poll() is not None, 60)
+    assert stopped.child.process.returncode == 1
+    assert "Raise CX_PIPELINE__GENERATION" in apache.log.read_text()
+    apache.workers.remove(stopped)
+    generation = int(apache.more.get("CX_PIPELINE__GENERATION", "1")) + 1
+    apache.more["CX_PIPELINE__GENERATION"] = str(generation)
+    worker = apache.start_worker()
+    apache.wait_for(lambda: worker.processed() > 0, 60)
+    found = apache.check()
+    say(f"{sent} messages in the new log, generation {generation}; {found}")
+
+
+def empty(settings: KafkaSettings) -> None:
+    """Delete the topics of touchpoints and tiles, and create them again."""
+    from pipeline.kafka.clients import new_admin
+    from pipeline.kafka.topics import STATEFUL
+
+    admin = new_admin(settings)
+    for future in admin.delete_topics(list(STATEFUL)).values():
+        future.result(30)
+    deadline = time.monotonic() + 30
+    while not set(STATEFUL).isdisjoint(admin.list_topics(timeout=10).topics):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert set(create_missing(new_admin(settings), settings)) == set(STATEFUL)
+    assert new_producer(settings).flush(5) == 0
+
+
+@pytest.mark.timeout(1800)
+def test_memory_stays_flat_at_a_steady_load(embedded: Scene, say: Say) -> None:
+    """After what the lateness keeps has been reached, memory does not grow."""
+    seconds = 660 if LONG else 0
+    if not seconds:
+        pytest.skip("ten minutes long: make chaos")
+    worker = embedded.workers[0]
+    load = embedded.load(1_000)
+    # 150 min of event time: sessions and tiles of the first ones are forgotten by then.
+    time.sleep(300)
+    samples = []
+    for _ in range(seconds // 10):
+        time.sleep(10)
+        samples.append(worker.megabytes())
+    sent = load.stop()
+    tenth = len(samples) // 10
+    first, last = sum(samples[:tenth]) / tenth, sum(samples[-tenth:]) / tenth
+    found = embedded.check()
+    say(f"{sent} messages; {first:.0f} MiB at first, {last:.0f} MiB {seconds} s later; {found}")
+    assert last < 1.1 * first

@@ -1,0 +1,128 @@
+"""ClickHouse or Kafka away, hanging or refusing: the pipeline waits, loses nothing, repeats nothing."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.chaos.conftest import LONG, Say, Scene
+
+AWAY_S = 30 if LONG else 8
+BROKER_AWAY_S = 20 if LONG else 6
+
+
+def committed(scene: Scene) -> float:
+    """What is checkpointed: time of the oldest newest manifest would do, the newest row does."""
+    rows = scene.sql("SELECT toUnixTimestamp(max(stored_at)) FROM cx.signals")
+    return float(rows[0][0])
+
+
+@pytest.mark.timeout(900)
+def test_clickhouse_killed_and_started_again(embedded: Scene, say: Say) -> None:
+    load = embedded.load()
+    time.sleep(3)
+    assert embedded.clickhouse_child is not None
+    embedded.clickhouse_child.kill()
+    time.sleep(AWAY_S)
+    worker = embedded.workers[0]
+    waiting, memory = worker.metric("cx_sink_waiting_rows"), worker.megabytes()
+    embedded.start_clickhouse()
+    took = embedded.wait_for(lambda: worker.metric("cx_sink_waiting_rows") < waiting / 10, 120)
+    sent = load.stop()
+    found = embedded.check()
+    say(
+        f"{sent} messages, away for {AWAY_S} s with {waiting:.0f} rows waiting, worker at {memory:.0f} MiB; "
+        f"stored {took:.1f} s after it was back; {found}"
+    )
+    assert waiting > 0
+    assert embedded.workers == [worker]  # it was never restarted
+
+
+@pytest.mark.timeout(900)
+def test_clickhouse_hanging(embedded: Scene, say: Say) -> None:
+    """It accepts connections and never answers."""
+    load = embedded.load()
+    time.sleep(3)
+    assert embedded.clickhouse_child is not None
+    worker, errors = embedded.workers[0], embedded.workers[0].metric("cx_sink_errors_total")
+    os.kill(embedded.clickhouse_child.pid, signal.SIGSTOP)
+    try:
+        time.sleep(max(AWAY_S, 12))
+        given_up = worker.metric("cx_sink_errors_total") - errors
+    finally:
+        os.kill(embedded.clickhouse_child.pid, signal.SIGCONT)
+    took = embedded.wait_for(lambda: worker.metric("cx_sink_waiting_rows") < 20_000, 120)
+    sent = load.stop()
+    found = embedded.check()
+    say(f"{sent} messages, {given_up:.0f} inserts given up, stored {took:.1f} s after it went on; {found}")
+    assert given_up > 0
+
+
+@pytest.mark.timeout(900)
+def test_clickhouse_refusing_one_table(embedded: Scene, say: Say) -> None:
+    load = embedded.load()
+    time.sleep(2)
+    worker = embedded.workers[0]
+    embedded.sql("RENAME TABLE cx.journeys TO cx.journeys_away")
+    time.sleep(3)
+    manifests = worker.metric("cx_checkpoint_seconds_count")
+    others = worker.metric("cx_sink_rows_total", table="signals")
+    time.sleep(AWAY_S)
+    went_on = worker.metric("cx_sink_rows_total", table="signals") - others
+    acknowledged = worker.metric("cx_checkpoint_seconds_count") - manifests
+    embedded.sql("RENAME TABLE cx.journeys_away TO cx.journeys")
+    embedded.wait_for(lambda: worker.metric("cx_checkpoint_seconds_count") > manifests + acknowledged, 60)
+    sent = load.stop()
+    found = embedded.check()
+    say(
+        f"{sent} messages; away for {AWAY_S} s, {went_on:.0f} rows of signals stored meanwhile, "
+        f"{acknowledged:.0f} checkpoints finished meanwhile (phase two of what was before); {found}"
+    )
+    assert went_on > 0
+
+
+@pytest.mark.timeout(900)
+def test_clickhouse_away_holds_the_consumer_back_within_a_bound(embedded: Scene, say: Say) -> None:
+    """With a small buffer: the lag grows, the memory does not."""
+    embedded.stop_worker(embedded.workers[0])
+    worker = embedded.start_worker(CX_SINK__MAX_BUFFERED_MB="8")
+    embedded.wait_for(lambda: worker.owned() == 16, 60)
+    assert embedded.clickhouse_child is not None
+    load = embedded.load(2_000)
+    time.sleep(3)
+    embedded.clickhouse_child.kill()
+    embedded.wait_for(lambda: worker.metric("cx_consumer_lag_records") > 10_000, 120)
+    first = worker.megabytes()
+    time.sleep(AWAY_S)
+    lag, memory = worker.metric("cx_consumer_lag_records"), worker.megabytes()
+    embedded.start_clickhouse()
+    sent = load.stop()
+    found = embedded.check()
+    say(
+        f"{sent} messages, lag of {lag:.0f} records, memory {first:.0f} MiB when held back, "
+        f"{memory:.0f} MiB {AWAY_S} s later; {found}"
+    )
+    assert memory < first + 64
+
+
+@pytest.mark.timeout(900)
+def test_kafka_stopped_and_started_again(apache: Scene, say: Say) -> None:
+    from tests.kafka.apache import ApacheKafka
+
+    assert isinstance(apache.broker, ApacheKafka)
+    load = apache.load()
+    time.sleep(3)
+    worker = apache.workers[0]
+    apache.broker.stop()
+    time.sleep(BROKER_AWAY_S)
+    before = worker.processed()
+    apache.broker.start()
+    back = time.monotonic()
+    apache.wait_for(lambda: worker.processed() > before, 90)
+    took = time.monotonic() - back
+    time.sleep(3)
+    sent = load.stop()
+    found = apache.check()
+    say(f"{sent} messages, away for {BROKER_AWAY_S} s, processing {took:.1f} s after it was back; {found}")
+    assert apache.workers == [worker]
