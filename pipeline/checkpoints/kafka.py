@@ -24,6 +24,12 @@ _TIMEOUT_S: Final = 30.0
 _TAIL_RECORDS: Final = 16
 #: Reading over so many records that are not wanted costs less than starting to fetch anew.
 _GAP_RECORDS: Final = 100
+#: For consumers that read a little once: the end of a partition is told without waiting for more.
+_SHORT: Final = {
+    "fetch.message.max.bytes": 1_048_576,
+    "queued.max.messages.kbytes": 8_192,
+    "fetch.wait.max.ms": 10,
+}
 
 
 class _Letter(msgspec.Struct):
@@ -134,8 +140,7 @@ class KafkaCheckpoints:
 
     def _consumer(self) -> Consumer:
         config = consumer_config(self._settings, f"{self._settings.group}-checkpoints")
-        small = {"fetch.message.max.bytes": 1_048_576, "queued.max.messages.kbytes": 8_192}
-        return Consumer(config | small)
+        return Consumer(config | _SHORT)
 
 
 def _runs(offsets: list[int]) -> Iterator[list[int]]:
@@ -155,7 +160,7 @@ def _read(consumer: Consumer, place: TopicPartition, start: int) -> Iterator[Mes
     consumer.assign([TopicPartition(place.topic, place.partition, start)])
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
-        for message in consumer.consume(num_messages=64, timeout=0.5):
+        for message in consumer.consume(num_messages=64, timeout=0.02):
             deadline = time.monotonic() + _TIMEOUT_S
             error = message.error()
             if error is None:

@@ -5,6 +5,7 @@ answer to a request for the latest offset is too low.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -15,6 +16,9 @@ from schemas.ticks import tick_time
 
 Source = tuple[str, int]
 """Topic and partition."""
+
+
+_POLL_S: Final = 0.05
 
 
 class LogError(RuntimeError):
@@ -52,7 +56,8 @@ def read_to_end(
 
     Raises LogError where nothing more comes for ``timeout_s`` before the ends are reached.
     """
-    consumer = Consumer(consumer_config(settings, f"{settings.group}-read"))
+    # The end of a partition is told without waiting for more.
+    consumer = Consumer(consumer_config(settings, f"{settings.group}-read") | {"fetch.wait.max.ms": 10})
     waiting = set(sources)
     try:
         if sources:
@@ -60,8 +65,9 @@ def read_to_end(
             consumer.assign([TopicPartition(t, p, at.get((t, p), 0)) for t, p in sources])
         quiet_s = 0.0
         while waiting:
-            messages = consumer.consume(num_messages=10_000, timeout=0.5)
-            quiet_s = 0.0 if messages else quiet_s + 0.5
+            # Waits for so many messages or so long, the end of a partition being one message among them.
+            messages = consumer.consume(num_messages=10_000, timeout=_POLL_S)
+            quiet_s = 0.0 if messages else quiet_s + _POLL_S
             if quiet_s >= timeout_s:
                 raise LogError(f"no answer for {timeout_s:g} s from {settings.bootstrap_servers}")
             yield from _by_source(messages, waiting)

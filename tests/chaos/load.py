@@ -17,7 +17,7 @@ SPEED: Final = 30.0
 class Timeline:
     """Event time of one system's loads, one after the other; it ends in the present."""
 
-    def __init__(self, hours: float = 12.0) -> None:
+    def __init__(self, hours: float = 48.0) -> None:
         self.next_ms = int(time.time() * 1000) - round(hours * 3_600_000)
         self.seed = 0
 

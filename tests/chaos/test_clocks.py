@@ -55,6 +55,34 @@ def test_late_events_count_up_to_the_lateness_and_none_after_it(scene: Scene, sa
 
 
 @pytest.mark.timeout(900)
+def test_one_partition_hours_ahead_of_another_and_a_kill_in_between(scene: Scene, say: Say) -> None:
+    """The one behind is not too late in its own partition, and the windows wait for it."""
+    start, hours, name = scene.timeline.next_ms, 3, f"far-{scene.timeline.next_ms}"
+    scene.timeline.next_ms += hours * 60 * MINUTE
+    steps = range(0, hours * 60 * MINUTE, MINUTE)
+    ahead = [event(start + step, f"{name}-ahead-{step // (10 * MINUTE)}", event_id=f"{step}") for step in steps]
+    behind = [
+        event(start + step, f"{name}-behind-{step // (10 * MINUTE)}", event_id=f"{step}", channel="app")
+        for step in steps
+    ]
+    scene.send("touchpoints.app", behind[:1], partition=0)
+    scene.send("touchpoints.web", ahead, partition=0)
+    scene.wait_for(lambda: max_watermark(scene) >= start + (hours * 60 - 1) * MINUTE - 5_000)
+    scene.kill_worker(scene.workers[0])
+    scene.start_worker()
+    before = refused(scene)
+    scene.send("touchpoints.app", behind[1:], partition=0)
+    found = scene.check()
+    say(f"{len(ahead) + len(behind)} events, {hours} h apart; {found}")
+    assert refused(scene) == before
+
+
+def max_watermark(scene: Scene) -> int:
+    name = "cx_watermark_timestamp_seconds"
+    return round(scene.workers[0].metric(name, source="touchpoints.web:0") * 1000)
+
+
+@pytest.mark.timeout(900)
 def test_a_clock_one_year_ahead_harms_nobody_else(embedded: Scene, say: Say) -> None:
     """The embedded broker lets such records in; Apache Kafka refuses them to the producer."""
     load = embedded.load()
