@@ -1,6 +1,7 @@
 """The Tansu broker: one static binary that speaks Kafka's protocol and keeps everything in memory.
 
-It does not create topics by itself, forgets everything when it ends, never deletes or compacts, and
+It creates a topic at a client's first question about it, with its own number of partitions (so
+`cx-signals topics` comes first), forgets everything when it ends, never deletes or compacts, and
 answers ListOffsets(latest) with the base of the last batch plus one; readers that need the end of a
 partition take the high watermark of a fetch (``pipeline.kafka.logs``).
 """

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from pipeline.checkpoints.store import CheckpointError, Source, Stored, joined
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import partitions_of, read_to_end
+from pipeline.kafka.logs import LogError, partitions_of, read_to_end
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
 from schemas.deadletters import DEADLETTERS_TOPIC
@@ -24,6 +24,11 @@ _TIMEOUT_S: Final = 30.0
 _TAIL_RECORDS: Final = 16
 #: Reading over so many records that are not wanted costs less than starting to fetch anew.
 _GAP_RECORDS: Final = 100
+_UNKNOWN: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+)
 #: For consumers that read a little once: the end of a partition is told without waiting for more.
 _SHORT: Final = {
     "fetch.message.max.bytes": 1_048_576,
@@ -66,7 +71,7 @@ class KafkaCheckpoints:
         key = manifest_key(f"{source[0]}:{source[1]}").encode()
         consumer = self._consumer()
         try:
-            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            low, high = _bounds(consumer, place)
             back = _TAIL_RECORDS
             while True:
                 start = max(low, high - back)
@@ -109,8 +114,7 @@ class KafkaCheckpoints:
     def log_start(self, source: Source) -> int:
         consumer = self._consumer()
         try:
-            low, _ = consumer.get_watermark_offsets(TopicPartition(*source), timeout=_TIMEOUT_S)
-            return int(low)
+            return _bounds(consumer, TopicPartition(*source))[0]
         finally:
             consumer.close()
 
@@ -122,7 +126,7 @@ class KafkaCheckpoints:
                 consumer.list_topics(DEADLETTERS_TOPIC, timeout=_TIMEOUT_S).topics[DEADLETTERS_TOPIC].partitions
             ):
                 place = TopicPartition(DEADLETTERS_TOPIC, partition)
-                _, ends[partition] = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+                _, ends[partition] = _bounds(consumer, place)
             return ends
         finally:
             consumer.close()
@@ -141,6 +145,18 @@ class KafkaCheckpoints:
     def _consumer(self) -> Consumer:
         config = consumer_config(self._settings, f"{self._settings.group}-checkpoints")
         return Consumer(config | _SHORT)
+
+
+def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The oldest offset, and one that is not after the end. Raises LogError where there is no partition."""
+    try:
+        low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        return int(low), int(high)
+    except KafkaException as error:
+        if error.args[0].code() in _UNKNOWN:
+            where = f"{place.topic} with a partition {place.partition}"
+            raise LogError(f"there is no topic {where}: run 'cx-signals topics'") from error
+        raise
 
 
 def _runs(offsets: list[int]) -> Iterator[list[int]]:

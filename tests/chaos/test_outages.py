@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.conftest import LONG, Say, Scene
 
-AWAY_S = 30 if LONG else 8
+AWAY_S = 30 if LONG else 6
 BROKER_AWAY_S = 20 if LONG else 6
 
 
@@ -89,10 +89,10 @@ def test_clickhouse_away_holds_the_consumer_back_within_a_bound(embedded: Scene,
     worker = embedded.start_worker(CX_SINK__MAX_BUFFERED_MB="8")
     embedded.wait_for(lambda: worker.owned() == 16, 60)
     assert embedded.clickhouse_child is not None
-    load = embedded.load(2_000)
+    load = embedded.load(1_500)
     time.sleep(3)
     embedded.clickhouse_child.kill()
-    embedded.wait_for(lambda: worker.metric("cx_consumer_lag_records") > 10_000, 120)
+    embedded.wait_for(lambda: worker.metric("cx_consumer_lag_records") > 5_000, 120)
     first = worker.megabytes()
     time.sleep(AWAY_S)
     lag, memory = worker.metric("cx_consumer_lag_records"), worker.megabytes()

@@ -1,11 +1,16 @@
-"""Real files, in order and disturbed: the same tables, and no difference from the naive computation."""
+"""Real files, in order and disturbed: the same tables, and no difference from the naive computation.
 
+In order through ``cx-signals up``, disturbed through Apache Kafka where it can be had.
+"""
+
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.systems import Running
+from tests.kafka import apache
+from tests.systems import Lab, Running, System
 
 FILES = {
     "calls_1999_01.tsv": "call-centre",
@@ -26,7 +31,9 @@ def found(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> dict[str
     """Fingerprints of the tables: of the files in order, and of the same shuffled and repeated."""
     results = {}
     for name, disturbance in {"in order": [], "disturbed": ["--shuffle", "3000", "--duplicate", "7"]}.items():
-        system = Running.start(tmp_path_factory.mktemp("up"))
+        folder = tmp_path_factory.mktemp("real")
+        with_apache = bool(disturbance) and (os.environ.get("CI") or not apache.missing())
+        system: System = Lab.start(folder, "apache") if with_apache else Running.start(folder)
         try:
             for file, form in FILES.items():
                 sent = system.cx("replay", str(real_data / file), "--format", form, *disturbance)

@@ -1,0 +1,26 @@
+"""A worker whose topics are not there says so and ends, instead of waiting for ever."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded.process import free_port
+from pipeline.kafka.clients import new_admin
+from schemas.checkpoints import checkpoint_topic
+from tests.systems import Lab
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_without_checkpoint_topics_says_what_to_do(tmp_path: Path) -> None:
+    lab = Lab.start(tmp_path, "apache", workers=0)
+    try:
+        admin = new_admin(lab.kafka)
+        for future in admin.delete_topics([checkpoint_topic("touchpoints.web")]).values():
+            future.result(30)
+        worker = lab.start_worker(CX_WEB__PORT=str(free_port()))
+        lab.wait_for(lambda: worker.child.process.poll() is not None, 60)
+        assert worker.child.process.returncode == 1
+        assert "no topic cx.checkpoints.web with a partition" in lab.log.read_text()
+        assert "run 'cx-signals topics'" in lab.log.read_text()
+    finally:
+        lab.stop()
