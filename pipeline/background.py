@@ -85,14 +85,19 @@ class Background:
                 lag = max(0, high - max(0, at))
                 self.metrics.consumer_lag.labels(f"{source[0]}:{source[1]}").set(lag)
 
+    def _is_unfinished(self) -> bool:
+        if self.app.crashed:
+            return bool(self.buffer.rows)
+        under_way = self.checkpointer.step(force=True)
+        return bool(self.ownership.unfinished() or self.buffer.rows or under_way)
+
     async def _finish(self, *_: Any, **__: Any) -> None:
         """What has been read is stored and checkpointed, so that the next worker has little to do again."""
-        self.buffer.close()
+        self.app.consumer.reader.hold()
+        self.buffer.hurry()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _STOP_S
-        under_way = self.checkpointer.step(force=True)
-        while (self.buffer.rows or under_way) and loop.time() < deadline:
+        while self._is_unfinished() and loop.time() < deadline:
             self.producer.poll(0)
             await asyncio.sleep(0.05)
-            under_way = self.checkpointer.step()
         await asyncio.to_thread(self.producer.flush, _STOP_S)

@@ -162,7 +162,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
         self.reader.keep_in_step(self._authority.watermarks())
         now_ms = int(time.time() * 1000)
         batches = self.reader.read(self._batch.batch_records, self._batch.batch_wait_s, now_ms)
-        if not batches and not self.reader.positioned:
+        if not batches and not self.reader.is_reading:
             time.sleep(0.05)
         return batches
 

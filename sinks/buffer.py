@@ -48,6 +48,7 @@ class _Chunk:
     columns: Columns
     bytes: int
     since: float
+    stored: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class SinkBuffer:
         """Memory of the rows that are not stored yet, about."""
         self._room = asyncio.Condition()
         self._closing = False
+        self._hurrying = False
 
     @property
     def rows(self) -> int:
@@ -110,10 +112,16 @@ class SinkBuffer:
         if self.bytes >= self._limits.max_bytes:
             async with self._room:
                 await self._room.wait_for(lambda: self.bytes < self._limits.max_bytes)
-        return self.put_now(table, columns)
+        return self._add(table, columns).ticket
 
-    def put_now(self, table: str, columns: Columns) -> int:
-        """Add rows even where too many wait: for what storing itself gives rise to."""
+    async def store_now(self, table: str, columns: Columns) -> None:
+        """Add rows, even where too many wait, and return when they are stored.
+
+        For what storing itself gives rise to.
+        """
+        await self._add(table, columns).stored.wait()
+
+    def _add(self, table: str, columns: Columns) -> _Chunk:
         queue = self._queues[table]
         self._ticket += 1
         chunk = _Chunk(self._ticket, columns, _size(columns), time.monotonic())
@@ -121,15 +129,19 @@ class SinkBuffer:
         queue.rows += len(columns[0])
         self.bytes += chunk.bytes
         queue.due.set()
-        return self._ticket
+        return chunk
 
     async def run(self) -> None:
         """Store what waits, until ``close``; then what is left."""
         await asyncio.gather(*(self._run(table) for table in self._queues))
 
+    def hurry(self) -> None:
+        """From now on everything is due at once."""
+        self._hurrying = True
+
     def close(self) -> None:
-        """Have ``run`` end after what waits has been stored."""
-        self._closing = True
+        """Have ``run`` end after what waits has been stored. Nothing may be put any more."""
+        self._closing = self._hurrying = True
         for queue in self._queues.values():
             queue.due.set()
 
@@ -145,7 +157,7 @@ class SinkBuffer:
                     await asyncio.sleep(0.01)
                 continue
             wait = queue.chunks[0].since + limits.flush_interval_s - time.monotonic()
-            if wait > 0 and queue.rows < limits.flush_rows and not self._closing:
+            if wait > 0 and queue.rows < limits.flush_rows and not self._hurrying:
                 await asyncio.sleep(min(wait, 0.05))
                 continue
             await self._flush(table, queue)
@@ -167,6 +179,7 @@ class SinkBuffer:
             queue.chunks.popleft()
             queue.rows -= len(chunk.columns[0])
             self.bytes -= chunk.bytes
+            chunk.stored.set()
         async with self._room:
             self._room.notify_all()
 

@@ -15,6 +15,17 @@ DATABASE: Final = "cx"
 #: Server errors that a row's own content causes: values, ranges, lengths, nulls, constraints. All others
 #: (overload, memory, read-only, a missing table or right) pass, or are mended by an operator: rows wait.
 _ROW_CODES: Final = frozenset({6, 26, 27, 38, 41, 69, 72, 131, 321, 349, 407, 469, 691})
+#: The driver could not write the rows down: one of them does not fit its column.
+_UNWRITABLE: Final = (
+    errors.TypeMismatchError,
+    errors.TooLargeStringSize,
+    errors.CannotParseUuidError,
+    errors.CannotParseDomainError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    struct.error,
+)
 _INSERT_SETTINGS: Final = {
     "async_insert": 0,  # on by default in recent servers: it would answer before storing
     "max_partitions_per_insert_block": 0,  # replayed history may span many years
@@ -62,17 +73,16 @@ class ClickHouseSink:
         where = f"ClickHouse {self._address}, table {table}"
         try:
             client.execute(query, list(columns), columnar=True, settings=_INSERT_SETTINGS)
-        except (OSError, EOFError, errors.NetworkError, errors.PartiallyConsumedQueryError) as error:
-            client.disconnect()
-            raise SinkUnavailableError(f"{where}: {describe(error)}") from error
         except errors.ServerException as error:
             if error.code in _ROW_CODES:
                 raise SinkRejectedError(f"{where}: {describe(error)}") from error
             raise SinkUnavailableError(f"{where}: {describe(error)}") from error
-        except (errors.Error, ValueError, TypeError, OverflowError, struct.error) as error:
-            # The driver could not write the rows down: one of them does not fit its column.
+        except _UNWRITABLE as error:
             client.disconnect()
             raise SinkRejectedError(f"{where}: {describe(error)}") from error
+        except (OSError, EOFError, errors.Error) as error:
+            client.disconnect()
+            raise SinkUnavailableError(f"{where}: {describe(error)}") from error
 
     def close(self) -> None:
         for client in self._clients.values():

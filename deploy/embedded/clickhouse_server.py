@@ -330,7 +330,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, port: int, data_dir: str) -> None:
         self.data_dir = data_dir
-        self.incoming = Path(data_dir).absolute().parent / "incoming"
+        self.incoming = Path(f"{Path(data_dir).absolute()}.incoming")
         """Inserts on their way; what a kill has left there was never answered."""
         shutil.rmtree(self.incoming, ignore_errors=True)
         self.incoming.mkdir()

@@ -34,6 +34,8 @@ _QUIET_S: Final = 1.0
 #: So long what is no longer named is kept: a worker that has lost the partition and does not know it yet
 #: may still append a manifest that names it.
 _GRACE_MS: Final = 600_000
+#: A long history replayed at once frees many shards; beyond so many the oldest are removed early.
+_MOST_FREED: Final = 5_000
 _QUIET_INTERVAL_S: Final = 2.0
 
 
@@ -84,8 +86,6 @@ class Checkpointer:
         self._interval_s = interval_s
         self._clock = clock
         self._wall_clock = wall_clock
-        # Slots of its own for each worker: one that has lost a partition and does not know it yet
-        # cannot overwrite what its successor's manifest names.
         self._writer = uuid.uuid4().hex[:8]
         self._under_way: dict[tuple[Source, int], _UnderWay] = {}
         self._last: dict[tuple[Source, int], float] = {}
@@ -123,7 +123,9 @@ class Checkpointer:
     def _is_due(self, key: tuple[Source, int], owned: Owned[Any], force: bool) -> bool:
         now = self._clock()
         last = self._last.setdefault(key, now)
-        if owned.cut_at is None or owned.cut_at == owned.kept.offset or not self._dead_letters:
+        if owned.cut_at is None or owned.cut_at == owned.kept.offset:
+            return False
+        if owned.is_broken or not self._dead_letters:
             return False
         if force:
             return True
@@ -135,33 +137,53 @@ class Checkpointer:
         return now - last >= (min(_QUIET_INTERVAL_S, self._interval_s) if quiet else self._interval_s)
 
     def _begin(self, source: Source, owned: Owned[Any]) -> _UnderWay:
+        try:
+            return self._cut(source, owned)
+        except BaseException:
+            # What has changed is no longer known: no later checkpoint of this state would be whole.
+            owned.is_broken = True
+            raise
+
+    def _cut(self, source: Source, owned: Owned[Any]) -> _UnderWay:
         assert owned.cut_at is not None
         started = self._clock()
         cut = _cut(owned.state)
         shards = {name: ref for name, ref in owned.kept.shards.items() if name not in cut.gone}
         now_ms = int(self._wall_clock() * 1000)
-        freed = [one for one in owned.kept.freed if one.since_ms > now_ms - _GRACE_MS]
+        freed = [one for one in owned.kept.freed if one.since_ms > now_ms - _GRACE_MS][-_MOST_FREED:]
         under_way = _UnderWay(owned.cut_at, started, now_ms, _copied(cut.head), shards, self._dead_letters, freed)
         for name in cut.gone:
             if name in owned.kept.shards:
                 under_way.free(name, owned.kept.shards[name])
         for name, content in cut.changed.items():
-            self._queue(source, under_way, name, _encode(content), owned.kept.shards.get(name))
+            self._queue(source, owned, under_way, name, _encode(content))
         took = self._clock() - started
         self._allowance_s -= took
         self._metrics.checkpoint_cut_seconds.observe(took)
         return under_way
 
-    def _queue(
-        self, source: Source, under_way: _UnderWay, name: str, content: bytes, before: ShardRef | None
-    ) -> None:
-        """Queue a shard's parts in the slot that the newest manifest does not name."""
-        own = before is not None and before.slot.startswith(self._writer)
-        turn = 1 - int(before.slot[-1]) if before is not None and own else 0
-        if before is not None and not own:
+    def _slot(self, owned: Owned[Any], under_way: _UnderWay, name: str) -> str:
+        """The slot of a shard that the newest manifest does not name, nor anything that is to be removed.
+
+        Slots come in pairs, taken in turn. They belong to one worker and one time that it took the
+        partition on: one that has lost it and does not know it yet overwrites nothing of its successor's.
+        """
+        writer = f"{self._writer}.{owned.epoch}"
+        before = owned.kept.shards.get(name)
+        if before is not None and before.slot.startswith(f"{writer}-"):
+            return _other(before.slot)
+        if before is not None:
             under_way.free(name, before)
+        to_be_removed = {one.slot for one in under_way.freed if one.shard == name}
+        number = 0
+        while not to_be_removed.isdisjoint((f"{writer}-{number}", f"{writer}-{number + 1}")):
+            number += 2
+        return f"{writer}-{number}"
+
+    def _queue(self, source: Source, owned: Owned[Any], under_way: _UnderWay, name: str, content: bytes) -> None:
+        """Queue a shard's parts."""
         parts = [content[at : at + MAX_PART_BYTES] for at in range(0, len(content), MAX_PART_BYTES)]
-        ref = ShardRef(f"{self._writer}-{turn}", [-1] * len(parts), zlib.crc32(content))
+        ref = ShardRef(self._slot(owned, under_way, name), [-1] * len(parts), zlib.crc32(content))
         under_way.shards[name] = ref
         under_way.pending += len(parts)
         for number, part in enumerate(parts):
@@ -219,12 +241,17 @@ class Checkpointer:
         self._metrics.checkpoint_seconds.observe(now - under_way.started)
         try:
             for one in removable:
-                for turn in (0, 1):
+                for slot in (one.slot, _other(one.slot)):
                     for part in range(one.parts + 1):
-                        key_text = part_key(name, one.shard, f"{one.slot[:-1]}{turn}", part)
-                        self._store.append(source, key_text, None, lambda _: None)
+                        self._store.append(source, part_key(name, one.shard, slot, part), None, lambda _: None)
         except BufferError:
             return  # they stay in the topic unnamed, which costs room and nothing else
+
+
+def _other(slot: str) -> str:
+    """The other one of a pair of slots."""
+    writer, _, number = slot.rpartition("-")
+    return f"{writer}-{int(number) ^ 1}"
 
 
 def _name(source: Source) -> str:

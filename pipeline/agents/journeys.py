@@ -1,5 +1,6 @@
 """Phase one as a stage: a batch of a touchpoint partition in, journeys, tiles and dead letters out."""
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -61,6 +62,8 @@ class JourneysStage:
             return  # read before a rebalance that took the partition away
         owned.cut_at = None
         for start in range(0, len(batch.records), _RECORDS_AT_A_TIME):
+            if self._ownership.partitions.get(batch.source) is not owned:
+                return  # taken away while a full buffer was waited for
             started = time.perf_counter()
             records = batch.records[start : start + _RECORDS_AT_A_TIME]
             out = owned.state.process(records, batch.fetched_ms)
@@ -94,7 +97,7 @@ class JourneysStage:
     async def _tiles(self, source: Source, out: Outputs, receipt: Receipt) -> None:
         name = _name(source)
         if self._router is None:
-            self._router = TileRouter(self._tiles_partitions())
+            self._router = TileRouter(await asyncio.to_thread(self._tiles_partitions))
         messages = []
         for partition, parts in self._router.split(out.tiles).items():
             for part, tiles in enumerate(parts):

@@ -45,6 +45,8 @@ class Owned(Generic[State]):
     kept: Kept
     cut_at: int | None = None
     """The offset that the state stands at; None while a batch is under way, so that none is cut."""
+    is_broken: bool = False
+    """A cut has failed: the state must not be checkpointed any more."""
     changed_at: float = 0.0
     """Monotonic time of the last batch with more than ticks in it."""
     unfinished: deque[tuple[int, Receipt]] = field(default_factory=deque)

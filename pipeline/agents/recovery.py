@@ -1,6 +1,8 @@
 """A partition's state from its newest checkpoint, and where to go on reading (law 3)."""
 
+import itertools
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,6 +32,8 @@ class Where:
     """The manifest's offset, to be acknowledged again; 0 where a log starts anew."""
     shards: dict[str, ShardRef] = field(default_factory=dict)
     freed: list[Freed] = field(default_factory=list)
+    is_new_log: bool = False
+    """Whether offsets mean other records than those of earlier dead letters."""
 
 
 class Recovery:
@@ -47,10 +51,13 @@ class Recovery:
         channel = source[0].removeprefix(TOPIC_PREFIX)
         manifest, where, shards = self._restore(source)
         if manifest is None:
-            return Partition(channel, self._rules), where
+            partition = Partition(channel, self._rules)
+            if not where.is_new_log:
+                partition.refused = dict(self._store.refusals(source, {}))
+            return partition, where
         partition = partition_cuts.restored(channel, self._rules, manifest.head, shards)
         found = self._store.refusals(source, manifest.dead_letters)
-        partition.refused = {at: letter for at, letter in found.items() if at >= manifest.next_offset}
+        partition.refused |= {at: letter for at, letter in found.items() if at >= manifest.next_offset}
         return partition, where
 
     def windows(self, source: Source) -> tuple[Windows, Where]:
@@ -62,13 +69,14 @@ class Recovery:
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
         name = f"{source[0]}:{source[1]}"
-        manifests = self._store.manifests(source)
+        manifests = iter(self._store.manifests(source))
         try:
-            if not manifests:
+            newest = next(manifests, None)
+            if newest is None:
                 return None, self._without_manifest(source), {}
-            if manifests[0].generation < self._rules.generation:
-                return None, Where(BEGINNING, kept=0), {}
-            manifest, content = self._newest_that_is_whole(source, manifests)
+            if newest.generation < self._rules.generation:
+                return None, Where(BEGINNING, kept=0, is_new_log=True), {}
+            manifest, content = self._newest_that_is_whole(source, newest, manifests)
         except CheckpointError as error:
             if not self._rebuild:
                 raise CheckpointError(f"{name}: {error}") from error
@@ -78,17 +86,17 @@ class Recovery:
         return manifest, where, shards
 
     def _newest_that_is_whole(
-        self, source: Source, manifests: list[Manifest]
+        self, source: Source, newest: Manifest, older: Iterator[Manifest]
     ) -> tuple[Manifest, dict[str, bytes]]:
         """The newest manifest with what it names.
 
         A worker that was long paused may have appended one after its successor has removed what it
         names. Each one before it is as good: a cut at which everything earlier was stored.
         """
-        newest, log_start = manifests[0], self._store.log_start(source)
+        log_start = self._store.log_start(source)
         self._check(newest, log_start)
         first: CheckpointError | None = None
-        for manifest in manifests:
+        for manifest in itertools.chain([newest], older):
             if (manifest.generation, manifest.rules) != (newest.generation, newest.rules):
                 break
             try:

@@ -28,7 +28,7 @@ class RejectedRows:
         self._metrics = metrics
 
     async def take(self, table: str, row: Mapping[str, Any], error: str) -> None:
-        """Return when the dead letter is delivered. The same row always has the same place."""
+        """Return when the dead letter is delivered and stored. The same row always has the same place."""
         payload = row_as_json(row)
         offset = int(digest(payload)[:16], 16) >> (64 - _OFFSET_BITS)
         letter = DeadLetter(offset, int(time.time() * 1000), Reason.ROW_REJECTED, error, payload)
@@ -39,4 +39,4 @@ class RejectedRows:
         await self._outbox.send(receipt, DEADLETTERS_TOPIC, [letter_message(source, letter)])
         await self._outbox.delivered(receipt)
         if table != DEAD_LETTERS:  # it would be refused again
-            self._buffer.put_now(DEAD_LETTERS, columns_of([letter_row(source, letter)]))
+            await self._buffer.store_now(DEAD_LETTERS, columns_of([letter_row(source, letter)]))

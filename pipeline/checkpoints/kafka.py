@@ -66,19 +66,23 @@ class KafkaCheckpoints:
             checkpoint_topic(topic), key=key, value=value, partition=partition, on_delivery=delivered
         )
 
-    def manifests(self, source: Source) -> list[Manifest]:
+    def manifests(self, source: Source) -> Iterator[Manifest]:
         place = TopicPartition(checkpoint_topic(source[0]), source[1])
         key = manifest_key(f"{source[0]}:{source[1]}").encode()
         consumer = self._consumer()
         try:
             low, high = _bounds(consumer, place)
-            back = _TAIL_RECORDS
-            while True:
+            back, end = _TAIL_RECORDS, 1 << 62
+            while end > low:
                 start = max(low, high - back)
-                found = [m.value() or b"" for m in _read(consumer, place, start) if m.key() == key]
-                if found or start <= low:
-                    return [msgspec.json.decode(text, type=Manifest) for text in reversed(found)]
-                back *= 8
+                found = [
+                    message.value() or b""
+                    for message in _read(consumer, place, start, end)
+                    if message.key() == key
+                ]
+                for text in reversed(found):
+                    yield msgspec.json.decode(text, type=Manifest)
+                back, end = back * 8, start
         finally:
             consumer.close()
 
@@ -90,12 +94,10 @@ class KafkaCheckpoints:
         try:
             for run in _runs(wanted):
                 within = set(run)
-                for message in _read(consumer, place, run[0]):
+                for message in _read(consumer, place, run[0], run[-1] + 1):
                     offset = message.offset() or 0
                     if offset in within:
                         parts[offset] = message.value()
-                    if offset >= run[-1]:
-                        break
         finally:
             consumer.close()
         missing = [name for name, ref in refs.items() if not parts.keys() >= set(ref.offsets)]
@@ -121,13 +123,9 @@ class KafkaCheckpoints:
     def dead_letters_end(self) -> Mapping[int, int]:
         consumer = self._consumer()
         try:
-            ends = {}
-            for partition in (
-                consumer.list_topics(DEADLETTERS_TOPIC, timeout=_TIMEOUT_S).topics[DEADLETTERS_TOPIC].partitions
-            ):
-                place = TopicPartition(DEADLETTERS_TOPIC, partition)
-                _, ends[partition] = _bounds(consumer, place)
-            return ends
+            topic = consumer.list_topics(DEADLETTERS_TOPIC, timeout=_TIMEOUT_S).topics[DEADLETTERS_TOPIC]
+            places = [TopicPartition(DEADLETTERS_TOPIC, partition) for partition in topic.partitions or [0]]
+            return {place.partition: _bounds(consumer, place)[1] for place in places}
         finally:
             consumer.close()
 
@@ -171,8 +169,8 @@ def _runs(offsets: list[int]) -> Iterator[list[int]]:
         yield run
 
 
-def _read(consumer: Consumer, place: TopicPartition, start: int) -> Iterator[Message]:
-    """Records of a partition from an offset to its end. Raises CheckpointError where none comes."""
+def _read(consumer: Consumer, place: TopicPartition, start: int, end: int) -> Iterator[Message]:
+    """Records of a partition in [start, end), as far as there are any. Raises LogError where none comes."""
     consumer.assign([TopicPartition(place.topic, place.partition, start)])
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
@@ -180,10 +178,13 @@ def _read(consumer: Consumer, place: TopicPartition, start: int) -> Iterator[Mes
             deadline = time.monotonic() + _TIMEOUT_S
             error = message.error()
             if error is None:
-                yield message
+                if (message.offset() or 0) < end:
+                    yield message
+                if (message.offset() or 0) >= end - 1:
+                    return
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
             elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
                 raise KafkaException(error)
         if time.monotonic() > deadline:
-            raise CheckpointError(f"no answer for {_TIMEOUT_S:g} s about {place.topic}:{place.partition}")
+            raise LogError(f"no answer for {_TIMEOUT_S:g} s about {place.topic}:{place.partition}")

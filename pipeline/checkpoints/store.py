@@ -1,7 +1,7 @@
 """Where checkpoints are kept, as the agents see it."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from schemas.checkpoints import Manifest, ShardRef
@@ -13,7 +13,10 @@ Stored = Callable[[int], None]
 
 
 class CheckpointError(RuntimeError):
-    """A state cannot be restored; the message says whose, why and what to do."""
+    """A state cannot be restored; the message says whose, why and what to do.
+
+    Not raised where the store cannot be asked at the moment.
+    """
 
 
 class CheckpointStore(Protocol):
@@ -22,8 +25,8 @@ class CheckpointStore(Protocol):
     def append(self, source: Source, key: str, value: bytes | None, stored: Stored) -> None:
         """Queue a record; None removes an older one. Raises BufferError where the queue is full."""
 
-    def manifests(self, source: Source) -> list[Manifest]:
-        """The last manifests that were appended, the newest first; empty where there is none. May block."""
+    def manifests(self, source: Source) -> Iterable[Manifest]:
+        """The manifests that are still there, the newest first. May block."""
 
     def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
         """The content of shards, checked. May block. Raises CheckpointError where any is not there."""

@@ -50,9 +50,9 @@ def list_dead_letters(
     """List dead letters as JSON lines, the newest first."""
     where, values = _conditions(reason, topic, since, until)
     rows, columns = clickhouse_client(load()).execute(
-        "SELECT toString(received_at) AS received_at, topic, partition, offset, reason, error, size, sha256, "
-        "base64Encode(payload) AS payload_base64 FROM cx.dead_letters FINAL "
-        f"WHERE {where} ORDER BY received_at DESC, topic, partition, offset DESC LIMIT %(limit)s",
+        "SELECT toString(d.received_at) AS received_at, topic, partition, offset, reason, error, size, sha256, "
+        "base64Encode(payload) AS payload_base64 FROM cx.dead_letters AS d FINAL "
+        f"WHERE {where} ORDER BY d.received_at DESC, topic, partition, offset DESC LIMIT %(limit)s",
         values | {"limit": limit},
         with_column_types=True,
     )
@@ -70,8 +70,8 @@ def replay_dead_letters(
 ) -> None:
     """Send dead letters again that would count now, each to the topic of its channel.
 
-    Without --send it only prints what each would come to, as JSON lines: 'send', or why not. A letter is
-    sent again once; one that is refused again is not sent in a circle.
+    Without --send it only prints what each would come to, as JSON lines: 'send', or why not. A letter that
+    was sent again is not looked at any more; should it be refused again, it is not sent in a circle.
     """
     where, values = _conditions(reason, topic, since, until)
     settings = load()
@@ -108,7 +108,7 @@ def _conditions(reason: str, topic: str, since: str, until: str) -> tuple[str, d
         for name, text, sign in (("since", since, ">="), ("until", until, "<")):
             if text:
                 values[name] = parse_rfc3339(text)
-                conditions.append(f"received_at {sign} fromUnixTimestamp64Milli(%({name})s, 'UTC')")
+                conditions.append(f"d.received_at {sign} fromUnixTimestamp64Milli(%({name})s, 'UTC')")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     conditions += [f"{name} = %({name})s" for name in ("reason", "topic") if values[name]]
@@ -118,7 +118,9 @@ def _conditions(reason: str, topic: str, since: str, until: str) -> tuple[str, d
 def _letters(client: Any, where: str, values: dict[str, Any]) -> list[Letter]:
     rows = client.execute(
         "SELECT topic, partition, offset, reason, base64Encode(payload), size, sha256 "
-        f"FROM cx.dead_letters FINAL WHERE {where} ORDER BY received_at, topic, partition, offset LIMIT %(limit)s",
+        f"FROM cx.dead_letters AS d FINAL WHERE {where} "
+        "AND (topic, partition, offset) NOT IN (SELECT topic, partition, offset FROM cx.dead_letter_replays) "
+        "ORDER BY d.received_at, topic, partition, offset LIMIT %(limit)s",
         values,
     )
     return [

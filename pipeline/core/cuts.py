@@ -85,7 +85,7 @@ class SessionShards:
 
     def take_changed(self, sessions: Mapping[str, Session]) -> Iterator[tuple[int, list[Session]]]:
         """The changed shards with those of ``sessions`` that are theirs; forgets that they changed."""
-        for number in self.changed:
+        for number in sorted(self.changed):
             kept = [s for s in self._members.get(number, ()) if sessions.get(s.session_id) is s]
             if kept or number == self._filling:
                 self._members[number], self._alive[number] = kept, len(kept)

@@ -71,7 +71,7 @@ class Partition:
         self.changed_minutes: set[int] = set()
         """Minutes of event time whose tiles have changed since the last cut, by their start."""
         self.refused: dict[int, tuple[int, str]] = {}
-        """Records that an earlier reading refused as in the future: offset to (received at, error)."""
+        """Records to come that an earlier reading refused as in the future: offset to (received at, error)."""
         self._timers: list[tuple[int, str]] = []
         self._retention: list[tuple[int, str]] = []
         self._names = {f.name: funnel_counters(f.name) for f in rules.funnels.all}
@@ -105,7 +105,7 @@ class Partition:
                 out.ticks += 1
                 continue
             if record.offset in refused:
-                out.dead_letters.append(_refused_again(record, *refused[record.offset]))
+                out.dead_letters.append(_refused_again(record, *refused.pop(record.offset)))
                 continue
             event = decode(value)
             if isinstance(event, Refusal):
@@ -323,7 +323,9 @@ class Partition:
         funnels, retention, cutoff_ms = self.rules.funnels, self._retention, self._cutoff_ms
         while retention and retention[0][0] < cutoff_ms:
             _, session_id = heapq.heappop(retention)
-            session = self.sessions[session_id]
+            session = self.sessions.get(session_id)
+            if session is None:
+                continue
             due_ms = session.last_ms + funnels.longest_timeout_ms
             if due_ms < cutoff_ms:
                 del self.sessions[session_id]
@@ -344,4 +346,4 @@ def _dead_letter(record: Record, fetched_ms: int, refusal: Refusal) -> DeadLette
 
 
 def _refused_again(record: Record, received_ms: int, error: str) -> DeadLetter:
-    return DeadLetter(record.offset, received_ms, Reason.IN_FUTURE, error, record.value or b"")
+    return DeadLetter(record.offset, received_ms, Reason.IN_FUTURE, error, record.value or b"", by_clock=True)

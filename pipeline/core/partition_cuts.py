@@ -14,7 +14,8 @@ from pipeline.core.tiles import BUCKET_MS
 
 def cut(partition: Partition) -> Cut:
     """What has changed since the last cut. To be made between batches."""
-    made = Cut({"latest_ms": partition.latest_ms})
+    refused = [(offset, *letter) for offset, letter in partition.refused.items()]
+    made = Cut({"latest_ms": partition.latest_ms, "refused": refused})
     for number, sessions in partition.shards.take_changed(partition.sessions):
         made.put(f"{SESSIONS}{number}", [_session(session) for session in sessions])
     tiles = partition.tiles
@@ -33,18 +34,22 @@ def has_changed(partition: Partition) -> bool:
 def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partition:
     """The state as it was when the cut was made whose head this is."""
     partition = Partition(channel, rules)
+    partition.refused = {offset: (received_ms, error) for offset, received_ms, error in head["refused"]}
     latest_ms = head["latest_ms"]
     if latest_ms is None:
         return partition
     partition.see(latest_ms)
     reader = _Reader(rules.funnels, latest_ms)
+    numbers = [int(name.removeprefix(SESSIONS)) for name in shards if name.startswith(SESSIONS)]
+    # The newest shard first: one that was forgotten and came back is in an older one as well.
+    for number in sorted(numbers, reverse=True):
+        rows = [row for row in shards[f"{SESSIONS}{number}"] if row[0] not in partition.sessions]
+        sessions = [reader.session(row) for row in rows]
+        partition.shards.restore(number, sessions)
+        for session in sessions:
+            partition.adopt(session)
     for name, content in shards.items():
-        if name.startswith(SESSIONS):
-            sessions = [reader.session(row) for row in content]
-            partition.shards.restore(int(name.removeprefix(SESSIONS)), sessions)
-            for session in sessions:
-                partition.adopt(session)
-        else:
+        if name.startswith(MINUTE):
             partition.tiles.update(dict(content))
     partition.forget()
     return partition

@@ -185,6 +185,8 @@ class Windows:
         """The newest watermark at the last emission."""
         self.changed_minutes: set[int] = set()
         """Minutes of event time whose tiles have changed since the last cut, by their start."""
+        self.in_minute: dict[int, set[str]] = {}
+        """By minute, the segments with tiles in it; those forgotten are taken out by the next cut."""
 
     def merge(
         self,
@@ -202,7 +204,9 @@ class Windows:
                 self.refused += 1
                 continue
             self.held(segment).put(bucket_ms, source, version, counters)
-            self.changed_minutes.add(bucket_ms - bucket_ms % MINUTE_MS)
+            minute = bucket_ms - bucket_ms % MINUTE_MS
+            self.changed_minutes.add(minute)
+            self.in_minute.setdefault(minute, set()).add(segment)
 
     def held(self, segment: str) -> SegmentTiles:
         """What is held of a segment, new where there is nothing yet."""

@@ -21,8 +21,16 @@ def cut(windows: Windows) -> Cut:
     )
     for minute in windows.changed_minutes:
         buckets = range(minute, minute + MINUTE_MS, BUCKET_MS)
-        found = ((name, held.tiles_in(buckets)) for name, held in windows.segments.items())
-        made.put(f"{MINUTE}{minute}", [(name, tiles) for name, tiles in found if tiles])
+        names = windows.in_minute.get(minute, set())
+        found = [
+            (name, tiles)
+            for name in names
+            if name in windows.segments and (tiles := windows.segments[name].tiles_in(buckets))
+        ]
+        windows.in_minute[minute] = {name for name, _ in found}
+        if not found:
+            del windows.in_minute[minute]
+        made.put(f"{MINUTE}{minute}", found)
     if windows.changed_minutes:
         # Not to be had from the tiles: the newest of a source may be among those forgotten.
         made.put(_VERSIONS, {name: held.versions for name, held in windows.segments.items()})
@@ -47,6 +55,7 @@ def restored(table: SignalTable, lateness_ms: int, head: Head, shards: Shards) -
         for segment, buckets in shards[name]:
             held = windows.held(segment)
             for bucket, by_source in buckets:
+                windows.in_minute.setdefault(bucket - bucket % MINUTE_MS, set()).add(segment)
                 for source, (version, counters) in by_source.items():
                     held.put(bucket, source, version, counters)
     for segment, versions in shards.get(_VERSIONS, {}).items():

@@ -50,6 +50,7 @@ class BatchReader:
         self._next: dict[Source, int] = {}
         self._at_end: set[Source] = set()
         self._last_read = 0.0
+        self._held = False
 
     def position(self, source: Source, offset: int, epoch: int) -> None:
         """Start reading a partition at the offset."""
@@ -74,6 +75,10 @@ class BatchReader:
     @property
     def positioned(self) -> frozenset[Source]:
         return frozenset(self._epochs)
+
+    @property
+    def is_reading(self) -> bool:
+        return bool(self._epochs) and not self._held
 
     def is_at_end(self, source: Source) -> bool:
         """Whether the last fetch found nothing more in it, and was only just made."""
@@ -116,10 +121,14 @@ class BatchReader:
                 self._consumer.pause([TopicPartition(*source) for source in pause])
             self._paused = ahead
 
+    def hold(self) -> None:
+        """Hand out no more records: the worker is about to end."""
+        self._held = True
+
     def read(self, max_records: int, timeout_s: float, now_ms: int) -> list[RecordBatch]:
         """Up to ``max_records`` records, waiting up to ``timeout_s`` for the batch to fill."""
         with self._lock:
-            if not self._epochs:
+            if not self._epochs or self._held:
                 return []
             messages = self._consumer.consume(num_messages=max_records, timeout=timeout_s)
             self._last_read = time.monotonic()

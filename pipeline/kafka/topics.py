@@ -27,6 +27,7 @@ _COMPACTED: Final = {
     "min.cleanable.dirty.ratio": "0.2",
     "segment.ms": "600000",  # the active segment is never compacted
     "segment.bytes": "67108864",
+    "max.message.bytes": str(MAX_OUTPUT_BYTES),  # a manifest after weeks of history at once: megabytes
 }
 
 

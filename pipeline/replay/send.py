@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from pipeline.core.partition import WATERMARK_DELAY_MS
+from pipeline.core.partition import FUTURE_MS, WATERMARK_DELAY_MS
+from pipeline.core.records import Record
 from pipeline.kafka.clients import new_producer
 from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, to_record
 from pipeline.replay.formats import FileEvent
@@ -72,15 +73,22 @@ def latest_times(settings: Settings, topics: Iterable[str]) -> dict[Source, int]
     latest: dict[Source, int] = {}
     for source, messages in read_to_end(settings.kafka, sources, starts):
         for message in messages:
-            record = to_record(message)
-            at_ms = record.tick_ms
-            if at_ms is None:
-                event = decode(record.value)
-                if isinstance(event, Refusal):
-                    continue
-                at_ms = event.at_ms
-            latest[source] = max(at_ms, latest.get(source, at_ms))
+            at_ms = _time_of(to_record(message), source[0])
+            if at_ms is not None:
+                latest[source] = max(at_ms, latest.get(source, at_ms))
     return latest
+
+
+def _time_of(record: Record, topic: str) -> int | None:
+    """The event time that a record moves its partition to; None where it is refused."""
+    if record.tick_ms is not None:
+        return record.tick_ms
+    event = decode(record.value)
+    if isinstance(event, Refusal) or event.channel != topic.removeprefix(TOPIC_PREFIX):
+        return None
+    now_ms, stamp_ms = int(time.time() * 1000), record.timestamp_ms
+    is_ahead = stamp_ms >= 0 and (event.at_ms > stamp_ms + FUTURE_MS or stamp_ms > now_ms + FUTURE_MS)
+    return None if is_ahead else event.at_ms
 
 
 class Sender:

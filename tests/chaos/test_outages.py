@@ -57,6 +57,7 @@ def test_clickhouse_hanging(embedded: Scene, say: Say) -> None:
     found = embedded.check()
     say(f"{sent} messages, {given_up:.0f} inserts given up, stored {took:.1f} s after it went on; {found}")
     assert given_up > 0
+    assert embedded.sql("SELECT count() FROM cx.dead_letters WHERE reason = 'row_rejected'") == [(0,)]
 
 
 @pytest.mark.timeout(900)

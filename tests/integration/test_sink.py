@@ -1,6 +1,7 @@
 """The sink against the real engine: which errors are a row's, which are the table's or the server's."""
 
 import asyncio
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_a_missing_table_and_a_missing_server_are_waited_for(address: Address) -
         ClickHouseSink(address).write("nowhere", NAMES, columns([1], "x"))
     with pytest.raises(SinkUnavailableError, match=r"127.0.0.1:1, table dead_letters"):
         ClickHouseSink(Address("127.0.0.1", 1)).write(DEAD_LETTERS, NAMES, columns([1], "x"))
+
+
+def test_a_server_that_accepts_and_says_nothing_is_waited_for(address: Address) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        sink = ClickHouseSink(Address("127.0.0.1", port, timeout_s=0.5))
+        with pytest.raises(SinkUnavailableError):
+            sink.write(DEAD_LETTERS, NAMES, columns([1], "x"))
 
 
 def test_a_column_that_is_not_there_is_waited_for(address: Address) -> None:
