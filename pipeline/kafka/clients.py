@@ -11,6 +11,8 @@ from pipeline.settings import KafkaSettings
 
 #: Tiles of one segment and batch are one message; see ``agents.journeys``.
 MAX_OUTPUT_BYTES = 16_777_216
+#: What a broker has to take: a batch is somewhat larger than the message in it.
+MAX_BATCH_BYTES = MAX_OUTPUT_BYTES + 1_048_576
 
 
 class KafkaUnavailableError(RuntimeError):

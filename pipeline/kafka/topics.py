@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from pipeline.kafka.clients import MAX_OUTPUT_BYTES
+from pipeline.kafka.clients import MAX_BATCH_BYTES
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import checkpoint_topic
 from schemas.deadletters import DEADLETTERS_TOPIC
@@ -27,7 +27,7 @@ _COMPACTED: Final = {
     "min.cleanable.dirty.ratio": "0.2",
     "segment.ms": "600000",  # the active segment is never compacted
     "segment.bytes": "67108864",
-    "max.message.bytes": str(MAX_OUTPUT_BYTES),  # a manifest after weeks of history at once: megabytes
+    "max.message.bytes": str(MAX_BATCH_BYTES),  # a manifest after weeks of history at once: megabytes
 }
 
 
@@ -65,7 +65,7 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
             name,
             partitions.get(name, settings.partitions),
             {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)}
-            | ({"max.message.bytes": str(MAX_OUTPUT_BYTES)} if name == TILES_TOPIC else {}),
+            | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name == TILES_TOPIC else {}),
         )
         for name, count in days.items()
     )
