@@ -1,4 +1,4 @@
-"""Events that come late, too late or from the future; topics that start anew; memory over time."""
+"""Events that come late, too late or from the future; topics that start anew."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from pipeline.kafka.clients import new_producer
 from pipeline.kafka.topics import create_missing
 from pipeline.settings import KafkaSettings
 from schemas.times import format_rfc3339
-from tests.chaos.conftest import LONG, Say, Scene
+from tests.chaos.conftest import Say, Scene
 
 MINUTE = 60_000
 
@@ -147,25 +147,3 @@ def empty(settings: KafkaSettings) -> None:
         time.sleep(0.2)
     assert set(create_missing(new_admin(settings), settings)) == set(STATEFUL)
     assert new_producer(settings).flush(5) == 0
-
-
-@pytest.mark.timeout(1800)
-def test_memory_stays_flat_at_a_steady_load(embedded: Scene, say: Say) -> None:
-    """After what the lateness keeps has been reached, memory does not grow."""
-    seconds = 660 if LONG else 0
-    if not seconds:
-        pytest.skip("ten minutes long: make chaos")
-    worker = embedded.workers[0]
-    load = embedded.load(1_000)
-    # 150 min of event time: sessions and tiles of the first ones are forgotten by then.
-    time.sleep(300)
-    samples = []
-    for _ in range(seconds // 10):
-        time.sleep(10)
-        samples.append(worker.megabytes())
-    sent = load.stop()
-    tenth = len(samples) // 10
-    first, last = sum(samples[:tenth]) / tenth, sum(samples[-tenth:]) / tenth
-    found = embedded.check()
-    say(f"{sent} messages; {first:.0f} MiB at first, {last:.0f} MiB {seconds} s later; {found}")
-    assert last < 1.1 * first

@@ -1,0 +1,28 @@
+"""Memory over time. The last of the scenarios: what it sends makes every later ``verify`` long."""
+
+import time
+
+import pytest
+
+from tests.chaos.conftest import LONG, Say, Scene
+
+
+@pytest.mark.skipif(not LONG, reason="a quarter of an hour long: make chaos")
+@pytest.mark.timeout(2400)
+def test_memory_stays_flat_at_a_steady_load(embedded: Scene, say: Say) -> None:
+    """After what the lateness keeps has been reached, memory does not grow."""
+    seconds = 660
+    worker = embedded.workers[0]
+    load = embedded.load(1_000)
+    # 150 min of event time: sessions and tiles of the first ones are forgotten by then.
+    time.sleep(300)
+    samples = []
+    for _ in range(seconds // 10):
+        time.sleep(10)
+        samples.append(worker.megabytes())
+    sent = load.stop()
+    tenth = len(samples) // 10
+    first, last = sum(samples[:tenth]) / tenth, sum(samples[-tenth:]) / tenth
+    found = embedded.check()
+    say(f"{sent} messages; {first:.0f} MiB at first, {last:.0f} MiB {seconds} s later; {found}")
+    assert last < 1.1 * first
