@@ -215,7 +215,6 @@ class Partition:
     def _end(self, session: Session, journey: Journey, sign: int = 1) -> None:
         """Count a journey as ended (or, with sign -1, as no longer so) and have it written."""
         self._changed[session.session_id, journey.key] = journey
-        self.shards.changed.add(session.shard)
         completed, abandoned, value, value_sq = self._names[journey.funnel]
         place = (journey.opened_by.dims, bucket_of(journey.ended_ms))
         if journey.outcome == COMPLETED:

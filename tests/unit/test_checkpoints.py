@@ -269,6 +269,29 @@ def test_phase_two_is_kept_too() -> None:
     assert list(restored.emit()) == []
 
 
+def test_phase_two_remembers_what_it_has_forgotten() -> None:
+    """The versions of tiles that were dropped, and that they were: a later one of that time is refused."""
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.ownership.acquire(TILES)
+    owned = worker.ownership.windows[TILES]
+    owned.state.merge("web:0", 70, START_MS, [("all", START_MS, {"events": 1})])
+    owned.state.merge("app:0", 5, START_MS + 9 * HOUR, [("all", START_MS + 9 * HOUR, {"events": 1})])
+    list(owned.state.emit())
+    owned.cut_at = 3
+    worker.checkpoint()
+    owned.state.forget(START_MS + HOUR)
+    owned.cut_at = 4
+    worker.checkpoint()
+    again = Worker(store)
+    again.ownership.acquire(TILES)
+    restored = again.ownership.windows[TILES].state
+    assert restored.segments["all"].buckets.tolist() == [START_MS + 9 * HOUR]
+    assert restored.segments["all"].version == 75
+    restored.merge("web:0", 71, START_MS, [("all", START_MS, {"events": 2})])
+    assert restored.refused == 1
+
+
 def test_a_manifest_of_a_worker_that_was_long_paused_is_passed_over() -> None:
     store = MemoryCheckpoints()
     paused = Worker(store)
@@ -331,18 +354,19 @@ def test_a_partition_that_comes_back_keeps_what_it_wrote_in_between() -> None:
 
 
 def test_a_session_that_comes_back_after_it_was_forgotten_is_restored_once() -> None:
-    """Its first shard, with others that are still there, holds it too."""
-    store = MemoryCheckpoints()
+    """Its first shard, which did not change since, still holds what it was."""
+    store, late = MemoryCheckpoints(), 600_000
     worker = Worker(store)
-    worker.process(*(added(n, n) for n in range(SESSIONS_PER_SHARD)))
+    worker.process(added(0, 0), *(added(late + n, n) for n in range(1, SESSIONS_PER_SHARD)))
     worker.checkpoint()
-    for hour in range(1, 4):  # most go on, session 0 does not
-        worker.process(*(added(hour * HOUR + n, n) for n in range(1, SESSIONS_PER_SHARD)))
+    comes_back = HOUR + 31 * 60_000
+    worker.process(comes_back)
     assert "s0" not in worker.owned.state.sessions
-    worker.process(added(3 * HOUR + 1_000, 0))
+    worker.process(added(comes_back, 0))
     worker.checkpoint()
     again = Worker(store)
-    assert [e.at_ms - START_MS for e in again.owned.state.sessions["s0"].log] == [3 * HOUR + 1_000]
+    assert len(again.owned.state.sessions) == SESSIONS_PER_SHARD
+    assert [e.at_ms - START_MS for e in again.owned.state.sessions["s0"].log] == [comes_back]
     for one in (worker, again):
         one.process(8 * HOUR)  # all forgotten: the retention of each session is kept once
         assert one.owned.state.sessions == {}

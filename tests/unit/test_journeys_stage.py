@@ -1,0 +1,118 @@
+"""Phase one as a stage: what is published before what, and what is not while others own the partition."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.deadletters import FloodWatch
+from pipeline.agents.journeys import JourneysStage
+from pipeline.agents.outbox import Outbox
+from pipeline.agents.ownership import Ownership
+from pipeline.agents.recovery import Recovery
+from pipeline.checkpoints.memory import MemoryCheckpoints
+from pipeline.core.records import Record
+from pipeline.kafka.reader import RecordBatch
+from pipeline.metrics import Metrics
+from schemas.deadletters import DEADLETTERS_TOPIC
+from schemas.tiles import TILES_TOPIC
+from sinks.buffer import Limits, SinkBuffer
+from sinks.memory import MemorySink
+from sinks.tables import COLUMNS, DEAD_LETTERS
+from tests.support import RULES, START_MS, event_json
+
+WEB = ("touchpoints.web", 0)
+
+
+class SlowProducer:
+    """Acknowledges when told to."""
+
+    def __init__(self) -> None:
+        self.topics: list[str] = []
+        self.waiting: list[Callable[[Any, Any], None]] = []
+        self.delivers = False
+
+    def produce(self, topic: str, *, on_delivery: Callable[[Any, Any], None], **_: Any) -> None:
+        self.topics.append(topic)
+        self.waiting.append(on_delivery)
+
+    def poll(self, _timeout: float) -> int:
+        while self.delivers and self.waiting:
+            self.waiting.pop(0)(None, None)
+        return 0
+
+
+class Setting:
+    def __init__(self) -> None:
+        store, metrics = MemoryCheckpoints(), Metrics()
+        self.ownership = Ownership(Recovery(store, RULES, "d"))
+        _, self.epoch = self.ownership.acquire(WEB)
+        self.producer, self.sink = SlowProducer(), MemorySink()
+        self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(1, 0.001, 1 << 20))
+        checkpointer = Checkpointer(self.ownership, store, metrics, 1, "d")
+        watch = FloodWatch(metrics, 0.5, lambda: 0.0)
+        outbox = Outbox(self.producer, self.buffer)
+        self.stage = JourneysStage(self.ownership, outbox, metrics, lambda: 1, checkpointer, watch)
+
+    def batch(self, *records: Record, epoch: int | None = None) -> RecordBatch:
+        return RecordBatch(WEB, epoch or self.epoch, START_MS, list(records))
+
+
+def test_what_the_wall_clock_refuses_is_delivered_before_anything_else_of_the_batch() -> None:
+    async def work() -> None:
+        setting = Setting()
+        ahead = START_MS + 400_000
+        batch = setting.batch(
+            Record(0, START_MS, event_json(0)), Record(1, ahead, event_json(400_000, event_id="ahead"))
+        )
+        running = asyncio.create_task(setting.stage.process(batch))
+        await asyncio.sleep(0.1)
+        assert setting.producer.topics == [DEADLETTERS_TOPIC]
+        assert setting.buffer.rows == 0
+        setting.producer.delivers = True
+        await running
+        assert setting.producer.topics == [DEADLETTERS_TOPIC, TILES_TOPIC]
+        setting.buffer.close()
+        await setting.buffer.run()
+        assert [row["offset"] for row in setting.sink.tables[DEAD_LETTERS]] == [1]
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_other_dead_letters_hold_nothing_up() -> None:
+    async def work() -> None:
+        setting = Setting()
+        await setting.stage.process(setting.batch(Record(0, START_MS, b"{")))
+        assert setting.producer.topics == [DEADLETTERS_TOPIC, TILES_TOPIC]
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_a_batch_of_before_a_rebalance_is_dropped() -> None:
+    async def work() -> None:
+        setting = Setting()
+        await setting.stage.process(setting.batch(Record(0, START_MS, event_json(0)), epoch=setting.epoch + 1))
+        assert setting.producer.topics == []
+        setting.ownership.release(WEB)
+        await setting.stage.process(setting.batch(Record(0, START_MS, event_json(0))))
+        assert setting.producer.topics == []
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_a_partition_taken_away_while_the_buffer_is_full_is_not_gone_on_with() -> None:
+    async def work() -> None:
+        setting = Setting()
+        records = [Record(n, START_MS, event_json(n, event_id=str(n))) for n in range(12_000)]
+        setting.buffer.bytes = 1 << 30  # as if another table had filled it
+        running = asyncio.create_task(setting.stage.process(setting.batch(*records)))
+        await asyncio.sleep(0.3)
+        assert not running.done()
+        setting.ownership.release(WEB)
+        setting.buffer.bytes = 0
+        async with setting.buffer._room:
+            setting.buffer._room.notify_all()
+        await running
+        assert setting.producer.topics == [TILES_TOPIC]  # of the first 5,000 records only
+
+    asyncio.run(asyncio.wait_for(work(), 20))
