@@ -203,8 +203,9 @@ def stored_partition(partition: Partition, shards: dict[str, Any], rules: Rules 
 
 
 def stored_windows(windows: Windows, shards: dict[str, Any], rules: Rules = RULES) -> Windows:
-    table = SignalTable(f.name for f in rules.funnels.all)
-    return windows_cuts.restored(table, rules.lateness_ms, _lay(shards, windows_cuts.cut(windows)), shards)
+    restored = new_windows(rules)
+    windows_cuts.restore(restored, _lay(shards, windows_cuts.cut(windows)), shards)
+    return restored
 
 
 def _lay(shards: dict[str, Any], made: Cut) -> Any:

@@ -11,7 +11,7 @@ import msgspec
 from pipeline.checkpoints.store import CheckpointError, CheckpointStore, Source
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.partition import Partition
-from pipeline.core.records import Rules
+from pipeline.core.records import GENERATION_SHIFT, Rules
 from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic
@@ -20,6 +20,7 @@ from schemas.events import TOPIC_PREFIX
 logger = logging.getLogger(__name__)
 BEGINNING: Final = -2
 """Kafka's logical offset of the oldest record."""
+_MOST_VERSIONS: Final = 1 << (64 - GENERATION_SHIFT)
 _REBUILD: Final = "CX_PIPELINE__REBUILD=true"
 
 
@@ -63,9 +64,17 @@ class Recovery:
     def windows(self, source: Source) -> tuple[Windows, Where]:
         """Phase two of a partition of ``cx.tiles``. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
-        if manifest is None:
-            return Windows(self._table, self._rules.lateness_ms), where
-        return windows_cuts.restored(self._table, self._rules.lateness_ms, manifest.head, shards), where
+        rules = self._rules
+        sources = self._store.count_sources()
+        if sources * rules.generation >= _MOST_VERSIONS:
+            raise CheckpointError(
+                f"{source[0]}:{source[1]}: versions of {sources} touchpoint partitions in generation "
+                f"{rules.generation} exceed 64 bits; begin again at 1, with new tables"
+            )
+        windows = Windows(self._table, rules.lateness_ms, rules.generation, sources)
+        if manifest is not None:
+            windows_cuts.restore(windows, manifest.head, shards)
+        return windows, where
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
         name = f"{source[0]}:{source[1]}"

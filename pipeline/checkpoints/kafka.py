@@ -16,6 +16,7 @@ from pipeline.kafka.logs import LogError, partitions_of, read_to_end
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
 from schemas.deadletters import DEADLETTERS_TOPIC
+from schemas.events import TOUCHPOINT_TOPICS
 from schemas.reasons import Reason
 from schemas.times import parse_rfc3339
 
@@ -119,6 +120,9 @@ class KafkaCheckpoints:
             return _bounds(consumer, TopicPartition(*source))[0]
         finally:
             consumer.close()
+
+    def count_sources(self) -> int:
+        return len(partitions_of(self._settings, TOUCHPOINT_TOPICS))
 
     def dead_letters_end(self) -> Mapping[int, int]:
         consumer = self._consumer()

@@ -57,6 +57,9 @@ class MemoryCheckpoints:
     def log_start(self, source: Source) -> int:
         return self.starts.get(source, 0)
 
+    def count_sources(self) -> int:
+        return 1
+
     def dead_letters_end(self) -> Mapping[int, int]:
         return {0: 0}
 

@@ -37,6 +37,9 @@ class CheckpointStore(Protocol):
     def log_start(self, source: Source) -> int:
         """The offset of the oldest record that is still there. May block."""
 
+    def count_sources(self) -> int:
+        """Partitions of all touchpoint topics as of now. May block."""
+
     def dead_letters_end(self) -> Mapping[int, int]:
         """By partition of ``cx.deadletters``: no letter to come is before it. May block."""
 

@@ -18,7 +18,7 @@ from pipeline.core.funnels import (
     JourneyKey,
     journey_key,
 )
-from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Record, Rules, Tile
+from pipeline.core.records import GENERATION_SHIFT, DeadLetter, JourneyRow, Outputs, Record, Rules, Tile
 from pipeline.core.session import Session
 from pipeline.core.tiles import (
     BUCKET_MS,
@@ -34,7 +34,6 @@ from pipeline.core.tiles import (
 from schemas.decoding import Refusal, Touchpoint, decode
 from schemas.reasons import Reason
 
-GENERATION_SHIFT: Final = 48
 WATERMARK_DELAY_MS: Final = 5_000
 FUTURE_MS: Final = 300_000
 _NEVER: Final = -(1 << 62)
@@ -322,9 +321,7 @@ class Partition:
         funnels, retention, cutoff_ms = self.rules.funnels, self._retention, self._cutoff_ms
         while retention and retention[0][0] < cutoff_ms:
             _, session_id = heapq.heappop(retention)
-            session = self.sessions.get(session_id)
-            if session is None:
-                continue
+            session = self.sessions[session_id]
             due_ms = session.last_ms + funnels.longest_timeout_ms
             if due_ms < cutoff_ms:
                 del self.sessions[session_id]

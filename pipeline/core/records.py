@@ -1,12 +1,15 @@
 """What goes into phase one and what comes out of it."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pipeline.core.funnels import Funnels, Journey
 from pipeline.core.segments import Segmenter
 from pipeline.core.tiles import Counters
 from schemas.reasons import Reason
+
+GENERATION_SHIFT: Final = 48
+"""A version is the generation shifted by so many bits, plus the log's next offset."""
 
 
 class Record(NamedTuple):

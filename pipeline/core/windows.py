@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.core.cuts import MINUTE_MS
+from pipeline.core.records import GENERATION_SHIFT
 from pipeline.core.signals import Ints, SignalColumns, SignalTable
 from pipeline.core.tiles import BUCKET_MS, Counters
 
@@ -57,8 +58,6 @@ class SegmentTiles:
         self._buckets = np.empty(16, dtype=np.int64)
         self._sums = np.zeros((16, table.width), dtype=np.int64)
         self._in_order = True
-        self.versions: dict[str, int] = {}
-        """By source: the highest version of its tiles."""
         self.dirty: set[int] = set()
         self.shrunk: dict[str, set[int]] = {}
         """By signal: buckets in which its denominator fell."""
@@ -71,10 +70,6 @@ class SegmentTiles:
         """All rows have been put out as they are now."""
         self.dirty.clear()
         self.shrunk.clear()
-
-    @property
-    def version(self) -> int:
-        return sum(self.versions.values())
 
     @property
     def buckets(self) -> Ints:
@@ -96,8 +91,6 @@ class SegmentTiles:
         for signal in self._table.shrunk(old, counters) if old else ():
             self.shrunk.setdefault(signal, set()).add(bucket_ms)
         self.dirty.add(bucket_ms)
-        if version > self.versions.get(source, -1):
-            self.versions[source] = version
 
     def window_sums(self, window: Window, ends_ms: Ints) -> Ints:
         """Sums of the buckets in each window; ``ends_ms`` ascending. Shape: ends, width."""
@@ -172,9 +165,14 @@ class Forgotten:
 class Windows:
     """State of phase two for the segments of one partition of ``cx.tiles``."""
 
-    def __init__(self, table: SignalTable, lateness_ms: int) -> None:
+    def __init__(self, table: SignalTable, lateness_ms: int, generation: int = 0, sources: int = 0) -> None:
+        """``sources``: how many there are, heard of or not."""
         self._table = table
         self._lateness_ms = lateness_ms
+        self.first_version = generation << GENERATION_SHIFT
+        self._sources = sources
+        self.versions: dict[str, int] = {}
+        """By source: the highest version received."""
         self.watermarks: dict[str, int] = {}
         """By source, ms."""
         self.segments: dict[str, SegmentTiles] = {}
@@ -196,6 +194,7 @@ class Windows:
         tiles: Iterable[tuple[str, int, Counters]],
     ) -> None:
         """Take what one source sent after one batch: its watermark and its changed tiles."""
+        self.versions[source] = max(version, self.versions.get(source, self.first_version))
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
         for segment, bucket_ms, counters in tiles:
@@ -207,6 +206,16 @@ class Windows:
             minute = bucket_ms - bucket_ms % MINUTE_MS
             self.changed_minutes.add(minute)
             self.in_minute.setdefault(minute, set()).add(segment)
+
+    @property
+    def version(self) -> int:
+        """Of a row as it is now: the sum over all sources.
+
+        One not heard of counts as standing at the beginning of its log. Else the first rows of a new
+        generation, made from few sources, would lose to older ones made from many.
+        """
+        unheard = max(0, self._sources - len(self.versions))
+        return sum(self.versions.values()) + unheard * self.first_version
 
     def held(self, segment: str) -> SegmentTiles:
         """What is held of a segment, new where there is nothing yet."""
@@ -247,7 +256,7 @@ class Windows:
             return
         sums = held.window_sums(window, ends)
         for columns in self._table.compute(sums, _kept_at_zero(held, window, ends)):
-            yield SignalRows(segment, window.name, held.version, ends[columns.rows], columns)
+            yield SignalRows(segment, window.name, self.version, ends[columns.rows], columns)
 
     def horizon_ms(self) -> int | None:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""

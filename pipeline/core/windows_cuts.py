@@ -1,13 +1,8 @@
 """Cuts of phase two's state, and the state made again from its shards."""
 
-from typing import Final
-
 from pipeline.core.cuts import MINUTE, MINUTE_MS, Cut, Head, Shards
-from pipeline.core.signals import SignalTable
 from pipeline.core.tiles import BUCKET_MS
 from pipeline.core.windows import Forgotten, Windows
-
-_VERSIONS: Final = "versions"
 
 
 def cut(windows: Windows) -> Cut:
@@ -15,6 +10,7 @@ def cut(windows: Windows) -> Cut:
     made = Cut(
         {
             "watermarks": windows.watermarks,
+            "versions": windows.versions,
             "newest_ms": windows.newest_ms,
             "forgotten": windows.forgotten.stretches,
         }
@@ -31,9 +27,6 @@ def cut(windows: Windows) -> Cut:
         if not found:
             del windows.in_minute[minute]
         made.put(f"{MINUTE}{minute}", found)
-    if windows.changed_minutes:
-        # Not to be had from the tiles: the newest of a source may be among those forgotten.
-        made.put(_VERSIONS, {name: held.versions for name, held in windows.segments.items()})
     windows.changed_minutes = set()
     return made
 
@@ -43,23 +36,19 @@ def has_changed(windows: Windows) -> bool:
     return bool(windows.changed_minutes)
 
 
-def restored(table: SignalTable, lateness_ms: int, head: Head, shards: Shards) -> Windows:
-    """The state as it was when the cut was made whose head this is."""
-    windows = Windows(table, lateness_ms)
+def restore(windows: Windows, head: Head, shards: Shards) -> None:
+    """Bring a new state to what it was when the cut was made whose head this is."""
     windows.watermarks = dict(head["watermarks"])
+    for source, version in head["versions"].items():
+        windows.versions[source] = max(version, windows.first_version)
     windows.newest_ms = head["newest_ms"]
     windows.forgotten = Forgotten((first, last) for first, last in head["forgotten"])
     for name in sorted(shards):
-        if name == _VERSIONS:
-            continue
         for segment, buckets in shards[name]:
             held = windows.held(segment)
             for bucket, by_source in buckets:
                 windows.in_minute.setdefault(bucket - bucket % MINUTE_MS, set()).add(segment)
                 for source, (version, counters) in by_source.items():
                     held.put(bucket, source, version, counters)
-    for segment, versions in shards.get(_VERSIONS, {}).items():
-        windows.held(segment).versions = dict(versions)
     for held in windows.segments.values():
         held.forget_changes()
-    return windows

@@ -22,6 +22,7 @@ from tests.support import RULES, START_MS, event_json, log_of
 SOURCE = ("touchpoints.web", 0)
 TILES = ("cx.tiles", 0)
 HOUR = 3_600_000
+FIRST = RULES.generation << 48
 
 
 class Worker:
@@ -256,7 +257,9 @@ def test_phase_two_is_kept_too() -> None:
     worker = Worker(store)
     worker.ownership.acquire(TILES)
     owned = worker.ownership.windows[TILES]
-    owned.state.merge("web:0", 7, START_MS, [("all", START_MS, {"events": 3, "cart_value_abandoned_sq": 10**30})])
+    owned.state.merge(
+        "web:0", FIRST + 7, START_MS, [("all", START_MS, {"events": 3, "cart_value_abandoned_sq": 10**30})]
+    )
     list(owned.state.emit())
     owned.cut_at = 3
     worker.checkpoint()
@@ -264,7 +267,7 @@ def test_phase_two_is_kept_too() -> None:
     offset, _ = again.ownership.acquire(TILES)
     assert offset == 3
     restored = again.ownership.windows[TILES].state
-    assert restored.segments["all"].version == 7
+    assert restored.version == FIRST + 7
     assert restored.watermarks == {"web:0": START_MS}
     assert list(restored.emit()) == []
 
@@ -275,8 +278,8 @@ def test_phase_two_remembers_what_it_has_forgotten() -> None:
     worker = Worker(store)
     worker.ownership.acquire(TILES)
     owned = worker.ownership.windows[TILES]
-    owned.state.merge("web:0", 70, START_MS, [("all", START_MS, {"events": 1})])
-    owned.state.merge("app:0", 5, START_MS + 9 * HOUR, [("all", START_MS + 9 * HOUR, {"events": 1})])
+    owned.state.merge("web:0", FIRST + 70, START_MS, [("all", START_MS, {"events": 1})])
+    owned.state.merge("app:0", FIRST + 5, START_MS + 9 * HOUR, [("all", START_MS + 9 * HOUR, {"events": 1})])
     list(owned.state.emit())
     owned.cut_at = 3
     worker.checkpoint()
@@ -287,8 +290,8 @@ def test_phase_two_remembers_what_it_has_forgotten() -> None:
     again.ownership.acquire(TILES)
     restored = again.ownership.windows[TILES].state
     assert restored.segments["all"].buckets.tolist() == [START_MS + 9 * HOUR]
-    assert restored.segments["all"].version == 75
-    restored.merge("web:0", 71, START_MS, [("all", START_MS, {"events": 2})])
+    assert restored.version == 2 * FIRST + 75
+    restored.merge("web:0", FIRST + 71, START_MS, [("all", START_MS, {"events": 2})])
     assert restored.refused == 1
 
 
