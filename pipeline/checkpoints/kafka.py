@@ -30,6 +30,12 @@ _UNKNOWN: Final = (
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
 )
+_PASSING: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+)
 #: For consumers that read a little once: the end of a partition is told without waiting for more.
 _SHORT: Final = {
     "fetch.message.max.bytes": 1_048_576,
@@ -150,15 +156,24 @@ class KafkaCheckpoints:
 
 
 def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """The oldest offset, and one that is not after the end. Raises LogError where there is no partition."""
-    try:
-        low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-        return int(low), int(high)
-    except KafkaException as error:
-        if error.args[0].code() in _UNKNOWN:
-            where = f"{place.topic} with a partition {place.partition}"
-            raise LogError(f"there is no topic {where}: run 'cx-signals topics'") from error
-        raise
+    """The oldest offset, and one that is not after the end. Raises LogError where there is no partition.
+
+    A partition that has no leader at the moment (it was only just created, or a broker is away) is waited
+    for.
+    """
+    deadline = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            return int(low), int(high)
+        except KafkaException as error:
+            kind = error.args[0]
+            if kind.code() in _UNKNOWN:
+                where = f"{place.topic} with a partition {place.partition}"
+                raise LogError(f"there is no topic {where}: run 'cx-signals topics'") from error
+            if (not kind.retriable() and kind.code() not in _PASSING) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _runs(offsets: list[int]) -> Iterator[list[int]]:

@@ -1,0 +1,127 @@
+"""Checkpoints in Kafka: found at the end of a long log, read by offset, on either broker."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+
+from deploy.embedded import kafka
+from deploy.embedded.process import free_port
+from pipeline.agents.deadletters import letter_message
+from pipeline.checkpoints.kafka import KafkaCheckpoints
+from pipeline.checkpoints.store import CheckpointError
+from pipeline.core.records import DeadLetter
+from pipeline.kafka.clients import new_admin, new_producer
+from pipeline.kafka.logs import LogError
+from pipeline.kafka.topics import create_missing
+from pipeline.settings import KafkaSettings
+from schemas.checkpoints import Manifest, ShardRef, manifest_key, part_key
+from schemas.deadletters import DEADLETTERS_TOPIC
+from schemas.reasons import Reason
+from tests.kafka.apache import ApacheKafka, require
+
+SOURCE = ("touchpoints.web", 1)
+NAME = "touchpoints.web:1"
+
+
+@dataclass
+class Setting:
+    settings: KafkaSettings
+    producer: Producer
+    store: KafkaCheckpoints
+    has_log_ends: bool
+    """Whether an offset behind the end is refused: the embedded broker lets a client wait for it."""
+    offsets: list[int] = field(default_factory=list)
+
+    def append(self, key: str, value: bytes | None) -> int:
+        """Append a record; gives its offset."""
+        self.offsets.clear()
+        self.store.append(SOURCE, key, value, self.offsets.append)
+        assert self.producer.flush(30) == 0
+        return self.offsets[0]
+
+    def junk(self, count: int) -> None:
+        """Records of earlier checkpoints."""
+        for number in range(count):
+            self.store.append(SOURCE, part_key(NAME, f"old-{number}", "x-0", 0), b"y" * 1_000, lambda _: None)
+        assert self.producer.flush(30) == 0
+
+    def manifest(self, next_offset: int, shards: dict[str, ShardRef]) -> None:
+        manifest = Manifest(NAME, 1, "d", next_offset, 0, {0: 0}, {}, shards, [])
+        self.append(manifest_key(NAME), msgspec.json.encode(manifest))
+
+
+@pytest.fixture(scope="module", params=["embedded", "apache"])
+def setting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    folder: Path = tmp_path_factory.mktemp("kafka")
+    if request.param == "apache":
+        require()
+        broker = ApacheKafka(folder)
+        broker.start()
+        address, stop = broker.address, broker.stop
+    else:
+        port = free_port()
+        child = kafka.start(port, folder / "log")
+        address, stop = f"127.0.0.1:{port}", child.stop
+    settings = KafkaSettings(bootstrap_servers=address)
+    try:
+        create_missing(new_admin(settings), settings)
+        producer = new_producer(settings)
+        yield Setting(settings, producer, KafkaCheckpoints(settings, producer), request.param == "apache")
+    finally:
+        stop()
+
+
+def test_there_is_no_manifest_at_first(setting: Setting) -> None:
+    assert list(setting.store.manifests(("touchpoints.app", 0))) == []
+    assert setting.store.committed(("touchpoints.app", 0)) is None
+
+
+def test_the_newest_manifest_is_found_behind_a_long_log_and_its_shards_read_by_offset(setting: Setting) -> None:
+    first = setting.append(part_key(NAME, "sessions-0", "w-0", 0), b"first ")
+    second = setting.append(part_key(NAME, "sessions-0", "w-0", 1), b"second")
+    shards = {"sessions-0": ShardRef("w-0", [first, second], zlib.crc32(b"first second"))}
+    setting.manifest(5, shards)
+    setting.junk(2_000)
+    other = setting.append(part_key(NAME, "minute-0", "w-0", 0), b"tiles")
+    shards["minute-0"] = ShardRef("w-0", [other], zlib.crc32(b"tiles"))
+    setting.manifest(9, shards)
+    setting.junk(300)
+
+    assert [manifest.next_offset for manifest in setting.store.manifests(SOURCE)] == [9, 5]
+    newest = next(iter(setting.store.manifests(SOURCE)))
+    assert setting.store.read(SOURCE, newest.shards) == {"sessions-0": b"first second", "minute-0": b"tiles"}
+
+
+def test_content_that_is_not_what_the_manifest_says_is_an_error(setting: Setting) -> None:
+    at = setting.append(part_key(NAME, "sessions-9", "w-0", 0), b"content")
+    with pytest.raises(CheckpointError, match="not as it was stored"):
+        setting.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at], zlib.crc32(b"other"))})
+    if setting.has_log_ends:
+        with pytest.raises(CheckpointError, match="are not there: sessions-9"):
+            setting.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at + 10_000], 0)})
+
+
+def test_refusals_by_the_wall_clock_are_found_from_an_offset_on(setting: Setting) -> None:
+    assert setting.store.refusals(SOURCE, {}) == {}
+    before = setting.store.dead_letters_end()
+    for offset, source, reason in (
+        (7, SOURCE, Reason.IN_FUTURE),
+        (8, SOURCE, Reason.INVALID),
+        (9, ("touchpoints.app", 1), Reason.IN_FUTURE),
+    ):
+        letter = DeadLetter(offset, 1_000, reason, "ahead", b"{}")
+        message = letter_message(source, letter)
+        setting.producer.produce(DEADLETTERS_TOPIC, value=msgspec.json.encode(message.body), key=message.key)
+    assert setting.producer.flush(30) == 0
+    assert setting.store.refusals(SOURCE, before) == {7: (1_000, "ahead")}
+
+
+def test_a_topic_that_is_not_there_is_said_to_be_missing(setting: Setting) -> None:
+    with pytest.raises(LogError, match="run 'cx-signals topics'"):
+        setting.store.log_start(("touchpoints.web", 77))
+    assert setting.store.count_sources() == 12
