@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from pipeline.checkpoints.store import CheckpointError, Source, Stored, joined
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import LogError, partitions_of, read_to_end
+from pipeline.kafka.logs import LogError, bounds, partitions_of, read_to_end
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
 from schemas.deadletters import DEADLETTERS_TOPIC
@@ -25,17 +25,6 @@ _TIMEOUT_S: Final = 30.0
 _TAIL_RECORDS: Final = 16
 #: Reading over so many records that are not wanted costs less than starting to fetch anew.
 _GAP_RECORDS: Final = 100
-_UNKNOWN: Final = (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_PARTITION,
-    KafkaError._UNKNOWN_TOPIC,
-)
-_PASSING: Final = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TRANSPORT,
-)
 #: For consumers that read a little once: the end of a partition is told without waiting for more.
 _SHORT: Final = {
     "fetch.message.max.bytes": 1_048_576,
@@ -78,7 +67,7 @@ class KafkaCheckpoints:
         key = manifest_key(f"{source[0]}:{source[1]}").encode()
         consumer = self._consumer()
         try:
-            low, high = _bounds(consumer, place)
+            low, high = bounds(consumer, place)
             back, end = _TAIL_RECORDS, 1 << 62
             while end > low:
                 start = max(low, high - back)
@@ -123,7 +112,7 @@ class KafkaCheckpoints:
     def log_start(self, source: Source) -> int:
         consumer = self._consumer()
         try:
-            return _bounds(consumer, TopicPartition(*source))[0]
+            return bounds(consumer, TopicPartition(*source))[0]
         finally:
             consumer.close()
 
@@ -135,7 +124,7 @@ class KafkaCheckpoints:
         try:
             topic = consumer.list_topics(DEADLETTERS_TOPIC, timeout=_TIMEOUT_S).topics[DEADLETTERS_TOPIC]
             places = [TopicPartition(DEADLETTERS_TOPIC, partition) for partition in topic.partitions or [0]]
-            return {place.partition: _bounds(consumer, place)[1] for place in places}
+            return {place.partition: bounds(consumer, place)[1] for place in places}
         finally:
             consumer.close()
 
@@ -153,27 +142,6 @@ class KafkaCheckpoints:
     def _consumer(self) -> Consumer:
         config = consumer_config(self._settings, f"{self._settings.group}-checkpoints")
         return Consumer(config | _SHORT)
-
-
-def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """The oldest offset, and one that is not after the end. Raises LogError where there is no partition.
-
-    A partition that has no leader at the moment (it was only just created, or a broker is away) is waited
-    for.
-    """
-    deadline = time.monotonic() + _TIMEOUT_S
-    while True:
-        try:
-            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-            return int(low), int(high)
-        except KafkaException as error:
-            kind = error.args[0]
-            if kind.code() in _UNKNOWN:
-                where = f"{place.topic} with a partition {place.partition}"
-                raise LogError(f"there is no topic {where}: run 'cx-signals topics'") from error
-            if (not kind.retriable() and kind.code() not in _PASSING) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
 
 
 def _runs(offsets: list[int]) -> Iterator[list[int]]:

@@ -4,6 +4,7 @@ The end is where a fetch says that there is nothing more (its high watermark): t
 answer to a request for the latest offset is too low.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -19,6 +20,18 @@ Source = tuple[str, int]
 
 
 _POLL_S: Final = 0.05
+_ANSWER_S: Final = 30.0
+_UNKNOWN: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+)
+_PASSING: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+)
 
 
 class LogError(RuntimeError):
@@ -90,13 +103,34 @@ def _by_source(messages: list[Message], waiting: set[Source]) -> Iterator[tuple[
     yield from grouped.items()
 
 
+def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The oldest offset, and one that is not after the end. Raises LogError where there is no partition.
+
+    A partition that has no leader at the moment (it was only just created, or a broker is away) is waited
+    for.
+    """
+    deadline = time.monotonic() + _ANSWER_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
+            return int(low), int(high)
+        except KafkaException as error:
+            kind = error.args[0]
+            if kind.code() in _UNKNOWN:
+                where = f"{place.topic} with a partition {place.partition}"
+                raise LogError(f"there is no topic {where}: run 'cx-signals topics'") from error
+            if (not kind.retriable() and kind.code() not in _PASSING) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 def tail_start(settings: KafkaSettings, sources: Sequence[Source], count: int) -> dict[Source, int]:
     """Offsets about ``count`` records before the ends, and never after them."""
     consumer = Consumer(consumer_config(settings, f"{settings.group}-look"))
     try:
         starts = {}
         for topic, partition in sources:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            low, high = bounds(consumer, TopicPartition(topic, partition))
             starts[topic, partition] = max(low, high - count)
         return starts
     finally:
