@@ -40,7 +40,7 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     metrics, pipeline = Metrics(), settings.pipeline
     producer = new_producer(settings.kafka)
     checkpoints, digest = KafkaCheckpoints(settings.kafka, producer), rules_digest(settings)
-    ownership = Ownership(Recovery(checkpoints, rules(settings), digest, pipeline.rebuild))
+    ownership = Ownership(Recovery(checkpoints, rules(settings), digest, pipeline.rebuild), metrics.forget)
     checkpointer = Checkpointer(
         ownership, checkpoints, metrics, pipeline.generation, digest, pipeline.checkpoint_interval_s
     )

@@ -1,5 +1,6 @@
 """Every metric of the pipeline, in one registry. Base units; times as timestamps, not as ages."""
 
+import contextlib
 from importlib.metadata import version
 from typing import Final
 
@@ -108,6 +109,20 @@ class Metrics:
     def stored(self, table: str, rows: int, seconds: float) -> None:
         self.sink_rows.labels(table).inc(rows)
         self.sink_seconds.labels(table).observe(seconds)
+
+    def forget(self, source: str) -> None:
+        """Drop the series of a partition that another worker has now: they would stand still for ever."""
+        gauges = (
+            self.watermark,
+            self.consumer_lag,
+            self.open_sessions,
+            self.segments,
+            self.refused_tiles,
+            self.checkpoint_time,
+        )
+        for gauge in gauges:
+            with contextlib.suppress(KeyError):
+                gauge.remove(source)
 
     def sink_failed(self, table: str) -> None:
         self.sink_errors.labels(table).inc()

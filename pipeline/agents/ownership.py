@@ -6,7 +6,7 @@ is read from there; its state is forgotten when another worker may have it.
 
 import itertools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -66,8 +66,9 @@ class Owned(Generic[State]):
 class Ownership:
     """Implements :class:`pipeline.transport.StateAuthority`."""
 
-    def __init__(self, recovery: Recovery) -> None:
+    def __init__(self, recovery: Recovery, on_release: Callable[[str], None] = lambda _: None) -> None:
         self._recovery = recovery
+        self._on_release = on_release
         self._epochs = itertools.count(1)
         self.partitions: dict[Source, Owned[Partition]] = {}
         """Phase one, by touchpoint partition."""
@@ -88,6 +89,7 @@ class Ownership:
     def release(self, source: Source) -> None:
         self.partitions.pop(source, None)
         self.windows.pop(source, None)
+        self._on_release(f"{source[0]}:{source[1]}")
 
     def all(self) -> list[tuple[Source, Owned[Any]]]:
         """Everything that is owned, of both phases."""

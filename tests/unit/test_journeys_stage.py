@@ -100,6 +100,19 @@ def test_a_batch_of_before_a_rebalance_is_dropped() -> None:
     asyncio.run(asyncio.wait_for(work(), 20))
 
 
+def test_a_partition_that_is_gone_has_no_series_any_more() -> None:
+    async def work() -> None:
+        metrics, name = Metrics(), {"source": "touchpoints.web:0"}
+        ownership = Ownership(Recovery(MemoryCheckpoints(), RULES, "d"), metrics.forget)
+        ownership.acquire(WEB)
+        metrics.watermark.labels(**name).set(1)
+        assert metrics.registry.get_sample_value("cx_watermark_timestamp_seconds", name) == 1
+        ownership.release(WEB)
+        assert metrics.registry.get_sample_value("cx_watermark_timestamp_seconds", name) is None
+
+    asyncio.run(work())
+
+
 def test_a_partition_taken_away_while_the_buffer_is_full_is_not_gone_on_with() -> None:
     async def work() -> None:
         setting = Setting()
