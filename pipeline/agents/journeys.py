@@ -62,7 +62,7 @@ class JourneysStage:
             return  # read before a rebalance that took the partition away
         owned.cut_at = None
         for start in range(0, len(batch.records), _RECORDS_AT_A_TIME):
-            if self._ownership.partitions.get(batch.source) is not owned:
+            if not self._ownership.holds(batch.source, owned):
                 return  # taken away while a full buffer was waited for
             started = time.perf_counter()
             records = batch.records[start : start + _RECORDS_AT_A_TIME]
@@ -74,6 +74,8 @@ class JourneysStage:
                 owned.changed_at = time.monotonic()
             self._outbox.poll()
             self._measure(batch.source, out, time.perf_counter() - started)
+        if not self._ownership.holds(batch.source, owned):
+            return
         owned.cut_at = batch.next_offset
         self._checkpointer.consider(batch.source, owned)
         self._metrics.open_sessions.labels(_name(batch.source)).set(len(owned.state.sessions))

@@ -91,6 +91,10 @@ class Ownership:
         self.windows.pop(source, None)
         self._on_release(f"{source[0]}:{source[1]}")
 
+    def holds(self, source: Source, owned: Owned[Any]) -> bool:
+        """Whether this state is still the partition's: not after it was taken away."""
+        return self.partitions.get(source) is owned or self.windows.get(source) is owned
+
     def all(self) -> list[tuple[Source, Owned[Any]]]:
         """Everything that is owned, of both phases."""
         return [*list(self.partitions.items()), *list(self.windows.items())]

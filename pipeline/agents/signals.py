@@ -96,6 +96,8 @@ class SignalsStage:
         receipt = self._outbox.receipt()
         for rows in owned.state.emit():
             await self._put_out(rows, receipt)
+        if not self._ownership.holds(source, owned):
+            return  # taken away while a full buffer was waited for
         owned.unfinished.append((next_offset, receipt))
         self._forget(owned)
         owned.cut_at = next_offset
