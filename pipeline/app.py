@@ -22,6 +22,7 @@ from pipeline.background import Background
 from pipeline.checkpoints.kafka import KafkaCheckpoints
 from pipeline.kafka.clients import new_producer
 from pipeline.kafka.reader import BatchReader
+from pipeline.logs import spare_repetitions
 from pipeline.metrics import Metrics
 from pipeline.settings import ClickHouseSettings, Settings, rules, rules_digest
 from pipeline.web import add_pages
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     """A worker's app. ``sink``: in place of ClickHouse."""
+    spare_repetitions("aiokafka")
     metrics, pipeline = Metrics(), settings.pipeline
     producer = new_producer(settings.kafka)
     checkpoints, digest = KafkaCheckpoints(settings.kafka, producer), rules_digest(settings)
