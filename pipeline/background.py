@@ -17,7 +17,7 @@ from pipeline.metrics import Metrics
 from sinks.buffer import SinkBuffer
 
 logger = logging.getLogger(__name__)
-_STOP_S: Final = 15.0
+_STOP_S: Final = 8.0
 """How long a stopping worker waits for its last rows, messages and checkpoints."""
 _STEP_S: Final = 0.1
 _REFRESH_S: Final = 5.0
@@ -85,19 +85,27 @@ class Background:
                 lag = max(0, high - max(0, at))
                 self.metrics.consumer_lag.labels(f"{source[0]}:{source[1]}").set(lag)
 
-    def _is_unfinished(self) -> bool:
-        if self.app.crashed:
-            return bool(self.buffer.rows)
-        under_way = self.checkpointer.step(force=True)
-        return bool(self.ownership.unfinished() or self.buffer.rows or under_way)
-
     async def _finish(self, *_: Any, **__: Any) -> None:
-        """What has been read is stored and checkpointed, so that the next worker has little to do again."""
+        """What has been read is stored and checkpointed, so that the next worker has little to do again.
+
+        Faust has ended the timers by now, so their work is done here.
+        """
         self.app.consumer.reader.hold()
         self.buffer.hurry()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _STOP_S
-        while self._is_unfinished() and loop.time() < deadline:
-            self.producer.poll(0)
-            await asyncio.sleep(0.05)
-        await asyncio.to_thread(self.producer.flush, _STOP_S)
+        try:
+            async with asyncio.timeout_at(deadline):
+                while await self._has_more_to_do():
+                    self.producer.poll(0)
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            logger.warning("stopping with work unfinished; the next worker does it again")
+        await asyncio.to_thread(self.producer.flush, max(1.0, deadline - loop.time()))
+
+    async def _has_more_to_do(self) -> bool:
+        if self.app.crashed:
+            return bool(self.buffer.rows)
+        await self.signals.emit(force=True)
+        under_way = self.checkpointer.step(force=True)
+        return bool(self.ownership.unfinished() or self.buffer.rows or under_way)

@@ -195,6 +195,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
 
     # --- commits ------------------------------------------------------------------------------------
 
+    def ack(self, message: Any) -> bool:
+        """Faust keeps the offset of each message until its own computing of commit offsets takes it away."""
+        is_first = bool(super().ack(message))
+        self._acked[message.tp].clear()
+        self._acked_index[message.tp].clear()
+        return is_first
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Offsets between batches are no gaps: the agents say what is done."""
 

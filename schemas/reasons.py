@@ -1,6 +1,10 @@
 """Why something was refused: the reason codes of dead letters."""
 
 from enum import StrEnum
+from typing import Final
+
+CLOCK_ERROR: Final = "record's time"
+"""How the error of a record begins that is refused by the wall clock of its reading."""
 
 
 class Reason(StrEnum):

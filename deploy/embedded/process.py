@@ -80,7 +80,7 @@ class Child:
             return "(no log)"
         return " | ".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def stop(self, timeout_s: float = 10.0) -> None:
+    def stop(self, timeout_s: float = 20.0) -> None:
         """Ask it to end, and make it end."""
         if self.process.poll() is None:
             self.process.terminate()

@@ -174,7 +174,7 @@ class Checkpointer:
             return _other(before.slot)
         if before is not None:
             under_way.free(name, before)
-        to_be_removed = {one.slot for one in under_way.freed if one.shard == name}
+        to_be_removed = {one.slot for one in [*owned.kept.freed, *under_way.freed] if one.shard == name}
         number = 0
         while not to_be_removed.isdisjoint((f"{writer}-{number}", f"{writer}-{number + 1}")):
             number += 2
@@ -230,6 +230,8 @@ class Checkpointer:
             under_way.manifest_sent = False
 
     def _finish(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
+        if not self._ownership.holds(source, owned):
+            return
         removable = [one for one in owned.kept.freed if one not in under_way.freed]
         owned.kept.offset, owned.kept.shards = under_way.offset, under_way.shards
         owned.kept.freed = under_way.freed

@@ -33,8 +33,6 @@ class Where:
     """The manifest's offset, to be acknowledged again; 0 where a log starts anew."""
     shards: dict[str, ShardRef] = field(default_factory=dict)
     freed: list[Freed] = field(default_factory=list)
-    is_new_log: bool = False
-    """Whether offsets mean other records than those of earlier dead letters."""
 
 
 class Recovery:
@@ -53,8 +51,7 @@ class Recovery:
         manifest, where, shards = self._restore(source)
         if manifest is None:
             partition = Partition(channel, self._rules)
-            if not where.is_new_log:
-                partition.refused = dict(self._store.refusals(source, {}))
+            partition.refused = dict(self._store.refusals(source, {}))
             return partition, where
         partition = partition_cuts.restored(channel, self._rules, manifest.head, shards)
         found = self._store.refusals(source, manifest.dead_letters)
@@ -84,7 +81,7 @@ class Recovery:
             if newest is None:
                 return None, self._without_manifest(source), {}
             if newest.generation < self._rules.generation:
-                return None, Where(BEGINNING, kept=0, is_new_log=True), {}
+                return None, Where(BEGINNING, kept=0), {}
             manifest, content = self._newest_that_is_whole(source, newest, manifests)
         except CheckpointError as error:
             if not self._rebuild:

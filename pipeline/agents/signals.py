@@ -73,12 +73,12 @@ class SignalsStage:
             owned.merged = batch.next_offset
             self._metrics.batch_seconds.labels("tiles").observe(time.perf_counter() - started)
 
-    async def emit(self) -> None:
+    async def emit(self, force: bool = False) -> None:
         """Put out every signal that is new or has changed.
 
-        Under load, less often: of the time, no more than a tenth goes into it.
+        Under load, less often: of the time, no more than a tenth goes into it, unless ``force`` is given.
         """
-        if self._clock() < self._not_before:
+        if self._clock() < self._not_before and not force:
             return
         async with self._turn:
             started = self._clock()

@@ -3,6 +3,7 @@
 Reading takes offsets from fetches only: the embedded broker's answer about a log's end is too low.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -11,13 +12,14 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from pipeline.checkpoints.store import CheckpointError, Source, Stored, joined
+from pipeline.core.records import ClockRefusal
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import LogError, bounds, partitions_of, read_to_end
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
 from schemas.deadletters import DEADLETTERS_TOPIC
 from schemas.events import TOUCHPOINT_TOPICS
-from schemas.reasons import Reason
+from schemas.reasons import CLOCK_ERROR, Reason
 from schemas.times import parse_rfc3339
 
 _TIMEOUT_S: Final = 30.0
@@ -42,6 +44,7 @@ class _Letter(msgspec.Struct):
     reason: str
     error: str
     received_at: str
+    sha256: str
 
 
 class KafkaCheckpoints:
@@ -128,20 +131,30 @@ class KafkaCheckpoints:
         finally:
             consumer.close()
 
-    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, tuple[int, str]]:
+    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, ClockRefusal]:
         places = partitions_of(self._settings, [DEADLETTERS_TOPIC])
         starts = {place: since.get(place[1], 0) for place in places}
         found = {}
         for _, messages in read_to_end(self._settings, places, starts):
             for message in messages:
-                letter = msgspec.json.decode(message.value() or b"{}", type=_Letter)
-                if (letter.topic, letter.partition) == source and letter.reason == Reason.IN_FUTURE:
-                    found[letter.offset] = (parse_rfc3339(letter.received_at), letter.error)
+                letter = _letter(message.value())
+                if letter is None or (letter.topic, letter.partition) != source:
+                    continue
+                if letter.reason == Reason.IN_FUTURE and letter.error.startswith(CLOCK_ERROR):
+                    received_ms = parse_rfc3339(letter.received_at)
+                    found[letter.offset] = ClockRefusal(received_ms, letter.error, letter.sha256)
         return found
 
     def _consumer(self) -> Consumer:
         config = consumer_config(self._settings, f"{self._settings.group}-checkpoints")
         return Consumer(config | _SHORT)
+
+
+def _letter(value: bytes | None) -> _Letter | None:
+    """A dead letter; None for a record that is none of ours."""
+    with contextlib.suppress(msgspec.DecodeError):
+        return msgspec.json.decode(value or b"", type=_Letter)
+    return None
 
 
 def _runs(offsets: list[int]) -> Iterator[list[int]]:

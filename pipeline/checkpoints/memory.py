@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from pipeline.checkpoints.store import CheckpointError, Source, Stored, joined
+from pipeline.core.records import ClockRefusal
 from schemas.checkpoints import Manifest, ShardRef, manifest_key
 
 
@@ -15,7 +16,7 @@ class MemoryCheckpoints:
         self.logs: dict[Source, list[tuple[str, bytes | None] | None]] = {}
         self.commits: dict[Source, int] = {}
         self.starts: dict[Source, int] = {}
-        self.refused: dict[Source, dict[int, tuple[int, str]]] = {}
+        self.refused: dict[Source, dict[int, ClockRefusal]] = {}
         self.held_back: list[Callable[[], None]] | None = None
         """Set to a list to have acknowledgements put there instead of given."""
 
@@ -63,5 +64,5 @@ class MemoryCheckpoints:
     def dead_letters_end(self) -> Mapping[int, int]:
         return {0: 0}
 
-    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, tuple[int, str]]:
+    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, ClockRefusal]:
         return self.refused.get(source, {})

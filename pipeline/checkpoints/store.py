@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from pipeline.core.records import ClockRefusal
 from schemas.checkpoints import Manifest, ShardRef
 
 Source = tuple[str, int]
@@ -43,8 +44,8 @@ class CheckpointStore(Protocol):
     def dead_letters_end(self) -> Mapping[int, int]:
         """By partition of ``cx.deadletters``: no letter to come is before it. May block."""
 
-    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, tuple[int, str]]:
-        """Records refused as in the future since then: offset to (received at in ms, error). May block."""
+    def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, ClockRefusal]:
+        """Records of the source that were refused by the wall clock since then, by offset. May block."""
 
 
 def joined(name: str, ref: ShardRef, parts: Sequence[bytes | None]) -> bytes:

@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
 from pipeline.replay.deadletters import Judged, Letter, Verdict, judge_for, send_again
 from pipeline.settings import load
+from schemas.deadletters import ROW_TOPIC_PREFIX
 from schemas.reasons import Reason
 from schemas.times import parse_rfc3339
 
@@ -89,7 +90,8 @@ def replay_dead_letters(
         print(json.dumps(_shown(one), ensure_ascii=False))
     counts = Counter(one.verdict for one in judged)
     said = ", ".join(f"{count} {_HELP[verdict]}" for verdict, count in counts.items())
-    say(f"{len(judged)} dead letters: {said or 'none found'}")
+    more = "; there may be more: a higher --limit, --since or --reason reaches them" * (len(judged) == limit)
+    say(f"{len(judged)} dead letters: {said or 'none found'}{more}")
     if send:
         count = send_again(settings, judged)
         _mark(client, judged)
@@ -119,6 +121,7 @@ def _letters(client: Any, where: str, values: dict[str, Any]) -> list[Letter]:
     rows = client.execute(
         "SELECT topic, partition, offset, reason, base64Encode(payload), size, sha256 "
         f"FROM cx.dead_letters AS d FINAL WHERE {where} "
+        f"AND NOT startsWith(topic, '{ROW_TOPIC_PREFIX}') "
         "AND (topic, partition, offset) NOT IN (SELECT topic, partition, offset FROM cx.dead_letter_replays) "
         "ORDER BY d.received_at, topic, partition, offset LIMIT %(limit)s",
         values,

@@ -4,6 +4,7 @@ Whatever is put out at the end of a batch is a function of the log up to there, 
 cut into batches (laws 1 and 2). The state of a partition is this object and nothing else.
 """
 
+import hashlib
 import heapq
 from collections.abc import Sequence
 from typing import Final
@@ -18,7 +19,16 @@ from pipeline.core.funnels import (
     JourneyKey,
     journey_key,
 )
-from pipeline.core.records import GENERATION_SHIFT, DeadLetter, JourneyRow, Outputs, Record, Rules, Tile
+from pipeline.core.records import (
+    GENERATION_SHIFT,
+    ClockRefusal,
+    DeadLetter,
+    JourneyRow,
+    Outputs,
+    Record,
+    Rules,
+    Tile,
+)
 from pipeline.core.session import Session
 from pipeline.core.tiles import (
     BUCKET_MS,
@@ -32,7 +42,7 @@ from pipeline.core.tiles import (
     survey_counters,
 )
 from schemas.decoding import Refusal, Touchpoint, decode
-from schemas.reasons import Reason
+from schemas.reasons import CLOCK_ERROR, Reason
 
 WATERMARK_DELAY_MS: Final = 5_000
 FUTURE_MS: Final = 300_000
@@ -69,8 +79,8 @@ class Partition:
         self.shards = SessionShards()
         self.changed_minutes: set[int] = set()
         """Minutes of event time whose tiles have changed since the last cut, by their start."""
-        self.refused: dict[int, tuple[int, str]] = {}
-        """Records to come that an earlier reading refused as in the future: offset to (received at, error)."""
+        self.refused: dict[int, ClockRefusal] = {}
+        """Records to come that an earlier reading refused by its wall clock, by offset."""
         self._timers: list[tuple[int, str]] = []
         self._retention: list[tuple[int, str]] = []
         self._names = {f.name: funnel_counters(f.name) for f in rules.funnels.all}
@@ -103,8 +113,8 @@ class Partition:
                 self.see(tick_ms)
                 out.ticks += 1
                 continue
-            if record.offset in refused:
-                out.dead_letters.append(_refused_again(record, *refused.pop(record.offset)))
+            if record.offset in refused and (letter := _refused_again(record, refused.pop(record.offset))):
+                out.dead_letters.append(letter)
                 continue
             event = decode(value)
             if isinstance(event, Refusal):
@@ -144,7 +154,7 @@ class Partition:
             return Refusal(Reason.IN_FUTURE, f"occurred_at: {ahead:.3f} s past the record's time")
         if stamp_ms > fetched_ms + FUTURE_MS:
             ahead = (stamp_ms - fetched_ms) / 1000
-            return Refusal(Reason.IN_FUTURE, f"record's time: {ahead:.3f} s past its fetch")
+            return Refusal(Reason.IN_FUTURE, f"{CLOCK_ERROR}: {ahead:.3f} s past its fetch")
         allowed = self.rules.lateness_ms
         behind = (self._cutoff_ms + allowed - at_ms) / 1000
         return Refusal(
@@ -341,5 +351,9 @@ def _dead_letter(record: Record, fetched_ms: int, refusal: Refusal) -> DeadLette
     return DeadLetter(record.offset, received, refusal.reason, refusal.error, record.value or b"")
 
 
-def _refused_again(record: Record, received_ms: int, error: str) -> DeadLetter:
-    return DeadLetter(record.offset, received_ms, Reason.IN_FUTURE, error, record.value or b"", by_clock=True)
+def _refused_again(record: Record, before: ClockRefusal) -> DeadLetter | None:
+    """The letter of an earlier reading, if it was of this record."""
+    payload = record.value or b""
+    if hashlib.sha256(payload).hexdigest() != before.sha256:
+        return None
+    return DeadLetter(record.offset, before.received_ms, Reason.IN_FUTURE, before.error, payload, by_clock=True)

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.core.cuts import MINUTE, MINUTE_MS, SESSIONS, Cut, Head, Shards
 from pipeline.core.funnels import Dims, Entry, Funnels, OpenJourney, Walk
 from pipeline.core.partition import WATERMARK_DELAY_MS, Partition
-from pipeline.core.records import Rules
+from pipeline.core.records import ClockRefusal, Rules
 from pipeline.core.session import Session
 from pipeline.core.tiles import BUCKET_MS
 
@@ -34,7 +34,7 @@ def has_changed(partition: Partition) -> bool:
 def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partition:
     """The state as it was when the cut was made whose head this is."""
     partition = Partition(channel, rules)
-    partition.refused = {offset: (received_ms, error) for offset, received_ms, error in head["refused"]}
+    partition.refused = {offset: ClockRefusal(*letter) for offset, *letter in head["refused"]}
     latest_ms = head["latest_ms"]
     if latest_ms is None:
         return partition

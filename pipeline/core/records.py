@@ -23,6 +23,15 @@ class Record(NamedTuple):
     """The time of a tick; None for all other records."""
 
 
+class ClockRefusal(NamedTuple):
+    """A record that an earlier reading refused by its wall clock."""
+
+    received_ms: int
+    error: str
+    sha256: str
+    """Of the record's value: an offset of a log that started anew is another record."""
+
+
 class DeadLetter(NamedTuple):
     """A record that is no event, with everything needed to see why and to send it again."""
 

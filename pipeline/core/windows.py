@@ -6,6 +6,7 @@ exist follows DESIGN.md, section 2.3: every window end that covers data, up to t
 after the newest watermark of the sources.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -158,8 +159,11 @@ class Forgotten:
 
     def touches(self, bucket_ms: int) -> bool:
         """Whether a window can hold both this bucket and a dropped one."""
+        # They are in order and further apart than a window: only the two around it can.
+        at = bisect_right(self.stretches, (bucket_ms, bucket_ms))
         reach = LONGEST_WINDOW_MS
-        return any(first - reach < bucket_ms < last + reach for first, last in self.stretches)
+        near = self.stretches[max(0, at - 1) : at + 1]
+        return any(first - reach < bucket_ms < last + reach for first, last in near)
 
 
 class Windows:
@@ -193,8 +197,13 @@ class Windows:
         watermark_ms: int | None,
         tiles: Iterable[tuple[str, int, Counters]],
     ) -> None:
-        """Take what one source sent after one batch: its watermark and its changed tiles."""
-        self.versions[source] = max(version, self.versions.get(source, self.first_version))
+        """Take what one source sent after one batch: its watermark and its changed tiles.
+
+        What is left in the topic from an earlier generation is passed over: that log is told anew.
+        """
+        if version < self.first_version:
+            return
+        self.versions[source] = max(version, self.versions.get(source, version))
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
         for segment, bucket_ms, counters in tiles:
@@ -266,13 +275,15 @@ class Windows:
 
     def forget(self, horizon_ms: int) -> None:
         """Drop the buckets that end at or before the horizon."""
+        dropped: set[int] = set()
         for name in [n for n, h in self.segments.items() if h.buckets[0] + BUCKET_MS <= horizon_ms]:
             held = self.segments[name]
-            dropped = held.forget(horizon_ms)
-            self.forgotten.add(dropped)
-            self.changed_minutes.update(bucket - bucket % MINUTE_MS for bucket in dropped)
+            dropped.update(held.forget(horizon_ms))
             if not len(held.buckets):
                 del self.segments[name]
+        if dropped:
+            self.forgotten.add(sorted(dropped))
+            self.changed_minutes.update(bucket - bucket % MINUTE_MS for bucket in dropped)
 
 
 def _limit(watermark_ms: int, window: Window) -> int:

@@ -39,8 +39,7 @@ def has_changed(windows: Windows) -> bool:
 def restore(windows: Windows, head: Head, shards: Shards) -> None:
     """Bring a new state to what it was when the cut was made whose head this is."""
     windows.watermarks = dict(head["watermarks"])
-    for source, version in head["versions"].items():
-        windows.versions[source] = max(version, windows.first_version)
+    windows.versions = dict(head["versions"])
     windows.newest_ms = head["newest_ms"]
     windows.forgotten = Forgotten((first, last) for first, last in head["forgotten"])
     for name in sorted(shards):

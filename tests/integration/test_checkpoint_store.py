@@ -1,5 +1,6 @@
 """Checkpoints in Kafka: found at the end of a long log, read by offset, on either broker."""
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,14 +15,14 @@ from deploy.embedded.process import free_port
 from pipeline.agents.deadletters import letter_message
 from pipeline.checkpoints.kafka import KafkaCheckpoints
 from pipeline.checkpoints.store import CheckpointError
-from pipeline.core.records import DeadLetter
+from pipeline.core.records import ClockRefusal, DeadLetter
 from pipeline.kafka.clients import new_admin, new_producer
 from pipeline.kafka.logs import LogError
 from pipeline.kafka.topics import create_missing
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, manifest_key, part_key
 from schemas.deadletters import DEADLETTERS_TOPIC
-from schemas.reasons import Reason
+from schemas.reasons import CLOCK_ERROR, Reason
 from tests.kafka.apache import ApacheKafka, require
 
 SOURCE = ("touchpoints.web", 1)
@@ -109,16 +110,21 @@ def test_content_that_is_not_what_the_manifest_says_is_an_error(setting: Setting
 def test_refusals_by_the_wall_clock_are_found_from_an_offset_on(setting: Setting) -> None:
     assert setting.store.refusals(SOURCE, {}) == {}
     before = setting.store.dead_letters_end()
-    for offset, source, reason in (
-        (7, SOURCE, Reason.IN_FUTURE),
-        (8, SOURCE, Reason.INVALID),
-        (9, ("touchpoints.app", 1), Reason.IN_FUTURE),
+    setting.producer.produce(DEADLETTERS_TOPIC, value=None, key="not ours")
+    clock = f"{CLOCK_ERROR}: 400.000 s past its fetch"
+    for offset, source, reason, error in (
+        (6, SOURCE, Reason.IN_FUTURE, "occurred_at: 400.000 s past the record's time"),
+        (7, SOURCE, Reason.IN_FUTURE, clock),
+        (8, SOURCE, Reason.INVALID, "message: is no JSON"),
+        (9, ("touchpoints.app", 1), Reason.IN_FUTURE, clock),
     ):
-        letter = DeadLetter(offset, 1_000, reason, "ahead", b"{}")
+        letter = DeadLetter(offset, 1_000, reason, error, b"{}")
         message = letter_message(source, letter)
         setting.producer.produce(DEADLETTERS_TOPIC, value=msgspec.json.encode(message.body), key=message.key)
     assert setting.producer.flush(30) == 0
-    assert setting.store.refusals(SOURCE, before) == {7: (1_000, "ahead")}
+    assert setting.store.refusals(SOURCE, before) == {
+        7: ClockRefusal(1_000, clock, hashlib.sha256(b"{}").hexdigest())
+    }
 
 
 def test_a_topic_that_is_not_there_is_said_to_be_missing(setting: Setting) -> None:

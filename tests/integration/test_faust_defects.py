@@ -241,6 +241,21 @@ def test_a_failed_commit_is_made_up_for(scheme: str) -> None:
     assert asyncio.run(committed()) == (None, 2)
 
 
+@original_and_ours("the offsets of messages that no commit offset is computed from are kept for ever")
+def test_nothing_is_kept_of_what_is_done(scheme: str) -> None:
+    async def kept() -> int:
+        processing = Processing.start(scheme)
+        if scheme == ORIGINAL:
+            processing.consumer._new_offset = lambda _: None  # as a transport that counts for itself has it
+        for start in range(0, 40, 4):
+            await processing.take(*range(start, start + 4))
+            processing.finish(*range(start, start + 4))
+            await processing.committed()
+        return len(processing.consumer._acked[PARTITION]) + len(processing.consumer._acked_index[PARTITION])
+
+    assert asyncio.run(kept()) == 0
+
+
 # --- who reads what: with a broker ------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Law 3: what is stored when, what a restore takes, and when a worker stops rather than guess."""
 
+import hashlib
 import random
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline.agents.recovery import BEGINNING, Recovery
 from pipeline.checkpoints.memory import MemoryCheckpoints
 from pipeline.checkpoints.store import CheckpointError
 from pipeline.core.cuts import SESSIONS_PER_SHARD
-from pipeline.core.records import Rules
+from pipeline.core.records import ClockRefusal, Rules
 from pipeline.metrics import Metrics
 from schemas.reasons import Reason
 from sinks.buffer import Limits, SinkBuffer
@@ -389,6 +390,21 @@ def test_after_a_failed_cut_no_checkpoint_is_made_any_more() -> None:
     assert Worker(store).resumed_at == 1
 
 
+def test_a_slot_is_not_used_again_by_the_cut_that_removes_it() -> None:
+    """The cut after the one that freed it comes when the grace is over."""
+    store = MemoryCheckpoints()
+    worker = Worker(store)
+    worker.process(added(0))
+    worker.checkpoint()
+    worker.process(5 * HOUR)
+    worker.checkpoint()
+    worker.now += 700
+    worker.process(added(5 * HOUR))
+    worker.checkpoint()
+    store.compact()
+    assert Worker(store).content() == worker.content()
+
+
 # --- when a state is not to be had ------------------------------------------------------------------
 
 
@@ -455,9 +471,13 @@ def test_a_shard_that_is_not_as_it_was_stored_stops() -> None:
         Worker(store)
 
 
+def refusal(event: bytes) -> ClockRefusal:
+    return ClockRefusal(START_MS, "record's time: 400.000 s past its fetch", hashlib.sha256(event).hexdigest())
+
+
 def test_what_the_wall_clock_refused_once_is_refused_again() -> None:
     store = stored(2)
-    store.refused[SOURCE] = {2: (START_MS, "record's time: 400.000 s past its fetch"), 1: (0, "before")}
+    store.refused[SOURCE] = {2: refusal(added(5)), 1: refusal(added(1))}
     worker = Worker(store)
     out = worker.owned.state.process(log_of([added(5), added(6)], start=2), START_MS + HOUR)
     (letter,) = out.dead_letters
@@ -468,7 +488,7 @@ def test_what_the_wall_clock_refused_once_is_refused_again() -> None:
 
 def test_what_the_wall_clock_refused_is_refused_after_a_second_crash_and_without_a_manifest() -> None:
     store = stored(2)
-    store.refused[SOURCE] = {5: (START_MS, "ahead")}
+    store.refused[SOURCE] = {5: refusal(added(6))}
     second = Worker(store)
     second.process(added(3), added(4))
     second.checkpoint()
@@ -478,6 +498,13 @@ def test_what_the_wall_clock_refused_is_refused_after_a_second_crash_and_without
     assert [letter.offset for letter in out.dead_letters] == [5]
 
     without = MemoryCheckpoints()
-    without.refused[SOURCE] = {0: (START_MS, "ahead")}
+    without.refused[SOURCE] = {0: refusal(added(5))}
     out = Worker(without).owned.state.process(log_of([added(5), added(6)]), START_MS + HOUR)
     assert [letter.offset for letter in out.dead_letters] == [0]
+
+
+def test_a_refusal_of_a_log_that_was_there_before_refuses_no_other_record() -> None:
+    store = MemoryCheckpoints()
+    store.refused[SOURCE] = {0: refusal(added(77))}
+    out = Worker(store).owned.state.process(log_of([added(5)]), START_MS + HOUR)
+    assert (out.accepted, out.dead_letters) == (1, [])

@@ -1,7 +1,7 @@
 """Which rows exist, what replaces what, and what is forgotten."""
 
 from pipeline.core.signals import SignalTable
-from pipeline.core.windows import Windows
+from pipeline.core.windows import Forgotten, Windows
 from tests.support import Store
 
 HOUR = 3_600_000
@@ -101,4 +101,17 @@ def test_the_first_rows_of_a_new_generation_outrank_the_last_ones_of_the_old() -
     assert new.version > old.version
     before = new.version
     new.merge("app:0", (1 << 48) + 5, T0, [("all", T0, {"events": 1})])  # left in the topic by the old one
-    assert new.version >= before
+    assert new.version == before
+    assert rows(new) == {10: 1}
+
+
+def test_what_was_forgotten_is_told_among_many_stretches() -> None:
+    forgotten = Forgotten()
+    nights = [day * 24 * HOUR for day in range(400)]
+    forgotten.add(sorted([*nights, *(night + 10_000 for night in nights)]))
+    assert len(forgotten.stretches) == 400
+    for night in (nights[0], nights[7], nights[399]):
+        assert forgotten.touches(night - HOUR + 1)
+        assert not forgotten.touches(night - HOUR)
+        assert forgotten.touches(night + 10_000 + HOUR - 1)
+        assert not forgotten.touches(night + 10_000 + HOUR)
