@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import threading
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +21,8 @@ from sinks.buffer import SinkBuffer
 logger = logging.getLogger(__name__)
 _STOP_S: Final = 8.0
 """How long a stopping worker waits for its last rows, messages and checkpoints."""
+_LEAVE_S: Final = 5.0
+"""How long it then has to leave its group."""
 _STEP_S: Final = 0.1
 _REFRESH_S: Final = 5.0
 
@@ -102,6 +106,11 @@ class Background:
         except TimeoutError:
             logger.warning("stopping with work unfinished; the next worker does it again")
         await asyncio.to_thread(self.producer.flush, max(1.0, deadline - loop.time()))
+        # From here on nothing is worth waiting for, and aiokafka would wait without end to commit to and
+        # leave a group whose coordinator is gone.
+        give_up = threading.Timer(_LEAVE_S, _end_without_leaving)
+        give_up.daemon = True
+        give_up.start()
 
     async def _has_more_to_do(self) -> bool:
         if self.app.crashed:
@@ -109,3 +118,9 @@ class Background:
         await self.signals.emit(force=True)
         under_way = self.checkpointer.step(force=True)
         return bool(self.ownership.unfinished() or self.buffer.rows or under_way)
+
+
+def _end_without_leaving() -> None:
+    logger.warning("Kafka does not answer: ending without leaving the group")
+    logging.shutdown()
+    os._exit(1)

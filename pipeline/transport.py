@@ -135,7 +135,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
             if turn != self._turn or source in self.reader.positioned:
                 return
             try:
-                offset, epoch = await asyncio.to_thread(self._authority.acquire, source)
+                offset, epoch = await asyncio.to_thread(self._acquire, source)
             except Exception as error:
                 logger.error("stopping: %s", error)
                 await self.app.crash(error)
@@ -145,6 +145,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
                 return
             self._read_offset[tp] = None
             self.reader.position(source, offset, epoch)
+
+    def _acquire(self, source: Source) -> tuple[int, int]:
+        """In a thread of a few: those that wait for their turn while the worker is ended do not begin."""
+        if self.should_stop:
+            raise LogError(f"{source[0]}:{source[1]}: not restored, the worker is ending")
+        return self._authority.acquire(source)
 
     # --- records ------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from schemas.events import TOUCHPOINT_TOPICS
 from schemas.reasons import CLOCK_ERROR, Reason
 from schemas.times import parse_rfc3339
 
-_TIMEOUT_S: Final = 30.0
+_TIMEOUT_S: Final = 10.0
 #: So many records back from the end a manifest is looked for first.
 _TAIL_RECORDS: Final = 16
 #: Reading over so many records that are not wanted costs less than starting to fetch anew.
@@ -135,7 +135,7 @@ class KafkaCheckpoints:
         places = partitions_of(self._settings, [DEADLETTERS_TOPIC])
         starts = {place: since.get(place[1], 0) for place in places}
         found = {}
-        for _, messages in read_to_end(self._settings, places, starts):
+        for _, messages in read_to_end(self._settings, places, starts, _TIMEOUT_S):
             for message in messages:
                 letter = _letter(message.value())
                 if letter is None or (letter.topic, letter.partition) != source:

@@ -20,7 +20,8 @@ Source = tuple[str, int]
 
 
 _POLL_S: Final = 0.05
-_ANSWER_S: Final = 30.0
+#: A broker that says nothing for so long is taken for gone: a stopping worker waits no longer for it.
+_ANSWER_S: Final = 10.0
 _UNKNOWN: Final = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_PARTITION,
