@@ -1,10 +1,10 @@
-"""A worker whose topics are not there says so and ends, instead of waiting for ever."""
+"""A worker ends when it cannot go on or is told to, instead of waiting for ever."""
 
 from pathlib import Path
 
 import pytest
 
-from deploy.embedded.process import free_port
+from deploy.embedded.process import Child, free_port
 from pipeline.kafka.clients import new_admin
 from schemas.checkpoints import checkpoint_topic
 from tests.systems import Lab
@@ -22,5 +22,23 @@ def test_a_worker_without_checkpoint_topics_says_what_to_do(tmp_path: Path) -> N
         assert worker.child.process.returncode == 1
         assert "no topic cx.checkpoints.web with a partition" in lab.log.read_text()
         assert "run 'cx-signals topics'" in lab.log.read_text()
+    finally:
+        lab.stop()
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_is_told_to_end_ends_though_kafka_and_clickhouse_are_gone(tmp_path: Path) -> None:
+    lab = Lab.start(tmp_path, "embedded")
+    try:
+        (worker,) = lab.workers
+        lab.wait_for(lambda: worker.owned() == 16)
+        assert isinstance(lab.broker, Child)
+        assert lab.clickhouse_child is not None
+        lab.broker.kill()
+        lab.clickhouse_child.kill()
+        worker.child.process.terminate()
+        lab.wait_for(lambda: worker.child.process.poll() is not None, 60)
+        assert worker.child.process.returncode == 1
+        assert "ending without leaving the group" in lab.log.read_text()
     finally:
         lab.stop()
