@@ -41,6 +41,8 @@ class ShopSettings:
     seed: int = 1
     customers: int = 20_000
     incidents: tuple[Incident, ...] = ()
+    is_steady: bool = False
+    """The mean at every hour, instead of the day's rhythm."""
 
 
 def rhythm(at_ms: int) -> float:
@@ -95,7 +97,9 @@ class _Traffic:
         return any(i.name == name and i.from_ms <= self._now < i.until_ms for i in self._shop.incidents)
 
     def _next_arrival(self, after_ms: int) -> int:
-        rate = self._shop.events_per_s / EVENTS_PER_VISIT * rhythm(after_ms)
+        rate = self._shop.events_per_s / EVENTS_PER_VISIT
+        if not self._shop.is_steady:
+            rate *= rhythm(after_ms)
         return after_ms + max(1, round(self._arrivals.expovariate(rate) * 1000))
 
     def _arrive(self, at_ms: int) -> None:

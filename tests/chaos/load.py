@@ -29,7 +29,7 @@ class Load:
         timeline.seed += 1
         self._timeline = timeline
         self._producer = new_producer(kafka)
-        shop = ShopSettings(events_per_s / SPEED, seed=timeline.seed)
+        shop = ShopSettings(events_per_s / SPEED, seed=timeline.seed, is_steady=True)
         self._sendings = disturb(traffic(shop, timeline.next_ms), RATES, timeline.seed)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
