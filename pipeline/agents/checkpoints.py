@@ -17,11 +17,12 @@ import msgspec
 
 from pipeline.agents.outbox import Clock
 from pipeline.agents.ownership import Owned, Ownership
-from pipeline.checkpoints.store import CheckpointStore, Source, Stored
+from pipeline.checkpoints.store import CheckpointStore, Stored
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.cuts import Cut
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
+from pipeline.kafka.logs import Source
 from pipeline.metrics import Metrics
 from schemas.checkpoints import MAX_PART_BYTES, Freed, Manifest, ShardRef, manifest_key, part_key
 

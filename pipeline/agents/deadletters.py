@@ -5,8 +5,8 @@ from collections import deque
 from typing import Any, Final
 
 from pipeline.agents.outbox import Clock, Outgoing, base64_text, digest
-from pipeline.checkpoints.store import Source
 from pipeline.core.records import DeadLetter
+from pipeline.kafka.logs import Source
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
 from schemas.deadletters import DEADLETTER_TYPE, KEPT_PAYLOAD_BYTES, dead_letter_id

@@ -11,8 +11,8 @@ from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
-from pipeline.checkpoints.store import Source
 from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Tile
+from pipeline.kafka.logs import Source
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers

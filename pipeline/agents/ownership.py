@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from pipeline.agents.outbox import Receipt
 from pipeline.agents.recovery import Recovery, Where
-from pipeline.checkpoints.store import Source
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
+from pipeline.kafka.logs import Source
 from schemas.checkpoints import Freed, ShardRef
 from schemas.tiles import TILES_TOPIC
 

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.checkpoints.store import CheckpointError, CheckpointStore, Source
+from pipeline.checkpoints.store import CheckpointError, CheckpointStore
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.partition import Partition
 from pipeline.core.records import GENERATION_SHIFT, Rules
 from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
+from pipeline.kafka.logs import Source
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic
 from schemas.events import TOPIC_PREFIX
 

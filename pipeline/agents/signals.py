@@ -9,8 +9,8 @@ import msgspec
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.outbox import Clock, Outbox, Outgoing, Receipt
 from pipeline.agents.ownership import Owned, Ownership
-from pipeline.checkpoints.store import Source
 from pipeline.core.windows import SignalRows, Windows
+from pipeline.kafka.logs import Source
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pipeline.agents.outbox import Clock, Producer
 from pipeline.agents.ownership import Ownership
-from pipeline.checkpoints.store import Source
+from pipeline.kafka.logs import Source
 from schemas.ticks import TICK_HEADER
 from schemas.times import format_rfc3339
 

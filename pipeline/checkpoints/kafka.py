@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from pipeline.checkpoints.store import CheckpointError, Source, Stored, joined
+from pipeline.checkpoints.store import CheckpointError, Stored, joined
 from pipeline.core.records import ClockRefusal
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import LogError, bounds, partitions_of, read_to_end
+from pipeline.kafka.logs import LogError, Source, bounds, partitions_of, read_to_end
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
 from schemas.deadletters import DEADLETTERS_TOPIC

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from pipeline.checkpoints.store import CheckpointError, Source, Stored, joined
+from pipeline.checkpoints.store import CheckpointError, Stored, joined
 from pipeline.core.records import ClockRefusal
+from pipeline.kafka.logs import Source
 from schemas.checkpoints import Manifest, ShardRef, manifest_key
 
 

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pipeline.core.records import ClockRefusal
+from pipeline.kafka.logs import Source
 from schemas.checkpoints import Manifest, ShardRef
 
-Source = tuple[str, int]
-"""Topic and partition."""
 Stored = Callable[[int], None]
 """Told the offset of a record when the broker has it."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.chaos.load import Load, Timeline
-from tests.systems import Lab
+from tests.systems import Broker, Lab
 
 #: ``make chaos`` takes its time; within ``make test`` each scenario is run in a short form.
 LONG = os.environ.get("CHAOS") == "long"
@@ -26,10 +26,9 @@ class Scene(Lab):
         return self.verify().replace("\n", "; ").strip("; ")
 
 
-def _scene(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def _scene(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     settings = {"CX_SINK__REQUEST_TIMEOUT_S": "5"}
-    assert broker in ("embedded", "apache")
-    scene = Scene.start(tmp_path_factory.mktemp(broker), broker, settings)  # type: ignore[arg-type]
+    scene = Scene.start(tmp_path_factory.mktemp(broker), broker, settings)
     scene.timeline = Timeline()
     try:
         yield scene

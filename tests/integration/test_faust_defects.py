@@ -170,7 +170,7 @@ class Processing:
         await self.consumer._drain_messages(fetcher)
         for message in messages:
             output = Output()
-            self.authority.owned[SOURCE].unfinished.append((message.offset + 1, output))  # type: ignore[arg-type]
+            self.authority.owned[SOURCE].unfinished.append((message.offset + 1, output))  # type: ignore[arg-type] # a fake receipt
             self.authority.taken.append(message.offset + 1)
             self.in_flight[message.offset] = message, output
 
