@@ -15,6 +15,7 @@ from pipeline.agents.ownership import Ownership
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
 from pipeline.kafka.clients import describe
+from pipeline.memory import give_back
 from pipeline.metrics import Metrics
 from sinks.buffer import SinkBuffer
 
@@ -25,6 +26,7 @@ _LEAVE_S: Final = 5.0
 """How long it then has to leave its group."""
 _STEP_S: Final = 0.1
 _REFRESH_S: Final = 5.0
+_GIVE_BACK_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Background:
         app.timer(emit_s)(self._emit)
         app.timer(tick_s / 2)(self._tick)
         app.timer(_STEP_S)(self._checkpoint)
+        app.timer(_GIVE_BACK_S)(self._give_back)
         app.on_before_shutdown.connect(self._finish, weak=False)
 
     async def _store(self) -> None:
@@ -77,6 +80,9 @@ class Background:
         except Exception as error:
             logger.exception("a checkpoint could not be written")
             await self.app.crash(error)
+
+    async def _give_back(self) -> None:
+        await asyncio.to_thread(give_back)
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
