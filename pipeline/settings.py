@@ -20,6 +20,11 @@ from schemas.events import EVENT_TYPES
 PREFIX: Final = "CX_"
 
 
+STEP: Final = "step"
+_STATE_LAYOUT: Final = 2
+"""Rises when checkpoints hold something else than before: older ones do not fit."""
+
+
 class SettingsError(ValueError):
     """A setting is unknown or its value does not fit; the message is one line."""
 
@@ -136,15 +141,17 @@ class SegmentsSettings(Part):
     )
     """Combinations of dimensions that make the segments; the empty one is ``all``."""
     known: dict[str, tuple[str, ...]] = {}
-    """For a dimension, the values that are told apart; all others become ``other``."""
+    """For a dimension, or for ``step``, the values that are told apart; all others become ``other``."""
 
     @model_validator(mode="after")
     def _dimensions_exist(self) -> "SegmentsSettings":
         named = {name for combination in self.combinations for name in combination} | set(self.known)
-        if unknown := named - set(DIMENSIONS):
+        if unknown := named - {*DIMENSIONS, STEP}:
             raise ValueError(
                 f"no such dimension: {', '.join(sorted(unknown))} (there are {', '.join(DIMENSIONS)})"
             )
+        if any(STEP in combination for combination in self.combinations):
+            raise ValueError("step is no dimension: its known values can be set, segments cannot be made of it")
         return self
 
 
@@ -241,6 +248,7 @@ def _nearest(name: str, known: set[str]) -> str:
 def rules_digest(settings: Settings) -> str:
     """Of what decides the content of a state: one made under other rules does not fit."""
     decisive = [
+        _STATE_LAYOUT,
         {name: funnel.model_dump() for name, funnel in settings.funnels},
         settings.segments.model_dump(),
         settings.pipeline.lateness_s,
@@ -257,10 +265,12 @@ def rules(settings: Settings) -> Rules:
         for name, f in settings.funnels
     )
     pipeline = settings.pipeline
+    known_steps = settings.segments.known.get(STEP)
     return Rules(
         funnels=funnels,
         segmenter=Segmenter(settings.segments.combinations, settings.segments.known),
         lateness_ms=round(pipeline.lateness_s * 1000),
         currency=pipeline.currency,
         generation=pipeline.generation,
+        known_steps=frozenset(known_steps) if known_steps is not None else None,
     )

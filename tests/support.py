@@ -13,7 +13,6 @@ from pipeline.core.cuts import Cut
 from pipeline.core.funnels import RETRACTED
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record, Rules
-from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
 from pipeline.settings import Settings, rules
 from pipeline.verification.naive import (
@@ -126,7 +125,7 @@ def _without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str
 
 
 def new_windows(rules: Rules = RULES) -> Windows:
-    return Windows(SignalTable(f.name for f in rules.funnels.all), rules.lateness_ms)
+    return Windows(rules.funnels, rules.lateness_ms)
 
 
 def run_core(

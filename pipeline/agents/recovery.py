@@ -12,7 +12,6 @@ from pipeline.checkpoints.store import CheckpointError, CheckpointStore
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.partition import Partition
 from pipeline.core.records import GENERATION_SHIFT, Rules
-from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
 from pipeline.kafka.logs import Source
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic
@@ -44,7 +43,6 @@ class Recovery:
         self._rules = rules
         self._digest = digest
         self._rebuild = rebuild
-        self._table = SignalTable(funnel.name for funnel in rules.funnels.all)
 
     def partition(self, source: Source) -> tuple[Partition, Where]:
         """Phase one of a touchpoint partition. Raises CheckpointError."""
@@ -69,7 +67,7 @@ class Recovery:
                 f"{source[0]}:{source[1]}: versions of {sources} touchpoint partitions in generation "
                 f"{rules.generation} exceed 64 bits; begin again at 1, with new tables"
             )
-        windows = Windows(self._table, rules.lateness_ms, rules.generation, sources)
+        windows = Windows(rules.funnels, rules.lateness_ms, rules.generation, sources)
         if manifest is not None:
             windows_cuts.restore(windows, manifest.head, shards)
         return windows, where

@@ -9,9 +9,9 @@ import heapq
 from collections.abc import Sequence
 from typing import Final
 
+from pipeline.core.contributions import Contribution, JourneyCounters, Place, step_counters
 from pipeline.core.cuts import MINUTE_MS, SessionShards
 from pipeline.core.funnels import (
-    COMPLETED,
     RETRACTED,
     Dims,
     Entry,
@@ -35,10 +35,10 @@ from pipeline.core.tiles import (
     EVENTS,
     FRICTION,
     FRICTION_TYPES,
+    STEP_COUNTERS,
     Counters,
     add,
     bucket_of,
-    funnel_counters,
     survey_counters,
 )
 from schemas.decoding import Refusal, Touchpoint, decode
@@ -51,7 +51,7 @@ _MAX_PLACES: Final = 100_000
 _new_tuple: Final = tuple.__new__
 
 
-class Place:
+class Spot:
     """Where events happen: one combination of dimensions, and the batch's events there by bucket."""
 
     __slots__ = ("counts", "dims")
@@ -83,12 +83,12 @@ class Partition:
         """Records to come that an earlier reading refused by its wall clock, by offset."""
         self._timers: list[tuple[int, str]] = []
         self._retention: list[tuple[int, str]] = []
-        self._names = {f.name: funnel_counters(f.name) for f in rules.funnels.all}
-        self._places: dict[Dims, Place] = {}
+        self._journeys = JourneyCounters(rules.funnels)
+        self._places: dict[Dims, Spot] = {}
         # Of the batch under way:
         self._late: dict[str, Session] = {}
         self._changed: dict[tuple[str, JourneyKey], Journey] = {}
-        self._deltas: dict[tuple[Dims, int], Counters] = {}
+        self._deltas: dict[Place, Counters] = {}
 
     @property
     def latest_ms(self) -> int | None:
@@ -167,7 +167,7 @@ class Partition:
         key = (event.store_id, event.region, event.device, event.campaign)
         place = self._places.get(key)
         if place is None:
-            place = self._places[key] = Place((self.channel, *key))
+            place = self._places[key] = Spot((self.channel, *key))
         amount = event.amount
         if event.currency is not None and event.currency != self.rules.currency:
             amount = None
@@ -179,11 +179,7 @@ class Partition:
         if session is None:
             session = self._new_session(event.session_id, at_ms)
         if session.takes_in_order(at_ms, self._watermark_ms):
-            walk = session.walk
-            for journey in session.append(entry, self.rules.funnels):
-                self._end(session, journey)
-            if walk.open and (session.timer_ms is None or walk.deadline_ms < session.timer_ms):
-                self._schedule(session)
+            self._append(session, entry)
         elif session.insert(entry):
             self._late[session.session_id] = session
         else:
@@ -194,10 +190,24 @@ class Partition:
             self.see(at_ms)
         return True
 
-    def _count(self, event: Touchpoint, place: Place) -> None:
+    def _append(self, session: Session, entry: Entry) -> None:
+        funnels, walk = self.rules.funnels, session.walk
+        for journey in session.append(entry, funnels):
+            self._end(session, journey)
+        if not walk.open:
+            return
+        if entry.type in funnels.opened_by_type and session.late_from is None:
+            for funnel in session.opened_by(entry):
+                self._put(self._journeys.opened(funnel, entry))
+        if session.timer_ms is None or walk.deadline_ms < session.timer_ms:
+            self._schedule(session)
+
+    def _count(self, event: Touchpoint, place: Spot) -> None:
         counts = place.counts
         bucket = bucket_of(event.at_ms)
         counts[bucket] = counts.get(bucket, 0) + 1
+        if event.step is not None and event.type in STEP_COUNTERS:
+            self._add((place.dims, bucket), step_counters(event.type, event.step, self.rules.known_steps))
         if event.type in FRICTION_TYPES:
             self._add((place.dims, bucket), {FRICTION: 1})
         elif event.survey is not None:
@@ -218,19 +228,17 @@ class Partition:
             self._watermark_ms = at_ms - WATERMARK_DELAY_MS
             self._cutoff_ms = self._watermark_ms - self.rules.lateness_ms
 
-    def _add(self, place: tuple[Dims, int], counters: Counters) -> None:
-        add(self._deltas.setdefault(place, {}), counters)
+    def _add(self, place: Place, counters: Counters, sign: int = 1) -> None:
+        add(self._deltas.setdefault(place, {}), counters, sign)
+
+    def _put(self, contribution: Contribution, sign: int = 1) -> None:
+        self._add(*contribution, sign)
 
     def _end(self, session: Session, journey: Journey, sign: int = 1) -> None:
         """Count a journey as ended (or, with sign -1, as no longer so) and have it written."""
         self._changed[session.session_id, journey.key] = journey
-        completed, abandoned, value, value_sq = self._names[journey.funnel]
-        place = (journey.opened_by.dims, bucket_of(journey.ended_ms))
-        if journey.outcome == COMPLETED:
-            self._add(place, {completed: sign})
-        else:
-            amount = journey.value
-            self._add(place, {abandoned: sign, value: sign * amount, value_sq: sign * amount * amount})
+        for contribution in self._journeys.ended(journey):
+            self._put(contribution, sign)
 
     def _schedule(self, session: Session) -> None:
         deadline = session.next_deadline_ms()
@@ -261,11 +269,15 @@ class Partition:
     def _rewalk(self, session: Session) -> None:
         late, session.late_from = session.late_from, None
         assert late is not None
-        gone, come = session.rewalk(self.rules.funnels)
-        for journey in gone:
+        change = session.rewalk(self.rules.funnels)
+        for journey in change.no_longer_ended:
             self._end(session, journey, sign=-1)
-        for journey in come:
+        for journey in change.ended:
             self._end(session, journey)
+        for opening in change.no_longer_opened:
+            self._put(self._journeys.opened(*opening), sign=-1)
+        for opening in change.opened:
+            self._put(self._journeys.opened(*opening))
         undone = session.could_have_ended(late, self.rules.funnels)
         segments = self.rules.segmenter.segments
         for dims, buckets in undone.places:
@@ -339,7 +351,9 @@ class Partition:
             else:
                 session.trim(cutoff_ms, funnels)
                 heapq.heappush(retention, (due_ms, session_id))
-        for bucket in [b for b in self.tiles if b + BUCKET_MS <= cutoff_ms]:
+        # An ending is counted at the bucket of entry too, as long as it is no older than its timeout.
+        oldest_ms = cutoff_ms - funnels.longest_timeout_ms
+        for bucket in [b for b in self.tiles if b + BUCKET_MS <= oldest_ms]:
             del self.tiles[bucket]
             self.changed_minutes.add(bucket - bucket % MINUTE_MS)
         if len(self._places) > _MAX_PLACES:

@@ -84,4 +84,6 @@ class Rules:
     segmenter: Segmenter
     lateness_ms: int = 3_600_000
     currency: str = "EUR"
+    known_steps: frozenset[str] | None = None
+    """Steps that are told apart in tiles; None: all."""
     generation: int = 1

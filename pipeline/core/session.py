@@ -95,16 +95,32 @@ class Session:
             self.late_from = entry
         return True
 
-    def rewalk(self, funnels: Funnels) -> tuple[list[Journey], list[Journey]]:
-        """Walk the kept events anew; gives the journeys (no longer ended so, ended so now)."""
+    def rewalk(self, funnels: Funnels) -> "Rewalk":
+        """Walk the kept events anew; gives what that has changed."""
         ended: list[Journey] = []
+        before, opened_before = self.ended, self._openings()
         self.walk = self.base.copy()
         for entry in self.log:
             self.walk.advance(entry, funnels, ended)
-        before, self.ended = self.ended, {journey.key: journey for journey in ended}
-        gone = [j for key, j in before.items() if self.ended.get(key) != j]
-        come = [j for key, j in self.ended.items() if before.get(key) != j]
-        return gone, come
+        self.ended = {journey.key: journey for journey in ended}
+        opened = self._openings()
+        return Rewalk(
+            no_longer_ended=[j for key, j in before.items() if self.ended.get(key) != j],
+            ended=[j for key, j in self.ended.items() if before.get(key) != j],
+            no_longer_opened=[(key[0], by) for key, by in opened_before.items() if key not in opened],
+            opened=[(key[0], by) for key, by in opened.items() if key not in opened_before],
+        )
+
+    def _openings(self) -> dict[JourneyKey, Entry]:
+        """The opening events of all journeys that ended within the log or are open."""
+        found = {key: journey.opened_by for key, journey in self.ended.items()}
+        for journey in self.walk.open:
+            found[journey_key(journey.funnel.name, journey.opened_by)] = journey.opened_by
+        return found
+
+    def opened_by(self, entry: Entry) -> list[str]:
+        """Funnels of the open journeys that the event has opened."""
+        return [journey.funnel.name for journey in self.walk.open if journey.opened_by is entry]
 
     def time_out(self, watermark_ms: int) -> list[Journey]:
         """End the open journeys whose timeout lies before the watermark.
@@ -144,7 +160,7 @@ class Session:
 
         Per funnel: the journey under way just before the late event, and each opening event after
         it; with each end not before the late event that any event from the one before it on could
-        have given them, by closing them or by being followed by nothing.
+        have given them, by closing them or by being followed by nothing, and where they were opened.
         """
         start = bisect_left(self.log, late[:2])
         walk, ignored = self.base.copy(), list[Journey]()
@@ -165,8 +181,19 @@ class Session:
             ends |= {entry.at_ms + funnel.timeout_ms for entry in rest}
             ends.add(walk.last_ms + funnel.timeout_ms)
             buckets = {bucket_of(end_ms) for end_ms in ends if end_ms >= late.at_ms}
+            # Endings are counted at the bucket of entry too, up to the age of the timeout.
+            buckets |= {bucket_of(by.at_ms) for by in opened if late.at_ms - by.at_ms < funnel.timeout_ms}
             undone.places.append(({entry.dims for entry in opened}, buckets))
         return undone
+
+
+class Rewalk(NamedTuple):
+    """What walking the events of a session anew has changed. Openings: funnel and event."""
+
+    no_longer_ended: list[Journey]
+    ended: list[Journey]
+    no_longer_opened: list[tuple[str, Entry]]
+    opened: list[tuple[str, Entry]]
 
 
 class Undone(NamedTuple):

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.core.buckets import Ints
 from pipeline.core.statistics import Floats, adjusted_wald, normal, sample_variance, wilson
 from pipeline.core.tiles import EVENTS, FRICTION, SURVEY_COUNTERS, funnel_counters
 from schemas.units import UNITS_PER_ONE
 
-Ints = NDArray[np.int64]
 LIMB_BITS: Final = 40
 _LIMB_MASK: Final = (1 << LIMB_BITS) - 1
 _VALUE_LIMBS: Final = 2
@@ -64,22 +63,24 @@ class SignalTable:
         """All signals, in the order in which they are computed."""
         return tuple(self._denominators)
 
-    def add(self, row: Ints, counters: Mapping[str, int], sign: int = 1) -> None:
-        """Add a tile's counters to a row of sums (or take them off)."""
+    def add(self, row: Ints, counters: Mapping[str, int]) -> bool:
+        """Add those counters that signals are made of to a row of sums; tells whether there were any."""
+        found = False
         for name, count in counters.items():
-            at = self._place[name]
-            limbs = self._limbs.get(name)
-            if limbs is None:
-                row[at] += sign * count
+            at = self._place.get(name)
+            if at is None:
                 continue
+            found = True
+            limbs = self._limbs.get(name, 1)
             for limb in range(limbs - 1):
-                row[at + limb] += sign * (count & _LIMB_MASK)
+                row[at + limb] += count & _LIMB_MASK
                 count >>= LIMB_BITS
-            row[at + limbs - 1] += sign * count
+            row[at + limbs - 1] += count
+        return found
 
-    def shrunk(self, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-        """Signals whose denominator is smaller in ``after``: their rows may have to become 0."""
-        fallen = {name for name, count in before.items() if after.get(name, 0) < count}
+    def shrunk(self, change: Mapping[str, int]) -> list[str]:
+        """Signals whose denominator falls with the change: their rows may have to become 0."""
+        fallen = {name for name, count in change.items() if count < 0}
         return [signal for signal, counters in self._denominators.items() if not fallen.isdisjoint(counters)]
 
     def compute(self, sums: Ints, kept_at_zero: Mapping[str, Ints]) -> Iterator[SignalColumns]:

@@ -12,6 +12,12 @@ BUCKET_MS: Final = 10_000
 EVENTS: Final = "events"
 FRICTION: Final = "friction"
 FRICTION_TYPES: Final = frozenset({"rage_clicked", "dead_clicked", "error_shown"})
+STEP_COUNTERS: Final = {
+    "checkout_step_viewed": "step_viewed_",
+    "checkout_step_completed": "step_completed_",
+    "error_shown": "step_errors_",
+}
+"""Counted by ``step`` as well, by event type: beginning of the counter's name."""
 SURVEY_COUNTERS: Final = (
     "csat_answers",
     "csat_satisfied",
@@ -47,9 +53,9 @@ def bucket_of(at_ms: int) -> int:
     return at_ms - at_ms % BUCKET_MS
 
 
-def add(into: Counters, other: Counters) -> None:
+def add(into: Counters, other: Counters, sign: int = 1) -> None:
     for name, count in other.items():
-        into[name] = into.get(name, 0) + count
+        into[name] = into.get(name, 0) + sign * count
 
 
 def survey_counters(survey: str, score: int, scale: int) -> Counters:

@@ -41,7 +41,8 @@ def restore(windows: Windows, head: Head, shards: Shards) -> None:
     windows.watermarks = dict(head["watermarks"])
     windows.versions = dict(head["versions"])
     windows.newest_ms = head["newest_ms"]
-    windows.forgotten = Forgotten((first, last) for first, last in head["forgotten"])
+    stretches = ((first, last) for first, last in head["forgotten"])
+    windows.forgotten = Forgotten(windows.reach_ms, stretches)
     for name in sorted(shards):
         for segment, buckets in shards[name]:
             held = windows.held(segment)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pipeline.verification.naive_nowcast import Stay, edges, nowcasts
 from schemas.decoding import Refusal, Touchpoint, decode
 from schemas.reasons import Reason
 
@@ -100,6 +101,7 @@ def compute(
     """
     tables = Tables()
     tiles: dict[tuple[str, int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    stays: dict[str, dict[str, list[Stay]]] = {funnel.name: defaultdict(list) for funnel in rules.funnels}
     for source, records in sorted(logs.items()):
         events = _accept(source, records, rules, refused_by_clock, tables)
         watermark = tables.watermarks.get(source)
@@ -109,6 +111,12 @@ def compute(
         for session in _sessions(events):
             for funnel in rules.funnels:
                 for opening, row in _walk(session, funnel, rules.currency, watermark):
+                    stay = _stay(opening, row)
+                    _count_stay(opening, stay, funnel, name, rules, tiles)
+                    for segment in _segments(opening, rules):
+                        stays[funnel.name][segment].append(stay)
+                    if row is None:
+                        continue
                     key = JourneyKey(
                         opening.channel,
                         opening.session_id,
@@ -119,7 +127,10 @@ def compute(
                     _count_journey(opening, row, name, rules, tiles)
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:
-        tables.signals = _signals(tables.tiles, rules, max(tables.watermarks.values()))
+        newest = max(tables.watermarks.values())
+        tables.signals = _signals(tables.tiles, rules, newest)
+        for funnel in rules.funnels:
+            _add_nowcasts(tables, funnel, stays[funnel.name], newest)
     return tables
 
 
@@ -177,7 +188,8 @@ def _sessions(events: Iterable[Touchpoint]) -> Iterable[list[Touchpoint]]:
 
 def _walk(
     session: list[Touchpoint], funnel: FunnelRule, currency: str, watermark: int | None
-) -> Iterable[tuple[Touchpoint, JourneyValue]]:
+) -> Iterable[tuple[Touchpoint, JourneyValue | None]]:
+    """Journeys with their opening events; None for one that has not ended."""
     inside: list[Touchpoint] = []
     last = None
     for event in session:
@@ -199,8 +211,11 @@ def _walk(
         elif event.type in funnel.abandons:
             yield inside[0], _row(inside, funnel, currency, event.at_ms, "abandoned", "explicit")
             inside = []
-    if inside and last is not None and watermark is not None and last + funnel.timeout_ms < watermark:
-        yield inside[0], _row(inside, funnel, currency, last + funnel.timeout_ms, "abandoned", "timeout")
+    if inside and last is not None and watermark is not None:
+        if last + funnel.timeout_ms < watermark:
+            yield inside[0], _row(inside, funnel, currency, last + funnel.timeout_ms, "abandoned", "timeout")
+        else:
+            yield inside[0], None
 
 
 def _row(
@@ -253,6 +268,11 @@ def _count_event(event: Touchpoint, source: str, rules: NaiveRules, tiles: Any) 
     for segment in _segments(event, rules):
         tile = tiles[segment, event.at_ms // BUCKET * BUCKET, source]
         tile["events"] += 1
+        kind = {"checkout_step_viewed": "viewed", "checkout_step_completed": "completed", "error_shown": "errors"}
+        if event.step is not None and event.type in kind:
+            known = rules.known.get("step")
+            step = event.step if known is None or event.step in known else "other"
+            tile[f"step_{kind[event.type]}_{step}"] += 1
         if event.type in ("rage_clicked", "dead_clicked", "error_shown"):
             tile["friction"] += 1
         score = event.score_units
@@ -277,6 +297,35 @@ def _count_journey(opening: Touchpoint, row: JourneyValue, source: str, rules: N
         if row.outcome == "abandoned":
             tile[f"{row.funnel}_value_abandoned"] += units
             tile[f"{row.funnel}_value_abandoned_sq"] += units**2
+
+
+def _stay(opening: Touchpoint, row: JourneyValue | None) -> Stay:
+    if row is None or row.reason == "timeout":
+        return Stay(opening.at_ms, None, completed=False)
+    return Stay(opening.at_ms, row.ended_ms, row.outcome == "completed")
+
+
+def _count_stay(
+    opening: Touchpoint, stay: Stay, funnel: FunnelRule, source: str, rules: NaiveRules, tiles: Any
+) -> None:
+    for segment in _segments(opening, rules):
+        first = tiles[segment, stay.opened_ms // BUCKET * BUCKET, source]
+        first[f"{funnel.name}_opened"] += 1
+        if stay.ended_ms is None or stay.ended_ms - stay.opened_ms >= funnel.timeout_ms:
+            continue
+        age = stay.ended_ms - stay.opened_ms
+        low = max(edge for edge in edges(funnel.timeout_ms) if edge <= age)
+        first[f"{funnel.name}_left_{low // 1000}s"] += 1
+        last = tiles[segment, stay.ended_ms // BUCKET * BUCKET, source]
+        last[f"{funnel.name}_{'completed' if stay.completed else 'abandoned'}_{low // 1000}s"] += 1
+        last[f"{funnel.name}_lived_{low // 1000}s"] += age - low
+
+
+def _add_nowcasts(tables: Tables, funnel: FunnelRule, stays: Mapping[str, list[Stay]], newest: int) -> None:
+    for segment, window, end, share, n in nowcasts(stays, funnel.timeout_ms, WINDOWS, newest):
+        bounds = _share(share * n, n)
+        row = SignalValue(share * n, n, share, bounds.lower, bounds.upper)
+        tables.signals[f"{funnel.name}_nowcast", segment, window, end] = row
 
 
 def _signals(
@@ -330,7 +379,7 @@ def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, S
         yield "nps", SignalValue(points, n, points / n, 100 * (middle - half), 100 * (middle + half))
 
 
-def _share(successes: int, n: int) -> SignalValue:
+def _share(successes: float, n: float) -> SignalValue:
     p = successes / n
     middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))

@@ -12,7 +12,6 @@ from pipeline.agents.journeys import tile_columns
 from pipeline.app import clickhouse_address
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record
-from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Windows
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import partitions_of, to_record
@@ -86,7 +85,7 @@ def _phase_one(settings: Settings, events: list[Event]) -> Iterator[tuple[str, O
 
 def _phase_two(settings: Settings, outputs: list[tuple[str, Outputs]]) -> None:
     shop = rules(settings)
-    windows = Windows(SignalTable(funnel.name for funnel in shop.funnels.all), shop.lateness_ms)
+    windows = Windows(shop.funnels, shop.lateness_ms)
     for number, (source, out) in enumerate(outputs):
         tiles = [(t.segment, t.bucket_ms, t.counters) for t in out.tiles]
         windows.merge(source, out.version, out.watermark_ms, tiles)

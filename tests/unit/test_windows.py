@@ -1,15 +1,15 @@
 """Which rows exist, what replaces what, and what is forgotten."""
 
-from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Forgotten, Windows
-from tests.support import Store
+from tests.support import RULES, Store
 
 HOUR = 3_600_000
+CART = 1_800_000  # the longest timeout: so much earlier, somebody at risk may have entered
 T0 = 1_772_442_000_000  # a full hour
 
 
 def windows() -> Windows:
-    return Windows(SignalTable(["cart"]), lateness_ms=HOUR)
+    return Windows(RULES.funnels, lateness_ms=HOUR)
 
 
 def rows(state: Windows, window: str = "1m", signal: str = "friction") -> dict[int, float]:
@@ -66,10 +66,10 @@ def test_forgetting_waits_for_the_slowest_source_and_never_spoils_what_was_put_o
     state = windows()
     state.merge("web:0", 1, T0 + 9 * HOUR, [("all", T0, {"events": 1})])
     state.merge("app:0", 1, T0, [])
-    assert state.horizon_ms() == T0 - 2 * HOUR
+    assert state.horizon_ms() == T0 - 2 * HOUR - CART
     state.merge("app:0", 2, T0 + 8 * HOUR, [])
     horizon = state.horizon_ms()
-    assert horizon == T0 + 6 * HOUR
+    assert horizon == T0 + 6 * HOUR - CART
     rows(state)
     state.forget(horizon)
     assert state.segments == {}
@@ -93,10 +93,10 @@ def test_money_beyond_64_bits_adds_up_exactly() -> None:
 
 def test_the_first_rows_of_a_new_generation_outrank_the_last_ones_of_the_old() -> None:
     """Made from one source, against rows made from all three at the ends of long logs."""
-    old = Windows(SignalTable(["cart"]), HOUR, generation=1, sources=3)
+    old = Windows(RULES.funnels, HOUR, generation=1, sources=3)
     for name in ("web:0", "app:0", "pos:0"):
         old.merge(name, (1 << 48) + 10**9, T0, [("all", T0, {"events": 1})])
-    new = Windows(SignalTable(["cart"]), HOUR, generation=2, sources=3)
+    new = Windows(RULES.funnels, HOUR, generation=2, sources=3)
     new.merge("web:0", (2 << 48) + 1, T0, [("all", T0, {"events": 1})])
     assert new.version > old.version
     before = new.version
@@ -106,7 +106,7 @@ def test_the_first_rows_of_a_new_generation_outrank_the_last_ones_of_the_old() -
 
 
 def test_what_was_forgotten_is_told_among_many_stretches() -> None:
-    forgotten = Forgotten()
+    forgotten = Forgotten(HOUR)
     nights = [day * 24 * HOUR for day in range(400)]
     forgotten.add(sorted([*nights, *(night + 10_000 for night in nights)]))
     assert len(forgotten.stretches) == 400

@@ -1,0 +1,104 @@
+"""What phase two holds of one segment: its tiles by bucket and source, and their sums per bucket."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from pipeline.core.buckets import BucketRows, Ints
+from pipeline.core.exposure import AgeLayout, Stretches
+from pipeline.core.signals import SignalTable
+from pipeline.core.tiles import Counters
+
+
+class FunnelAges:
+    """A funnel's counts by age, and the times in which what follows from them has changed."""
+
+    def __init__(self, rows: BucketRows) -> None:
+        self.rows: Final = rows
+        self.changed = Stretches()
+
+
+class SegmentTiles:
+    """Tiles of one segment. A newer one of the same bucket and source replaces an older one."""
+
+    def __init__(self, table: SignalTable, layout: AgeLayout) -> None:
+        self._table = table
+        self._layout = layout
+        self._tiles: dict[int, dict[str, tuple[int, Counters]]] = {}
+        self._sums = BucketRows(table.width)
+        self.ages: dict[str, FunnelAges] = {}
+        """By funnel, those that the segment has."""
+        self.dirty: set[int] = set()
+        self.shrunk: dict[str, set[int]] = {}
+        """By signal: buckets in which its denominator fell."""
+
+    def tiles_in(self, buckets: Iterable[int]) -> list[tuple[int, dict[str, tuple[int, Counters]]]]:
+        """Of the buckets that are held: the bucket, and by source the version and counters."""
+        return [(bucket, self._tiles[bucket]) for bucket in buckets if bucket in self._tiles]
+
+    def forget_changes(self) -> None:
+        """All rows have been put out as they are now."""
+        self.dirty.clear()
+        self.shrunk.clear()
+        for ages in self.ages.values():
+            ages.changed = Stretches()
+
+    def has_changed(self) -> bool:
+        return bool(self.dirty) or any(ages.changed for ages in self.ages.values())
+
+    @property
+    def buckets(self) -> Ints:
+        """Buckets held, ascending, in ms."""
+        return self._sums.buckets
+
+    def put(self, bucket_ms: int, source: str, version: int, counters: Counters) -> None:
+        """Take a tile, unless one as new is held."""
+        held = self._tiles.setdefault(bucket_ms, {})
+        old_version, old = held.get(source, (-1, {}))
+        if version <= old_version:
+            return
+        held[source] = (version, counters)
+        row = self._sums.row(bucket_ms)
+        delta = _difference(counters, old) if old else counters
+        if self._table.add(row, delta):
+            self.dirty.add(bucket_ms)
+        for signal in self._table.shrunk(delta) if old else ():
+            self.shrunk.setdefault(signal, set()).add(bucket_ms)
+        self._put_ages(bucket_ms, delta)
+
+    def _put_ages(self, bucket_ms: int, delta: Counters) -> None:
+        effects = self._layout.effects
+        for name, count in delta.items():
+            effect = effects.get(name)
+            if effect is None:
+                continue
+            ages = self.ages.get(effect.funnel)
+            if ages is None:
+                ages = self.ages[effect.funnel] = FunnelAges(self._layout.new_rows(effect.funnel))
+            ages.rows.row(bucket_ms)[effect.column] += count
+            ages.changed.add(bucket_ms + effect.from_ms, bucket_ms + effect.until_ms)
+
+    def window_sums(self, length_ms: int, ends_ms: Ints) -> Ints:
+        """Sums of the buckets in each window; ``ends_ms`` ascending. Shape: ends, width."""
+        first = np.searchsorted(self.buckets, ends_ms - length_ms)
+        last = np.searchsorted(self.buckets, ends_ms)
+        low, high = int(first[0]), int(last[-1])
+        running = np.zeros((high - low + 1, self._table.width), dtype=np.int64)
+        np.cumsum(self._sums.counts[low:high], axis=0, out=running[1:])
+        result: Ints = running[last - low] - running[first - low]
+        return result
+
+    def forget(self, before_ms: int) -> list[int]:
+        """Drop the buckets that end at or before the time, and say which."""
+        dropped = self._sums.forget(before_ms)
+        for bucket in dropped:
+            del self._tiles[bucket]
+        for funnel in [f for f, ages in self.ages.items() if ages.rows.forget(before_ms) and not len(ages.rows)]:
+            del self.ages[funnel]
+        return dropped
+
+
+def _difference(new: Counters, old: Counters) -> Counters:
+    changed = {name: count - old.get(name, 0) for name, count in new.items() if count != old.get(name, 0)}
+    return changed | {name: -count for name, count in old.items() if count and name not in new}
