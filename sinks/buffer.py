@@ -248,6 +248,8 @@ def _size(columns: Columns) -> int:
         if isinstance(first, (str, bytes)):
             shared = len(column) > 1 and column[-1] is first
             total += 8 * len(column) + (0 if shared else 50 * len(column) + sum(map(len, column)))
+        elif isinstance(first, dict):
+            total += sum(232 + 120 * len(cell) for cell in column)
         else:
             total += 40 * len(column)
     return total

@@ -46,7 +46,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "value",
         "version",
     ),
-    TILES: ("segment", "bucket", "source", *COUNTERS, "version"),
+    TILES: ("segment", "bucket", "source", *COUNTERS, "by_age", "by_step", "version"),
     DEAD_LETTERS: (
         "received_at",
         "topic",

@@ -12,6 +12,7 @@ from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Tile
+from pipeline.core.tiles import Counters, is_by_step
 from pipeline.kafka.logs import Source
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
@@ -33,6 +34,7 @@ _TILES_PER_MESSAGE: Final = 4_000
 #: 5,000 records make at most 10,000 tiles of a segment, 2 MiB with the longest names.
 _RECORDS_AT_A_TIME: Final = 5_000
 _MAX_PLACES: Final = 100_000
+_COLUMNS: Final = frozenset(COUNTERS)
 
 
 class JourneysStage:
@@ -250,5 +252,21 @@ def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]
         [tile.bucket_ms for tile in tiles],
         [source] * count,
         *([tile.counters.get(name, 0) for tile in tiles] for name in COUNTERS),
+        *_maps(tiles),
         [version] * count,
     ]
+
+
+def _maps(tiles: list[Tile]) -> tuple[list[Counters], list[Counters]]:
+    """Of each tile the counters that have no column: by age, by step."""
+    by_age: list[Counters] = []
+    by_step: list[Counters] = []
+    for tile in tiles:
+        ages: Counters = {}
+        steps: Counters = {}
+        for name, count in tile.counters.items():
+            if name not in _COLUMNS:
+                (steps if is_by_step(name) else ages)[name] = count
+        by_age.append(ages)
+        by_step.append(steps)
+    return by_age, by_step

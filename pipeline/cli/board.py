@@ -63,6 +63,6 @@ def format_board(rows: list[tuple[Any, ...]], kafka_bytes: int | None = None) ->
 
 
 def _cell(signal: str, value: float, n: float, lower: float, upper: float) -> str:
-    if signal.endswith("_abandonment") or signal in _PERCENT:
+    if signal.endswith(("_abandonment", "_nowcast")) or signal in _PERCENT:
         return f"{value:.1%} [{lower:.1%}, {upper:.1%}] n={n:.0f}"
     return f"{value:.2f} [{lower:.2f}, {upper:.2f}] n={n:.0f}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.core.tiles import BUCKET_MS
+from pipeline.core.tiles import BUCKET_MS, opened_counter
 
 _RATIO: Final = 2
 #: A last bin shorter than 0.4 of the one before it is joined to it.
@@ -52,8 +52,9 @@ class AgeCounters:
         def names(what: str) -> tuple[str, ...]:
             return tuple(f"{funnel}_{what}_{age}" for age in ages)
 
-        opened = f"{funnel}_opened"
-        return cls(edges, opened, names("left"), names("completed"), names("abandoned"), names("lived"))
+        return cls(
+            edges, opened_counter(funnel), names("left"), names("completed"), names("abandoned"), names("lived")
+        )
 
     @property
     def by_age(self) -> tuple[str, ...]:

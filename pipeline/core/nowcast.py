@@ -18,9 +18,11 @@ import numpy as np
 
 from pipeline.core.statistics import Floats, wilson
 
-_PSEUDO: Final = 0.5
-"""Added to completions and to abandonments of each bin for the variance only (Jeffreys): bins in which
-nothing has happened yet would otherwise count as certain."""
+_PSEUDO: Final = 0.25
+"""Added to the completions and to the abandonments of each bin, for the variance only: bins in which
+nothing has happened yet would otherwise count as certain. Of 0.25, 0.5 and 1 the one with which n comes out
+as the number of journeys that were really followed, and the interval holds the truth 95 times in 100 from
+n = 10 on (decisions/0009)."""
 _GONE: Final = 1e-9
 """Below this share of journeys still open, an age need not have been seen."""
 _LEAST_N: Final = 1.0
@@ -96,9 +98,9 @@ def _effective_n(table: LifeTable, entering: Floats) -> Floats:
     (Greenwood's formula written for two ways to leave): a journey in a bin completes, leaves, or goes on
     with the chance that the later bins give it.
     """
-    entering = entering + 2 * _PSEUDO
-    completing = (table.completed + _PSEUDO) / entering
-    leaving = completing + (table.abandoned + _PSEUDO) / entering
+    smoothed = entering + 2 * _PSEUDO
+    completing = (table.completed + _PSEUDO) / smoothed
+    leaving = completing + (table.abandoned + _PSEUDO) / smoothed
     surviving = _surviving(leaving)
     chance = np.zeros(entering.shape[:-1])
     variance = np.zeros(entering.shape[:-1])
@@ -106,6 +108,6 @@ def _effective_n(table: LifeTable, entering: Floats) -> Floats:
         done, on = completing[..., at], 1.0 - leaving[..., at]
         before = done + on * chance
         spread = np.maximum(done + on * chance**2 - before**2, 0.0)
-        variance += surviving[..., at] ** 2 * spread / entering[..., at]
+        variance += _ratio(surviving[..., at] ** 2 * spread, entering[..., at])
         chance = before
     return _ratio(chance * (1.0 - chance), variance)

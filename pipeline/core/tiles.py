@@ -12,10 +12,11 @@ BUCKET_MS: Final = 10_000
 EVENTS: Final = "events"
 FRICTION: Final = "friction"
 FRICTION_TYPES: Final = frozenset({"rage_clicked", "dead_clicked", "error_shown"})
+_BY_STEP: Final = "step_"
 STEP_COUNTERS: Final = {
-    "checkout_step_viewed": "step_viewed_",
-    "checkout_step_completed": "step_completed_",
-    "error_shown": "step_errors_",
+    "checkout_step_viewed": f"{_BY_STEP}viewed_",
+    "checkout_step_completed": f"{_BY_STEP}completed_",
+    "error_shown": f"{_BY_STEP}errors_",
 }
 """Counted by ``step`` as well, by event type: beginning of the counter's name."""
 SURVEY_COUNTERS: Final = (
@@ -42,10 +43,22 @@ def funnel_counters(funnel: str) -> tuple[str, str, str, str]:
     )
 
 
+def opened_counter(funnel: str) -> str:
+    """Name: journeys opened in the bucket."""
+    return f"{funnel}_opened"
+
+
 def counter_names(funnels: Iterable[str]) -> tuple[str, ...]:
-    """All counters of a tile, in the order of the columns of the table ``tiles``."""
-    of_funnels = [name for funnel in funnels for name in funnel_counters(funnel)]
+    """The counters of a tile that have a column of their own in the table ``tiles``, in its order.
+
+    All others are by step, or by age.
+    """
+    of_funnels = [name for funnel in funnels for name in (*funnel_counters(funnel), opened_counter(funnel))]
     return (EVENTS, FRICTION, *SURVEY_COUNTERS, *of_funnels)
+
+
+def is_by_step(counter: str) -> bool:
+    return counter.startswith(_BY_STEP)
 
 
 def bucket_of(at_ms: int) -> int:

@@ -119,9 +119,9 @@ def estimate(at_risk: list[int], ended: list[int], bounds: list[int]) -> tuple[f
 
 
 def _n(completed: list[int], abandoned: list[int], seen: list[float]) -> float:
-    """The n of a binomial share with the variance of the estimate (half a journey added to each way out)."""
-    done = [(c + 0.5) / (s + 1) for c, s in zip(completed, seen, strict=True)]
-    gone = [(a + 0.5) / (s + 1) for a, s in zip(abandoned, seen, strict=True)]
+    """The n of a share with the estimate's variance (a quarter of a journey added to each way out)."""
+    done = [(c + 0.25) / (s + 0.5) for c, s in zip(completed, seen, strict=True)]
+    gone = [(a + 0.25) / (s + 0.5) for a, s in zip(abandoned, seen, strict=True)]
     stays = [1 - d - g for d, g in zip(done, gone, strict=True)]
     chances = [0.0]  # of completing in the end, by bin, from the last one on
     for d, s in zip(reversed(done), reversed(stays), strict=True):
@@ -130,7 +130,7 @@ def _n(completed: list[int], abandoned: list[int], seen: list[float]) -> float:
     variance, alive = 0.0, 1.0
     for at, s in enumerate(stays):
         spread = done[at] + s * chances[at + 1] ** 2 - chances[at] ** 2
-        variance += alive**2 * max(spread, 0.0) / (seen[at] + 1)
+        variance += alive**2 * max(spread, 0.0) / seen[at] if seen[at] > 0 else 0.0
         alive *= s
     return chances[0] * (1 - chances[0]) / variance
 

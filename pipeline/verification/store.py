@@ -29,11 +29,12 @@ def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
 def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:
     """Key, counters above 0 and version of every tile."""
     query = (
-        f"SELECT segment, toUnixTimestamp64Milli(bucket), source, version, {', '.join(COUNTERS)} "
-        "FROM cx.tiles FINAL"
+        "SELECT segment, toUnixTimestamp64Milli(bucket), source, version, by_age, by_step, "
+        f"{', '.join(COUNTERS)} FROM cx.tiles FINAL"
     )
-    for segment, bucket, source, version, *counts in client.execute_iter(query):
-        counters = {name: count for name, count in zip(COUNTERS, counts, strict=True) if count}
+    for segment, bucket, source, version, by_age, by_step, *counts in client.execute_iter(query):
+        counters = dict(zip(COUNTERS, counts, strict=True)) | by_age | by_step
+        counters = {name: count for name, count in counters.items() if count}
         yield (segment, bucket, source), counters, version
 
 

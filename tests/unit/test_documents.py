@@ -45,6 +45,8 @@ def test_migrations_are_numbered_without_gaps_and_hold_the_written_columns() -> 
         body = re.search(rf"CREATE TABLE cx\.{table}\n\((.*?)^\)", sql, re.S | re.M)
         assert body is not None
         defined = re.findall(r"^    (\w+) ", body[1], re.M)
+        for added in re.findall(rf"^ALTER TABLE cx\.{table}\n(.*?);$", sql, re.S | re.M):
+            defined += re.findall(r"ADD COLUMN (\w+) ", added)
         assert set(columns) == set(defined) - {"stored_at"}
 
 
