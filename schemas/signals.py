@@ -30,7 +30,8 @@ class SignalMessage(BaseModel):
     """RFC 3339; the window covers [window_end - window, window_end)."""
     numerator: float
     denominator: Annotated[float, Field(ge=0)]
-    """The n of the signal; 0 takes an earlier version back."""
+    """The n of the signal; 0 takes an earlier version back. Of a nowcast, how many journeys followed to
+    their end would tell as much."""
     value: float
     lower: float
     """Lower bound of the 95 % interval."""
