@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test chaos check bench lock clean help
+.PHONY: run test chaos check bench bench-alerts lock clean help
 
 help: ## Show the targets.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -34,6 +34,9 @@ check: $(STAMP) ## Format, lint, types, layers.
 
 bench: $(STAMP) ## Whole job against plain Faust, microseconds by stage, memory.
 	$(BIN)/python -m tests.benchmarks.run $(ARGS)
+
+bench-alerts: $(STAMP) ## How soon and how rightly incidents are found, on simulated weeks (about 10 min).
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.alerts.run $(ARGS)
 
 lock: ## Pin all dependencies, with hashes, without addresses.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

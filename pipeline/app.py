@@ -9,6 +9,7 @@ from typing import Any
 import faust
 from confluent_kafka import Producer
 
+from pipeline.agents.alerts import AlertsStage
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch
 from pipeline.agents.journeys import JourneysStage
@@ -18,15 +19,17 @@ from pipeline.agents.recovery import Recovery
 from pipeline.agents.rejected import RejectedRows
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
+from pipeline.alert_rules import load_rules
 from pipeline.background import Background
 from pipeline.checkpoints.kafka import KafkaCheckpoints
 from pipeline.kafka.clients import new_producer
 from pipeline.kafka.reader import BatchReader
 from pipeline.logs import spare_repetitions
 from pipeline.metrics import Metrics
-from pipeline.settings import ClickHouseSettings, Settings, rules, rules_digest
+from pipeline.settings import ClickHouseSettings, Settings, funnel_names, rules, rules_digest
 from pipeline.web import add_pages
 from schemas.events import TOUCHPOINT_TOPICS
+from schemas.evidence import EVIDENCE_TOPIC
 from schemas.tiles import TILES_TOPIC
 from sinks.base import Sink
 from sinks.buffer import Limits, SinkBuffer
@@ -42,7 +45,9 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     metrics, pipeline = Metrics(), settings.pipeline
     producer = new_producer(settings.kafka)
     checkpoints, digest = KafkaCheckpoints(settings.kafka, producer), rules_digest(settings)
-    ownership = Ownership(Recovery(checkpoints, rules(settings), digest, pipeline.rebuild), metrics.forget)
+    alert_rules = load_rules(settings.alerts.rules, funnel_names(settings))
+    recovery = Recovery(checkpoints, rules(settings), digest, alert_rules, pipeline.rebuild)
+    ownership = Ownership(recovery, metrics.forget)
     checkpointer = Checkpointer(
         ownership, checkpoints, metrics, pipeline.generation, digest, pipeline.checkpoint_interval_s
     )
@@ -60,6 +65,7 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
         ownership, outbox, metrics, lambda: _partitions(producer, TILES_TOPIC), checkpointer, flood_watch
     )
     signals = SignalsStage(ownership, outbox, metrics, checkpointer)
+    alerts = AlertsStage(ownership, outbox, metrics, checkpointer, pipeline.generation)
     ticker = Ticker(ownership, producer, pipeline.tick_interval_s)
 
     app = _new_app(settings)
@@ -68,7 +74,8 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     app.cx_new_reader = lambda: BatchReader(settings.kafka)
     _add_agent(app, "journeys", TOUCHPOINT_TOPICS, journeys.process)
     _add_agent(app, "signals", (TILES_TOPIC,), signals.process)
-    background = Background(app, buffer, producer, signals, ticker, metrics, ownership, checkpointer)
+    _add_agent(app, "alerts", (EVIDENCE_TOPIC,), alerts.process)
+    background = Background(app, buffer, producer, journeys, signals, ticker, metrics, ownership, checkpointer)
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
     add_pages(app, metrics, ownership, background.measure)
     return app

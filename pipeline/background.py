@@ -11,6 +11,7 @@ import faust
 from confluent_kafka import KafkaException, Producer
 
 from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.journeys import JourneysStage
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
@@ -36,6 +37,7 @@ class Background:
     app: faust.App
     buffer: SinkBuffer
     producer: Producer
+    journeys: JourneysStage
     signals: SignalsStage
     ticker: Ticker
     metrics: Metrics
@@ -73,6 +75,7 @@ class Background:
 
     async def _tick(self) -> None:
         self.ticker.tick(self.app.consumer.reader)
+        await self.journeys.announce(self.app.consumer.reader)
 
     async def _checkpoint(self) -> None:
         try:

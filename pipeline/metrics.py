@@ -58,6 +58,7 @@ class Metrics:
             ["dimension"],
             registry=registry,
         )
+        self.alerts = Gauge("cx_alerts", "Open alerts.", ["status"], registry=registry)
         self.refused_tiles = Gauge(
             "cx_refused_tiles",
             "Tiles of sources heard of after phase two had forgotten.",

@@ -155,6 +155,11 @@ class SegmentsSettings(Part):
         return self
 
 
+class AlertsSettings(Part):
+    rules: str = ""
+    """File of the alert rules (TOML); empty: those shipped, ``pipeline/alert_rules.toml``."""
+
+
 class WebSettings(Part):
     host: str = "127.0.0.1"
     """Address that the worker's web server binds to."""
@@ -204,6 +209,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     funnels: FunnelsSettings = FunnelsSettings()
     segments: SegmentsSettings = SegmentsSettings()
+    alerts: AlertsSettings = AlertsSettings()
     web: WebSettings = WebSettings()
     pipeline: PipelineSettings = PipelineSettings()
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
@@ -256,6 +262,10 @@ def rules_digest(settings: Settings) -> str:
     ]
     text = json.dumps(decisive, sort_keys=True, default=sorted)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def funnel_names(settings: Settings) -> tuple[str, ...]:
+    return tuple(name for name, _ in settings.funnels)
 
 
 def rules(settings: Settings) -> Rules:

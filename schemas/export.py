@@ -4,8 +4,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from schemas.alerts import AlertMessage
 from schemas.deadletters import DeadLetterMessage
 from schemas.events import TouchpointEvent
+from schemas.evidence import EvidenceMessage
 from schemas.journeys import JourneyMessage
 from schemas.signals import SignalMessage
 from schemas.tiles import TilesMessage
@@ -15,6 +17,8 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "signal": SignalMessage,
     "journey": JourneyMessage,
     "tiles": TilesMessage,
+    "evidence": EvidenceMessage,
+    "alert": AlertMessage,
     "deadletter": DeadLetterMessage,
 }
 

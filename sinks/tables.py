@@ -13,6 +13,7 @@ SIGNALS: Final = "signals"
 JOURNEYS: Final = "journeys"
 TILES: Final = "tiles"
 DEAD_LETTERS: Final = "dead_letters"
+ALERTS: Final = "alerts"
 
 COUNTERS: Final = counter_names(FUNNELS)
 
@@ -47,6 +48,21 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "version",
     ),
     TILES: ("segment", "bucket", "source", *COUNTERS, "by_age", "by_step", "version"),
+    ALERTS: (
+        "alert_id",
+        "rule",
+        "signal",
+        "segment",
+        "status",
+        "opened_at",
+        "updated_at",
+        "resolved_at",
+        "observed",
+        "expected",
+        "severity",
+        "explanation",
+        "version",
+    ),
     DEAD_LETTERS: (
         "received_at",
         "topic",

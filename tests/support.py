@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
+from pipeline.alert_rules import load_rules
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.cuts import Cut
 from pipeline.core.funnels import RETRACTED
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record, Rules
 from pipeline.core.windows import Windows
-from pipeline.settings import Settings, rules
+from pipeline.settings import Settings, funnel_names, rules
 from pipeline.verification.naive import (
     JourneyKey,
     JourneyValue,
@@ -29,6 +30,7 @@ from schemas.times import format_rfc3339, parse_rfc3339
 
 DEFAULTS = Settings()
 RULES: Rules = rules(DEFAULTS)
+ALERT_RULES = load_rules("", funnel_names(DEFAULTS))
 NAIVE: NaiveRules = naive_rules(DEFAULTS)
 START_MS = parse_rfc3339("2026-03-02T09:00:00Z")
 

@@ -11,7 +11,7 @@ import zlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from pipeline.agents.ownership import Owned, Ownership
 from pipeline.checkpoints.store import CheckpointStore, Stored
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.cuts import Cut
+from pipeline.core.detection import cuts as detection_cuts
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
 from pipeline.kafka.logs import Source
@@ -261,16 +262,20 @@ def _name(source: Source) -> str:
     return f"{source[0]}:{source[1]}"
 
 
-def _cut(state: Any) -> Cut:
+def _cuts(state: Any) -> Any:
+    """The module that cuts this kind of state."""
     if isinstance(state, Partition):
-        return partition_cuts.cut(state)
-    return windows_cuts.cut(cast(Windows, state))
+        return partition_cuts
+    return windows_cuts if isinstance(state, Windows) else detection_cuts
+
+
+def _cut(state: Any) -> Cut:
+    found: Cut = _cuts(state).cut(state)
+    return found
 
 
 def _has_changed(state: Any) -> bool:
-    if isinstance(state, Partition):
-        return partition_cuts.has_changed(state)
-    return windows_cuts.has_changed(cast(Windows, state))
+    return bool(_cuts(state).has_changed(state))
 
 
 def _copied(head: Mapping[str, Any]) -> Mapping[str, Any]:

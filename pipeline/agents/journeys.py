@@ -11,6 +11,7 @@ from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
+from pipeline.agents.ticks import Ends
 from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Tile
 from pipeline.core.tiles import Counters, is_by_step
 from pipeline.kafka.logs import Source
@@ -57,6 +58,15 @@ class JourneysStage:
         self._tiles_partitions = tiles_partitions
         self._router: TileRouter | None = None
         self._warned: set[str] = set()
+        self._announced: set[tuple[Source, int]] = set()
+
+    async def announce(self, ends: Ends) -> None:
+        """Let phase two hear of the partitions that are empty: it waits for all before a step is complete."""
+        for source, owned in list(self._ownership.partitions.items()):
+            key = (source, owned.epoch)
+            if owned.state.latest_ms is None and key not in self._announced and ends.is_at_end(source):
+                self._announced.add(key)
+                await self._tiles(source, Outputs(version=owned.state.rules.first_version), self._outbox.receipt())
 
     async def process(self, batch: RecordBatch) -> None:
         owned = self._ownership.partitions.get(batch.source)

@@ -12,10 +12,12 @@ from typing import Any, Generic, TypeVar
 
 from pipeline.agents.outbox import Receipt
 from pipeline.agents.recovery import Recovery, Where
+from pipeline.core.detection.detector import Detector
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
 from pipeline.kafka.logs import Source
 from schemas.checkpoints import Freed, ShardRef
+from schemas.evidence import EVIDENCE_TOPIC
 from schemas.tiles import TILES_TOPIC
 
 State = TypeVar("State")
@@ -74,6 +76,8 @@ class Ownership:
         """Phase one, by touchpoint partition."""
         self.windows: dict[Source, Owned[Windows]] = {}
         """Phase two, by partition of ``cx.tiles``."""
+        self.detectors: dict[Source, Owned[Detector]] = {}
+        """Detection, by partition of ``cx.evidence``: there is one."""
 
     def acquire(self, source: Source) -> tuple[int, int]:
         """Raises CheckpointError where the state is not to be had."""
@@ -81,6 +85,9 @@ class Ownership:
         if source[0] == TILES_TOPIC:
             windows, where = self._recovery.windows(source)
             self.windows[source] = Owned(windows, epoch, Kept.of(where))
+        elif source[0] == EVIDENCE_TOPIC:
+            detector, where = self._recovery.detector(source)
+            self.detectors[source] = Owned(detector, epoch, Kept.of(where))
         else:
             partition, where = self._recovery.partition(source)
             self.partitions[source] = Owned(partition, epoch, Kept.of(where))
@@ -89,15 +96,19 @@ class Ownership:
     def release(self, source: Source) -> None:
         self.partitions.pop(source, None)
         self.windows.pop(source, None)
+        self.detectors.pop(source, None)
         self._on_release(f"{source[0]}:{source[1]}")
 
     def holds(self, source: Source, owned: Owned[Any]) -> bool:
         """Whether this state is still the partition's: not after it was taken away."""
-        return self.partitions.get(source) is owned or self.windows.get(source) is owned
+        return any(states.get(source) is owned for states in self._states())
+
+    def _states(self) -> tuple[dict[Source, Any], ...]:
+        return self.partitions, self.windows, self.detectors
 
     def all(self) -> list[tuple[Source, Owned[Any]]]:
-        """Everything that is owned, of both phases."""
-        return [*list(self.partitions.items()), *list(self.windows.items())]
+        """Everything that is owned, of all stages."""
+        return [item for states in self._states() for item in list(states.items())]
 
     def watermarks(self) -> Mapping[Source, int | None]:
         return {source: owned.state.watermark_ms for source, owned in list(self.partitions.items())}

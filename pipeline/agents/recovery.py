@@ -10,12 +10,18 @@ import msgspec
 
 from pipeline.checkpoints.store import CheckpointError, CheckpointStore
 from pipeline.core import partition_cuts, windows_cuts
+from pipeline.core.ages import age_counters
+from pipeline.core.detection import cuts as detection_cuts
+from pipeline.core.detection.detector import Detector
+from pipeline.core.detection.measures import Measures
+from pipeline.core.detection.watch import Rule
 from pipeline.core.partition import Partition
 from pipeline.core.records import GENERATION_SHIFT, Rules
 from pipeline.core.windows import Windows
 from pipeline.kafka.logs import Source
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic
 from schemas.events import TOPIC_PREFIX
+from schemas.tiles import TILES_TOPIC
 
 logger = logging.getLogger(__name__)
 BEGINNING: Final = -2
@@ -38,8 +44,16 @@ class Where:
 class Recovery:
     """Restores from a checkpoint store. ``rebuild``: what cannot be restored may be read all again."""
 
-    def __init__(self, store: CheckpointStore, rules: Rules, digest: str, rebuild: bool = False) -> None:
+    def __init__(
+        self,
+        store: CheckpointStore,
+        rules: Rules,
+        digest: str,
+        alert_rules: tuple[Rule, ...],
+        rebuild: bool = False,
+    ) -> None:
         self._store = store
+        self._alert_rules = alert_rules
         self._rules = rules
         self._digest = digest
         self._rebuild = rebuild
@@ -71,6 +85,17 @@ class Recovery:
         if manifest is not None:
             windows_cuts.restore(windows, manifest.head, shards)
         return windows, where
+
+    def detector(self, source: Source) -> tuple[Detector, Where]:
+        """Detection. Raises CheckpointError."""
+        manifest, where, shards = self._restore(source)
+        rules = self._rules
+        ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
+        sources = self._store.count_partitions(TILES_TOPIC)
+        detector = Detector(Measures(ages), self._alert_rules, rules.lateness_ms, sources)
+        if manifest is not None:
+            detection_cuts.restore(detector, manifest.head, shards)
+        return detector, where
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
         name = f"{source[0]}:{source[1]}"

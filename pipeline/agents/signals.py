@@ -14,6 +14,7 @@ from pipeline.kafka.logs import Source
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
+from schemas.evidence import EVIDENCE_TOPIC, EVIDENCE_TYPE, evidence_message_id
 from schemas.signals import signal_id, topic_of, type_of
 from schemas.times import format_rfc3339
 from schemas.versioning import SCHEMA_VERSION
@@ -23,6 +24,8 @@ from sinks.tables import SIGNALS
 #: replay reaches the partitions one after the other), so forgetting trails by so much wall time.
 _FORGET_AFTER_S: Final = 60.0
 _LONGEST_PAUSE_S: Final = 3.0
+#: Of evidence in one message: 100 to 500 bytes each.
+_STEPS_PER_MESSAGE: Final = 1_000
 
 
 class _Tiles(msgspec.Struct):
@@ -54,6 +57,7 @@ class SignalsStage:
         self._metrics = metrics
         self._clock = clock
         self._not_before = 0.0
+        self._told: dict[Source, int | None] = {}
         # Merging waits while an emission is held back by a full buffer: memory stays bounded.
         self._turn = asyncio.Lock()
 
@@ -96,6 +100,7 @@ class SignalsStage:
         receipt = self._outbox.receipt()
         for rows in owned.state.emit():
             await self._put_out(rows, receipt)
+        await self._tell(source, owned.state, receipt)
         if not self._ownership.holds(source, owned):
             return  # taken away while a full buffer was waited for
         owned.unfinished.append((next_offset, receipt))
@@ -106,6 +111,31 @@ class SignalsStage:
         self._metrics.segments.labels(name).set(len(owned.state.segments))
         self._metrics.refused_tiles.labels(name).set(owned.state.refused)
         self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
+
+    async def _tell(self, source: Source, windows: Windows, receipt: Receipt) -> None:
+        """Give detection what has become complete or has changed."""
+        steps, hours = windows.take_evidence()
+        complete = windows.told_ms
+        if not steps and not hours and complete == self._told.get(source):
+            return
+        self._told[source] = complete
+        name = f"{source[0]}:{source[1]}"
+        parts = [steps[at : at + _STEPS_PER_MESSAGE] for at in range(0, len(steps), _STEPS_PER_MESSAGE)] or [[]]
+        messages = []
+        for part, some in enumerate(parts):
+            is_last = part == len(parts) - 1
+            body = {
+                "schema_version": SCHEMA_VERSION,
+                "source": name,
+                "version": windows.version,
+                # Only when all that belongs before it has been told.
+                "complete": complete if is_last else None,
+                "steps": some,
+                "hours": hours if is_last else [],
+            }
+            event_id = evidence_message_id(name, windows.version, part)
+            messages.append(Outgoing(body, headers(EVIDENCE_TYPE, event_id), partition=0))
+        await self._outbox.send(receipt, EVIDENCE_TOPIC, messages)
 
     def _forget(self, owned: Owned[Windows]) -> None:
         now = self._clock()

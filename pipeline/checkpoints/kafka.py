@@ -122,6 +122,9 @@ class KafkaCheckpoints:
     def count_sources(self) -> int:
         return len(partitions_of(self._settings, TOUCHPOINT_TOPICS))
 
+    def count_partitions(self, topic: str) -> int:
+        return len(partitions_of(self._settings, [topic]))
+
     def dead_letters_end(self) -> Mapping[int, int]:
         consumer = self._consumer()
         try:

@@ -62,6 +62,9 @@ class MemoryCheckpoints:
     def count_sources(self) -> int:
         return 1
 
+    def count_partitions(self, topic: str) -> int:
+        return 1
+
     def dead_letters_end(self) -> Mapping[int, int]:
         return {0: 0}
 

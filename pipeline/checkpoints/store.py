@@ -40,6 +40,9 @@ class CheckpointStore(Protocol):
     def count_sources(self) -> int:
         """Partitions of all touchpoint topics as of now. May block."""
 
+    def count_partitions(self, topic: str) -> int:
+        """Partitions of a topic as of now. May block."""
+
     def dead_letters_end(self) -> Mapping[int, int]:
         """By partition of ``cx.deadletters``: no letter to come is before it. May block."""
 

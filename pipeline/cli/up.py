@@ -14,10 +14,11 @@ import typer
 
 from deploy.embedded.process import StartError
 from deploy.embedded.stack import Stack, resident_bytes
+from pipeline.alert_rules import load_rules
 from pipeline.cli.admin import apply_migrations, create_topics
 from pipeline.cli.board import Board
 from pipeline.cli.common import say
-from pipeline.settings import load
+from pipeline.settings import funnel_names, load
 
 _PORT = {"min": 1, "max": 65_535}
 _HISTORY_MIN = 40
@@ -47,7 +48,8 @@ def up(
 
     When all is up it prints one line 'ready {json}' with the addresses, then the signals as they come.
     """
-    load()
+    settings = load()
+    load_rules(settings.alerts.rules, funnel_names(settings))
     stack = Stack(data_dir)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)

@@ -43,6 +43,8 @@ class AgeCounters:
     """Explicitly."""
     lived: tuple[str, ...]
     """Time that the journeys that ended had spent in the bin, ms."""
+    at_risk: tuple[str, ...]
+    """Time that all journeys spent in the bin, ms; not in tiles, for it follows from all of them."""
 
     @classmethod
     def of(cls, funnel: str, timeout_ms: int) -> "AgeCounters":
@@ -52,14 +54,8 @@ class AgeCounters:
         def names(what: str) -> tuple[str, ...]:
             return tuple(f"{funnel}_{what}_{age}" for age in ages)
 
-        return cls(
-            edges, opened_counter(funnel), names("left"), names("completed"), names("abandoned"), names("lived")
-        )
-
-    @property
-    def by_age(self) -> tuple[str, ...]:
-        """All that there are of each bin, kind by kind."""
-        return (*self.left, *self.completed, *self.abandoned, *self.lived)
+        kinds = ("left", "completed", "abandoned", "lived", "at_risk")
+        return cls(edges, opened_counter(funnel), *(names(kind) for kind in kinds))
 
     def bin_of(self, age_ms: int) -> int | None:
         """The bin that holds the age; None at the timeout and after it."""

@@ -37,6 +37,7 @@ class AgeLayout:
     def __init__(self, ages: Mapping[str, AgeCounters]) -> None:
         self.ages: Final = dict(ages)
         self.longest_timeout_ms: Final = max(each.edges_ms[-1] for each in ages.values())
+        self.openings: Final = frozenset(each.opened for each in ages.values())
         self.effects: Final[dict[str, Effect]] = {}
         for funnel, each in self.ages.items():
             edges = each.edges_ms

@@ -5,18 +5,20 @@ passed) and whose window holds an opening or an ending of the funnel, where ever
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
 from pipeline.core.ages import AgeCounters
 from pipeline.core.buckets import Ints
-from pipeline.core.exposure import life_table
+from pipeline.core.exposure import Stretches, life_table
 from pipeline.core.nowcast import nowcast
 from pipeline.core.segment_tiles import FunnelAges
 from pipeline.core.signals import SignalColumns
-from pipeline.core.window_ends import Window, ends_covering, last_end
+from pipeline.core.tiles import BUCKET_MS
+from pipeline.core.window_ends import Window, last_end
 
-_NONE = np.empty(0, dtype=np.int64)
+_NONE: Final = np.empty(0, dtype=np.int64)
 
 
 def nowcast_rows(
@@ -30,7 +32,7 @@ def nowcast_rows(
     known = last_end(before_ms, window) if before_ms is not None else None
     if known == limit and not ages.changed:
         return
-    ends = np.union1d(_new_ends(ages, window, known, limit), _changed_ends(ages, window, limit))
+    ends = _ends(ages, window, known, limit)
     if not len(ends):
         return
     table = life_table(ages.rows, counters, ends - window.length_ms, ends)
@@ -48,22 +50,16 @@ def nowcast_rows(
         yield ends, SignalColumns(f"{funnel}_nowcast", rows, value * n[rows], n[rows], value, lower, upper)
 
 
-def _new_ends(ages: FunnelAges, window: Window, known: int | None, limit: int) -> Ints:
-    if known == limit:
-        return _NONE
-    buckets = ages.rows.buckets
-    if known is not None:
-        buckets = buckets[np.searchsorted(buckets, known - window.length_ms) :]
-    return ends_covering(buckets, window, known, limit)
-
-
-def _changed_ends(ages: FunnelAges, window: Window, limit: int) -> Ints:
-    """Ends of the windows that reach into the time in which something has changed."""
-    buckets = ages.rows.buckets
-    found = [_NONE]
+def _ends(ages: FunnelAges, window: Window, known: int | None, limit: int) -> Ints:
+    """Ends up to ``limit`` whose windows reach into a time in which something has changed, or that are new."""
+    step, stretches = window.step_ms, Stretches()
     for from_ms, until_ms in ages.changed.merged():
-        first, last = np.searchsorted(buckets, (from_ms - window.length_ms, until_ms + window.length_ms))
-        near = buckets[first:last]
-        ends = ends_covering(near, window, None, limit)
-        found.append(ends[(ends > from_ms) & (ends < until_ms + window.length_ms)])
-    return np.unique(np.concatenate(found))
+        stretches.add(last_end(from_ms, window) + step, until_ms + window.length_ms)
+    if known is not None and known < limit:
+        last = int(ages.rows.buckets[-1]) + BUCKET_MS
+        stretches.add(known + step, min(limit + 1, last + window.length_ms + 1))
+    found = [
+        np.arange(first, min(until, limit + 1), step) for first, until in stretches.merged() if first <= limit
+    ]
+    # Stretches begin at ends, so none is in two of them.
+    return np.concatenate(found) if found else _NONE

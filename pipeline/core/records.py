@@ -87,3 +87,8 @@ class Rules:
     known_steps: frozenset[str] | None = None
     """Steps that are told apart in tiles; None: all."""
     generation: int = 1
+
+    @property
+    def first_version(self) -> int:
+        """Of a log of which nothing has been read."""
+        return self.generation << GENERATION_SHIFT

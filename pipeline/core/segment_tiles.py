@@ -69,15 +69,31 @@ class SegmentTiles:
 
     def _put_ages(self, bucket_ms: int, delta: Counters) -> None:
         effects = self._layout.effects
+        touched: dict[str, tuple[Ints, int, int]] = {}
         for name, count in delta.items():
             effect = effects.get(name)
             if effect is None:
                 continue
-            ages = self.ages.get(effect.funnel)
-            if ages is None:
-                ages = self.ages[effect.funnel] = FunnelAges(self._layout.new_rows(effect.funnel))
-            ages.rows.row(bucket_ms)[effect.column] += count
-            ages.changed.add(bucket_ms + effect.from_ms, bucket_ms + effect.until_ms)
+            funnel, column, from_ms, until_ms = effect
+            if funnel in touched:
+                row, first, last = touched[funnel]
+                touched[funnel] = row, min(first, from_ms), max(last, until_ms)
+            else:
+                row = self._ages_of(funnel).rows.row(bucket_ms)
+                touched[funnel] = row, from_ms, until_ms
+            row[column] += count
+        for funnel, (_, first, last) in touched.items():
+            self.ages[funnel].changed.add(bucket_ms + first, bucket_ms + last)
+
+    def _ages_of(self, funnel: str) -> FunnelAges:
+        ages = self.ages.get(funnel)
+        if ages is None:
+            ages = self.ages[funnel] = FunnelAges(self._layout.new_rows(funnel))
+        return ages
+
+    def counters(self, length_ms: int, ends_ms: Ints) -> list[Counters]:
+        """Of each window the counters that signals are made of."""
+        return [self._table.named(row) for row in self.window_sums(length_ms, ends_ms)]
 
     def window_sums(self, length_ms: int, ends_ms: Ints) -> Ints:
         """Sums of the buckets in each window; ``ends_ms`` ascending. Shape: ends, width."""

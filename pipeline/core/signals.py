@@ -78,6 +78,16 @@ class SignalTable:
             row[at + limbs - 1] += count
         return found
 
+    def named(self, row: Ints) -> dict[str, int]:
+        """The counters of a row of sums that are not 0."""
+        found = {name: int(row[at]) for name, at in self._place.items() if row[at] and name not in self._limbs}
+        for name, limbs in self._limbs.items():
+            parts = row[self._place[name] : self._place[name] + limbs].tolist()
+            count = sum(part << (LIMB_BITS * limb) for limb, part in enumerate(parts))
+            if count:
+                found[name] = count
+        return found
+
     def shrunk(self, change: Mapping[str, int]) -> list[str]:
         """Signals whose denominator falls with the change: their rows may have to become 0."""
         fallen = {name for name, count in change.items() if count < 0}

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.core.ages import age_counters
 from pipeline.core.buckets import Ints
 from pipeline.core.cuts import MINUTE_MS
+from pipeline.core.evidence import HOUR_MS, Evidence, changed_steps, evidence, final_hours, step_of
 from pipeline.core.exposure import AgeLayout
 from pipeline.core.funnels import Funnels
 from pipeline.core.nowcast_rows import nowcast_rows
@@ -84,6 +85,10 @@ class Windows:
         self.forgotten = Forgotten(self.reach_ms)
         self.newest_ms: int | None = None
         """The newest watermark at the last emission."""
+        self.told_ms: int | None = None
+        """Up to where evidence was given at the last emission."""
+        self._evidence: list[Evidence] = []
+        self._hours: list[Evidence] = []
         self.changed_minutes: set[int] = set()
         """Minutes of event time whose tiles have changed since the last cut, by their start."""
         self.in_minute: dict[int, set[str]] = {}
@@ -139,12 +144,35 @@ class Windows:
         newest = max(self.watermarks.values())
         before = self.newest_ms
         self.newest_ms = newest if before is None else max(before, newest)
+        complete = self.complete_ms()
         for name, held in self.segments.items():
+            self._tell(name, held, complete)
             if held.has_changed() or self._may_gain_rows(held, before):
                 for window in WINDOWS:
                     yield from self._rows(name, held, window, before)
                     yield from self._nowcasts(name, held, window, before)
                 held.forget_changes()
+        self.told_ms = complete
+
+    def complete_ms(self) -> int | None:
+        """The end of the last step that all sources have passed; never earlier than it was."""
+        if len(self.versions) < self._sources or not self.watermarks:
+            return self.told_ms
+        reached = step_of(min(self.watermarks.values()))
+        return reached if self.told_ms is None else max(reached, self.told_ms)
+
+    def take_evidence(self) -> tuple[list[Evidence], list[Evidence]]:
+        """What has become complete or has changed up to the last emission: steps, and whole hours."""
+        taken = self._evidence, self._hours
+        self._evidence, self._hours = [], []
+        return taken
+
+    def _tell(self, segment: str, held: SegmentTiles, complete_ms: int | None) -> None:
+        if complete_ms is not None and (held.has_changed() or complete_ms != self.told_ms):
+            steps = changed_steps(held, self._layout, self.told_ms, complete_ms)
+            self._evidence.extend(evidence(segment, held, self._layout, steps))
+            hours = final_hours(held, self.told_ms, complete_ms, self._lateness_ms)
+            self._hours.extend(evidence(segment, held, self._layout, hours, HOUR_MS))
 
     def _may_gain_rows(self, held: SegmentTiles, before_ms: int | None) -> bool:
         if before_ms is None or before_ms == self.newest_ms or not len(held.buckets):

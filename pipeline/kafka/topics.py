@@ -11,16 +11,18 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from pipeline.kafka.clients import MAX_BATCH_BYTES
 from pipeline.settings import KafkaSettings
+from schemas.alerts import ALERTS_TOPIC
 from schemas.checkpoints import checkpoint_topic
 from schemas.deadletters import DEADLETTERS_TOPIC
 from schemas.events import TOUCHPOINT_TOPICS
+from schemas.evidence import EVIDENCE_TOPIC
 from schemas.journeys import JOURNEYS_TOPIC
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC
 from schemas.tiles import TILES_TOPIC
 
-ALERTS_TOPIC: Final = "cx.alerts"
 _DAY_MS: Final = 86_400_000
-STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC)
+_LARGE: Final = (TILES_TOPIC, EVIDENCE_TOPIC)
+STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC, EVIDENCE_TOPIC)
 """Topics whose partitions have a state, kept in a checkpoint topic with as many partitions."""
 _COMPACTED: Final = {
     "cleanup.policy": "compact",
@@ -48,6 +50,7 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
     days = {
         **dict.fromkeys(TOUCHPOINT_TOPICS, 7),
         TILES_TOPIC: 7,
+        EVIDENCE_TOPIC: 7,
         SATISFACTION_TOPIC: 3,
         ABANDONMENT_TOPIC: 3,
         JOURNEYS_TOPIC: 7,
@@ -57,6 +60,7 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
     partitions = {
         **dict.fromkeys(TOUCHPOINT_TOPICS, touchpoints),
         TILES_TOPIC: known.get(TILES_TOPIC, settings.tiles_partitions),
+        EVIDENCE_TOPIC: 1,
         ALERTS_TOPIC: 1,
         DEADLETTERS_TOPIC: 1,
     }
@@ -65,7 +69,7 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
             name,
             partitions.get(name, settings.partitions),
             {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)}
-            | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name == TILES_TOPIC else {}),
+            | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name in _LARGE else {}),
         )
         for name, count in days.items()
     )

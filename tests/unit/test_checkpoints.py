@@ -18,7 +18,7 @@ from pipeline.metrics import Metrics
 from schemas.reasons import Reason
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink
-from tests.support import RULES, START_MS, event_json, log_of
+from tests.support import ALERT_RULES, RULES, START_MS, event_json, log_of
 
 SOURCE = ("touchpoints.web", 0)
 TILES = ("cx.tiles", 0)
@@ -31,7 +31,7 @@ class Worker:
 
     def __init__(self, store: MemoryCheckpoints, rules: Rules = RULES, digest: str = "d", rebuild: bool = False):
         self.now = 1_000.0
-        self.ownership = Ownership(Recovery(store, rules, digest, rebuild))
+        self.ownership = Ownership(Recovery(store, rules, digest, ALERT_RULES, rebuild))
         self.checkpointer = Checkpointer(
             self.ownership, store, Metrics(), rules.generation, digest, 10.0, lambda: self.now, lambda: self.now
         )

@@ -19,7 +19,7 @@ from schemas.tiles import TILES_TOPIC
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink
 from sinks.tables import COLUMNS, DEAD_LETTERS
-from tests.support import RULES, START_MS, event_json
+from tests.support import ALERT_RULES, RULES, START_MS, event_json
 
 WEB = ("touchpoints.web", 0)
 
@@ -45,7 +45,7 @@ class SlowProducer:
 class Setting:
     def __init__(self) -> None:
         store, metrics = MemoryCheckpoints(), Metrics()
-        self.ownership = Ownership(Recovery(store, RULES, "d"))
+        self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
         _, self.epoch = self.ownership.acquire(WEB)
         self.producer, self.sink = SlowProducer(), MemorySink()
         self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(1, 0.001, 1 << 20))
@@ -103,7 +103,7 @@ def test_a_batch_of_before_a_rebalance_is_dropped() -> None:
 def test_a_partition_that_is_gone_has_no_series_any_more() -> None:
     async def work() -> None:
         metrics, name = Metrics(), {"source": "touchpoints.web:0"}
-        ownership = Ownership(Recovery(MemoryCheckpoints(), RULES, "d"), metrics.forget)
+        ownership = Ownership(Recovery(MemoryCheckpoints(), RULES, "d", ALERT_RULES), metrics.forget)
         ownership.acquire(WEB)
         metrics.watermark.labels(**name).set(1)
         assert metrics.registry.get_sample_value("cx_watermark_timestamp_seconds", name) == 1

@@ -9,7 +9,7 @@ from pipeline.checkpoints.memory import MemoryCheckpoints
 from pipeline.core.records import Record
 from schemas.ticks import TICK_HEADER, tick_time
 from schemas.times import format_rfc3339
-from tests.support import RULES, START_MS, event_json
+from tests.support import ALERT_RULES, RULES, START_MS, event_json
 
 SOURCE = ("touchpoints.web", 0)
 
@@ -44,7 +44,7 @@ class Ends:
 
 
 def setting() -> tuple[Ownership, Log, list[float], Ticker, Ends]:
-    ownership, log, now = Ownership(Recovery(MemoryCheckpoints(), RULES, "")), Log(), [1_000.0]
+    ownership, log, now = Ownership(Recovery(MemoryCheckpoints(), RULES, "", ALERT_RULES)), Log(), [1_000.0]
     ownership.acquire(SOURCE)
     return ownership, log, now, Ticker(ownership, log, 2.0, lambda: now[0]), Ends()
 

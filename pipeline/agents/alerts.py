@@ -1,0 +1,161 @@
+"""Detection as a stage: evidence in, alerts out."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
+from pipeline.agents.ownership import Ownership
+from pipeline.core.detection.incidents import FIRING, PENDING, Alert
+from pipeline.core.detection.watch import RATIO
+from pipeline.core.evidence import Evidence
+from pipeline.core.records import GENERATION_SHIFT
+from pipeline.kafka.reader import RecordBatch
+from pipeline.metrics import Metrics
+from schemas.alerts import ALERT_TYPE, ALERTS_TOPIC
+from schemas.cloudevents import headers
+from schemas.times import format_rfc3339
+from schemas.versioning import SCHEMA_VERSION
+from sinks.tables import ALERTS
+
+#: Steps decided on before others get their turn: heartbeats must not wait for a long catch-up.
+_STEPS_AT_A_TIME: Final = 5
+
+
+class _Evidence(msgspec.Struct):
+    """Read side of :class:`schemas.evidence.EvidenceMessage`."""
+
+    source: str
+    version: int
+    complete: int | None
+    steps: list[tuple[str, int, dict[str, int]]]
+    hours: list[tuple[str, int, dict[str, int]]]
+
+
+_decode = msgspec.json.Decoder(_Evidence).decode
+
+
+class AlertsStage:
+    """Runs detection on the worker that has the one partition of ``cx.evidence``."""
+
+    def __init__(
+        self,
+        ownership: Ownership,
+        outbox: Outbox,
+        metrics: Metrics,
+        checkpointer: Checkpointer,
+        generation: int,
+    ) -> None:
+        self._ownership = ownership
+        self._outbox = outbox
+        self._metrics = metrics
+        self._checkpointer = checkpointer
+        self._first_version = generation << GENERATION_SHIFT
+
+    async def process(self, batch: RecordBatch) -> None:
+        owned = self._ownership.detectors.get(batch.source)
+        if owned is None or owned.epoch != batch.epoch:
+            return  # read before a rebalance that took the partition away
+        started = time.perf_counter()
+        owned.cut_at = None
+        detector, receipt = owned.state, self._outbox.receipt()
+        for record in batch.records:
+            if record.value is None:
+                continue
+            message = _decode(record.value)
+            if message.version < self._first_version:
+                continue  # of an earlier generation: it is told anew
+            steps, hours = (map(Evidence._make, some) for some in (message.steps, message.hours))
+            detector.take(message.source, message.version, message.complete, steps, hours)
+            owned.changed_at = time.monotonic()
+            for number, changed in enumerate(detector.decide()):
+                await self._put_out(changed, receipt)
+                if number % _STEPS_AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+            if not self._ownership.holds(batch.source, owned):
+                return  # taken away meanwhile
+        owned.unfinished.append((batch.next_offset, receipt))
+        owned.cut_at = batch.next_offset
+        self._checkpointer.consider(batch.source, owned)
+        self._measure(detector.incidents.open)
+        self._metrics.batch_seconds.labels("alerts").observe(time.perf_counter() - started)
+
+    async def _put_out(self, alerts: list[Alert], receipt: Receipt) -> None:
+        if not alerts:
+            return
+        versions = [self._first_version + alert.updated_ms for alert in alerts]
+        bodies = [alert_message(alert, version) for alert, version in zip(alerts, versions, strict=True)]
+        messages = (Outgoing(b, headers(ALERT_TYPE, b["id"]), key=b["alert_id"]) for b in bodies)
+        await self._outbox.send(receipt, ALERTS_TOPIC, messages)
+        rows = [alert_row(alert, version) for alert, version in zip(alerts, versions, strict=True)]
+        await self._outbox.store(receipt, ALERTS, columns_of(rows))
+
+    def _measure(self, alerts: list[Alert]) -> None:
+        for status in (PENDING, FIRING):
+            self._metrics.alerts.labels(status).set(sum(alert.status == status for alert in alerts))
+
+
+def explanation(alert: Alert) -> str:
+    """What is off, by how much, and what accounts for it, in a sentence."""
+    if alert.part_of:
+        return f"part of alert {alert.part_of}"
+    found, signal = alert.latest, alert.rule.signal
+    span = f"in the last {found.window_ms / 60_000:g} min"
+    if signal.endswith(RATIO):
+        what = f"{signal.removesuffix(RATIO)}: {found.observed:.0f} of {found.expected:.0f} expected completions"
+    else:
+        value, usual = found.observed / max(found.n, 1), found.expected / max(found.n, 1)
+        what = f"{signal}: {value:.1%} instead of {usual:.1%}"
+    text = f"{what} {span} ({alert.segment})"
+    if alert.causes:
+        text += f"; {alert.causes[0].where} explains {min(alert.causes[0].share, 1):.0%}"
+    return text if alert.has_data else f"{text}; too little comes in to tell how it is now"
+
+
+def alert_message(alert: Alert, version: int) -> dict[str, Any]:
+    """The message of :class:`schemas.alerts.AlertMessage`."""
+    found = alert.latest
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": f"{alert.alert_id}/{version}",
+        "alert_id": alert.alert_id,
+        "rule": alert.rule.name,
+        "signal": alert.rule.signal,
+        "segment": alert.segment,
+        "status": alert.status,
+        "severity": alert.rule.severity,
+        "opened_at": format_rfc3339(alert.opened_ms),
+        "updated_at": format_rfc3339(alert.updated_ms),
+        "resolved_at": format_rfc3339(alert.resolved_ms) if alert.resolved_ms is not None else None,
+        "observed": found.observed,
+        "expected": found.expected,
+        "n": found.n,
+        "window_s": found.window_ms // 1000,
+        "has_data": alert.has_data,
+        "causes": [part._asdict() for part in alert.causes],
+        "explanation": explanation(alert),
+        "version": version,
+    }
+
+
+def alert_row(alert: Alert, version: int) -> tuple[Any, ...]:
+    """The row of the table ``alerts``, in the order of its columns."""
+    found = alert.latest
+    return (
+        alert.alert_id,
+        alert.rule.name,
+        alert.rule.signal,
+        alert.segment,
+        alert.status,
+        alert.opened_ms,
+        alert.updated_ms,
+        alert.resolved_ms,
+        found.observed,
+        found.expected,
+        alert.rule.severity,
+        explanation(alert),
+        version,
+    )

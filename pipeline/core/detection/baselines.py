@@ -1,0 +1,206 @@
+"""What is usual: rates of occurrence by hour of week and segment, learned hour by hour.
+
+A rate is shrunk towards what is known of more: that of the hour of week towards the segment's rate at all
+hours, and that towards its parent's, by the weight of some occurrences (empirical Bayes with a gamma prior).
+An hour that was unusual does not teach, unless it has been so for a day: then that is the new usual. Old
+weeks fade.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.detection.measures import Measures, levels
+from pipeline.core.detection.scores import Flags, lower_score, upper_score
+from pipeline.core.evidence import HOUR_MS
+from pipeline.core.statistics import Floats
+
+HOURS_OF_WEEK: Final = 168
+#: 1970-01-01 was a Thursday: hour 0 is Monday's first (UTC).
+_EPOCH_HOUR: Final = 72
+
+
+def hour_of_week(at_ms: int) -> int:
+    """0 to 167, from Monday 00:00 UTC on."""
+    return (at_ms // HOUR_MS + _EPOCH_HOUR) % HOURS_OF_WEEK
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How fast is learned and forgotten, and what is not learned."""
+
+    weight: float = 10.0
+    """Occurrences that the more general rate counts for."""
+    weekly: float = 0.7
+    """What a week counts for a week later."""
+    hourly: float = 0.5 ** (1 / HOURS_OF_WEEK)
+    """The same for the rate at all hours."""
+    unusual_score: float = 3.5
+    unusual_change: float = 0.25
+    """Relative change above which, with the score, an hour is unusual ..."""
+    accepted_after_hours: int = 24
+    """... unless as many hours before it were."""
+    least_dispersion: float = 0.05
+    """Relative standard deviation of an expected count, at least."""
+    least_known: float = 50.0
+    """Occurrences that have been seen ..."""
+    least_hours: int = 2
+    """... in so many hours, before anything is expected."""
+
+
+class Rates:
+    """Sums of occurrences and exposures. Shape: segments, pairs."""
+
+    __slots__ = ("exposures", "occurrences")
+
+    def __init__(self, segments: int, pairs: int) -> None:
+        self.occurrences: Floats = np.zeros((segments, pairs))
+        self.exposures: Floats = np.zeros((segments, pairs))
+
+    def fit(self, segments: int) -> None:
+        """Make room for new segments."""
+        self.occurrences, self.exposures = grown(self.occurrences, segments), grown(self.exposures, segments)
+
+    def shrunk(self, prior: Floats, weight: float) -> Floats:
+        """Rates, drawn towards ``prior`` with the weight of so many occurrences."""
+        exposure = np.divide(weight, prior, out=np.zeros_like(prior), where=prior > 0)
+        own = np.divide(self.occurrences, self.exposures, out=np.zeros_like(prior), where=self.exposures > 0)
+        with_prior = (self.occurrences + weight) / np.where(prior > 0, self.exposures + exposure, 1.0)
+        found: Floats = np.where(prior > 0, with_prior, own)
+        return found
+
+
+class Baselines:
+    """The state: sums by hour of week and at all hours, and how far hours usually are off."""
+
+    def __init__(self, measures: Measures, learning: Learning | None = None) -> None:
+        self._measures = measures
+        self._learning = learning or Learning()
+        self._groups = len(measures.funnels) + len(measures.shares)
+        self.pooled = Rates(0, measures.pairs)
+        self.slots: dict[int, Rates] = {}
+        self.spread = Rates(0, self._groups)
+        """Squared relative deviations beyond what chance explains, and their weights."""
+        self.changed_slots: set[int] = set()
+        """Hours of week that have learned since the last cut."""
+        self.hours = 0
+        """That have been learned."""
+        self.streak: Floats = np.zeros((0, self._groups))
+        """Hours in a row that were unusual."""
+
+    def fit(self, segments: int) -> None:
+        for rates in (self.pooled, self.spread, *self.slots.values()):
+            rates.fit(segments)
+        self.streak = grown(self.streak, segments)
+
+    def rates(self, slot: int, parents: Sequence[int]) -> Floats:
+        """What is usual at an hour of week. Shape: segments, pairs."""
+        weight = self._learning.weight
+        usual = np.zeros_like(self.pooled.occurrences)
+        own_hours = self.slots.get(slot)
+        above = np.array(parents, dtype=np.intp)
+        for rows in levels(parents):
+            prior = np.where(above[rows, None] >= 0, usual[above[rows]], 0.0)
+            pooled = _rows(self.pooled, rows).shrunk(prior, weight)
+            usual[rows] = pooled if own_hours is None else _rows(own_hours, rows).shrunk(pooled, weight)
+        return usual
+
+    def is_known(self, parents: Sequence[int]) -> Flags:
+        """Of which groups enough was seen, in the segment or its parent. Shape: segments, groups."""
+        seen = self._by_group(self.pooled.occurrences)
+        shares = slice(len(self._measures.funnels), None)
+        # Of a share it is the exposure that tells: a rate of 0 is known as well.
+        seen[:, shares] = self.pooled.exposures[:, self._measures.hazards :]
+        enough = (seen >= self._learning.least_known) & (self.hours >= self._learning.least_hours)
+        above = np.array(parents, dtype=np.intp)
+        for rows in levels(parents)[1:]:
+            enough[rows] |= enough[above[rows]]
+        return enough
+
+    def dispersion(self) -> Floats:
+        """Relative standard deviation of expected counts, beyond chance. Shape: segments, groups."""
+        spread = self.spread
+        seen = np.divide(
+            spread.occurrences, spread.exposures, out=np.zeros_like(spread.exposures), where=spread.exposures > 0
+        )
+        return np.maximum(np.sqrt(np.maximum(seen, 0.0)), self._learning.least_dispersion)
+
+    def learn(self, at_ms: int, counts: Floats, parents: Sequence[int]) -> None:
+        """Take one hour, which begins at ``at_ms``. Shape of ``counts``: segments, columns."""
+        measures, learning = self._measures, self._learning
+        self.fit(len(counts))
+        self.hours += 1
+        slot = hour_of_week(at_ms)
+        occurrences, exposures = measures.occurrences(counts)
+        observed, expected, chance = self._against_usual(counts, occurrences, exposures, slot, parents)
+        known = self.is_known(parents)
+        unusual = known & self._is_unusual(observed, expected, chance)
+        self.streak = np.where(unusual, self.streak + 1, 0)
+        teaches = ~unusual | (self.streak > learning.accepted_after_hours)
+        self._learn_spread(observed, expected, chance, known & ~unusual)
+        by_pair = self._to_pairs(teaches)
+        self.pooled.occurrences *= learning.hourly
+        self.pooled.exposures *= learning.hourly
+        self.changed_slots.add(slot)
+        own = self.slots.setdefault(slot, Rates(len(counts), measures.pairs))
+        for rates, fading in ((self.pooled, 1.0), (own, learning.weekly)):
+            rates.occurrences = rates.occurrences * fading + occurrences * by_pair
+            rates.exposures = rates.exposures * fading + exposures * by_pair
+
+    def _against_usual(
+        self, counts: Floats, occurrences: Floats, exposures: Floats, slot: int, parents: Sequence[int]
+    ) -> tuple[Floats, Floats, Floats]:
+        """Observed, expected and the variance of chance over the expected, of each group."""
+        measures = self._measures
+        usual = self.rates(slot, parents)
+        shares = slice(measures.hazards, None)
+        expected = np.concatenate(
+            [measures.expected(counts, usual), exposures[:, shares] * usual[:, shares]], axis=1
+        )
+        observed = np.concatenate([measures.completions(counts), occurrences[:, shares]], axis=1)
+        chance = np.ones_like(expected)
+        chance[:, len(measures.funnels) :] = np.maximum(1.0 - usual[:, shares], 0.05)
+        return observed, expected, chance
+
+    def _is_unusual(self, observed: Floats, expected: Floats, chance: Floats) -> Flags:
+        learning = self._learning
+        dispersion = chance + self.dispersion() ** 2 * expected
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = np.maximum(
+                lower_score(observed, expected, dispersion), upper_score(observed, expected, dispersion)
+            )
+            change = np.abs(observed / np.where(expected > 0, expected, 1.0) - 1.0)
+        found: Flags = (expected > 0) & (score > learning.unusual_score) & (change > learning.unusual_change)
+        return found
+
+    def _learn_spread(self, observed: Floats, expected: Floats, chance: Floats, teaches: Flags) -> None:
+        beyond = (observed - expected) ** 2 - chance * expected
+        fading = self._learning.hourly
+        self.spread.occurrences = self.spread.occurrences * fading + np.where(teaches, beyond, 0.0)
+        self.spread.exposures = self.spread.exposures * fading + np.where(teaches, expected**2, 0.0)
+
+    def _by_group(self, pairs: Floats) -> Floats:
+        measures = self._measures
+        funnels = [pairs[:, life.hazards].sum(axis=1) for life in measures.life.values()]
+        return np.concatenate([np.stack(funnels, axis=1), pairs[:, measures.hazards :]], axis=1)
+
+    def _to_pairs(self, groups: Flags) -> NDArray[np.bool_]:
+        measures = self._measures
+        widths = [life.hazards.stop - life.hazards.start for life in measures.life.values()]
+        funnels = np.repeat(groups[:, : len(widths)], widths, axis=1)
+        return np.concatenate([funnels, groups[:, len(widths) :]], axis=1)
+
+
+def grown(rows: Floats, count: int) -> Floats:
+    """The same with rows of zeros after it, up to ``count``."""
+    missing = count - len(rows)
+    return rows if missing <= 0 else np.concatenate([rows, np.zeros((missing, *rows.shape[1:]))])
+
+
+def _rows(rates: Rates, rows: NDArray[np.intp]) -> Rates:
+    found = Rates(0, 0)
+    found.occurrences, found.exposures = rates.occurrences[rows], rates.exposures[rows]
+    return found

@@ -1,0 +1,208 @@
+"""What is counted of each segment in each step of event time, as columns of a matrix; and what is watched.
+
+Rows are segments, columns counters. From the counts follow *pairs* of occurrences and exposure, whose
+quotients are what is usual: completions per time at risk in each bin of age of each funnel, and shares.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.ages import AgeCounters
+from pipeline.core.nowcast import LifeTable, nowcast
+from pipeline.core.statistics import Floats
+from pipeline.core.tiles import EVENTS, FRICTION, funnel_counters, opened_counter
+from schemas.units import UNITS_PER_ONE
+
+_CES_SCALE: Final = 7 * UNITS_PER_ONE
+SATISFACTION: Final = ("csat", "nps", "ces", "friction")
+
+
+@dataclass(frozen=True, slots=True)
+class LifeColumns:
+    """Where a funnel's life table is: columns of each kind, in the order of the bins."""
+
+    completed: NDArray[np.intp]
+    abandoned: NDArray[np.intp]
+    lived: NDArray[np.intp]
+    at_risk: NDArray[np.intp]
+    width_ms: Floats
+    hazards: slice
+    """Its pairs."""
+
+    def table(self, counts: Floats) -> LifeTable:
+        """Shape of ``counts``: any, columns."""
+        return LifeTable(
+            counts[..., self.completed],
+            counts[..., self.abandoned],
+            counts[..., self.lived],
+            counts[..., self.at_risk],
+            self.width_ms,
+        )
+
+
+class Measures:
+    """The layout of counts and pairs for a shop's funnels."""
+
+    def __init__(self, ages: Mapping[str, AgeCounters]) -> None:
+        self.funnels: Final = tuple(ages)
+        self.columns: Final[dict[str, int]] = {}
+        self.life: Final[dict[str, LifeColumns]] = {}
+        hazards = 0
+        for funnel, counters in ages.items():
+            bins = len(counters.edges_ms) - 1
+            self.life[funnel] = LifeColumns(
+                self._place(counters.completed),
+                self._place(counters.abandoned),
+                self._place(counters.lived),
+                self._place(counters.at_risk),
+                np.diff(np.array(counters.edges_ms, dtype=np.float64)),
+                slice(hazards, hazards + bins),
+            )
+            hazards += bins
+            self._place([*funnel_counters(funnel)[:3], counters.opened])
+        self._place((EVENTS, FRICTION, "csat_answers", "csat_satisfied", "ces_answers", "ces_sum"))
+        self._place(("nps_answers", "nps_promoters", "nps_detractors"))
+        self.hazards: Final = hazards
+        self.shares: Final = (
+            *(f"{funnel}_abandonment" for funnel in self.funnels),
+            *SATISFACTION,
+            *(f"{funnel}_nowcast" for funnel in self.funnels),
+        )
+        self.counted_shares: Final = len(self.funnels) + len(SATISFACTION)
+        """The first of the shares, which are sums over steps; nowcasts are made of whole life tables."""
+        self._numerators, self._denominators = self._share_weights()
+
+    @property
+    def pairs(self) -> int:
+        """Hazards, then shares."""
+        return self.hazards + len(self.shares)
+
+    def _place(self, names: Iterable[str]) -> NDArray[np.intp]:
+        return np.array([self.columns.setdefault(name, len(self.columns)) for name in names], dtype=np.intp)
+
+    def _share_weights(self) -> tuple[Floats, Floats]:
+        """Matrices that make the counted shares' numerators and denominators of the counts."""
+        parts: list[tuple[dict[str, float], dict[str, float]]] = []
+        for funnel in self.funnels:
+            completed, abandoned, _, _ = funnel_counters(funnel)
+            parts.append(({abandoned: 1}, {abandoned: 1, completed: 1}))
+        parts.append(({"csat_satisfied": 1}, {"csat_answers": 1}))
+        # From -1..1 to 0..1: a detractor counts 0, a passive one half, a promoter 1.
+        nps = {"nps_answers": 0.5, "nps_promoters": 0.5, "nps_detractors": -0.5}
+        parts.append((nps, {"nps_answers": 1}))
+        parts.append(({"ces_sum": 1 / _CES_SCALE}, {"ces_answers": 1}))
+        parts.append(({FRICTION: 1}, {EVENTS: 1}))
+        weights = np.zeros((2, len(self.columns), len(parts)))
+        for at, pair in enumerate(parts):
+            for side, named in enumerate(pair):
+                for name, weight in named.items():
+                    weights[side, self.columns[name], at] = weight
+        return weights[0], weights[1]
+
+    def counted(self, counts: Floats) -> tuple[Floats, Floats]:
+        """Numerators and denominators of the counted shares. Shape: segments, shares."""
+        return counts @ self._numerators, counts @ self._denominators
+
+    def columns_of(self, funnel: str) -> NDArray[np.intp]:
+        """Of a funnel's life table, and the openings last."""
+        life = self.life[funnel]
+        opened = np.array([self.columns[opened_counter(funnel)]], dtype=np.intp)
+        return np.concatenate([life.completed, life.abandoned, life.lived, life.at_risk, opened])
+
+    def nowcast_of(self, funnel: str, counts: Floats) -> tuple[Floats, Floats]:
+        """Nowcast share x n, and n. Shape: segments."""
+        found = nowcast(self.life[funnel].table(counts))
+        return found.value * found.n, found.n
+
+    def nowcasts(self, counts: Floats) -> tuple[Floats, Floats]:
+        """The same of all funnels. Shape: segments, funnels."""
+        numerators, n = zip(*(self.nowcast_of(funnel, counts) for funnel in self.funnels), strict=True)
+        return np.stack(numerators, axis=-1), np.stack(n, axis=-1)
+
+    def completions(self, counts: Floats) -> Floats:
+        """Completions at an age below the timeout. Shape: segments, funnels."""
+        return np.stack([counts[..., life.completed].sum(axis=-1) for life in self.life.values()], axis=-1)
+
+    def expected(self, counts: Floats, rates: Floats) -> Floats:
+        """Completions by the usual rates at the ages of those at risk. Shape: segments, funnels."""
+        found = [
+            (counts[..., life.at_risk] * rates[..., life.hazards]).sum(axis=-1) for life in self.life.values()
+        ]
+        return np.stack(found, axis=-1)
+
+    def occurrences(self, counts: Floats) -> tuple[Floats, Floats]:
+        """All pairs: what occurred and the exposure to it. Shape: segments, pairs."""
+        completed = np.concatenate([counts[..., life.completed] for life in self.life.values()], axis=-1)
+        at_risk = np.concatenate([counts[..., life.at_risk] for life in self.life.values()], axis=-1)
+        shares, n = self.counted(counts)
+        nowcasts, nowcast_n = self.nowcasts(counts)
+        return (
+            np.concatenate([completed, shares, nowcasts], axis=-1),
+            np.concatenate([at_risk, n, nowcast_n], axis=-1),
+        )
+
+    def row(self, counters: Mapping[str, int]) -> Floats:
+        """One segment's counts; counters that are not watched are left out."""
+        found = np.zeros(len(self.columns))
+        for name, count in counters.items():
+            at = self.columns.get(name)
+            if at is not None:
+                found[at] = count
+        return found
+
+
+class Segments:
+    """Rows of the segments, in the order in which they were first heard of; and each one's parent."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._rows: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def row(self, name: str) -> int:
+        at = self._rows.get(name)
+        if at is None:
+            at = self._rows[name] = len(self.names)
+            self.names.append(name)
+        return at
+
+    def find(self, name: str) -> int | None:
+        return self._rows.get(name)
+
+    def parents(self) -> list[int]:
+        """Row of each segment's parent: the same without its last dimension, or the nearest that there is.
+
+        -1 where there is none.
+        """
+        return [self._parent(name) for name in self.names]
+
+    def _parent(self, name: str) -> int:
+        while name != "all":
+            name = name.rpartition("|")[0] or "all"
+            at = self._rows.get(name)
+            if at is not None:
+                return at
+        return -1
+
+
+def dimensions(segment: str) -> frozenset[str]:
+    """``channel=web`` and ``device=mobile`` of ``channel=web|device=mobile``; nothing of ``all``."""
+    return frozenset() if segment == "all" else frozenset(segment.split("|"))
+
+
+def levels(parents: Sequence[int]) -> list[NDArray[np.intp]]:
+    """Rows by their distance from the root: parents come before their children."""
+    depth: list[int] = []
+    for at in range(len(parents)):
+        steps, above = 0, parents[at]
+        while above >= 0:
+            steps, above = steps + 1, parents[above]
+        depth.append(steps)
+    found = np.array(depth, dtype=np.intp)
+    return [np.flatnonzero(found == level) for level in range(int(found.max(initial=-1)) + 1)]

@@ -1,0 +1,237 @@
+"""The rules applied to what was just counted: which segments are off, and how surely.
+
+A rule looks back over several windows at once, short ones for what is large, long ones for what is small.
+Each window of each segment in which enough was expected is one test; those believed are controlled together.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pipeline.core.detection.baselines import grown
+from pipeline.core.detection.measures import Measures
+from pipeline.core.detection.scores import Flags, discoveries, lower_score, tail, upper_score
+from pipeline.core.evidence import STEP_MS
+from pipeline.core.statistics import Floats
+
+_HARDLY_CHANCE: Final = 2.0
+"""Score below which a difference is taken for chance."""
+RATIO: Final = "_completion_ratio"
+NOWCAST: Final = "_nowcast"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a signal is worth an alert."""
+
+    name: str
+    signal: str
+    falls: bool
+    """Whether lower is worse."""
+    windows_ms: tuple[int, ...]
+    """Ascending; multiples of the step."""
+    least: float
+    """What must have been expected within a window: completions for a completion ratio, else answers."""
+    change: float
+    """Least change that matters: relative for a completion ratio, else absolute (0..1)."""
+    false_rate: float = 1e-4
+    """Of the findings of one moment, the share that may be false."""
+    for_ms: int = 60_000
+    """A finding becomes an alert when it has lasted so long ..."""
+    certain_score: float = 6.0
+    """... or is as sure as this."""
+    keep_ms: int = 300_000
+    """An alert is resolved when all has been well for so long."""
+    well: float = 0.5
+    """Below this share of ``change`` all is well again."""
+    severity: str = "critical"
+    family: str = ""
+    """Findings of one family are one incident where their segments are related."""
+
+
+class Finding(NamedTuple):
+    """One segment found off by one rule."""
+
+    row: int
+    window_ms: int
+    observed: float
+    expected: float
+    n: float
+    score: float
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Of one rule at one moment."""
+
+    found: dict[int, Finding]
+    """By row of the segment: believed, material, and of enough."""
+    windows_ms: tuple[int, ...]
+    off: Flags
+    """By window and row: by more than what is well, and hardly by chance."""
+    seen: Flags
+    """By window and row: whether the window holds enough."""
+
+    def of(self, row: int, longest_ms: int) -> tuple[bool, bool]:
+        """Whether the segment is off, and whether it is seen, in windows no longer than that."""
+        if row >= self.seen.shape[1]:
+            return False, False
+        count = sum(window_ms <= longest_ms for window_ms in self.windows_ms)
+        return bool(self.off[:count, row].any()), bool(self.seen[:count, row].any())
+
+
+class Rolling:
+    """Sums over the last steps. Rows may be added as time goes on."""
+
+    def __init__(self, steps: int, columns: int) -> None:
+        self._running: deque[Floats] = deque([np.zeros((0, columns))], maxlen=steps + 1)
+
+    def push(self, rows: Floats) -> None:
+        self._running.append(grown(self._running[-1], len(rows)) + rows)
+
+    def over(self, steps: int) -> Floats:
+        """Of the last ``steps`` steps, or of as many as there were."""
+        last = self._running[-1]
+        before = self._running[-1 - min(steps, len(self._running) - 1)]
+        return last - grown(before, len(last))
+
+
+class Watch:
+    """Keeps what the rules look back at; one step at a time."""
+
+    def __init__(self, measures: Measures, rules: tuple[Rule, ...]) -> None:
+        self.rules: Final = rules
+        self._measures = measures
+        self._funnels = len(measures.funnels)
+        self._windows = sorted({window for rule in rules for window in rule.windows_ms})
+        columns = 2 * self._funnels + 3 * measures.counted_shares
+        self._sums = Rolling(self._windows[-1] // STEP_MS, columns)
+        self._over: dict[int, Floats] = {}
+        """Sums by window, as they are now. Shape: columns, segments."""
+        self._tables = {
+            rule.signal: Rolling(rule.windows_ms[0] // STEP_MS, len(measures.columns_of(_funnel(rule))))
+            for rule in rules
+            if rule.signal.endswith(NOWCAST)
+        }
+        self._rates: Floats = np.zeros((0, measures.pairs))
+        self._known: Flags = np.zeros((0, 0), dtype=bool)
+        self._dispersion: Floats = np.zeros((0, 0))
+
+    def expect(self, rates: Floats, known: Flags, dispersion: Floats) -> None:
+        """What is usual from now on, for the segments there were when it was asked."""
+        self._rates, self._known, self._dispersion = rates, known, dispersion
+
+    def see(self, counts: Floats) -> None:
+        """Take the counts of the next step. Shape: segments, columns."""
+        measures = self._measures
+        known = len(self._rates)
+        observed = measures.completions(counts)
+        expected = np.zeros_like(observed)
+        expected[:known] = measures.expected(counts[:known], self._rates)
+        shares, n = measures.counted(counts)
+        usual = np.zeros_like(shares)
+        usual[:known] = n[:known] * self._rates[:, measures.hazards :][:, : measures.counted_shares]
+        self._sums.push(np.concatenate([observed, expected, shares, usual, n], axis=1))
+        self._over = {window: self._sums.over(window // STEP_MS)[:known].T for window in self._windows}
+        for signal, table in self._tables.items():
+            table.push(counts[:, measures.columns_of(signal.removesuffix(NOWCAST))])
+
+    def judge(self, rule: Rule) -> Verdict:
+        """Apply one rule to the windows that end now."""
+        look = self._look(rule)
+        enough = look.enough
+        score = np.full(look.observed.shape, -np.inf)
+        material = enough & _is_material(rule, look, rule.well)
+        if material.any():
+            score[material] = _scores(rule, look, material)
+        off = material & (score >= _HARDLY_CHANCE)
+        candidates = [
+            (tail(score[window, row]), rule.windows_ms[window], row, score[window, row])
+            for window, row in np.argwhere(off & _is_material(rule, look, 1.0)).tolist()
+        ]
+        found: dict[int, Finding] = {}
+        if candidates:
+            probabilities = np.array([candidate[0] for candidate in candidates])
+            believed = discoveries(probabilities, int(enough.sum()), rule.false_rate)
+            for (_, window_ms, row, sure), is_believed in zip(candidates, believed.tolist(), strict=True):
+                if is_believed and (row not in found or sure > found[row].score):
+                    at = rule.windows_ms.index(window_ms), row
+                    counts = (float(look.observed[at]), float(look.expected[at]), float(look.n[at]))
+                    found[row] = Finding(row, window_ms, *counts, float(sure))
+        return Verdict(found, rule.windows_ms, off, enough)
+
+    def window(self, rule: Rule, window_ms: int) -> tuple[Floats, Floats]:
+        """Observed and expected over one of the rule's windows, by row."""
+        look, at = self._look(rule), rule.windows_ms.index(window_ms)
+        return look.observed[at], look.expected[at]
+
+    def _look(self, rule: Rule) -> "_Look":
+        measures, funnels = self._measures, self._funnels
+        known = len(self._rates)
+        if rule.signal.endswith(RATIO):
+            group = measures.funnels.index(_funnel(rule))
+            observed = self._stack(rule, group)
+            expected = n = self._stack(rule, funnels + group)
+            chance = np.ones(known)
+        else:
+            share = measures.shares.index(rule.signal)
+            group = funnels + share
+            usual = self._rates[:, measures.hazards + share]
+            chance = np.maximum(1.0 - usual, 0.05)
+            if rule.signal.endswith(NOWCAST):
+                observed, n = self._nowcast(rule)
+                expected = n * usual
+            else:
+                first = 2 * funnels + share
+                observed, expected, n = (
+                    self._stack(rule, first + at * measures.counted_shares) for at in range(3)
+                )
+        enough = ((expected if rule.signal.endswith(RATIO) else n) >= rule.least) & self._known[:, group]
+        dispersion = chance + self._dispersion[:, group] ** 2 * expected
+        return _Look(observed, expected, n, dispersion, enough)
+
+    def _stack(self, rule: Rule, column: int) -> Floats:
+        return np.stack([self._over[window][column] for window in rule.windows_ms])
+
+    def _nowcast(self, rule: Rule) -> tuple[Floats, Floats]:
+        """Share x n, and n; of the segments that have enough journeys, 0 of the others."""
+        known = len(self._rates)
+        funnel, measures = _funnel(rule), self._measures
+        table = self._tables[rule.signal].over(rule.windows_ms[0] // STEP_MS)[:known]
+        numerator, n = np.zeros((1, known)), np.zeros((1, known))
+        rows = np.flatnonzero(table[:, -1] >= rule.least / 2)
+        if len(rows):
+            counts = np.zeros((len(rows), len(measures.columns)))
+            counts[:, measures.columns_of(funnel)] = table[rows]
+            numerator[0, rows], n[0, rows] = measures.nowcast_of(funnel, counts)
+        return numerator, n
+
+
+class _Look(NamedTuple):
+    """What a rule looks at, by window and row."""
+
+    observed: Floats
+    expected: Floats
+    n: Floats
+    dispersion: Floats
+    enough: Flags
+
+
+def _funnel(rule: Rule) -> str:
+    return rule.signal.removesuffix(RATIO).removesuffix(NOWCAST)
+
+
+def _is_material(rule: Rule, look: _Look, share: float) -> Flags:
+    if rule.signal.endswith(RATIO):
+        found: Flags = look.observed <= look.expected * (1.0 - rule.change * share)
+        return found
+    sign = -1.0 if rule.falls else 1.0
+    off_by: Floats = sign * (look.observed - look.expected)
+    return off_by >= rule.change * share * np.maximum(look.n, 1e-12)
+
+
+def _scores(rule: Rule, look: _Look, which: Flags) -> Floats:
+    score = lower_score if rule.falls else upper_score
+    return score(look.observed[which], look.expected[which], look.dispersion[which])

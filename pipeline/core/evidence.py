@@ -1,0 +1,98 @@
+"""Evidence: what phase two tells detection of each segment in each step of event time.
+
+A step is told when all sources have passed it, and again when it has changed. Its counters are those of the
+tiles, and the time at risk by age, which only the tiles of all sources together can tell.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pipeline.core.exposure import AgeLayout, life_table
+from pipeline.core.segment_tiles import SegmentTiles
+from pipeline.core.tiles import BUCKET_MS, Counters, is_by_step
+
+STEP_MS: Final = 30_000
+"""How often detection looks; a multiple of the tiles' buckets."""
+
+
+HOUR_MS: Final = 3_600_000
+"""Of an hour that nothing can change any more, the whole is told: from it is learned what is usual."""
+
+
+class Evidence(NamedTuple):
+    """Counters of one segment in [start, start + STEP_MS), or in a whole hour."""
+
+    segment: str
+    start_ms: int
+    counters: Counters
+
+
+def step_of(at_ms: int) -> int:
+    """Start of the step that holds the instant."""
+    return at_ms - at_ms % STEP_MS
+
+
+def changed_steps(held: SegmentTiles, layout: AgeLayout, told_ms: int | None, complete_ms: int) -> list[int]:
+    """Starts of the steps to be told: those newly complete in which there is anything, and the changed ones."""
+    found = {step_of(bucket) for bucket in held.dirty}
+    for ages in held.ages.values():
+        for from_ms, until_ms in ages.changed.merged():
+            found.update(range(step_of(from_ms), min(until_ms, complete_ms), STEP_MS))
+    found.update(_new_steps(held, layout, told_ms, complete_ms))
+    return sorted(step for step in found if step < complete_ms)
+
+
+def _new_steps(held: SegmentTiles, layout: AgeLayout, told_ms: int | None, complete_ms: int) -> list[int]:
+    """Of the newly complete steps those in which something may be: at risk for as long as a timeout."""
+    if told_ms is None:
+        return []  # all that there is has changed
+    buckets, reach = held.buckets, layout.longest_timeout_ms + BUCKET_MS
+    steps = np.arange(told_ms, complete_ms, STEP_MS)
+    near = np.searchsorted(buckets, steps + STEP_MS) > np.searchsorted(buckets, steps - reach)
+    found: list[int] = steps[near].tolist()
+    return found
+
+
+def final_hours(held: SegmentTiles, told_ms: int | None, complete_ms: int, lateness_ms: int) -> list[int]:
+    """Starts of the hours with anything in them that no event can change any more, and that were not told."""
+    last = complete_ms - lateness_ms - HOUR_MS
+    first = told_ms - lateness_ms - HOUR_MS if told_ms is not None else None
+    hours = np.unique(held.buckets - held.buckets % HOUR_MS)
+    return [h for h in hours.tolist() if h <= last and (first is None or h > first)]
+
+
+def evidence(
+    segment: str, held: SegmentTiles, layout: AgeLayout, starts: list[int], length_ms: int = STEP_MS
+) -> Iterator[Evidence]:
+    """Of the stretches that begin at ``starts`` (ascending); where nothing is any more, no counters."""
+    if not starts:
+        return
+    begins = np.array(starts, dtype=np.int64)
+    found = held.counters(length_ms, begins + length_ms)
+    for funnel, ages in held.ages.items():
+        counters = layout.ages[funnel]
+        table = life_table(ages.rows, counters, begins, begins + length_ms)
+        kinds = (
+            (counters.at_risk, table.at_risk_ms),
+            (counters.completed, table.completed),
+            (counters.abandoned, table.abandoned),
+            (counters.lived, table.lived_ms),
+        )
+        for names, counts in kinds:
+            for at, place in np.argwhere(counts).tolist():
+                found[at][names[place]] = int(counts[at, place])
+    for start, counted in zip(starts, found, strict=True):
+        if length_ms == STEP_MS:
+            _add_untabled(counted, held, start, layout)
+        yield Evidence(segment, start, counted)
+
+
+def _add_untabled(into: Counters, held: SegmentTiles, start: int, layout: AgeLayout) -> None:
+    """Openings, and events by step."""
+    for _, by_source in held.tiles_in(range(start, start + STEP_MS, BUCKET_MS)):
+        for _, counters in by_source.values():
+            for name, count in counters.items():
+                if count and (is_by_step(name) or name in layout.openings):
+                    into[name] = into.get(name, 0) + count

@@ -1,0 +1,69 @@
+"""An incident in a simulated shop becomes one alert, on its topic and in its table, and ends with it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.alerts import AlertMessage
+from schemas.times import parse_rfc3339
+from tests.systems import Running, System
+
+START = "2026-11-20T10:00:00Z"
+FROM_MIN, LENGTH_MIN, MINUTES = 270, 40, 350
+MINUTE = 60_000
+
+
+def alerts(system: System) -> list[AlertMessage]:
+    return [AlertMessage.model_validate_json(message.value() or b"") for message in system.messages("cx.alerts")]
+
+
+def rows(system: System) -> dict[str, tuple[Any, ...]]:
+    found = system.sql("SELECT alert_id, rule, segment, status, explanation, version FROM cx.alerts FINAL")
+    return {row[0]: row[1:] for row in found}
+
+
+def has_ended(system: System) -> bool:
+    purchase = [row for row in rows(system).values() if row[0].startswith(("checkout", "cart"))]
+    return bool(purchase) and all(row[2] == "resolved" for row in purchase)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[System]:
+    system = Running.start(tmp_path)
+    yield system
+    system.stop()
+
+
+@pytest.mark.timeout(600)
+def test_paying_broken_on_mobile_devices_is_noticed_with_its_cause_and_ends(running: System) -> None:
+    incident = f"payment-mobile@{FROM_MIN}+{LENGTH_MIN}"
+    options = [f"--start={START}", f"--minutes={MINUTES}", "--rate=4", "--fast", f"--incident={incident}"]
+    done = running.cx("simulate", *options, "--late=0")
+    assert done.returncode == 0, done.stderr
+    running.wait_for(lambda: has_ended(running), 180)
+
+    began_ms = parse_rfc3339(START) + FROM_MIN * MINUTE
+    history: dict[str, list[AlertMessage]] = {}
+    for message in alerts(running):
+        history.setdefault(message.alert_id, []).append(message)
+    fired = [some for some in history.values() if any(one.status == "firing" for one in some)]
+    purchase = [some for some in fired if some[0].rule.startswith(("checkout", "cart"))]
+    assert len(purchase) == 1  # one incident, one alert: its parts and its echoes are in it
+    (told,) = purchase
+    first = next(one for one in told if one.status == "firing")
+    assert began_ms < parse_rfc3339(first.updated_at) <= began_ms + 10 * MINUTE
+    assert any("device=mobile" in cause.where for one in told for cause in one.causes[:1])
+    last = max(told, key=lambda one: one.version)
+    assert last.status == "resolved"
+    assert last.resolved_at is not None
+    ended_ms = began_ms + LENGTH_MIN * MINUTE
+    assert ended_ms < parse_rfc3339(last.resolved_at) <= ended_ms + 25 * MINUTE
+    assert [one.version for one in told] == sorted(one.version for one in told)
+
+    table = rows(running)
+    assert table[last.alert_id][2:] == ("resolved", last.explanation, last.version)
+    assert json.loads(running.messages("cx.evidence")[-1].value() or b"")["complete"] is not None
+    running.verify()

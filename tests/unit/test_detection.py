@@ -1,0 +1,298 @@
+"""Detection piece by piece: how surprising, what is usual, what is one incident, what explains it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.core.ages import age_counters
+from pipeline.core.detection import cuts
+from pipeline.core.detection.baselines import Baselines, Learning, hour_of_week
+from pipeline.core.detection.detector import Detector
+from pipeline.core.detection.explain import Part, parts
+from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, Incidents
+from pipeline.core.detection.measures import Measures, Segments
+from pipeline.core.detection.scores import discoveries, lower_score, ratio_interval, tail, upper_score
+from pipeline.core.detection.watch import Finding, Rule, Verdict
+from pipeline.core.evidence import HOUR_MS, STEP_MS
+from pipeline.core.statistics import Floats
+from tests.support import ALERT_RULES, RULES
+
+ONE = np.array([1.0])
+AGES = age_counters((f.name, f.timeout_ms) for f in RULES.funnels.all)
+MEASURES = Measures(AGES)
+MONDAY = 4 * 24 * HOUR_MS  # 1970-01-05
+RULE = Rule("r", "checkout_completion_ratio", True, (120_000, 600_000), 8, 0.3, family="purchase")
+
+
+def poisson_lower(count: int, mean: float) -> float:
+    return sum(math.exp(-mean) * mean**k / math.factorial(k) for k in range(count + 1))
+
+
+@pytest.mark.parametrize(("count", "mean"), [(0, 8.0), (0, 14.0), (3, 14.0), (20, 40.0), (70, 100.0)])
+def test_scores_are_the_poisson_tails_or_on_the_safe_side(count: int, mean: float) -> None:
+    exact = poisson_lower(count, mean)
+    found = tail(float(lower_score(np.array([float(count)]), np.array([mean]), ONE)[0]))
+    assert 0.9 * exact <= found <= 4 * exact
+
+
+def test_upper_scores_mirror_and_dispersion_weakens() -> None:
+    observed, expected = np.array([30.0]), np.array([10.0])
+    exact = 1 - poisson_lower(29, 10.0)
+    assert 0.3 * exact <= tail(float(upper_score(observed, expected, ONE)[0])) <= 3 * exact
+    assert upper_score(observed, expected, 2 * ONE) < upper_score(observed, expected, ONE)
+    assert upper_score(np.array([0.0]), expected, ONE) == -np.inf
+
+
+def test_false_discoveries_are_controlled_over_all_tests_made() -> None:
+    p = np.array([0.0001, 0.004, 0.02, 0.5])
+    assert discoveries(p, 4, 0.05).tolist() == [True, True, True, False]
+    assert discoveries(p, 4_000, 0.05).tolist() == [False] * 4
+
+
+def test_the_interval_of_a_standardised_ratio_is_byars() -> None:
+    """Breslow and Day, vol. II, table 2.10: for 10 observed the exact limits are 4.80 and 18.39."""
+    lower, upper = ratio_interval(np.array([10.0, 0.0]), np.array([1.0, 1.0]))
+    assert lower.tolist() == pytest.approx([4.80, 0.0], abs=0.02)
+    assert upper.tolist() == pytest.approx([18.39, 3.69], abs=0.06)
+
+
+def counts(segments: int, completed: float, at_risk_s: float = 100.0) -> Floats:
+    found = np.zeros((segments, len(MEASURES.columns)))
+    life = MEASURES.life["checkout"]
+    found[:, life.completed[3]] = completed
+    found[:, life.at_risk[3]] = at_risk_s * 1000
+    return found
+
+
+def expected_of(baselines: Baselines, at_ms: int, parents: list[int], now: Floats) -> float:
+    rates = baselines.rates(hour_of_week(at_ms), parents)
+    return float(MEASURES.expected(now, rates)[0, MEASURES.funnels.index("checkout")])
+
+
+def test_hours_of_week_begin_on_monday() -> None:
+    assert hour_of_week(MONDAY) == 0
+    assert hour_of_week(MONDAY - 1) == 167
+    assert hour_of_week(MONDAY + 25 * HOUR_MS) == 25
+
+
+def test_an_unusual_hour_does_not_teach_unless_it_lasts_a_day() -> None:
+    baselines = Baselines(MEASURES, Learning(accepted_after_hours=5))
+    for hour in range(10):
+        baselines.learn(MONDAY + hour * HOUR_MS, counts(1, 100), [-1])
+    before = expected_of(baselines, MONDAY + 10 * HOUR_MS, [-1], counts(1, 100))
+    assert before == pytest.approx(100, rel=0.01)
+    for hour in range(10, 15):
+        baselines.learn(MONDAY + hour * HOUR_MS, counts(1, 20), [-1])
+    assert expected_of(baselines, MONDAY + 20 * HOUR_MS, [-1], counts(1, 100)) == pytest.approx(before, rel=0.01)
+    for hour in range(15, 30):
+        baselines.learn(MONDAY + hour * HOUR_MS, counts(1, 20), [-1])
+    assert expected_of(baselines, MONDAY + 40 * HOUR_MS, [-1], counts(1, 100)) < 0.7 * before
+
+
+def test_an_hour_of_week_has_a_rate_of_its_own_when_it_has_been_seen() -> None:
+    baselines = Baselines(MEASURES)
+    for hour in range(4 * 168):
+        usual = 130 if hour % 24 == 20 else 100
+        baselines.learn(MONDAY + hour * HOUR_MS, counts(1, usual), [-1])
+    at_eight = expected_of(baselines, MONDAY + 20 * HOUR_MS, [-1], counts(1, 0))
+    assert 120 < at_eight < 130
+    assert expected_of(baselines, MONDAY + 19 * HOUR_MS, [-1], counts(1, 0)) == pytest.approx(100, rel=0.02)
+
+
+def test_a_segment_without_a_history_is_expected_to_be_like_its_parent() -> None:
+    baselines = Baselines(MEASURES)
+    for hour in range(10):
+        rows = counts(2, 100)
+        rows[1] = 0
+        baselines.learn(MONDAY + hour * HOUR_MS, rows, [-1, 0])
+    rates = baselines.rates(10, [-1, 0])
+    now = counts(2, 0)
+    expected = MEASURES.expected(now, rates)[:, MEASURES.funnels.index("checkout")]
+    assert expected[1] == pytest.approx(expected[0])
+    assert baselines.is_known([-1, 0])[1, MEASURES.funnels.index("checkout")]
+
+
+def verdict(found: dict[int, Finding], segments: int = 4, off: bool = True, seen: bool = True) -> Verdict:
+    flags = np.zeros((2, segments), dtype=bool)
+    for row in found:
+        flags[:, row] = off
+    return Verdict(found, RULE.windows_ms, flags, np.full((2, segments), seen))
+
+
+def finding(row: int, score: float = 5.2) -> Finding:
+    return Finding(row, 120_000, 2.0, 14.0, 14.0, score)
+
+
+@pytest.fixture
+def segments() -> Segments:
+    found = Segments()
+    for name in ("all", "channel=web", "channel=web|device=mobile", "channel=app|device=mobile", "store_id=5"):
+        found.row(name)
+    return found
+
+
+def test_what_lasts_fires_what_is_well_for_long_enough_is_resolved_under_one_id(segments: Segments) -> None:
+    incidents = Incidents([RULE], segments)
+    (first,) = incidents.update(0, {"r": verdict({2: finding(2)})})
+    assert (first.status, first.segment) == (PENDING, "channel=web|device=mobile")
+    incidents.update(STEP_MS, {"r": verdict({2: finding(2)})})
+    (alert,) = incidents.update(2 * STEP_MS, {"r": verdict({2: finding(2)})})
+    assert (alert.status, alert.alert_id) == (FIRING, first.alert_id)
+    at = 2 * STEP_MS
+    while alert.status == FIRING:
+        at += STEP_MS
+        (alert,) = incidents.update(at, {"r": verdict({})})
+    assert (alert.status, alert.resolved_ms) == (RESOLVED, at)
+    assert at == 2 * STEP_MS + RULE.keep_ms
+    assert incidents.update(at + STEP_MS, {"r": verdict({})}) == []
+
+
+def test_a_passing_finding_never_fires_a_certain_one_fires_at_once(segments: Segments) -> None:
+    incidents = Incidents([RULE], segments)
+    incidents.update(0, {"r": verdict({2: finding(2)})})
+    incidents.update(STEP_MS, {"r": verdict({})})
+    (gone,) = incidents.update(2 * STEP_MS, {"r": verdict({})})
+    assert gone.status == RESOLVED
+    (alert,) = incidents.update(3 * STEP_MS, {"r": verdict({2: finding(2, score=9.0)})})
+    assert alert.status == FIRING
+
+
+def test_a_segment_takes_in_its_parts_and_the_same_device_in_other_channels(segments: Segments) -> None:
+    incidents = Incidents([RULE], segments)
+    (first,) = incidents.update(0, {"r": verdict({2: finding(2, 9)})})
+    alerts = incidents.update(STEP_MS, {"r": verdict({2: finding(2, 9), 3: finding(3, 9)})})
+    assert [alert.alert_id for alert in alerts] == [first.alert_id]
+    assert alerts[0].segment == "all"  # device=mobile is no segment of its own
+    alerts = incidents.update(2 * STEP_MS, {"r": verdict({0: finding(0, 9), 2: finding(2, 9)})})
+    assert [(alert.alert_id, alert.segment) for alert in alerts] == [(first.alert_id, "all")]
+
+
+def test_unrelated_segments_are_incidents_of_their_own(segments: Segments) -> None:
+    incidents = Incidents([RULE], segments)
+    alerts = incidents.update(0, {"r": verdict({2: finding(2, 9), 4: finding(4, 9)}, segments=5)})
+    assert sorted(alert.segment for alert in alerts) == ["channel=web|device=mobile", "store_id=5"]
+
+
+def test_what_times_out_after_an_incident_is_no_alert_of_its_own(segments: Segments) -> None:
+    slow = Rule("slow", "checkout_abandonment", False, (120_000, 900_000), 30, 0.12, family="purchase")
+    incidents = Incidents([RULE, slow], segments)
+    incidents.update(0, {"r": verdict({2: finding(2, 9)}), "slow": verdict({})})
+    nothing = {"r": verdict({}), "slow": verdict({})}
+    (alert,) = incidents.update(RULE.keep_ms, nothing)
+    assert alert.status == RESOLVED
+    later = {"r": verdict({}), "slow": verdict({0: finding(0, 9)})}
+    assert incidents.update(RULE.keep_ms + 600_000, later) == []
+    assert incidents.update(RULE.keep_ms + 2 * HOUR_MS, later)[0].status == FIRING
+
+
+def test_an_alert_that_widens_takes_in_those_that_it_holds_by_then(segments: Segments) -> None:
+    incidents = Incidents([RULE], segments)
+    first, _ = incidents.update(0, {"r": verdict({2: finding(2, 9), 4: finding(4, 9)}, segments=5)})
+    found = {row: finding(row, 9) for row in (0, 2, 4)}
+    united, other = incidents.update(STEP_MS, {"r": verdict(found, segments=5)})
+    assert (united.alert_id, united.segment, united.status) == (first.alert_id, "all", FIRING)
+    assert (other.status, other.part_of) == (RESOLVED, first.alert_id)
+    assert incidents.open == [united]
+
+
+def test_silence_does_not_resolve(segments: Segments) -> None:
+    incidents = Incidents([RULE], segments)
+    incidents.update(0, {"r": verdict({2: finding(2, 9)})})
+    (alert,) = incidents.update(2 * HOUR_MS, {"r": verdict({}, seen=False)})
+    assert (alert.status, alert.has_data) == (FIRING, False)
+
+
+def test_the_part_with_all_of_the_loss_explains_it_not_the_one_with_its_share_of_traffic() -> None:
+    names = [
+        "all",
+        "channel=web",
+        "channel=app",
+        "channel=web|device=desktop",
+        "channel=web|device=mobile",
+        "channel=app|device=mobile",
+    ]
+    expected = np.array([100.0, 70.0, 30.0, 40.0, 30.0, 30.0])
+    observed = np.array([45.0, 43.0, 2.0, 40.0, 3.0, 2.0])
+    best = parts(names, "all", observed, expected)[0]
+    assert best == Part("device=mobile", pytest.approx(1.0), pytest.approx(0.6))  # type: ignore[arg-type]
+    assert parts(names, "channel=web", observed, expected)[0].where == "device=mobile"
+
+
+def test_a_loss_that_is_everywhere_has_no_part_to_blame() -> None:
+    names = ["all", "channel=web", "channel=app"]
+    assert parts(names, "all", np.array([50.0, 30.0, 20.0]), np.array([100.0, 60.0, 40.0])) == []
+
+
+def trained(detector: Detector) -> int:
+    """Ten ordinary hours; gives the time after them."""
+    chance = np.random.default_rng(1)
+    for name in ("all", "channel=web", "channel=web|device=mobile", "channel=web|device=desktop"):
+        detector.segments.row(name)
+    at = MONDAY
+    while at < MONDAY + 10 * HOUR_MS:
+        if at % HOUR_MS == 0:
+            names = detector.segments.names
+            rows = {name: row_of(480.0 * (2 if at_row < 2 else 1)) for at_row, name in enumerate(names)}
+            detector.hours[at] = rows
+        detector.step(at, step_counts(chance, 4.0, 4.0))
+        at += STEP_MS
+    return at
+
+
+def row_of(completed: float) -> dict[str, int]:
+    ages = AGES["checkout"]
+    return {ages.completed[3]: round(completed), ages.at_risk[3]: round(completed * 60_000)}
+
+
+def step_counts(chance: np.random.Generator, desktop: float, mobile: float, at_risk: float = 4.0) -> Floats:
+    """Four completions a step are usual in each."""
+    life, d, m = MEASURES.life["checkout"], chance.poisson(desktop), chance.poisson(mobile)
+    found = np.zeros((4, len(MEASURES.columns)))
+    found[:, life.completed[3]] = [d + m, d + m, m, d]
+    found[:, life.at_risk[3]] = np.array([2, 2, 1, 1]) * at_risk * 60_000
+    return found
+
+
+def test_an_outage_on_one_device_is_one_alert_that_names_it_and_survives_a_restart() -> None:
+    detector = Detector(MEASURES, ALERT_RULES)
+    at = trained(detector)
+    assert detector.incidents.open == []
+    chance = np.random.default_rng(2)
+    fired_after = None
+    for step in range(20):
+        for alert in detector.step(at, step_counts(chance, 4.0, 0.0)):
+            if alert.status == FIRING and fired_after is None:
+                fired_after = step + 1
+        at += STEP_MS
+        if step == 3:
+            made = cuts.cut(detector)
+            # Everything: a first cut names all shards.
+            restored = Detector(MEASURES, ALERT_RULES)
+            cuts.restore(restored, made.head, made.changed)
+            assert [a.alert_id for a in restored.incidents.open] == [a.alert_id for a in detector.incidents.open]
+            detector = restored
+            detector.expect(at)
+    assert fired_after is not None
+    assert fired_after <= 8  # 4 min at 8 completions a minute on each device
+    (alert,) = [alert for alert in detector.incidents.open if alert.status == FIRING]
+    assert alert.rule.family == "purchase"
+    assert alert.segment == "all"
+    assert "device=mobile" in alert.causes[0].where
+    statuses = []
+    for _ in range(40):
+        statuses += [
+            a.status for a in detector.step(at, step_counts(chance, 4.0, 4.0)) if a.alert_id == alert.alert_id
+        ]
+        at += STEP_MS
+    assert statuses[-1] == RESOLVED
+
+
+def test_all_sources_must_have_told_a_step_before_it_is_decided() -> None:
+    detector = Detector(MEASURES, ALERT_RULES, sources=2)
+    detector.take("t:0", 5, MONDAY + STEP_MS, [], [])
+    assert list(detector.decide()) == []
+    assert detector.next_ms is None
+    detector.take("t:1", 7, MONDAY + 4 * STEP_MS, [], [])
+    assert list(detector.decide()) == []
+    assert detector.next_ms == MONDAY + STEP_MS
