@@ -10,7 +10,7 @@ from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.core.detection.incidents import FIRING, PENDING, Alert
-from pipeline.core.detection.watch import RATIO
+from pipeline.core.detection.sentence import sentence
 from pipeline.core.evidence import Evidence
 from pipeline.core.records import GENERATION_SHIFT
 from pipeline.kafka.reader import RecordBatch
@@ -98,23 +98,6 @@ class AlertsStage:
             self._metrics.alerts.labels(status).set(sum(alert.status == status for alert in alerts))
 
 
-def explanation(alert: Alert) -> str:
-    """What is off, by how much, and what accounts for it, in a sentence."""
-    if alert.part_of:
-        return f"part of alert {alert.part_of}"
-    found, signal = alert.latest, alert.rule.signal
-    span = f"in the last {found.window_ms / 60_000:g} min"
-    if signal.endswith(RATIO):
-        what = f"{signal.removesuffix(RATIO)}: {found.observed:.0f} of {found.expected:.0f} expected completions"
-    else:
-        value, usual = found.observed / max(found.n, 1), found.expected / max(found.n, 1)
-        what = f"{signal}: {value:.1%} instead of {usual:.1%}"
-    text = f"{what} {span} ({alert.segment})"
-    if alert.causes:
-        text += f"; {alert.causes[0].where} explains {min(alert.causes[0].share, 1):.0%}"
-    return text if alert.has_data else f"{text}; too little comes in to tell how it is now"
-
-
 def alert_message(alert: Alert, version: int) -> dict[str, Any]:
     """The message of :class:`schemas.alerts.AlertMessage`."""
     found = alert.latest
@@ -136,7 +119,7 @@ def alert_message(alert: Alert, version: int) -> dict[str, Any]:
         "window_s": found.window_ms // 1000,
         "has_data": alert.has_data,
         "causes": [part._asdict() for part in alert.causes],
-        "explanation": explanation(alert),
+        "explanation": sentence(alert),
         "version": version,
     }
 
@@ -156,6 +139,6 @@ def alert_row(alert: Alert, version: int) -> tuple[Any, ...]:
         found.observed,
         found.expected,
         alert.rule.severity,
-        explanation(alert),
+        sentence(alert),
         version,
     )

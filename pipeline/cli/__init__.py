@@ -19,7 +19,7 @@ EXPECTED = (KafkaUnavailableError, LogError, ReplayError, SinkError, StartError,
 
 def build() -> typer.Typer:
     """The command tree."""
-    from pipeline.cli import admin, deadletters, replay, simulate, tail, up, verify, worker
+    from pipeline.cli import admin, backtest, deadletters, replay, simulate, tail, up, verify, worker
 
     app = typer.Typer(
         name="cx-signals",
@@ -29,7 +29,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # an error is one line, not a box
     )
-    for module in (up, worker, simulate, replay, tail, verify, admin, deadletters):
+    for module in (up, worker, simulate, replay, tail, verify, admin, deadletters, backtest):
         module.register(app)
     return app
 

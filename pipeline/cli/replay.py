@@ -39,7 +39,7 @@ def replay(
         raise typer.BadParameter("'time' or 'file'", param_hint="--order")
     settings = load()
     kafka_admin(settings)
-    events = _read(file, file_format)
+    events = read_events(file, file_format)
     if not events:
         say(f"{file}: no events to send")
         return
@@ -52,7 +52,8 @@ def replay(
     print(f"sent {len(sending)} events: {listed}")
 
 
-def _read(file: Path, file_format: str) -> list[FileEvent]:
+def read_events(file: Path, file_format: str) -> list[FileEvent]:
+    """A file's events; rows that cannot be read are reported and counted."""
     events, problems = [], 0
     with progress(f"reading {file.name}") as advance:
         for row in FORMATS[file_format](file):

@@ -34,22 +34,22 @@ def step_of(at_ms: int) -> int:
     return at_ms - at_ms % STEP_MS
 
 
-def changed_steps(held: SegmentTiles, layout: AgeLayout, told_ms: int | None, complete_ms: int) -> list[int]:
-    """Starts of the steps to be told: those newly complete in which there is anything, and the changed ones."""
-    found = {step_of(bucket) for bucket in held.dirty}
+def changed_steps(held: SegmentTiles, told_ms: int | None) -> list[int]:
+    """Starts of the steps that were told and are not as they were."""
+    if told_ms is None:
+        return []
+    found = {step_of(bucket) for bucket in held.dirty if bucket < told_ms}
     for ages in held.ages.values():
         for from_ms, until_ms in ages.changed.merged():
-            found.update(range(step_of(from_ms), min(until_ms, complete_ms), STEP_MS))
-    found.update(_new_steps(held, layout, told_ms, complete_ms))
-    return sorted(step for step in found if step < complete_ms)
+            found.update(range(step_of(from_ms), min(until_ms, told_ms), STEP_MS))
+    return sorted(found)
 
 
-def _new_steps(held: SegmentTiles, layout: AgeLayout, told_ms: int | None, complete_ms: int) -> list[int]:
+def new_steps(held: SegmentTiles, layout: AgeLayout, told_ms: int | None, complete_ms: int) -> list[int]:
     """Of the newly complete steps those in which something may be: at risk for as long as a timeout."""
-    if told_ms is None:
-        return []  # all that there is has changed
     buckets, reach = held.buckets, layout.longest_timeout_ms + BUCKET_MS
-    steps = np.arange(told_ms, complete_ms, STEP_MS)
+    first = told_ms if told_ms is not None else step_of(int(buckets[0]))
+    steps = np.arange(first, complete_ms, STEP_MS)
     near = np.searchsorted(buckets, steps + STEP_MS) > np.searchsorted(buckets, steps - reach)
     found: list[int] = steps[near].tolist()
     return found

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.core.ages import age_counters
 from pipeline.core.buckets import Ints
 from pipeline.core.cuts import MINUTE_MS
-from pipeline.core.evidence import HOUR_MS, Evidence, changed_steps, evidence, final_hours, step_of
+from pipeline.core.evidence import HOUR_MS, Evidence, changed_steps, evidence, final_hours, new_steps, step_of
 from pipeline.core.exposure import AgeLayout
 from pipeline.core.funnels import Funnels
 from pipeline.core.nowcast_rows import nowcast_rows
@@ -154,6 +154,14 @@ class Windows:
                 held.forget_changes()
         self.told_ms = complete
 
+    def tell(self) -> None:
+        """Prepare evidence as an emission does, without computing any row."""
+        complete = self.complete_ms()
+        for name, held in self.segments.items():
+            self._tell(name, held, complete)
+            held.forget_changes()
+        self.told_ms = complete
+
     def complete_ms(self) -> int | None:
         """The end of the last step that all sources have passed; never earlier than it was."""
         if len(self.versions) < self._sources or not self.watermarks:
@@ -169,8 +177,10 @@ class Windows:
 
     def _tell(self, segment: str, held: SegmentTiles, complete_ms: int | None) -> None:
         if complete_ms is not None and (held.has_changed() or complete_ms != self.told_ms):
-            steps = changed_steps(held, self._layout, self.told_ms, complete_ms)
-            self._evidence.extend(evidence(segment, held, self._layout, steps))
+            changed = changed_steps(held, self.told_ms)
+            self._evidence.extend(evidence(segment, held, self._layout, changed))
+            new = evidence(segment, held, self._layout, new_steps(held, self._layout, self.told_ms, complete_ms))
+            self._evidence.extend(one for one in new if one.counters)
             hours = final_hours(held, self.told_ms, complete_ms, self._lateness_ms)
             self._hours.extend(evidence(segment, held, self._layout, hours, HOUR_MS))
 

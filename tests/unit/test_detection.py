@@ -245,12 +245,15 @@ def row_of(completed: float) -> dict[str, int]:
     return {ages.completed[3]: round(completed), ages.at_risk[3]: round(completed * 60_000)}
 
 
-def step_counts(chance: np.random.Generator, desktop: float, mobile: float, at_risk: float = 4.0) -> Floats:
+def step_counts(
+    chance: np.random.Generator, desktop: float, mobile: float, at_risk: float = 4.0, events: float = 100.0
+) -> Floats:
     """Four completions a step are usual in each."""
     life, d, m = MEASURES.life["checkout"], chance.poisson(desktop), chance.poisson(mobile)
     found = np.zeros((4, len(MEASURES.columns)))
     found[:, life.completed[3]] = [d + m, d + m, m, d]
     found[:, life.at_risk[3]] = np.array([2, 2, 1, 1]) * at_risk * 60_000
+    found[:, MEASURES.columns["events"]] = events
     return found
 
 
@@ -286,6 +289,15 @@ def test_an_outage_on_one_device_is_one_alert_that_names_it_and_survives_a_resta
         ]
         at += STEP_MS
     assert statuses[-1] == RESOLVED
+
+
+def test_when_nothing_comes_in_at_all_nothing_is_said_of_the_shop() -> None:
+    detector = Detector(MEASURES, ALERT_RULES)
+    at = trained(detector)
+    chance = np.random.default_rng(3)
+    for _ in range(20):
+        assert detector.step(at, step_counts(chance, 0.0, 0.0, events=0.0)) == []
+        at += STEP_MS
 
 
 def test_all_sources_must_have_told_a_step_before_it_is_decided() -> None:

@@ -15,9 +15,11 @@ from pipeline.core.detection.measures import Measures
 from pipeline.core.detection.scores import Flags, discoveries, lower_score, tail, upper_score
 from pipeline.core.evidence import STEP_MS
 from pipeline.core.statistics import Floats
+from pipeline.core.tiles import EVENTS
 
 _HARDLY_CHANCE: Final = 2.0
 """Score below which a difference is taken for chance."""
+_SILENT_MS: Final = 60_000
 RATIO: Final = "_completion_ratio"
 NOWCAST: Final = "_nowcast"
 
@@ -115,6 +117,7 @@ class Watch:
             for rule in rules
             if rule.signal.endswith(NOWCAST)
         }
+        self._events: deque[float] = deque(maxlen=_SILENT_MS // STEP_MS)
         self._rates: Floats = np.zeros((0, measures.pairs))
         self._known: Flags = np.zeros((0, 0), dtype=bool)
         self._dispersion: Floats = np.zeros((0, 0))
@@ -133,6 +136,7 @@ class Watch:
         shares, n = measures.counted(counts)
         usual = np.zeros_like(shares)
         usual[:known] = n[:known] * self._rates[:, measures.hazards :][:, : measures.counted_shares]
+        self._events.append(float(counts[:, measures.columns[EVENTS]].sum()))
         self._sums.push(np.concatenate([observed, expected, shares, usual, n], axis=1))
         self._over = {window: self._sums.over(window // STEP_MS)[:known].T for window in self._windows}
         for signal, table in self._tables.items():
@@ -141,7 +145,7 @@ class Watch:
     def judge(self, rule: Rule) -> Verdict:
         """Apply one rule to the windows that end now."""
         look = self._look(rule)
-        enough = look.enough
+        enough = look.enough if self.is_fed() else np.zeros_like(look.enough)
         score = np.full(look.observed.shape, -np.inf)
         material = enough & _is_material(rule, look, rule.well)
         if material.any():
@@ -161,6 +165,13 @@ class Watch:
                     counts = (float(look.observed[at]), float(look.expected[at]), float(look.n[at]))
                     found[row] = Finding(row, window_ms, *counts, float(sure))
         return Verdict(found, rule.windows_ms, off, enough)
+
+    def is_fed(self) -> bool:
+        """Whether anything came in lately, of any segment.
+
+        Where nothing does, nobody completes anything either, and that says nothing of the shop.
+        """
+        return any(self._events)
 
     def window(self, rule: Rule, window_ms: int) -> tuple[Floats, Floats]:
         """Observed and expected over one of the rule's windows, by row."""

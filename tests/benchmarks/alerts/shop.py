@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.core.ages import AgeCounters
 from pipeline.core.detection.measures import Measures
 from pipeline.core.evidence import STEP_MS
-from pipeline.core.tiles import BUCKET_MS, funnel_counters
+from pipeline.core.tiles import BUCKET_MS, EVENTS, funnel_counters
 from pipeline.simulator.shop import CHECKOUT_STEPS, REGIONS
 from pipeline.simulator.traffic import rhythm
 
@@ -247,6 +247,7 @@ class Counter:
         completed, abandoned, _, _ = funnel_counters(funnel)
         for name, at, which in (
             (ages.opened, j.opened, np.ones(len(left), dtype=bool)),
+            (EVENTS, j.opened, np.ones(len(left), dtype=bool)),
             (completed, j.ended, left & j.completed),
             (abandoned, j.ended, left & ~j.completed),
             (abandoned, timed_out, ~left),

@@ -1,0 +1,90 @@
+"""``backtest``: which alerts there would have been."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.alert_rules import load_rules
+from pipeline.backtest import Backtest, logs_of
+from pipeline.cli.common import kafka_admin, progress, say
+from pipeline.cli.replay import read_events
+from pipeline.core.detection.incidents import Alert
+from pipeline.core.detection.sentence import sentence
+from pipeline.core.records import Record
+from pipeline.kafka.logs import Source
+from pipeline.replay.formats import FORMATS
+from pipeline.settings import Settings, funnel_names, load, rules
+from pipeline.verification.run import read_logs
+from schemas.times import format_rfc3339
+
+_WEEK_MS = 7 * 86_400_000
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(backtest)
+
+
+def backtest(
+    file: Annotated[
+        Path | None,
+        typer.Argument(exists=True, dir_okay=False, readable=True, help="History; default: the topics."),
+    ] = None,
+    file_format: Annotated[str, typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.")] = "touchpoints",
+    rules_file: Annotated[str, typer.Option("--rules", help="Alert rules to try (TOML).")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+) -> None:
+    """Run detection over history and print the alerts there would have been. Publishes nothing.
+
+    What is usual is learned from the same history as it goes on, as in a worker: in its first hours there
+    are no alerts.
+    """
+    if file_format not in FORMATS:
+        raise typer.BadParameter(f"there are: {', '.join(FORMATS)}", param_hint="--format")
+    settings = load()
+    alert_rules = load_rules(rules_file or settings.alerts.rules, funnel_names(settings))
+    logs = logs_of(read_events(file, file_format)) if file is not None else _topics(settings)
+    records = sum(map(len, logs.values()))
+    test = Backtest(rules(settings), alert_rules, list(logs))
+    with progress("detecting", records) as advance:
+        alerts = test.run(logs, advance)
+    weeks = test.seen_ms / _WEEK_MS
+    found = [_described(alert, test.fired[alert.alert_id][0]) for alert in alerts]
+    if as_json:
+        per_week = len(found) / weeks if weeks else 0.0
+        print(json.dumps({"weeks": round(weeks, 4), "alerts_per_week": round(per_week, 2), "alerts": found}))
+    else:
+        _print(found, weeks)
+
+
+def _topics(settings: Settings) -> dict[Source, list[Record]]:
+    kafka_admin(settings)
+    with progress("reading topics") as advance:
+        logs = read_logs(settings, {}, advance)
+    return {source: [Record(*record) for record in log] for source, log in logs.items()}
+
+
+def _described(alert: Alert, fired_ms: int) -> dict[str, Any]:
+    return {
+        "alert_id": alert.alert_id,
+        "rule": alert.rule.name,
+        "segment": alert.segment,
+        "severity": alert.rule.severity,
+        "opened_at": format_rfc3339(alert.opened_ms),
+        "fired_at": format_rfc3339(fired_ms),
+        "resolved_at": format_rfc3339(alert.resolved_ms) if alert.resolved_ms is not None else None,
+        "causes": [part._asdict() for part in alert.causes],
+        "explanation": sentence(alert),
+    }
+
+
+def _print(found: list[dict[str, Any]], weeks: float) -> None:
+    for alert in found:
+        until = alert["resolved_at"] or "(open)"
+        print(f"{alert['fired_at']} to {until}  {alert['severity']}  {alert['rule']}  {alert['segment']}")
+        print(f"    {alert['explanation']}")
+    if not weeks:
+        say("no events")
+        return
+    print(f"{len(found)} alerts in {weeks:.2f} weeks, {len(found) / weeks:.1f} a week")

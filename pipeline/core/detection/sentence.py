@@ -1,0 +1,21 @@
+"""An alert in words."""
+
+from pipeline.core.detection.incidents import Alert
+from pipeline.core.detection.watch import RATIO
+
+
+def sentence(alert: Alert) -> str:
+    """What is off, by how much, and what accounts for it, in a sentence."""
+    if alert.part_of:
+        return f"part of alert {alert.part_of}"
+    found, signal = alert.latest, alert.rule.signal
+    span = f"in the last {found.window_ms / 60_000:g} min"
+    if signal.endswith(RATIO):
+        what = f"{signal.removesuffix(RATIO)}: {found.observed:.0f} of {found.expected:.0f} expected completions"
+    else:
+        value, usual = found.observed / max(found.n, 1), found.expected / max(found.n, 1)
+        what = f"{signal}: {value:.1%} instead of {usual:.1%}"
+    text = f"{what} {span} ({alert.segment})"
+    if alert.causes:
+        text += f"; {alert.causes[0].where} explains {min(alert.causes[0].share, 1):.0%}"
+    return text if alert.has_data else f"{text}; too little comes in to tell how it is now"
