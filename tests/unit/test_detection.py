@@ -291,6 +291,21 @@ def test_an_outage_on_one_device_is_one_alert_that_names_it_and_survives_a_resta
     assert statuses[-1] == RESOLVED
 
 
+def test_a_state_whose_segments_have_grown_is_restored() -> None:
+    detector = Detector(MEASURES, ALERT_RULES)
+    chance = np.random.default_rng(4)
+    detector.step(MONDAY, step_counts(chance, 4.0, 4.0)[:2])
+    for name in ("a", "b", "c", "d"):
+        detector.segments.row(name)
+    detector.step(MONDAY + STEP_MS, step_counts(chance, 4.0, 4.0))
+    made = cuts.cut(detector)
+    restored = Detector(MEASURES, ALERT_RULES)
+    cuts.restore(restored, made.head, made.changed)
+    at = MONDAY + 2 * STEP_MS
+    assert restored.step(at, step_counts(chance, 4.0, 4.0)) == []
+    assert [len(counts) for counts in restored.recent.values()] == [2, 4, 4]
+
+
 def test_when_nothing_comes_in_at_all_nothing_is_said_of_the_shop() -> None:
     detector = Detector(MEASURES, ALERT_RULES)
     at = trained(detector)

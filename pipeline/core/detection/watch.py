@@ -130,6 +130,7 @@ class Watch:
         """Take the counts of the next step. Shape: segments, columns."""
         measures = self._measures
         known = len(self._rates)
+        counts = grown(counts, known)  # one from before the newest segments came
         observed = measures.completions(counts)
         expected = np.zeros_like(observed)
         expected[:known] = measures.expected(counts[:known], self._rates)
