@@ -75,8 +75,10 @@ class AlertsStage:
                 await self._put_out(changed, receipt)
                 if number % _STEPS_AT_A_TIME == 0:
                     await asyncio.sleep(0)
-            if not self._ownership.holds(batch.source, owned):
-                return  # taken away meanwhile
+                    if not self._ownership.holds(batch.source, owned):
+                        return  # taken away meanwhile
+        if not self._ownership.holds(batch.source, owned):
+            return
         owned.unfinished.append((batch.next_offset, receipt))
         owned.cut_at = batch.next_offset
         self._checkpointer.consider(batch.source, owned)
