@@ -16,6 +16,7 @@ from pipeline.agents.ownership import Ownership
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
 from pipeline.kafka.clients import describe
+from pipeline.kafka.logs import source_name
 from pipeline.memory import give_back
 from pipeline.metrics import Metrics
 from sinks.buffer import SinkBuffer
@@ -96,7 +97,7 @@ class Background:
             high, at = reader.high_watermark(source), reader.next_offset(source)
             if high is not None and at is not None:
                 lag = max(0, high - max(0, at))
-                self.metrics.consumer_lag.labels(f"{source[0]}:{source[1]}").set(lag)
+                self.metrics.consumer_lag.labels(source_name(source)).set(lag)
 
     async def _finish(self, *_: Any, **__: Any) -> None:
         """What has been read is stored and checkpointed, so that the next worker has little to do again.

@@ -15,7 +15,7 @@ from pipeline.core.detection.watch import Rule
 from pipeline.core.partition import Partition
 from pipeline.core.records import Record, Rules
 from pipeline.core.windows import Windows
-from pipeline.kafka.logs import Source
+from pipeline.kafka.logs import Source, source_name
 from pipeline.replay.formats import FileEvent
 from schemas.events import CHANNELS, TOPIC_PREFIX
 
@@ -55,7 +55,7 @@ class Backtest:
         at = dict.fromkeys(logs, 0)
         for source, log in logs.items():
             if not log:
-                self._windows.merge(_name(source), self._partitions[source].rules.first_version, None, [])
+                self._windows.merge(source_name(source), self._partitions[source].rules.first_version, None, [])
         while rest := [source for source, done in at.items() if done < len(logs[source])]:
             source = min(rest, key=lambda s: (self._partitions[s].watermark_ms or 0, s))
             batch = logs[source][at[source] : at[source] + _BATCH]
@@ -69,7 +69,7 @@ class Backtest:
         # What was accepted once is judged by its own time only: the wall clock of now says nothing of it.
         out = self._partitions[source].process(batch, max(record.timestamp_ms for record in batch))
         windows = self._windows
-        windows.merge(_name(source), out.version, out.watermark_ms, out.tiles)
+        windows.merge(source_name(source), out.version, out.watermark_ms, out.tiles)
         windows.tell()
         steps, hours = windows.take_evidence()
         self._detector.take(_SOURCE, windows.version, windows.told_ms, steps, hours)
@@ -110,7 +110,3 @@ def _tick(logs: dict[Source, list[Record]], at_ms: int) -> None:
     """What a partition without events gets while others go on."""
     for log in logs.values():
         log.append(Record(len(log), -1, None, at_ms))
-
-
-def _name(source: Source) -> str:
-    return f"{source[0]}:{source[1]}"

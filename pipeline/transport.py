@@ -23,7 +23,7 @@ from confluent_kafka import KafkaException
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from pipeline.kafka.logs import LogError, Source
+from pipeline.kafka.logs import LogError, Source, source_name
 from pipeline.kafka.reader import BatchReader, RecordBatch
 
 logger = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
     def _acquire(self, source: Source) -> tuple[int, int]:
         """In a thread of a few: those that wait for their turn while the worker is ended do not begin."""
         if self.should_stop:
-            raise LogError(f"{source[0]}:{source[1]}: not restored, the worker is ending")
+            raise LogError(f"{source_name(source)}: not restored, the worker is ending")
         return self._authority.acquire(source)
 
     # --- records ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from pipeline.core.cuts import Cut
 from pipeline.core.detection import cuts as detection_cuts
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
-from pipeline.kafka.logs import Source
+from pipeline.kafka.logs import Source, source_name
 from pipeline.metrics import Metrics
 from schemas.checkpoints import MAX_PART_BYTES, Freed, Manifest, ShardRef, manifest_key, part_key
 
@@ -194,7 +194,7 @@ class Checkpointer:
                 ref.offsets[number] = offset
                 under_way.pending -= 1
 
-            under_way.queue.append(_Record(part_key(_name(source), name, ref.slot, number), part, stored))
+            under_way.queue.append(_Record(part_key(source_name(source), name, ref.slot, number), part, stored))
         self._metrics.checkpoint_bytes.inc(len(content))
 
     def _go_on(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
@@ -211,7 +211,7 @@ class Checkpointer:
 
     def _send_manifest(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
         manifest = Manifest(
-            source=_name(source),
+            source=source_name(source),
             generation=self._generation,
             rules=self._digest,
             next_offset=under_way.offset,
@@ -240,7 +240,7 @@ class Checkpointer:
         key, now = (source, owned.epoch), self._clock()
         self._under_way.pop(key, None)
         self._last[key] = under_way.started
-        name = _name(source)
+        name = source_name(source)
         self._metrics.checkpoint_time.labels(name).set(under_way.taken_ms / 1000)
         self._metrics.checkpoint_seconds.observe(now - under_way.started)
         try:
@@ -256,10 +256,6 @@ def _other(slot: str) -> str:
     """The other one of a pair of slots."""
     writer, _, number = slot.rpartition("-")
     return f"{writer}-{int(number) ^ 1}"
-
-
-def _name(source: Source) -> str:
-    return f"{source[0]}:{source[1]}"
 
 
 def _cuts(state: Any) -> Any:

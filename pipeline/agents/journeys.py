@@ -14,7 +14,7 @@ from pipeline.agents.ownership import Ownership
 from pipeline.agents.ticks import Ends
 from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Tile
 from pipeline.core.tiles import Counters, is_by_step
-from pipeline.kafka.logs import Source
+from pipeline.kafka.logs import Source, source_name
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
@@ -90,7 +90,7 @@ class JourneysStage:
             return
         owned.cut_at = batch.next_offset
         self._checkpointer.consider(batch.source, owned)
-        self._metrics.open_sessions.labels(_name(batch.source)).set(len(owned.state.sessions))
+        self._metrics.open_sessions.labels(source_name(batch.source)).set(len(owned.state.sessions))
         self._warn_of_crowds(owned.state.rules.segmenter.crowded())
 
     async def _put_out(self, source: Source, out: Outputs, receipt: Receipt) -> None:
@@ -109,7 +109,7 @@ class JourneysStage:
         await self._outbox.store(receipt, JOURNEYS, columns_of(rows))
 
     async def _tiles(self, source: Source, out: Outputs, receipt: Receipt) -> None:
-        name = _name(source)
+        name = source_name(source)
         if self._router is None:
             self._router = TileRouter(await asyncio.to_thread(self._tiles_partitions))
         messages = []
@@ -148,7 +148,7 @@ class JourneysStage:
         for letter in out.dead_letters:
             metrics.dead_letters.labels(topic, letter.reason).inc()
         if out.watermark_ms is not None:
-            metrics.watermark.labels(_name(source)).set(out.watermark_ms / 1000)
+            metrics.watermark.labels(source_name(source)).set(out.watermark_ms / 1000)
         metrics.batch_seconds.labels("journeys").observe(seconds)
 
     def _warn_of_crowds(self, crowded: dict[str, int]) -> None:
@@ -198,10 +198,6 @@ class TileRouter:
 
 def _hash(segment: str) -> bytes:
     return hashlib.blake2b(segment.encode(), digest_size=8).digest()
-
-
-def _name(source: Source) -> str:
-    return f"{source[0]}:{source[1]}"
 
 
 def journey_message(channel: str, row: JourneyRow, version: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pipeline.agents.recovery import Recovery, Where
 from pipeline.core.detection.detector import Detector
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
-from pipeline.kafka.logs import Source
+from pipeline.kafka.logs import Source, source_name
 from schemas.checkpoints import Freed, ShardRef
 from schemas.evidence import EVIDENCE_TOPIC
 from schemas.tiles import TILES_TOPIC
@@ -97,7 +97,7 @@ class Ownership:
         self.partitions.pop(source, None)
         self.windows.pop(source, None)
         self.detectors.pop(source, None)
-        self._on_release(f"{source[0]}:{source[1]}")
+        self._on_release(source_name(source))
 
     def holds(self, source: Source, owned: Owned[Any]) -> bool:
         """Whether this state is still the partition's: not after it was taken away."""

@@ -18,7 +18,7 @@ from pipeline.core.detection.watch import Rule
 from pipeline.core.partition import Partition
 from pipeline.core.records import GENERATION_SHIFT, Rules
 from pipeline.core.windows import Windows
-from pipeline.kafka.logs import Source
+from pipeline.kafka.logs import Source, source_name
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic
 from schemas.events import TOPIC_PREFIX
 from schemas.tiles import TILES_TOPIC
@@ -78,7 +78,7 @@ class Recovery:
         sources = self._store.count_sources()
         if sources * rules.generation >= _MOST_VERSIONS:
             raise CheckpointError(
-                f"{source[0]}:{source[1]}: versions of {sources} touchpoint partitions in generation "
+                f"{source_name(source)}: versions of {sources} touchpoint partitions in generation "
                 f"{rules.generation} exceed 64 bits; begin again at 1, with new tables"
             )
         windows = Windows(rules.funnels, rules.lateness_ms, rules.generation, sources)
@@ -98,7 +98,7 @@ class Recovery:
         return detector, where
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
-        name = f"{source[0]}:{source[1]}"
+        name = source_name(source)
         manifests = iter(self._store.manifests(source))
         try:
             newest = next(manifests, None)
@@ -133,7 +133,7 @@ class Recovery:
                 if manifest.next_offset >= log_start:
                     return manifest, self._store.read(source, manifest.shards)
             except CheckpointError as error:
-                logger.warning("%s:%s: a checkpoint is passed over: %s", *source, error)
+                logger.warning("%s: a checkpoint is passed over: %s", source_name(source), error)
                 first = first or error
         assert first is not None
         raise first

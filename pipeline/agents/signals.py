@@ -10,7 +10,7 @@ from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.outbox import Clock, Outbox, Outgoing, Receipt
 from pipeline.agents.ownership import Owned, Ownership
 from pipeline.core.windows import SignalRows, Windows
-from pipeline.kafka.logs import Source
+from pipeline.kafka.logs import Source, source_name
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
@@ -107,7 +107,7 @@ class SignalsStage:
         self._forget(owned)
         owned.cut_at = next_offset
         self._checkpointer.consider(source, owned)
-        name = f"{source[0]}:{source[1]}"
+        name = source_name(source)
         self._metrics.segments.labels(name).set(len(owned.state.segments))
         self._metrics.refused_tiles.labels(name).set(owned.state.refused)
         self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
@@ -119,7 +119,7 @@ class SignalsStage:
         if not steps and not hours and complete == self._told.get(source):
             return
         self._told[source] = complete
-        name = f"{source[0]}:{source[1]}"
+        name = source_name(source)
         parts = [steps[at : at + _STEPS_PER_MESSAGE] for at in range(0, len(steps), _STEPS_PER_MESSAGE)] or [[]]
         messages = []
         for part, some in enumerate(parts):

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from pipeline.checkpoints.store import CheckpointError, Stored, joined
 from pipeline.core.records import ClockRefusal
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import LogError, Source, bounds, partitions_of, read_to_end
+from pipeline.kafka.logs import LogError, Source, bounds, partitions_of, read_to_end, source_name
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
 from schemas.deadletters import DEADLETTERS_TOPIC
@@ -67,7 +67,7 @@ class KafkaCheckpoints:
 
     def manifests(self, source: Source) -> Iterator[Manifest]:
         place = TopicPartition(checkpoint_topic(source[0]), source[1])
-        key = manifest_key(f"{source[0]}:{source[1]}").encode()
+        key = manifest_key(source_name(source)).encode()
         consumer = self._consumer()
         try:
             low, high = bounds(consumer, place)

@@ -6,7 +6,7 @@ import msgspec
 
 from pipeline.checkpoints.store import CheckpointError, Stored, joined
 from pipeline.core.records import ClockRefusal
-from pipeline.kafka.logs import Source
+from pipeline.kafka.logs import Source, source_name
 from schemas.checkpoints import Manifest, ShardRef, manifest_key
 
 
@@ -39,7 +39,7 @@ class MemoryCheckpoints:
                     log[at] = None
 
     def manifests(self, source: Source) -> list[Manifest]:
-        wanted = manifest_key(f"{source[0]}:{source[1]}")
+        wanted = manifest_key(source_name(source))
         records = (record for record in reversed(self.logs.get(source, [])) if record is not None)
         found = (value for key, value in records if key == wanted and value is not None)
         return [msgspec.json.decode(value, type=Manifest) for value in found]

@@ -19,6 +19,11 @@ Source = tuple[str, int]
 """Topic and partition."""
 
 
+def source_name(source: Source) -> str:
+    """``topic:partition``, as in messages, tables, metrics and errors."""
+    return f"{source[0]}:{source[1]}"
+
+
 _POLL_S: Final = 0.05
 #: A broker that says nothing for so long is taken for gone: a stopping worker waits no longer for it.
 _ANSWER_S: Final = 10.0

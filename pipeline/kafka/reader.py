@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pipeline.core.records import Record
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import LogError, Source, to_record
+from pipeline.kafka.logs import LogError, Source, source_name, to_record
 from pipeline.settings import KafkaSettings
 
 #: A partition so far ahead of the slowest one in event time waits (law 5).
@@ -163,7 +163,7 @@ class BatchReader:
             self._at_end.add(source)
         elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
             raise LogError(
-                f"{source[0]}:{source[1]} has no offset {self._next.get(source)}, where its checkpoint ends: "
+                f"{source_name(source)} has no offset {self._next.get(source)}, where its checkpoint ends: "
                 "the topic was emptied or started anew, or retention removed what was not read yet. Raise "
                 "CX_PIPELINE__GENERATION by one to begin with the log as it is now"
             )
