@@ -33,7 +33,9 @@ class Backtest:
     def __init__(self, rules: Rules, alert_rules: tuple[Rule, ...], sources: Sequence[Source]) -> None:
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
         self._partitions = {source: Partition(source[0].removeprefix(TOPIC_PREFIX), rules) for source in sources}
-        self._windows = Windows(rules.funnels, rules.lateness_ms, rules.generation, len(sources))
+        self._windows = Windows(
+            rules.funnels, rules.lateness_ms, rules.generation, len(sources), look_back_ms=None
+        )
         self._detector = Detector(Measures(ages), alert_rules, rules.lateness_ms)
         self._first_ms: int | None = None
         self.fired: dict[str, tuple[int, Alert]] = {}
@@ -70,15 +72,20 @@ class Backtest:
         out = self._partitions[source].process(batch, max(record.timestamp_ms for record in batch))
         windows = self._windows
         windows.merge(source_name(source), out.version, out.watermark_ms, out.tiles)
-        windows.tell()
-        steps, hours = windows.take_evidence()
-        self._detector.take(_SOURCE, windows.version, windows.told_ms, steps, hours)
+        windows.pass_over()
+        self._decide()
+        while windows.is_behind():
+            self._decide()
+        horizon = windows.horizon_ms()
+        if horizon is not None and windows.teller.told_ms is not None:
+            windows.forget(horizon)
+
+    def _decide(self) -> None:
+        until_ms, steps, hours = self._windows.tell()
+        self._detector.take(_SOURCE, self._windows.version, until_ms, steps, hours)
         for changed in self._detector.decide():
             self._note(changed)
             self._first_ms = self._first_ms or self._detector.next_ms
-        horizon = windows.horizon_ms()
-        if horizon is not None and windows.told_ms is not None:
-            windows.forget(horizon)
 
     def _note(self, changed: Iterable[Alert]) -> None:
         for alert in changed:

@@ -9,6 +9,8 @@ import msgspec
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.outbox import Clock, Outbox, Outgoing, Receipt
 from pipeline.agents.ownership import Owned, Ownership
+from pipeline.core.evidence import Evidence
+from pipeline.core.telling import Told
 from pipeline.core.windows import SignalRows, Windows
 from pipeline.kafka.logs import Source, source_name
 from pipeline.kafka.reader import RecordBatch
@@ -26,6 +28,8 @@ _FORGET_AFTER_S: Final = 60.0
 _LONGEST_PAUSE_S: Final = 3.0
 #: Of evidence in one message: 100 to 500 bytes each.
 _STEPS_PER_MESSAGE: Final = 1_000
+#: Signals (a segment's, in one window) put out before others get their turn: heartbeats must not wait.
+_ROWS_AT_A_TIME: Final = 50
 
 
 class _Tiles(msgspec.Struct):
@@ -98,14 +102,18 @@ class SignalsStage:
             return
         started = time.perf_counter()
         receipt = self._outbox.receipt()
-        for rows in owned.state.emit():
+        for number, rows in enumerate(owned.state.emit()):
             await self._put_out(rows, receipt)
+            if number % _ROWS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
         await self._tell(source, owned.state, receipt)
         if not self._ownership.holds(source, owned):
             return  # taken away while a full buffer was waited for
         owned.unfinished.append((next_offset, receipt))
         self._forget(owned)
         owned.cut_at = next_offset
+        if owned.state.is_behind():
+            owned.merged = next_offset  # more is to be told at the next emission
         self._checkpointer.consider(source, owned)
         name = source_name(source)
         self._metrics.segments.labels(name).set(len(owned.state.segments))
@@ -113,25 +121,23 @@ class SignalsStage:
         self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
 
     async def _tell(self, source: Source, windows: Windows, receipt: Receipt) -> None:
-        """Give detection what has become complete or has changed."""
-        steps, hours = windows.take_evidence()
-        complete = windows.told_ms
-        if not steps and not hours and complete == self._told.get(source):
+        """Give detection a piece of what has become complete or has changed."""
+        told = windows.tell()
+        if not told.steps and not told.hours and told.until_ms == self._told.get(source):
             return
-        self._told[source] = complete
+        self._told[source] = told.until_ms
         name = source_name(source)
-        parts = [steps[at : at + _STEPS_PER_MESSAGE] for at in range(0, len(steps), _STEPS_PER_MESSAGE)] or [[]]
+        parts = _in_parts(told)
         messages = []
-        for part, some in enumerate(parts):
-            is_last = part == len(parts) - 1
+        for part, (steps, hours) in enumerate(parts):
             body = {
                 "schema_version": SCHEMA_VERSION,
                 "source": name,
                 "version": windows.version,
                 # Only when all that belongs before it has been told.
-                "complete": complete if is_last else None,
-                "steps": some,
-                "hours": hours if is_last else [],
+                "complete": told.until_ms if part == len(parts) - 1 else None,
+                "steps": steps,
+                "hours": hours,
             }
             event_id = evidence_message_id(name, windows.version, part)
             messages.append(Outgoing(body, headers(EVIDENCE_TYPE, event_id), partition=0))
@@ -155,6 +161,14 @@ class SignalsStage:
         count = len(ends)
         columns = [[c.signal] * count, [rows.segment] * count, [rows.window] * count, ends]
         await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, [rows.version] * count])
+
+
+def _in_parts(told: Told) -> list[tuple[list[Evidence], list[Evidence]]]:
+    """Steps and hours of each message; at least one, for how far all is complete."""
+    most = _STEPS_PER_MESSAGE
+    steps = [(told.steps[at : at + most], list[Evidence]()) for at in range(0, len(told.steps), most)]
+    hours = [(list[Evidence](), told.hours[at : at + most]) for at in range(0, len(told.hours), most)]
+    return [*steps, *hours] or [([], [])]
 
 
 def _message(

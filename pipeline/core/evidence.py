@@ -34,6 +34,11 @@ def step_of(at_ms: int) -> int:
     return at_ms - at_ms % STEP_MS
 
 
+def hour_start(at_ms: int) -> int:
+    """Start of the hour that holds the instant."""
+    return at_ms - at_ms % HOUR_MS
+
+
 def changed_steps(held: SegmentTiles, told_ms: int | None) -> list[int]:
     """Starts of the steps that were told and are not as they were."""
     if told_ms is None:
@@ -45,19 +50,25 @@ def changed_steps(held: SegmentTiles, told_ms: int | None) -> list[int]:
     return sorted(found)
 
 
-def new_steps(held: SegmentTiles, layout: AgeLayout, told_ms: int | None, complete_ms: int) -> list[int]:
-    """Of the newly complete steps those in which something may be: at risk for as long as a timeout."""
-    buckets, reach = held.buckets, layout.longest_timeout_ms + BUCKET_MS
-    first = told_ms if told_ms is not None else step_of(int(buckets[0]))
-    steps = np.arange(first, complete_ms, STEP_MS)
-    near = np.searchsorted(buckets, steps + STEP_MS) > np.searchsorted(buckets, steps - reach)
-    found: list[int] = steps[near].tolist()
+def new_steps(held: SegmentTiles, layout: AgeLayout, first_ms: int, until_ms: int) -> list[int]:
+    """Starts of the steps from ``first_ms`` on in which something may be: at risk for as long as a timeout."""
+    reach = layout.longest_timeout_ms + BUCKET_MS
+    buckets = held.buckets[np.searchsorted(held.buckets, first_ms - reach) :]
+    if not len(buckets):
+        return []
+    breaks = np.flatnonzero(np.diff(buckets) > reach)
+    begins = buckets[np.concatenate([[0], breaks + 1])].tolist()
+    ends = buckets[np.concatenate([breaks, [-1]])].tolist()
+    found: list[int] = []
+    for begin, end in zip(begins, ends, strict=True):
+        after = found[-1] + STEP_MS if found else first_ms
+        found.extend(range(max(step_of(begin), after), min(end + reach + 1, until_ms), STEP_MS))
     return found
 
 
-def final_hours(held: SegmentTiles, told_ms: int | None, complete_ms: int, lateness_ms: int) -> list[int]:
+def final_hours(held: SegmentTiles, told_ms: int | None, until_ms: int, lateness_ms: int) -> list[int]:
     """Starts of the hours with anything in them that no event can change any more, and that were not told."""
-    last = complete_ms - lateness_ms - HOUR_MS
+    last = until_ms - lateness_ms - HOUR_MS
     first = told_ms - lateness_ms - HOUR_MS if told_ms is not None else None
     hours = np.unique(held.buckets - held.buckets % HOUR_MS)
     return [h for h in hours.tolist() if h <= last and (first is None or h > first)]

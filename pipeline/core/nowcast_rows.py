@@ -15,8 +15,7 @@ from pipeline.core.exposure import Stretches, life_table
 from pipeline.core.nowcast import nowcast
 from pipeline.core.segment_tiles import FunnelAges
 from pipeline.core.signals import SignalColumns
-from pipeline.core.tiles import BUCKET_MS
-from pipeline.core.window_ends import Window, last_end
+from pipeline.core.window_ends import Window, ends_covering, last_end
 
 _NONE: Final = np.empty(0, dtype=np.int64)
 
@@ -55,11 +54,11 @@ def _ends(ages: FunnelAges, window: Window, known: int | None, limit: int) -> In
     step, stretches = window.step_ms, Stretches()
     for from_ms, until_ms in ages.changed.merged():
         stretches.add(last_end(from_ms, window) + step, until_ms + window.length_ms)
-    if known is not None and known < limit:
-        last = int(ages.rows.buckets[-1]) + BUCKET_MS
-        stretches.add(known + step, min(limit + 1, last + window.length_ms + 1))
     found = [
         np.arange(first, min(until, limit + 1), step) for first, until in stretches.merged() if first <= limit
     ]
-    # Stretches begin at ends, so none is in two of them.
-    return np.concatenate(found) if found else _NONE
+    if known is not None and known < limit:
+        buckets = ages.rows.buckets
+        since = buckets[np.searchsorted(buckets, known - window.length_ms) :]
+        found.append(ends_covering(since, window, known, limit))
+    return np.unique(np.concatenate(found)) if found else _NONE

@@ -15,13 +15,14 @@ import numpy as np
 from pipeline.core.ages import age_counters
 from pipeline.core.buckets import Ints
 from pipeline.core.cuts import MINUTE_MS
-from pipeline.core.evidence import HOUR_MS, Evidence, changed_steps, evidence, final_hours, new_steps, step_of
+from pipeline.core.evidence import step_of
 from pipeline.core.exposure import AgeLayout
 from pipeline.core.funnels import Funnels
 from pipeline.core.nowcast_rows import nowcast_rows
 from pipeline.core.records import GENERATION_SHIFT
 from pipeline.core.segment_tiles import SegmentTiles
 from pipeline.core.signals import SignalColumns, SignalTable
+from pipeline.core.telling import LOOK_BACK_MS, Teller, Told
 from pipeline.core.tiles import BUCKET_MS, Counters
 from pipeline.core.window_ends import LONGEST_WINDOW_MS, WINDOWS, Window, ends_covering, next_end
 
@@ -66,8 +67,15 @@ class Forgotten:
 class Windows:
     """State of phase two for the segments of one partition of ``cx.tiles``."""
 
-    def __init__(self, funnels: Funnels, lateness_ms: int, generation: int = 0, sources: int = 0) -> None:
-        """``sources``: how many there are, heard of or not."""
+    def __init__(
+        self,
+        funnels: Funnels,
+        lateness_ms: int,
+        generation: int = 0,
+        sources: int = 0,
+        look_back_ms: int | None = LOOK_BACK_MS,
+    ) -> None:
+        """``sources``: how many there are, heard of or not. ``look_back_ms``: see :class:`Teller`."""
         self._table = SignalTable(funnel.name for funnel in funnels.all)
         self._layout = AgeLayout(age_counters((funnel.name, funnel.timeout_ms) for funnel in funnels.all))
         self.reach_ms = LONGEST_WINDOW_MS + funnels.longest_timeout_ms
@@ -85,10 +93,7 @@ class Windows:
         self.forgotten = Forgotten(self.reach_ms)
         self.newest_ms: int | None = None
         """The newest watermark at the last emission."""
-        self.told_ms: int | None = None
-        """Up to where evidence was given at the last emission."""
-        self._evidence: list[Evidence] = []
-        self._hours: list[Evidence] = []
+        self.teller = Teller(self._layout, lateness_ms, look_back_ms)
         self.changed_minutes: set[int] = set()
         """Minutes of event time whose tiles have changed since the last cut, by their start."""
         self.in_minute: dict[int, set[str]] = {}
@@ -144,45 +149,35 @@ class Windows:
         newest = max(self.watermarks.values())
         before = self.newest_ms
         self.newest_ms = newest if before is None else max(before, newest)
-        complete = self.complete_ms()
         for name, held in self.segments.items():
-            self._tell(name, held, complete)
             if held.has_changed() or self._may_gain_rows(held, before):
+                self.teller.note(name, held)
                 for window in WINDOWS:
                     yield from self._rows(name, held, window, before)
                     yield from self._nowcasts(name, held, window, before)
                 held.forget_changes()
-        self.told_ms = complete
 
-    def tell(self) -> None:
-        """Prepare evidence as an emission does, without computing any row."""
-        complete = self.complete_ms()
+    def pass_over(self) -> None:
+        """Do as an emission does, without computing any row."""
         for name, held in self.segments.items():
-            self._tell(name, held, complete)
+            self.teller.note(name, held)
             held.forget_changes()
-        self.told_ms = complete
 
     def complete_ms(self) -> int | None:
         """The end of the last step that all sources have passed; never earlier than it was."""
+        told = self.teller.told_ms
         if len(self.versions) < self._sources or not self.watermarks:
-            return self.told_ms
+            return told
         reached = step_of(min(self.watermarks.values()))
-        return reached if self.told_ms is None else max(reached, self.told_ms)
+        return reached if told is None else max(reached, told)
 
-    def take_evidence(self) -> tuple[list[Evidence], list[Evidence]]:
-        """What has become complete or has changed up to the last emission: steps, and whole hours."""
-        taken = self._evidence, self._hours
-        self._evidence, self._hours = [], []
-        return taken
+    def tell(self) -> Told:
+        """A piece of the evidence that has become complete or had changed at the last emission."""
+        return self.teller.tell(self.segments, self.complete_ms())
 
-    def _tell(self, segment: str, held: SegmentTiles, complete_ms: int | None) -> None:
-        if complete_ms is not None and (held.has_changed() or complete_ms != self.told_ms):
-            changed = changed_steps(held, self.told_ms)
-            self._evidence.extend(evidence(segment, held, self._layout, changed))
-            new = evidence(segment, held, self._layout, new_steps(held, self._layout, self.told_ms, complete_ms))
-            self._evidence.extend(one for one in new if one.counters)
-            hours = final_hours(held, self.told_ms, complete_ms, self._lateness_ms)
-            self._hours.extend(evidence(segment, held, self._layout, hours, HOUR_MS))
+    def is_behind(self) -> bool:
+        """Whether there is more to tell."""
+        return self.teller.told_ms != self.complete_ms()
 
     def _may_gain_rows(self, held: SegmentTiles, before_ms: int | None) -> bool:
         if before_ms is None or before_ms == self.newest_ms or not len(held.buckets):
@@ -218,7 +213,10 @@ class Windows:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""
         if not self.watermarks:
             return None
-        return min(self.watermarks.values()) - self._lateness_ms - self.reach_ms
+        done = min(self.watermarks.values())
+        if self.teller.told_ms is not None:
+            done = min(done, self.teller.told_ms)
+        return done - self._lateness_ms - self.reach_ms
 
     def forget(self, horizon_ms: int) -> None:
         """Drop the buckets that end at or before the horizon."""

@@ -12,7 +12,7 @@ def cut(windows: Windows) -> Cut:
             "watermarks": windows.watermarks,
             "versions": windows.versions,
             "newest_ms": windows.newest_ms,
-            "told_ms": windows.told_ms,
+            "told_ms": windows.teller.told_ms,
             "forgotten": windows.forgotten.stretches,
         }
     )
@@ -42,7 +42,7 @@ def restore(windows: Windows, head: Head, shards: Shards) -> None:
     windows.watermarks = dict(head["watermarks"])
     windows.versions = dict(head["versions"])
     windows.newest_ms = head["newest_ms"]
-    windows.told_ms = head["told_ms"]
+    windows.teller.told_ms = head["told_ms"]
     stretches = ((first, last) for first, last in head["forgotten"])
     windows.forgotten = Forgotten(windows.reach_ms, stretches)
     for name in sorted(shards):

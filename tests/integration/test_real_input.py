@@ -21,7 +21,10 @@ FILES = {
 EVENTS = 33_330 + 2_025 + 2_353 + 17_434
 CONTENTS = {
     "journeys": "SELECT * EXCEPT (version, stored_at) FROM cx.journeys FINAL WHERE outcome != 'retracted'",
-    "tiles": "SELECT * EXCEPT (version, stored_at) FROM cx.tiles FINAL WHERE events > 0",
+    # A map says nothing by the order of its keys, nor by a count of 0.
+    "tiles": "SELECT * EXCEPT (version, stored_at) "
+    "REPLACE (mapSort(mapFilter((k, v) -> v != 0, by_age)) AS by_age, "
+    "mapSort(mapFilter((k, v) -> v != 0, by_step)) AS by_step) FROM cx.tiles FINAL WHERE events > 0",
     "signals": "SELECT * EXCEPT (version, stored_at) FROM cx.signals FINAL WHERE denominator > 0",
 }
 

@@ -1,16 +1,19 @@
 """What detection is told: once all sources have passed a step, and again where it changes."""
 
+import tracemalloc
 from collections import defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.ages import AgeCounters
-from pipeline.core.evidence import HOUR_MS, STEP_MS
+from pipeline.core.ages import AgeCounters, age_counters
+from pipeline.core.detection.detector import Detector
+from pipeline.core.detection.measures import Measures
+from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence
 from pipeline.core.tiles import Counters, bucket_of
 from pipeline.core.windows import Windows
 from pipeline.verification.naive_nowcast import Stay, cells_of
-from tests.support import RULES
+from tests.support import ALERT_RULES, RULES
 
 T0 = 1_772_442_000_000  # a full hour
 TIMEOUT = 900_000
@@ -29,7 +32,7 @@ stays = st.lists(
 
 
 def windows(sources: int = 1) -> Windows:
-    return Windows(RULES.funnels, HOUR_MS, generation=0, sources=sources)
+    return Windows(RULES.funnels, HOUR_MS, generation=0, sources=sources, look_back_ms=None)
 
 
 def tiles_of(some: list[Stay]) -> list[tuple[str, int, Counters]]:
@@ -61,8 +64,11 @@ def told(state: Windows) -> dict[int, Counters]:
     """Steps told by an emission."""
     for _ in state.emit():
         pass
-    steps, _ = state.take_evidence()
-    return {start: counters for _, start, counters in steps}
+    found: dict[int, Counters] = {}
+    while True:
+        found |= {start: counters for _, start, counters in state.tell().steps}
+        if not state.is_behind():
+            return found
 
 
 @settings(max_examples=60, deadline=None)
@@ -96,7 +102,7 @@ def test_nothing_is_told_before_all_sources_were_heard_and_nothing_is_lost_by_wa
     assert told(state) == {}
     state.merge("web:1", 1, None, [])  # an empty partition says so
     assert told(state)[T0] == {"events": 3}
-    assert state.told_ms == T0 + HOUR_MS
+    assert state.teller.told_ms == T0 + HOUR_MS
 
 
 def test_a_step_that_changes_is_told_again_and_a_final_hour_is_told_whole() -> None:
@@ -108,6 +114,60 @@ def test_a_step_that_changes_is_told_again_and_a_final_hour_is_told_whole() -> N
     state.merge("web:0", 3, T0 + 2 * HOUR_MS, [])
     for _ in state.emit():
         pass
-    steps, hours = state.take_evidence()
+    _, steps, hours = state.tell()
     assert steps == []
     assert [(segment, start, counters) for segment, start, counters in hours] == [("all", T0, {"events": 5})]
+
+
+def test_of_long_history_the_hours_are_told_a_day_at_a_time_and_of_the_steps_only_the_last() -> None:
+    state = Windows(RULES.funnels, HOUR_MS, sources=1)
+    day, years = 24 * HOUR_MS, 20 * 365 * 24 * HOUR_MS
+    hours = [T0 + at * HOUR_MS for at in range(72)] + [T0 + years + at * HOUR_MS for at in range(30)]
+    end = hours[-1] + HOUR_MS
+    state.merge("web:0", 1, end, [("all", hour, {"events": 1}) for hour in hours])
+    for _ in state.emit():
+        pass
+    pieces = []
+    while state.is_behind():
+        pieces.append(state.tell())
+        horizon = state.horizon_ms()
+        assert horizon is not None
+        state.forget(horizon)  # takes nothing away that is still to be told
+    assert [start for piece in pieces for _, start, _ in piece.hours] == [
+        at for at in hours if at <= end - 2 * HOUR_MS
+    ]
+    assert max(len(piece.hours) for piece in pieces) <= 25
+    assert [start for piece in pieces for _, start, _ in piece.steps] == [end - 2 * HOUR_MS, end - HOUR_MS]
+    assert [piece.until_ms for piece in pieces[:3]] == [T0 + day, T0 + 2 * day, T0 + 3 * day]
+    assert len(pieces) == 5
+    assert pieces[-1].until_ms == end
+
+
+def test_a_detector_told_of_years_apart_learns_all_hours_and_does_not_walk_through_the_time_between() -> None:
+    ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in RULES.funnels.all)
+    detector = Detector(Measures(ages), ALERT_RULES)
+    later = T0 + 20 * 365 * 24 * HOUR_MS
+    for version, start in enumerate((T0, later)):
+        hours = [Evidence("all", start + at * HOUR_MS, {"events": 100}) for at in range(10)]
+        steps = [Evidence("all", start + 12 * HOUR_MS, {"events": 1})]
+        detector.take("a", version, start + 13 * HOUR_MS, steps, hours)
+        moves = sum(1 for _ in detector.decide())
+        assert moves < 200  # an hour's steps, until no rule looks back at it any more, and the hours learned
+    assert detector.baselines.hours == 19  # all but the first, which may be missing its beginning
+    assert detector.hours == {}
+
+
+def test_years_between_two_events_take_no_memory() -> None:
+    state = windows()
+    tiles = tiles_of([Stay(T0, T0 + 60_000, True)])
+    state.merge("web:0", 1, T0 + HOUR_MS, tiles)
+    told(state)
+    years = 20 * 365 * 24 * HOUR_MS
+    state.merge("web:0", 2, T0 + years + HOUR_MS, [("all", at + years, counters) for _, at, counters in tiles])
+    tracemalloc.start()
+    try:
+        told(state)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 50 * 2**20  # 63 million ends of windows lie between them

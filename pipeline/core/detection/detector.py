@@ -8,7 +8,7 @@ from pipeline.core.detection.explain import parts
 from pipeline.core.detection.incidents import FIRING, Alert, Incidents
 from pipeline.core.detection.measures import Measures, Segments
 from pipeline.core.detection.watch import Rule, Watch
-from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence
+from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence, hour_start
 from pipeline.core.statistics import Floats
 from pipeline.core.tiles import Counters
 
@@ -84,19 +84,24 @@ class Detector:
             start = self.next_ms
             self.next_ms = start + STEP_MS
             rows = {segment: counters for segment, (_, counters) in self.waiting.pop(start, {}).items()}
-            if rows or self.recent or self.incidents.open:
-                yield self.step(start, self.counts_of(rows))
-            elif self.waiting:
+            if not rows and not self.recent and not self.incidents.open:
                 # Nothing for longer than any rule looks back: on to where there is something again.
-                self.next_ms = max(self.next_ms, min(min(self.waiting), until))
-            else:
-                self.next_ms = until
+                self.next_ms = max(self.next_ms, min(min(self.waiting, default=until), until))
+                for _ in self._learn_before(hour_start(self.next_ms)):
+                    yield []
+                continue
+            hour = hour_start(start)
+            if hour != self._hour:
+                for _ in self._learn_before(hour):
+                    yield []
+            yield self.step(start, self.counts_of(rows))
 
     def step(self, start_ms: int, counts: Floats) -> list[Alert]:
         """Decide on [start, start + STEP_MS). Shape of ``counts``: segments, columns."""
-        hour = start_ms - start_ms % HOUR_MS
-        if hour != self._hour:
-            self._turn(hour)
+        if hour_start(start_ms) != self._hour:
+            for _ in self._learn_before(hour_start(start_ms)):
+                pass
+            self.expect(start_ms)
         self.see(start_ms, counts)
         verdicts = {rule.name: self.watch.judge(rule) for rule in self._rules}
         changed = self.incidents.update(start_ms + STEP_MS, verdicts)
@@ -118,18 +123,17 @@ class Detector:
 
     def expect(self, at_ms: int) -> None:
         """Look up what is usual in the hour."""
-        self._hour = at_ms - at_ms % HOUR_MS
+        self._hour = hour_start(at_ms)
         parents = self.segments.parents()
         self.baselines.fit(len(parents))
         rates = self.baselines.rates(hour_of_week(at_ms), parents)
         self.watch.expect(rates, self.baselines.is_known(parents), self.baselines.dispersion())
 
-    def _turn(self, hour: int) -> None:
-        """A new hour begins: learn those that are final by now."""
-        for past in sorted(self.hours):
-            if past <= hour - self._hours_back * HOUR_MS:
-                self.learn(past, self.counts_of(self.hours.pop(past)))
-        self.expect(hour)
+    def _learn_before(self, hour: int) -> Iterator[int]:
+        """Learn the hours that are final when this one begins, one at a time."""
+        for past in sorted(past for past in self.hours if past <= hour - self._hours_back * HOUR_MS):
+            self.learn(past, self.counts_of(self.hours.pop(past)))
+            yield past
 
     def learn(self, hour: int, counts: Floats) -> None:
         """Take a whole hour that nothing can change any more. Shape of ``counts``: segments, columns."""

@@ -1,0 +1,80 @@
+"""When evidence is told: in order of event time, a piece at a time, so that no history fills the memory."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pipeline.core.evidence import (
+    HOUR_MS,
+    Evidence,
+    changed_steps,
+    evidence,
+    final_hours,
+    new_steps,
+    step_of,
+)
+from pipeline.core.exposure import AgeLayout
+from pipeline.core.segment_tiles import SegmentTiles
+
+LOOK_BACK_MS: Final = 2 * HOUR_MS
+"""Of what becomes complete at once, steps are told so far back; what is older has passed, and only teaches."""
+_PIECE_MS: Final = 24 * HOUR_MS
+
+
+class Told(NamedTuple):
+    """Evidence up to ``until_ms`` (None: nothing is complete yet): steps, and hours that are final."""
+
+    until_ms: int | None
+    steps: list[Evidence]
+    hours: list[Evidence]
+
+
+class Teller:
+    """Remembers what of one partition's segments was told."""
+
+    def __init__(self, layout: AgeLayout, lateness_ms: int, look_back_ms: int | None = LOOK_BACK_MS) -> None:
+        """``look_back_ms``: None to tell all steps, however long ago they are."""
+        self.told_ms: int | None = None
+        self._layout = layout
+        self._lateness_ms = lateness_ms
+        self._look_back_ms = look_back_ms
+        self._changed: dict[str, set[int]] = {}
+
+    def note(self, segment: str, held: SegmentTiles) -> None:
+        """Remember the steps that were told and have changed; to be called before that is forgotten."""
+        if changed := changed_steps(held, self.told_ms):
+            self._changed.setdefault(segment, set()).update(changed)
+
+    def tell(self, segments: Mapping[str, SegmentTiles], complete_ms: int | None) -> Told:
+        """The next piece. After the last, what it ends with is ``complete_ms``."""
+        if complete_ms is None:
+            return Told(None, [], [])
+        told, until = self.told_ms, self._end(segments, complete_ms)
+        oldest = None if self._look_back_ms is None else step_of(complete_ms - self._look_back_ms)
+        steps: list[Evidence] = []
+        hours: list[Evidence] = []
+        for name, held in segments.items():
+            changed = sorted(at for at in self._changed.pop(name, ()) if oldest is None or at >= oldest)
+            steps.extend(evidence(name, held, self._layout, changed))
+            if told != until:
+                first = max(at for at in (told, oldest, step_of(int(held.buckets[0]))) if at is not None)
+                new = evidence(name, held, self._layout, new_steps(held, self._layout, first, until))
+                steps.extend(one for one in new if one.counters)
+                starts = final_hours(held, told, until, self._lateness_ms)
+                hours.extend(evidence(name, held, self._layout, starts, HOUR_MS))
+        self._changed.clear()
+        self.told_ms = until
+        return Told(until, steps, hours)
+
+    def _end(self, segments: Mapping[str, SegmentTiles], complete_ms: int) -> int:
+        """Where the piece ends that begins where the last one ended; times with nothing in them are free."""
+        told = self.told_ms
+        starts = [
+            int(held.buckets[at])
+            for held in segments.values()
+            if (at := 0 if told is None else int(np.searchsorted(held.buckets, told))) < len(held.buckets)
+        ]
+        if not starts:
+            return complete_ms
+        return min(complete_ms, step_of(min(starts)) + _PIECE_MS)
