@@ -17,9 +17,9 @@ from pipeline.core.evidence import (
 from pipeline.core.exposure import AgeLayout
 from pipeline.core.segment_tiles import SegmentTiles
 
-LOOK_BACK_MS: Final = 2 * HOUR_MS
+DAY_MS: Final = 24 * HOUR_MS
+LOOK_BACK_MS: Final = DAY_MS
 """Of what becomes complete at once, steps are told so far back; what is older has passed, and only teaches."""
-_PIECE_MS: Final = 24 * HOUR_MS
 
 
 class Told(NamedTuple):
@@ -50,8 +50,8 @@ class Teller:
         """The next piece. After the last, what it ends with is ``complete_ms``."""
         if complete_ms is None:
             return Told(None, [], [])
-        told, until = self.told_ms, self._end(segments, complete_ms)
         oldest = None if self._look_back_ms is None else step_of(complete_ms - self._look_back_ms)
+        told, until = self.told_ms, self._end(segments, oldest, complete_ms)
         steps: list[Evidence] = []
         hours: list[Evidence] = []
         for name, held in segments.items():
@@ -67,8 +67,11 @@ class Teller:
         self.told_ms = until
         return Told(until, steps, hours)
 
-    def _end(self, segments: Mapping[str, SegmentTiles], complete_ms: int) -> int:
-        """Where the piece ends that begins where the last one ended; times with nothing in them are free."""
+    def _end(self, segments: Mapping[str, SegmentTiles], oldest_ms: int | None, complete_ms: int) -> int:
+        """Where the piece ends that begins where the last one ended; times with nothing in them are free.
+
+        It is a day of what only teaches, or an hour with its steps.
+        """
         told = self.told_ms
         starts = [
             int(held.buckets[at])
@@ -77,4 +80,7 @@ class Teller:
         ]
         if not starts:
             return complete_ms
-        return min(complete_ms, step_of(min(starts)) + _PIECE_MS)
+        start = step_of(min(starts))
+        if oldest_ms is None or start >= oldest_ms:
+            return min(complete_ms, start + HOUR_MS)
+        return min(oldest_ms, start + DAY_MS)

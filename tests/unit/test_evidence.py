@@ -137,9 +137,10 @@ def test_of_long_history_the_hours_are_told_a_day_at_a_time_and_of_the_steps_onl
         at for at in hours if at <= end - 2 * HOUR_MS
     ]
     assert max(len(piece.hours) for piece in pieces) <= 25
-    assert [start for piece in pieces for _, start, _ in piece.steps] == [end - 2 * HOUR_MS, end - HOUR_MS]
+    assert [start for piece in pieces for _, start, _ in piece.steps] == hours[-24:]
+    assert max(len(piece.steps) for piece in pieces) == 1
     assert [piece.until_ms for piece in pieces[:3]] == [T0 + day, T0 + 2 * day, T0 + 3 * day]
-    assert len(pieces) == 5
+    assert len(pieces) == 3 + 1 + 24
     assert pieces[-1].until_ms == end
 
 
