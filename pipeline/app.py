@@ -15,6 +15,7 @@ from pipeline.agents.deadletters import FloodWatch
 from pipeline.agents.journeys import JourneysStage
 from pipeline.agents.outbox import Outbox
 from pipeline.agents.ownership import Ownership
+from pipeline.agents.paging import Paging
 from pipeline.agents.recovery import Recovery
 from pipeline.agents.rejected import RejectedRows
 from pipeline.agents.signals import SignalsStage
@@ -26,11 +27,12 @@ from pipeline.kafka.clients import new_producer
 from pipeline.kafka.reader import BatchReader
 from pipeline.logs import spare_repetitions
 from pipeline.metrics import Metrics
-from pipeline.settings import ClickHouseSettings, Settings, funnel_names, rules, rules_digest
+from pipeline.settings import AlertmanagerSettings, ClickHouseSettings, Settings, funnel_names, rules, rules_digest
 from pipeline.web import add_pages
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC
 from schemas.tiles import TILES_TOPIC
+from sinks.alertmanager import Alertmanager
 from sinks.base import Sink
 from sinks.buffer import Limits, SinkBuffer
 from sinks.clickhouse import Address, ClickHouseSink
@@ -65,7 +67,9 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
         ownership, outbox, metrics, lambda: _partitions(producer, TILES_TOPIC), checkpointer, flood_watch
     )
     signals = SignalsStage(ownership, outbox, metrics, checkpointer)
-    alerts = AlertsStage(ownership, outbox, metrics, checkpointer, pipeline.generation)
+    paging = _new_paging(settings.alertmanager, ownership, metrics)
+    on_alerts = paging.note if paging is not None else lambda _: None
+    alerts = AlertsStage(ownership, outbox, metrics, checkpointer, pipeline.generation, on_alerts)
     ticker = Ticker(ownership, producer, pipeline.tick_interval_s)
 
     app = _new_app(settings)
@@ -75,7 +79,9 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     _add_agent(app, "journeys", TOUCHPOINT_TOPICS, journeys.process)
     _add_agent(app, "signals", (TILES_TOPIC,), signals.process)
     _add_agent(app, "alerts", (EVIDENCE_TOPIC,), alerts.process)
-    background = Background(app, buffer, producer, journeys, signals, ticker, metrics, ownership, checkpointer)
+    background = Background(
+        app, buffer, producer, journeys, signals, ticker, metrics, ownership, checkpointer, paging
+    )
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
     add_pages(app, metrics, ownership, background.measure)
     return app
@@ -83,6 +89,12 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
 
 def clickhouse_address(settings: ClickHouseSettings, timeout_s: float = 60.0) -> Address:
     return Address(settings.host, settings.port, settings.user, settings.password.get_secret_value(), timeout_s)
+
+
+def _new_paging(settings: AlertmanagerSettings, ownership: Ownership, metrics: Metrics) -> Paging | None:
+    if not settings.url:
+        return None
+    return Paging(ownership, Alertmanager(settings.url), metrics, settings.repeat_s, settings.oldest_s)
 
 
 def _new_app(settings: Settings) -> faust.App:

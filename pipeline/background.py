@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.journeys import JourneysStage
 from pipeline.agents.ownership import Ownership
+from pipeline.agents.paging import Paging
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
 from pipeline.kafka.clients import describe
@@ -29,6 +30,7 @@ _LEAVE_S: Final = 5.0
 _STEP_S: Final = 0.1
 _REFRESH_S: Final = 5.0
 _GIVE_BACK_S: Final = 20.0
+_PAGE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,15 @@ class Background:
     metrics: Metrics
     ownership: Ownership
     checkpointer: Checkpointer
+    paging: Paging | None = None
 
     def start(self, emit_s: float, tick_s: float) -> None:
         """Register everything with the app; it begins with the app."""
         app = self.app
         app.task(self._store)
         app.task(self._refresh)
+        if self.paging is not None:
+            app.task(self._page)
         app.timer(emit_s)(self._emit)
         app.timer(tick_s / 2)(self._tick)
         app.timer(_STEP_S)(self._checkpoint)
@@ -66,6 +71,16 @@ class Background:
             except KafkaException as error:
                 logger.warning("Kafka does not say where dead letters end: %s", describe(error))
             await asyncio.sleep(_REFRESH_S)
+
+    async def _page(self) -> None:
+        paging = self.paging
+        assert paging is not None
+        try:
+            while not self.app.should_stop:
+                await paging.step()
+                await asyncio.sleep(_PAGE_S)
+        finally:
+            await paging.close()
 
     async def _emit(self) -> None:
         try:

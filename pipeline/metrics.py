@@ -59,6 +59,12 @@ class Metrics:
             registry=registry,
         )
         self.alerts = Gauge("cx_alerts", "Open alerts.", ["status"], registry=registry)
+        self.pages = Counter(
+            "cx_alertmanager_posts_total",
+            "Alerts posted to Alertmanager, by outcome: taken, failed (tried again), refused.",
+            ["outcome"],
+            registry=registry,
+        )
         self.refused_tiles = Gauge(
             "cx_refused_tiles",
             "Tiles of sources heard of after phase two had forgotten.",

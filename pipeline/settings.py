@@ -160,6 +160,15 @@ class AlertsSettings(Part):
     """File of the alert rules (TOML); empty: those shipped, ``pipeline/alert_rules.toml``."""
 
 
+class AlertmanagerSettings(Part):
+    url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    """Address of the Alertmanager that alerts are posted to, ``http://host:9093``; empty: none."""
+    repeat_s: Annotated[float, Field(ge=1, le=3_600)] = 30.0
+    """Firing alerts are posted anew this often; one not heard of for four times as long counts as resolved."""
+    oldest_s: Annotated[float, Field(gt=0)] = 3_600.0
+    """Alerts whose event time lies further back are history (a replay): they are not posted."""
+
+
 class WebSettings(Part):
     host: str = "127.0.0.1"
     """Address that the worker's web server binds to."""
@@ -210,6 +219,7 @@ class Settings(BaseSettings):
     funnels: FunnelsSettings = FunnelsSettings()
     segments: SegmentsSettings = SegmentsSettings()
     alerts: AlertsSettings = AlertsSettings()
+    alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     web: WebSettings = WebSettings()
     pipeline: PipelineSettings = PipelineSettings()
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -48,12 +49,14 @@ class AlertsStage:
         metrics: Metrics,
         checkpointer: Checkpointer,
         generation: int,
+        on_alerts: Callable[[list[Alert]], None] = lambda _: None,
     ) -> None:
         self._ownership = ownership
         self._outbox = outbox
         self._metrics = metrics
         self._checkpointer = checkpointer
         self._first_version = generation << GENERATION_SHIFT
+        self._on_alerts = on_alerts
 
     async def process(self, batch: RecordBatch) -> None:
         owned = self._ownership.detectors.get(batch.source)
@@ -88,6 +91,7 @@ class AlertsStage:
     async def _put_out(self, alerts: list[Alert], receipt: Receipt) -> None:
         if not alerts:
             return
+        self._on_alerts(alerts)
         versions = [self._first_version + alert.updated_ms for alert in alerts]
         bodies = [alert_message(alert, version) for alert, version in zip(alerts, versions, strict=True)]
         messages = (Outgoing(b, headers(ALERT_TYPE, b["id"]), key=b["alert_id"]) for b in bodies)
