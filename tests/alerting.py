@@ -56,7 +56,9 @@ class Setting:
         checkpointer = Checkpointer(self.ownership, store, self.metrics, 1, "d")
         self.paging = self.new_paging(self.pager)
         outbox = Outbox(self.told, self.buffer)
-        self.stage = AlertsStage(self.ownership, outbox, self.metrics, checkpointer, 1, lambda alerts: self.paging.note(alerts))
+        self.stage = AlertsStage(
+            self.ownership, outbox, self.metrics, checkpointer, 1, lambda alerts: self.paging.note(alerts)
+        )
         self._offset = 0
 
     def new_paging(self, pager: Pager, oldest_s: float = 3600.0) -> Paging:
