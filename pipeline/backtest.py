@@ -72,7 +72,6 @@ class Backtest:
         out = self._partitions[source].process(batch, max(record.timestamp_ms for record in batch))
         windows = self._windows
         windows.merge(source_name(source), out.version, out.watermark_ms, out.tiles)
-        windows.pass_over()
         self._decide()
         while windows.is_behind():
             self._decide()
@@ -81,7 +80,8 @@ class Backtest:
             windows.forget(horizon)
 
     def _decide(self) -> None:
-        until_ms, steps, hours = self._windows.tell()
+        self._windows.pass_over()
+        until_ms, steps, hours = self._windows.take_told()
         self._detector.take(_SOURCE, self._windows.version, until_ms, steps, hours)
         for changed in self._detector.decide():
             self._note(changed)

@@ -21,7 +21,7 @@ PREFIX: Final = "CX_"
 
 
 STEP: Final = "step"
-_STATE_LAYOUT: Final = 2
+_STATE_LAYOUT: Final = 3
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 

@@ -16,7 +16,7 @@ from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record, Rules
 from pipeline.core.windows import Windows
 from pipeline.settings import Settings, funnel_names, rules
-from pipeline.verification.naive import (
+from pipeline.verification.naive_types import (
     JourneyKey,
     JourneyValue,
     LogRecord,
@@ -159,6 +159,8 @@ def run_core(
             horizon = windows.horizon_ms()
             if not unheard and horizon is not None:
                 windows.forget(horizon)
+    while windows.is_behind():
+        store.take_signals(windows)
 
 
 def run_cuts(source: Source, log: Sequence[Record], cuts: Iterable[int], store: Store, windows: Windows) -> None:

@@ -122,7 +122,7 @@ class SignalsStage:
 
     async def _tell(self, source: Source, windows: Windows, receipt: Receipt) -> None:
         """Give detection a piece of what has become complete or has changed."""
-        told = windows.tell()
+        told = windows.take_told()
         if not told.steps and not told.hours and told.until_ms == self._told.get(source):
             return
         self._told[source] = told.until_ms

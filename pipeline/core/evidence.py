@@ -4,11 +4,12 @@ A step is told when all sources have passed it, and again when it has changed. I
 tiles, and the time at risk by age, which only the tiles of all sources together can tell.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from pipeline.core.buckets import Ints
 from pipeline.core.exposure import AgeLayout, life_table
 from pipeline.core.segment_tiles import SegmentTiles
 from pipeline.core.tiles import BUCKET_MS, Counters, is_by_step
@@ -74,14 +75,35 @@ def final_hours(held: SegmentTiles, told_ms: int | None, until_ms: int, lateness
     return [h for h in hours.tolist() if h <= last and (first is None or h > first)]
 
 
-def evidence(
-    segment: str, held: SegmentTiles, layout: AgeLayout, starts: list[int], length_ms: int = STEP_MS
-) -> Iterator[Evidence]:
-    """Of the stretches that begin at ``starts`` (ascending); where nothing is any more, no counters."""
+def evidence(segment: str, held: SegmentTiles, layout: AgeLayout, starts: list[int]) -> Iterator[Evidence]:
+    """Of the steps that begin at ``starts`` (ascending); where nothing is any more, no counters."""
     if not starts:
         return
     begins = np.array(starts, dtype=np.int64)
-    found = held.counters(length_ms, begins + length_ms)
+    found = held.counters(STEP_MS, begins + STEP_MS)
+    _add_ages(found, held, layout, begins, STEP_MS)
+    for start, counted in zip(starts, found, strict=True):
+        _add_untabled(counted, held, range(start, start + STEP_MS, BUCKET_MS), layout)
+        yield Evidence(segment, start, counted)
+
+
+def hour_evidence(segment: str, held: SegmentTiles, layout: AgeLayout, starts: list[int]) -> Iterator[Evidence]:
+    """The same of whole hours; those in which nothing occurred are left out."""
+    if not starts:
+        return
+    begins = np.array(starts, dtype=np.int64)
+    found = held.counters(HOUR_MS, begins + HOUR_MS)
+    has_any = [any(counted.values()) for counted in found]
+    _add_ages(found, held, layout, begins, HOUR_MS)
+    buckets = held.buckets
+    for start, counted, has in zip(starts, found, has_any, strict=True):
+        if has:
+            within = slice(*np.searchsorted(buckets, [start, start + HOUR_MS]).tolist())
+            _add_untabled(counted, held, buckets[within].tolist(), layout)
+            yield Evidence(segment, start, counted)
+
+
+def _add_ages(into: list[Counters], held: SegmentTiles, layout: AgeLayout, begins: Ints, length_ms: int) -> None:
     for funnel, ages in held.ages.items():
         counters = layout.ages[funnel]
         table = life_table(ages.rows, counters, begins, begins + length_ms)
@@ -93,16 +115,12 @@ def evidence(
         )
         for names, counts in kinds:
             for at, place in np.argwhere(counts).tolist():
-                found[at][names[place]] = int(counts[at, place])
-    for start, counted in zip(starts, found, strict=True):
-        if length_ms == STEP_MS:
-            _add_untabled(counted, held, start, layout)
-        yield Evidence(segment, start, counted)
+                into[at][names[place]] = int(counts[at, place])
 
 
-def _add_untabled(into: Counters, held: SegmentTiles, start: int, layout: AgeLayout) -> None:
+def _add_untabled(into: Counters, held: SegmentTiles, buckets: Iterable[int], layout: AgeLayout) -> None:
     """Openings, and events by step."""
-    for _, by_source in held.tiles_in(range(start, start + STEP_MS, BUCKET_MS)):
+    for _, by_source in held.tiles_in(buckets):
         for _, counters in by_source.values():
             for name, count in counters.items():
                 if count and (is_by_step(name) or name in layout.openings):

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.core.buckets import Ints
 from pipeline.core.statistics import Floats, wilson
 
 _PSEUDO: Final = 0.25
@@ -42,6 +43,12 @@ class LifeTable:
     """Time spent in the bin by all within the window."""
     width_ms: Floats
     """Width of each bin."""
+
+    def at(self, rows: Ints) -> "LifeTable":
+        """Of some of the tables."""
+        counts = (self.completed, self.abandoned, self.lived_ms, self.at_risk_ms)
+        completed, abandoned, lived, at_risk = (each[rows] for each in counts)
+        return LifeTable(completed, abandoned, lived, at_risk, self.width_ms)
 
     @property
     def entering(self) -> Floats:

@@ -11,6 +11,7 @@ from pipeline.core.evidence import (
     changed_steps,
     evidence,
     final_hours,
+    hour_evidence,
     new_steps,
     step_of,
 )
@@ -39,15 +40,12 @@ class Teller:
         self._layout = layout
         self._lateness_ms = lateness_ms
         self._look_back_ms = look_back_ms
-        self._changed: dict[str, set[int]] = {}
-
-    def note(self, segment: str, held: SegmentTiles) -> None:
-        """Remember the steps that were told and have changed; to be called before that is forgotten."""
-        if changed := changed_steps(held, self.told_ms):
-            self._changed.setdefault(segment, set()).update(changed)
 
     def tell(self, segments: Mapping[str, SegmentTiles], complete_ms: int | None) -> Told:
-        """The next piece. After the last, what it ends with is ``complete_ms``."""
+        """The next piece, and the steps told before that have changed since the last emission.
+
+        After the last piece, what it ends with is ``complete_ms``.
+        """
         if complete_ms is None:
             return Told(None, [], [])
         oldest = None if self._look_back_ms is None else step_of(complete_ms - self._look_back_ms)
@@ -55,15 +53,15 @@ class Teller:
         steps: list[Evidence] = []
         hours: list[Evidence] = []
         for name, held in segments.items():
-            changed = sorted(at for at in self._changed.pop(name, ()) if oldest is None or at >= oldest)
-            steps.extend(evidence(name, held, self._layout, changed))
+            if held.has_changed():
+                changed = [at for at in changed_steps(held, told) if oldest is None or at >= oldest]
+                steps.extend(evidence(name, held, self._layout, changed))
             if told != until:
                 first = max(at for at in (told, oldest, step_of(int(held.buckets[0]))) if at is not None)
                 new = evidence(name, held, self._layout, new_steps(held, self._layout, first, until))
                 steps.extend(one for one in new if one.counters)
                 starts = final_hours(held, told, until, self._lateness_ms)
-                hours.extend(evidence(name, held, self._layout, starts, HOUR_MS))
-        self._changed.clear()
+                hours.extend(hour_evidence(name, held, self._layout, starts))
         self.told_ms = until
         return Told(until, steps, hours)
 

@@ -9,21 +9,24 @@ after the newest watermark of the sources.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from pipeline.core.age_rows import Reached, age_rows
 from pipeline.core.ages import age_counters
 from pipeline.core.buckets import Ints
 from pipeline.core.cuts import MINUTE_MS
-from pipeline.core.evidence import step_of
+from pipeline.core.detection.measures import Measures
+from pipeline.core.evidence import Evidence, hour_start, step_of
 from pipeline.core.exposure import AgeLayout
 from pipeline.core.funnels import Funnels
-from pipeline.core.nowcast_rows import nowcast_rows
 from pipeline.core.records import GENERATION_SHIFT
 from pipeline.core.segment_tiles import SegmentTiles
 from pipeline.core.signals import SignalColumns, SignalTable
 from pipeline.core.telling import LOOK_BACK_MS, Teller, Told
 from pipeline.core.tiles import BUCKET_MS, Counters
+from pipeline.core.usual import Usual, hours_to_look_up
 from pipeline.core.window_ends import LONGEST_WINDOW_MS, WINDOWS, Window, ends_covering, next_end
 
 
@@ -77,7 +80,8 @@ class Windows:
     ) -> None:
         """``sources``: how many there are, heard of or not. ``look_back_ms``: see :class:`Teller`."""
         self._table = SignalTable(funnel.name for funnel in funnels.all)
-        self._layout = AgeLayout(age_counters((funnel.name, funnel.timeout_ms) for funnel in funnels.all))
+        ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in funnels.all)
+        self._layout = AgeLayout(ages)
         self.reach_ms = LONGEST_WINDOW_MS + funnels.longest_timeout_ms
         """How far back from its end a row can look: who is at risk may have entered before the window."""
         self._lateness_ms = lateness_ms
@@ -94,6 +98,10 @@ class Windows:
         self.newest_ms: int | None = None
         """The newest watermark at the last emission."""
         self.teller = Teller(self._layout, lateness_ms, look_back_ms)
+        self._told: list[Told] = []
+        self.usual = Usual(Measures(ages), lateness_ms)
+        self.usual_ms: int | None = None
+        """Completion ratios are written of windows that end by then."""
         self.changed_minutes: set[int] = set()
         """Minutes of event time whose tiles have changed since the last cut, by their start."""
         self.in_minute: dict[int, set[str]] = {}
@@ -149,19 +157,41 @@ class Windows:
         newest = max(self.watermarks.values())
         before = self.newest_ms
         self.newest_ms = newest if before is None else max(before, newest)
+        self._told.append(self.teller.tell(self.segments, self.complete_ms()))
+        usual_before = self.usual_ms
+        self._learn(self._told[-1].hours)
+        reached = Reached(before, self.newest_ms), Reached(usual_before, self.usual_ms)
         for name, held in self.segments.items():
-            if held.has_changed() or self._may_gain_rows(held, before):
-                self.teller.note(name, held)
+            if held.has_changed() or self._may_gain_rows(held, reached):
                 for window in WINDOWS:
                     yield from self._rows(name, held, window, before)
-                    yield from self._nowcasts(name, held, window, before)
+                    yield from self._age_rows(name, held, window, reached)
                 held.forget_changes()
 
     def pass_over(self) -> None:
         """Do as an emission does, without computing any row."""
-        for name, held in self.segments.items():
-            self.teller.note(name, held)
+        self._told.append(self.teller.tell(self.segments, self.complete_ms()))
+        for held in self.segments.values():
             held.forget_changes()
+
+    def take_told(self) -> Told:
+        """The evidence that the emissions since the last call have given."""
+        told, self._told = self._told, []
+        steps = [one for each in told for one in each.steps]
+        return Told(self.teller.told_ms, steps, [one for each in told for one in each.hours])
+
+    def _learn(self, hours: list[Evidence]) -> None:
+        """Bring what is usual as far as the smallest watermark, or as far as has been told."""
+        told, before = self.teller.told_ms, self.usual_ms
+        if told is None:
+            return
+        until = told if self.is_behind() else min(self.watermarks.values())
+        self.usual.take(hours)
+        self.usual_ms = until if before is None else max(before, until)
+        if before is None or hour_start(before) != hour_start(self.usual_ms):
+            buckets = (held.buckets for held in self.segments.values())
+            after = None if before is None else hour_start(before)
+            self.usual.look_up(hours_to_look_up(buckets, after, self.usual_ms, self._lateness_ms))
 
     def complete_ms(self) -> int | None:
         """The end of the last step that all sources have passed; never earlier than it was."""
@@ -171,18 +201,16 @@ class Windows:
         reached = step_of(min(self.watermarks.values()))
         return reached if told is None else max(reached, told)
 
-    def tell(self) -> Told:
-        """A piece of the evidence that has become complete or had changed at the last emission."""
-        return self.teller.tell(self.segments, self.complete_ms())
-
     def is_behind(self) -> bool:
         """Whether there is more to tell."""
         return self.teller.told_ms != self.complete_ms()
 
-    def _may_gain_rows(self, held: SegmentTiles, before_ms: int | None) -> bool:
-        if before_ms is None or before_ms == self.newest_ms or not len(held.buckets):
-            return False
-        return bool(held.buckets[-1] > before_ms - LONGEST_WINDOW_MS - BUCKET_MS)
+    def _may_gain_rows(self, held: SegmentTiles, reached: tuple[Reached, Reached]) -> bool:
+        last = int(held.buckets[-1])
+        return any(
+            before is not None and before != now and last > before - LONGEST_WINDOW_MS - BUCKET_MS
+            for before, now in reached
+        )
 
     def _rows(
         self, segment: str, held: SegmentTiles, window: Window, before_ms: int | None
@@ -200,13 +228,13 @@ class Windows:
         for columns in self._table.compute(sums, _kept_at_zero(held, window, ends)):
             yield SignalRows(segment, window.name, self.version, ends[columns.rows], columns)
 
-    def _nowcasts(
-        self, segment: str, held: SegmentTiles, window: Window, before_ms: int | None
+    def _age_rows(
+        self, segment: str, held: SegmentTiles, window: Window, reached: tuple[Reached, Reached]
     ) -> Iterator[SignalRows]:
-        assert self.newest_ms is not None
         for funnel, ages in held.ages.items():
             counters = self._layout.ages[funnel]
-            for ends, columns in nowcast_rows(funnel, counters, ages, window, before_ms, self.newest_ms):
+            hazards = partial(self.usual.hazards, segment, funnel)
+            for ends, columns in age_rows(funnel, counters, ages, window, *reached, hazards):
                 yield SignalRows(segment, window.name, self.version, ends[columns.rows], columns)
 
     def horizon_ms(self) -> int | None:
@@ -221,6 +249,7 @@ class Windows:
     def forget(self, horizon_ms: int) -> None:
         """Drop the buckets that end at or before the horizon."""
         dropped: set[int] = set()
+        self.usual.forget(horizon_ms)
         for name in [n for n, h in self.segments.items() if h.buckets[0] + BUCKET_MS <= horizon_ms]:
             held = self.segments[name]
             dropped.update(held.forget(horizon_ms))

@@ -1,8 +1,17 @@
 """Cuts of phase two's state, and the state made again from its shards."""
 
+from typing import Final
+
 from pipeline.core.cuts import MINUTE, MINUTE_MS, Cut, Head, Shards
+from pipeline.core.detection import baselines_cuts
+from pipeline.core.detection.baselines_cuts import packed, unpacked
 from pipeline.core.tiles import BUCKET_MS
+from pipeline.core.usual import Usual
 from pipeline.core.windows import Forgotten, Windows
+
+_WAITING: Final = "hours"
+_NAMES: Final = "segments"
+_USUAL: Final = "usual-"
 
 
 def cut(windows: Windows) -> Cut:
@@ -14,8 +23,11 @@ def cut(windows: Windows) -> Cut:
             "newest_ms": windows.newest_ms,
             "told_ms": windows.teller.told_ms,
             "forgotten": windows.forgotten.stretches,
+            "usual_ms": windows.usual_ms,
+            "baselines": baselines_cuts.head(windows.usual.baselines),
         }
     )
+    _put_usual(made, windows.usual)
     for minute in windows.changed_minutes:
         buckets = range(minute, minute + MINUTE_MS, BUCKET_MS)
         names = windows.in_minute.get(minute, set())
@@ -32,6 +44,27 @@ def cut(windows: Windows) -> Cut:
     return made
 
 
+def _put_usual(made: Cut, usual: Usual) -> None:
+    baselines_cuts.put(made, usual.baselines)
+    made.put(_WAITING, [[start, rows] for start, rows in usual.waiting.items()])
+    if usual.changed:
+        made.put(_NAMES, usual.segments.names)
+    for hour in usual.changed:
+        rates = usual.at.get(hour)
+        made.put(f"{_USUAL}{hour}", packed(rates) if rates is not None else None)
+    usual.changed = set()
+
+
+def _restore_usual(usual: Usual, head: Head, shards: Shards) -> None:
+    baselines_cuts.restore(usual.baselines, head["baselines"], shards)
+    usual.waiting = dict(shards.get(_WAITING, ()))
+    for name in shards.get(_NAMES, ()):
+        usual.segments.row(name)
+    for name, rates in shards.items():
+        if name.startswith(_USUAL):
+            usual.at[int(name.removeprefix(_USUAL))] = unpacked(rates)
+
+
 def has_changed(windows: Windows) -> bool:
     """Whether a cut would write any shard."""
     return bool(windows.changed_minutes)
@@ -45,7 +78,9 @@ def restore(windows: Windows, head: Head, shards: Shards) -> None:
     windows.teller.told_ms = head["told_ms"]
     stretches = ((first, last) for first, last in head["forgotten"])
     windows.forgotten = Forgotten(windows.reach_ms, stretches)
-    for name in sorted(shards):
+    windows.usual_ms = head["usual_ms"]
+    _restore_usual(windows.usual, head, shards)
+    for name in sorted(name for name in shards if name.startswith(MINUTE)):
         for segment, buckets in shards[name]:
             held = windows.held(segment)
             for bucket, by_source in buckets:

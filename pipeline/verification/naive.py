@@ -1,92 +1,26 @@
 """All tables from whole logs: sort, walk, count. Slow, simple, and written apart from the core."""
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from pipeline.verification.naive_nowcast import Stay, edges, nowcasts
+from pipeline.verification.naive_nowcast import Stay, edges
+from pipeline.verification.naive_signals import by_age, signals
+from pipeline.verification.naive_types import (
+    BUCKET,
+    FunnelRule,
+    JourneyKey,
+    JourneyValue,
+    LogRecord,
+    NaiveRules,
+    Source,
+    Tables,
+)
+from pipeline.verification.naive_usual import HOUR, Past
 from schemas.decoding import Refusal, Touchpoint, decode
 from schemas.reasons import Reason
 
 FIVE_MINUTES = 300_000
-BUCKET = 10_000
-WINDOWS = {
-    "1m": (60_000, 10_000),
-    "5m": (300_000, 10_000),
-    "15m": (900_000, 60_000),
-    "1h": (3_600_000, 60_000),
-}
-Z = 1.959963984540054
-
-Source = tuple[str, int]
-"""Topic and partition."""
-
-
-class LogRecord(NamedTuple):
-    offset: int
-    timestamp_ms: int
-    value: bytes | None
-    tick_ms: int | None
-
-
-class FunnelRule(NamedTuple):
-    name: str
-    opens: frozenset[str]
-    completes: frozenset[str]
-    abandons: frozenset[str]
-    timeout_ms: int
-
-
-@dataclass(frozen=True)
-class NaiveRules:
-    funnels: Sequence[FunnelRule]
-    segments: Sequence[Sequence[str]]
-    known: Mapping[str, Sequence[str]]
-    lateness_ms: int
-    currency: str
-
-
-class JourneyKey(NamedTuple):
-    channel: str
-    session_id: str
-    journey_id: str
-    entered_ms: int
-
-
-class JourneyValue(NamedTuple):
-    funnel: str
-    ended_ms: int
-    outcome: str
-    reason: str
-    customer_id: str
-    store_id: str
-    region: str
-    device: str
-    last_step: str
-    value_units: int
-
-
-class SignalValue(NamedTuple):
-    numerator: float
-    denominator: float
-    value: float
-    lower: float
-    upper: float
-
-
-@dataclass
-class Tables:
-    """Every table's rows by key. Absent text is the empty one, as in ClickHouse."""
-
-    journeys: dict[JourneyKey, JourneyValue] = field(default_factory=dict)
-    tiles: dict[tuple[str, int, str], dict[str, int]] = field(default_factory=dict)
-    signals: dict[tuple[str, str, str, int], SignalValue] = field(default_factory=dict)
-    dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)
-    watermarks: dict[Source, int] = field(default_factory=dict)
-    accepted: int = 0
-    duplicates: int = 0
 
 
 def compute(
@@ -127,11 +61,18 @@ def compute(
                     _count_journey(opening, row, name, rules, tiles)
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:
-        newest = max(tables.watermarks.values())
-        tables.signals = _signals(tables.tiles, rules, newest)
-        for funnel in rules.funnels:
-            _add_nowcasts(tables, funnel, stays[funnel.name], newest)
+        _add_signals(tables, rules, stays)
     return tables
+
+
+def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[str, list[Stay]]]) -> None:
+    newest, smallest = max(tables.watermarks.values()), min(tables.watermarks.values())
+    tables.signals = signals(tables.tiles, rules, newest)
+    hours = _hours(tables.tiles)
+    for funnel in rules.funnels:
+        for segment, some in stays[funnel.name].items():
+            past = Past(hours[segment], smallest, rules.lateness_ms)
+            tables.signals.update(by_age(funnel, segment, some, newest, past))
 
 
 def _accept(
@@ -321,73 +262,15 @@ def _count_stay(
         last[f"{funnel.name}_lived_{low // 1000}s"] += age - low
 
 
-def _add_nowcasts(tables: Tables, funnel: FunnelRule, stays: Mapping[str, list[Stay]], newest: int) -> None:
-    for segment, window, end, share, n in nowcasts(stays, funnel.timeout_ms, WINDOWS, newest):
-        bounds = _share(share * n, n)
-        row = SignalValue(share * n, n, share, bounds.lower, bounds.upper)
-        tables.signals[f"{funnel.name}_nowcast", segment, window, end] = row
-
-
-def _signals(
-    tiles: Mapping[tuple[str, int, str], Mapping[str, int]], rules: NaiveRules, newest: int
-) -> dict[tuple[str, str, str, int], SignalValue]:
-    merged: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+def _hours(tiles: Mapping[tuple[str, int, str], Mapping[str, int]]) -> dict[str, list[int]]:
+    """By segment the hours in which anything was counted, ascending."""
+    found = defaultdict(set)
     for (segment, bucket, _), counters in tiles.items():
-        for name, count in counters.items():
-            merged[segment, bucket][name] += count
-    found = {}
-    for window, (length, step) in WINDOWS.items():
-        limit = newest // step * step + step
-        sums: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for (segment, bucket), counters in merged.items():
-            end = -(-(bucket + BUCKET) // step) * step
-            while end <= min(bucket + length, limit):
-                into = sums[segment, end]
-                for name, count in counters.items():
-                    into[name] += count
-                end += step
-        for (segment, end), total in sums.items():
-            for signal, value in _rates(total, rules):
-                found[signal, segment, window, end] = value
-    return found
+        # By age and by step is counted what is counted already.
+        if any(count for name, count in counters.items() if not _is_detail(name)):
+            found[segment].add(bucket // HOUR * HOUR)
+    return {segment: sorted(hours) for segment, hours in found.items()}
 
 
-def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, SignalValue]]:
-    def count(name: str) -> int:
-        return total.get(name, 0)
-
-    for funnel in rules.funnels:
-        name = funnel.name
-        abandoned, completed = count(f"{name}_abandoned"), count(f"{name}_completed")
-        if abandoned + completed:
-            yield f"{name}_abandonment", _share(abandoned, abandoned + completed)
-        if abandoned:
-            sums = count(f"{name}_value_abandoned"), count(f"{name}_value_abandoned_sq")
-            yield f"{name}_value_abandoned", _average(*sums, abandoned)
-    if count("csat_answers"):
-        yield "csat", _share(count("csat_satisfied"), count("csat_answers"))
-    if count("ces_answers"):
-        yield "ces", _average(count("ces_sum"), count("ces_sum_sq"), count("ces_answers"))
-    if count("events"):
-        yield "friction", _share(count("friction"), count("events"))
-    if n := count("nps_answers"):
-        promoters, detractors = count("nps_promoters"), count("nps_detractors")
-        plus, minus = (promoters + 0.75) / (n + 3), (detractors + 0.75) / (n + 3)
-        half = Z * math.sqrt((plus + minus - (plus - minus) ** 2) / (n + 3))
-        points = 100.0 * (promoters - detractors)
-        middle = plus - minus
-        yield "nps", SignalValue(points, n, points / n, 100 * (middle - half), 100 * (middle + half))
-
-
-def _share(successes: float, n: float) -> SignalValue:
-    p = successes / n
-    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    return SignalValue(successes, n, p, max(0.0, middle - half), min(1.0, middle + half))
-
-
-def _average(total: int, squares: int, n: int) -> SignalValue:
-    mean = total / 10_000 / n
-    variance = (squares * n - total**2) / (n * (n - 1)) / 10_000**2 if n > 1 else 0.0
-    half = Z * math.sqrt(variance / n)
-    return SignalValue(total / 10_000, n, mean, mean - half, mean + half)
+def _is_detail(counter: str) -> bool:
+    return counter.startswith("step_") or counter.endswith("_opened") or counter[-2:-1].isdigit()

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -133,17 +133,3 @@ def _n(completed: list[int], abandoned: list[int], seen: list[float]) -> float:
         variance += alive**2 * max(spread, 0.0) / seen[at] if seen[at] > 0 else 0.0
         alive *= s
     return chances[0] * (1 - chances[0]) / variance
-
-
-def nowcasts(
-    stays: Mapping[str, Iterable[Stay]], timeout_ms: int, lengths: Mapping[str, tuple[int, int]], newest: int
-) -> Iterator[tuple[str, str, int, float, float]]:
-    """Segment, window, end, share and n."""
-    bounds = edges(timeout_ms)
-    for segment, some in stays.items():
-        cells = cells_of(some, timeout_ms)
-        for window, (length, step) in lengths.items():
-            for end, at_risk, ended in windows(cells, length, step, newest):
-                found = estimate(at_risk, ended, bounds)
-                if found is not None:
-                    yield segment, window, end, *found

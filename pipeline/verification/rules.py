@@ -1,7 +1,7 @@
 """The settings as ``naive`` needs them."""
 
 from pipeline.settings import Settings
-from pipeline.verification.naive import FunnelRule, NaiveRules
+from pipeline.verification.naive_types import FunnelRule, NaiveRules
 
 
 def naive_rules(settings: Settings) -> NaiveRules:

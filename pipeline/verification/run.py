@@ -11,7 +11,8 @@ from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, 
 from pipeline.settings import Settings
 from pipeline.verification import compare, store
 from pipeline.verification.compare import END_OF_TIME, Bounds, Report
-from pipeline.verification.naive import LogRecord, Tables, compute
+from pipeline.verification.naive import compute
+from pipeline.verification.naive_types import LogRecord, Tables
 from pipeline.verification.rules import naive_rules
 from schemas.deadletters import DEADLETTERS_TOPIC, DeadLetterMessage
 from schemas.decoding import Refusal, decode

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.verification.naive import JourneyKey, JourneyValue, SignalValue
+from pipeline.verification.naive_types import JourneyKey, JourneyValue, SignalValue
 from schemas.deadletters import ROW_TOPIC_PREFIX
 from sinks.tables import COUNTERS
 

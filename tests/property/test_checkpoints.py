@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pipeline.core.partition import Partition
 from pipeline.core.records import Record
 from pipeline.core.windows import Windows
-from pipeline.verification.naive import Source, compute
+from pipeline.verification.naive import compute
+from pipeline.verification.naive_types import Source
 from tests.property.test_set_semantics import HOUR, WEB, WEB_1, logs, revived
 from tests.support import (
     NAIVE,

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.records import Record
-from pipeline.verification.naive import Source, compute
+from pipeline.verification.naive import compute
+from pipeline.verification.naive_types import Source
 from schemas.events import EVENT_TYPES
 from tests.support import (
     NAIVE,

@@ -66,7 +66,7 @@ def counts(segments: int, completed: float, at_risk_s: float = 100.0) -> Floats:
 
 
 def expected_of(baselines: Baselines, at_ms: int, parents: list[int], now: Floats) -> float:
-    rates = baselines.rates(hour_of_week(at_ms), parents)
+    rates = baselines.rates(at_ms, parents)
     return float(MEASURES.expected(now, rates)[0, MEASURES.funnels.index("checkout")])
 
 
@@ -106,11 +106,12 @@ def test_a_segment_without_a_history_is_expected_to_be_like_its_parent() -> None
         rows = counts(2, 100)
         rows[1] = 0
         baselines.learn(MONDAY + hour * HOUR_MS, rows, [-1, 0])
-    rates = baselines.rates(10, [-1, 0])
+    at_ms = MONDAY + 10 * HOUR_MS
+    rates = baselines.rates(at_ms, [-1, 0])
     now = counts(2, 0)
     expected = MEASURES.expected(now, rates)[:, MEASURES.funnels.index("checkout")]
     assert expected[1] == pytest.approx(expected[0])
-    assert baselines.is_known([-1, 0])[1, MEASURES.funnels.index("checkout")]
+    assert baselines.is_known(at_ms, [-1, 0])[1, MEASURES.funnels.index("checkout")]
 
 
 def verdict(found: dict[int, Finding], segments: int = 4, off: bool = True, seen: bool = True) -> Verdict:

@@ -48,7 +48,7 @@ class Learning:
     least_known: float = 50.0
     """Occurrences that have been seen ..."""
     least_hours: int = 2
-    """... in so many hours, before anything is expected."""
+    """... in so many hours beyond the first, before anything is expected."""
 
 
 class Rates:
@@ -63,6 +63,12 @@ class Rates:
     def fit(self, segments: int) -> None:
         """Make room for new segments."""
         self.occurrences, self.exposures = grown(self.occurrences, segments), grown(self.exposures, segments)
+
+    def faded(self, by: float) -> "Rates":
+        """The same, counting for less."""
+        found = Rates(0, 0)
+        found.occurrences, found.exposures = self.occurrences * by, self.exposures * by
+        return found
 
     def shrunk(self, prior: Floats, weight: float) -> Floats:
         """Rates, drawn towards ``prior`` with the weight of so many occurrences."""
@@ -86,39 +92,58 @@ class Baselines:
         """Squared relative deviations beyond what chance explains, and their weights."""
         self.changed_slots: set[int] = set()
         """Hours of week that have learned since the last cut."""
-        self.hours = 0
-        """That have been learned."""
+        self.hours: Floats = np.zeros(0)
+        """By segment, those with anything in them that have been learned."""
         self.streak: Floats = np.zeros((0, self._groups))
         """Hours in a row that were unusual."""
+        self.last_ms: int | None = None
+        """Start of the last hour learned ..."""
+        self.last_of_slot_ms: dict[int, int] = {}
+        """... and of the last of each hour of week: what is old fades with the time, learned from or not."""
 
     def fit(self, segments: int) -> None:
         for rates in (self.pooled, self.spread, *self.slots.values()):
             rates.fit(segments)
-        self.streak = grown(self.streak, segments)
+        self.streak, self.hours = grown(self.streak, segments), grown(self.hours, segments)
 
-    def rates(self, slot: int, parents: Sequence[int]) -> Floats:
-        """What is usual at an hour of week. Shape: segments, pairs."""
-        weight = self._learning.weight
+    def rates(self, at_ms: int, parents: Sequence[int]) -> Floats:
+        """What is usual at the hour of week of a time, as of that time. Shape: segments, pairs."""
+        weight, slot = self._learning.weight, hour_of_week(at_ms)
         usual = np.zeros_like(self.pooled.occurrences)
-        own_hours = self.slots.get(slot)
+        all_hours, own_hours = self.pooled.faded(self._fading(at_ms)), self.slots.get(slot)
+        if own_hours is not None:
+            own_hours = own_hours.faded(self._fading_of_slot(at_ms))
         above = np.array(parents, dtype=np.intp)
         for rows in levels(parents):
             prior = np.where(above[rows, None] >= 0, usual[above[rows]], 0.0)
-            pooled = _rows(self.pooled, rows).shrunk(prior, weight)
+            pooled = _rows(all_hours, rows).shrunk(prior, weight)
             usual[rows] = pooled if own_hours is None else _rows(own_hours, rows).shrunk(pooled, weight)
         return usual
 
-    def is_known(self, parents: Sequence[int]) -> Flags:
+    def is_known(self, at_ms: int, parents: Sequence[int]) -> Flags:
         """Of which groups enough was seen, in the segment or its parent. Shape: segments, groups."""
-        seen = self._by_group(self.pooled.occurrences)
+        pooled = self.pooled.faded(self._fading(at_ms))
+        seen = self._by_group(pooled.occurrences)
         shares = slice(len(self._measures.funnels), None)
         # Of a share it is the exposure that tells: a rate of 0 is known as well.
-        seen[:, shares] = self.pooled.exposures[:, self._measures.hazards :]
-        enough = (seen >= self._learning.least_known) & (self.hours >= self._learning.least_hours)
+        seen[:, shares] = pooled.exposures[:, self._measures.hazards :]
+        # The first hour of all has not taught: what began before it is missing.
+        has_hours = self.hours > self._learning.least_hours
+        enough = (seen >= self._learning.least_known) & has_hours[:, None]
         above = np.array(parents, dtype=np.intp)
         for rows in levels(parents)[1:]:
             enough[rows] |= enough[above[rows]]
         return enough
+
+    def _fading(self, at_ms: int) -> float:
+        """What the rates at all hours count for by then."""
+        hours = (at_ms - self.last_ms) // HOUR_MS if self.last_ms is not None else 0
+        return self._learning.hourly**hours
+
+    def _fading_of_slot(self, at_ms: int) -> float:
+        """The same of the rates at this hour of week."""
+        weeks = (at_ms - self.last_of_slot_ms[hour_of_week(at_ms)]) // (HOURS_OF_WEEK * HOUR_MS)
+        return self._learning.weekly**weeks
 
     def dispersion(self) -> Floats:
         """Relative standard deviation of expected counts, beyond chance. Shape: segments, groups."""
@@ -132,30 +157,37 @@ class Baselines:
         """Take one hour, which begins at ``at_ms``. Shape of ``counts``: segments, columns."""
         measures, learning = self._measures, self._learning
         self.fit(len(counts))
-        self.hours += 1
         slot = hour_of_week(at_ms)
+        self._fade(at_ms)
         occurrences, exposures = measures.occurrences(counts)
-        observed, expected, chance = self._against_usual(counts, occurrences, exposures, slot, parents)
-        known = self.is_known(parents)
+        observed, expected, chance = self._against_usual(counts, occurrences, exposures, at_ms, parents)
+        known = self.is_known(at_ms, parents)
         unusual = known & self._is_unusual(observed, expected, chance)
-        self.streak = np.where(unusual, self.streak + 1, 0)
+        self.streak = np.where(expected > 0, np.where(unusual, self.streak + 1, 0), self.streak)
         teaches = ~unusual | (self.streak > learning.accepted_after_hours)
         self._learn_spread(observed, expected, chance, known & ~unusual)
-        by_pair = self._to_pairs(teaches)
-        self.pooled.occurrences *= learning.hourly
-        self.pooled.exposures *= learning.hourly
+        by_pair = self._to_pairs(teaches) & (self.hours > 0)[:, None]
+        self.hours += counts.any(axis=1)
         self.changed_slots.add(slot)
         own = self.slots.setdefault(slot, Rates(len(counts), measures.pairs))
-        for rates, fading in ((self.pooled, 1.0), (own, learning.weekly)):
-            rates.occurrences = rates.occurrences * fading + occurrences * by_pair
-            rates.exposures = rates.exposures * fading + exposures * by_pair
+        for rates in (self.pooled, own):
+            rates.occurrences = rates.occurrences + occurrences * by_pair
+            rates.exposures = rates.exposures + exposures * by_pair
+
+    def _fade(self, at_ms: int) -> None:
+        """Let what was learned count for less, by the time that has passed since it was."""
+        slot, by = hour_of_week(at_ms), self._fading(at_ms)
+        self.pooled, self.spread = self.pooled.faded(by), self.spread.faded(by)
+        if slot in self.slots:
+            self.slots[slot] = self.slots[slot].faded(self._fading_of_slot(at_ms))
+        self.last_ms = self.last_of_slot_ms[slot] = at_ms
 
     def _against_usual(
-        self, counts: Floats, occurrences: Floats, exposures: Floats, slot: int, parents: Sequence[int]
+        self, counts: Floats, occurrences: Floats, exposures: Floats, at_ms: int, parents: Sequence[int]
     ) -> tuple[Floats, Floats, Floats]:
         """Observed, expected and the variance of chance over the expected, of each group."""
         measures = self._measures
-        usual = self.rates(slot, parents)
+        usual = self.rates(at_ms, parents)
         shares = slice(measures.hazards, None)
         expected = np.concatenate(
             [measures.expected(counts, usual), exposures[:, shares] * usual[:, shares]], axis=1
@@ -178,9 +210,8 @@ class Baselines:
 
     def _learn_spread(self, observed: Floats, expected: Floats, chance: Floats, teaches: Flags) -> None:
         beyond = (observed - expected) ** 2 - chance * expected
-        fading = self._learning.hourly
-        self.spread.occurrences = self.spread.occurrences * fading + np.where(teaches, beyond, 0.0)
-        self.spread.exposures = self.spread.exposures * fading + np.where(teaches, expected**2, 0.0)
+        self.spread.occurrences = self.spread.occurrences + np.where(teaches, beyond, 0.0)
+        self.spread.exposures = self.spread.exposures + np.where(teaches, expected**2, 0.0)
 
     def _by_group(self, pairs: Floats) -> Floats:
         measures = self._measures

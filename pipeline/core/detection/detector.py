@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from pipeline.core.detection.baselines import Baselines, Learning, grown, hour_of_week
+from pipeline.core.detection.baselines import Baselines, Learning, grown
 from pipeline.core.detection.explain import parts
 from pipeline.core.detection.incidents import FIRING, Alert, Incidents
 from pipeline.core.detection.measures import Measures, Segments
@@ -42,8 +42,6 @@ class Detector:
         """Whole hours that have not taught yet, by start and segment."""
         self.recent: dict[int, Floats] = {}
         """Counts of the steps that rules still look back at, by start."""
-        self.first_hour: int | None = None
-        """Start of the first hour of all, from which nothing is learned."""
         self.next_ms: int | None = None
         """Start of the next step to decide on."""
         self._rules = rules
@@ -126,8 +124,9 @@ class Detector:
         self._hour = hour_start(at_ms)
         parents = self.segments.parents()
         self.baselines.fit(len(parents))
-        rates = self.baselines.rates(hour_of_week(at_ms), parents)
-        self.watch.expect(rates, self.baselines.is_known(parents), self.baselines.dispersion())
+        at_ms = self._hour
+        rates, known = self.baselines.rates(at_ms, parents), self.baselines.is_known(at_ms, parents)
+        self.watch.expect(rates, known, self.baselines.dispersion())
 
     def _learn_before(self, hour: int) -> Iterator[int]:
         """Learn the hours that are final when this one begins, one at a time."""
@@ -137,11 +136,7 @@ class Detector:
 
     def learn(self, hour: int, counts: Floats) -> None:
         """Take a whole hour that nothing can change any more. Shape of ``counts``: segments, columns."""
-        if self.first_hour is None:
-            # Journeys that began before it are missing, and timeouts of those that began in it.
-            self.first_hour = hour
-        else:
-            self.baselines.learn(hour, counts, self.segments.parents())
+        self.baselines.learn(hour, counts, self.segments.parents())
 
     def no_counts(self) -> Floats:
         """Shape: segments, columns."""

@@ -1,0 +1,56 @@
+"""What is at stake: the completions missing so far, times what such a journey is usually worth.
+
+A journey's worth is the mean value of the abandoned ones, the only value that tiles tell of a funnel.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pipeline.core.detection.baselines import HOURS_OF_WEEK, grown
+from pipeline.core.detection.measures import Measures
+from pipeline.core.evidence import HOUR_MS
+from pipeline.core.statistics import Floats
+from pipeline.core.tiles import funnel_counters
+from schemas.units import UNITS_PER_ONE
+
+_HOURLY: Final = 0.5 ** (1 / HOURS_OF_WEEK)
+_LEAST_SEEN: Final = 20.0
+
+
+class Stake(NamedTuple):
+    """Since the alert's first finding: completions missing, and the amount (None: no value is known)."""
+
+    missing: float
+    amount: float | None
+    currency: str
+
+
+class Worth:
+    """Sums of value and number of abandoned journeys. Shape: segments, funnels, 2."""
+
+    def __init__(self, measures: Measures, currency: str) -> None:
+        self.currency: Final = currency
+        self._funnels = measures.funnels
+        names = [funnel_counters(funnel) for funnel in measures.funnels]
+        self._columns = np.array([[measures.columns[value], measures.columns[n]] for _, n, value, _ in names])
+        self.sums: Floats = np.zeros((0, len(names), 2))
+        self.learned_ms: int | None = None
+
+    def learn(self, at_ms: int, counts: Floats) -> None:
+        """Take a whole hour. Shape of ``counts``: segments, columns."""
+        hours = (at_ms - self.learned_ms) / HOUR_MS if self.learned_ms is not None else 0.0
+        self.learned_ms = at_ms
+        self.sums = grown(self.sums, len(counts)) * _HOURLY**hours
+        self.sums[: len(counts)] += counts[:, self._columns]
+
+    def stake(self, row: int, funnel: str, missing: float) -> Stake:
+        """Of completions missing in a segment; of the whole shop (row 0) where the segment has too few."""
+        at = self._funnels.index(funnel)
+        for asked in (row, 0):
+            if asked < len(self.sums):
+                value, n = self.sums[asked, at]
+                if n >= _LEAST_SEEN:
+                    worth = float(value / n) / UNITS_PER_ONE
+                    return Stake(missing, missing * worth if worth else None, self.currency)
+        return Stake(missing, None, self.currency)

@@ -1,0 +1,95 @@
+"""What was usual at each hour, segment by segment: the baseline of ``<funnel>_completion_ratio``.
+
+A segment is held against its own past only, so that what is published of it depends on nothing but its own
+events: not on which other segments there are, nor on where they are computed.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from pipeline.core.buckets import Ints
+from pipeline.core.detection.baselines import Baselines, grown
+from pipeline.core.detection.measures import Measures, Segments
+from pipeline.core.evidence import HOUR_MS, Evidence, hour_start
+from pipeline.core.statistics import Floats
+from pipeline.core.tiles import Counters
+
+
+class Usual:
+    """Learns hours that are final, and keeps what was usual at each hour for as long as it may be asked for."""
+
+    def __init__(self, measures: Measures, lateness_ms: int) -> None:
+        self.measures: Final = measures
+        self.baselines = Baselines(measures)
+        self.segments = Segments()
+        self.waiting: dict[int, dict[str, Counters]] = {}
+        """Final hours that no hour asked for has come after yet, by start and segment."""
+        self.at: dict[int, Floats] = {}
+        """By hour: completions per ms at risk that were usual; 0 where unknown. Shape: segments, hazards."""
+        self.changed: set[int] = set()
+        """Of ``at``, since the last cut."""
+        self._back_ms = (1 + -(-lateness_ms // HOUR_MS)) * HOUR_MS
+
+    def take(self, hours: Iterable[Evidence]) -> None:
+        """Take whole hours that nothing can change any more."""
+        for segment, start_ms, counters in hours:
+            self.waiting.setdefault(start_ms, {})[segment] = counters
+
+    def look_up(self, hours: Iterable[int]) -> None:
+        """Keep what is usual at these hours (ascending). All hours final before they begin must be in."""
+        for hour in hours:
+            self._learn_before(hour)
+            parents = [-1] * len(self.segments)
+            self.baselines.fit(len(parents))
+            known = self.baselines.is_known(hour, parents)[:, : len(self.measures.funnels)]
+            rates = self.baselines.rates(hour, parents)
+            found = rates[:, : self.measures.hazards].copy()
+            for at, life in enumerate(self.measures.life.values()):
+                found[~known[:, at], life.hazards] = 0.0
+            self.at[hour] = found
+            self.changed.add(hour)
+
+    def hazards(self, segment: str, funnel: str, ends_ms: Ints) -> Floats | None:
+        """At the hour in which each window has its last moment. Shape: ends, bins. None: nothing is known."""
+        row = self.segments.find(segment)
+        if row is None or not len(ends_ms):
+            return None
+        columns = self.measures.life[funnel].hazards
+        hours = (ends_ms - 1) // HOUR_MS * HOUR_MS
+        found = np.zeros((len(ends_ms), columns.stop - columns.start))
+        for hour in np.unique(hours).tolist():
+            rates = self.at.get(hour)
+            if rates is not None and row < len(rates):
+                found[hours == hour] = rates[row, columns]
+        return found if found.any() else None
+
+    def forget(self, before_ms: int) -> None:
+        """Drop what was usual at hours that end before the time."""
+        for hour in [hour for hour in self.at if hour + HOUR_MS < before_ms]:
+            del self.at[hour]
+            self.changed.add(hour)
+
+    def _learn_before(self, hour: int) -> None:
+        for past in sorted(past for past in self.waiting if past <= hour - self._back_ms):
+            rows = self.waiting.pop(past)
+            places = [self.segments.row(name) for name in rows]
+            counts = grown(self.measures.row({})[None][:0], len(self.segments))
+            for at, counters in zip(places, rows.values(), strict=True):
+                counts[at] = self.measures.row(counters)
+            self.baselines.learn(past, counts, [-1] * len(self.segments))
+
+
+def hours_to_look_up(buckets: Iterable[Ints], after_ms: int | None, until_ms: int, lateness_ms: int) -> list[int]:
+    """Hours in (after, until] in which a window of at most an hour can end that holds something.
+
+    That is one of the buckets, or what may still come.
+    """
+    last = hour_start(until_ms)
+    wanted = set(range(hour_start(until_ms - lateness_ms), last + 1, HOUR_MS))
+    for some in buckets:
+        recent = some if after_ms is None else some[np.searchsorted(some, after_ms - HOUR_MS) :]
+        for hour in np.unique(recent - recent % HOUR_MS).tolist():
+            wanted |= {hour, hour + HOUR_MS}
+    return sorted(hour for hour in wanted if hour <= last and (after_ms is None or hour > after_ms))

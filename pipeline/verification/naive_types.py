@@ -1,0 +1,81 @@
+"""What the naive computation takes and gives."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+BUCKET = 10_000
+WINDOWS = {
+    "1m": (60_000, 10_000),
+    "5m": (300_000, 10_000),
+    "15m": (900_000, 60_000),
+    "1h": (3_600_000, 60_000),
+}
+
+Source = tuple[str, int]
+"""Topic and partition."""
+
+
+class LogRecord(NamedTuple):
+    offset: int
+    timestamp_ms: int
+    value: bytes | None
+    tick_ms: int | None
+
+
+class FunnelRule(NamedTuple):
+    name: str
+    opens: frozenset[str]
+    completes: frozenset[str]
+    abandons: frozenset[str]
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class NaiveRules:
+    funnels: Sequence[FunnelRule]
+    segments: Sequence[Sequence[str]]
+    known: Mapping[str, Sequence[str]]
+    lateness_ms: int
+    currency: str
+
+
+class JourneyKey(NamedTuple):
+    channel: str
+    session_id: str
+    journey_id: str
+    entered_ms: int
+
+
+class JourneyValue(NamedTuple):
+    funnel: str
+    ended_ms: int
+    outcome: str
+    reason: str
+    customer_id: str
+    store_id: str
+    region: str
+    device: str
+    last_step: str
+    value_units: int
+
+
+class SignalValue(NamedTuple):
+    numerator: float
+    denominator: float
+    value: float
+    lower: float
+    upper: float
+
+
+@dataclass
+class Tables:
+    """Every table's rows by key. Absent text is the empty one, as in ClickHouse."""
+
+    journeys: dict[JourneyKey, JourneyValue] = field(default_factory=dict)
+    tiles: dict[tuple[str, int, str], dict[str, int]] = field(default_factory=dict)
+    signals: dict[tuple[str, str, str, int], SignalValue] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    watermarks: dict[Source, int] = field(default_factory=dict)
+    accepted: int = 0
+    duplicates: int = 0

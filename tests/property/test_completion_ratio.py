@@ -1,0 +1,98 @@
+"""Law 1 for what is compared with the past: the same rows whatever the order, the cuts and the pieces."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pipeline.core.partition import Partition
+from pipeline.core.records import Record
+from pipeline.verification.naive import compute
+from pipeline.verification.naive_types import Source
+from tests.support import (
+    NAIVE,
+    RULES,
+    START_MS,
+    Store,
+    assert_same,
+    event_json,
+    log_of,
+    naive_logs,
+    new_windows,
+    process,
+    run_core,
+    stored_windows,
+)
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+SOURCES: tuple[Source, ...] = (("touchpoints.web", 0), ("touchpoints.web", 1))
+BROKEN, SILENT = 9, 6
+
+
+def checkouts(chance: random.Random, hours: int, prefix: str) -> Iterator[tuple[int, bytes]]:
+    """Some 40 an hour, most of them completed; none in one hour, few completed in another; by time."""
+    for number in range(hours * 40):
+        at_ms = chance.randrange(hours * HOUR)
+        hour = at_ms // HOUR
+        if hour == SILENT:
+            continue
+        session = f"{prefix}{number}"
+        device = chance.choice(["mobile", "mobile", None])
+        yield at_ms, event_json(at_ms, type="checkout_started", event_id="a", session_id=session, device=device)
+        if chance.random() < (0.1 if hour == BROKEN else 0.8):
+            ended = at_ms + round(chance.expovariate(1 / (3 * MINUTE)))
+            kind = "order_completed" if chance.random() < 0.95 else "order_cancelled"
+            yield ended, event_json(ended, type=kind, event_id="b", session_id=session, device=device)
+
+
+def shop(seed: int, hours: int) -> dict[Source, list[tuple[int, bytes]]]:
+    chance = random.Random(seed)
+    return {source: sorted(checkouts(chance, hours, f"{source[1]}-")) for source in SOURCES}
+
+
+def logs(events: dict[Source, list[tuple[int, bytes]]], late_ms: int, seed: int) -> dict[Source, list[Record]]:
+    chance = random.Random(seed)
+    last = max(at_ms for some in events.values() for at_ms, _ in some)
+    found = {}
+    for source, some in events.items():
+        disturbed = sorted(some, key=lambda event: event[0] + chance.uniform(0, late_ms))
+        found[source] = log_of([*(event for _, event in disturbed), last + 2 * HOUR])
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_completion_ratios_are_those_of_the_naive_computation_in_any_order(seed: int) -> None:
+    events = shop(seed, 14)
+    expected = compute(naive_logs(logs(events, 0, seed)), NAIVE)
+    ratios = {key: row for key, row in expected.signals.items() if key[0] == "checkout_completion_ratio"}
+    assert len(ratios) > 5_000
+    hour = [row for key, row in ratios.items() if key[1:3] == ("all", "1h") and key[3] == START_MS + 9 * HOUR]
+    broken = [row for key, row in ratios.items() if key[1:3] == ("all", "1h") and key[3] == START_MS + 10 * HOUR]
+    assert hour[0].lower < 1 < hour[0].upper
+    assert broken[0].upper < 0.7
+    for late_ms in (0, 50 * MINUTE):
+        found = Store()
+        run_core(logs(events, late_ms, seed + 1), seed, found, new_windows())
+        assert_same(found.tables(), expected)
+
+
+def test_what_is_usual_survives_restarts() -> None:
+    events = logs(shop(7, 14), 50 * MINUTE, 8)
+    expected = compute(naive_logs(events), NAIVE)
+    found, windows, shards = Store(), new_windows(), dict[str, Any]()
+    partitions = {source: Partition("web", RULES) for source in events}
+    for at in range(0, max(map(len, events.values())), 40):
+        for source, log in events.items():
+            if batch := log[at : at + 40]:
+                process(partitions[source], source, batch, found, windows)
+        found.take_signals(windows)
+        horizon = windows.horizon_ms()
+        assert horizon is not None
+        windows.forget(horizon)
+        windows = stored_windows(windows, shards)
+    while windows.is_behind():
+        found.take_signals(windows)
+    assert_same(found.tables(), expected)
+    assert any(name.startswith("usual-") for name in shards)
