@@ -36,7 +36,7 @@ class Backtest:
         self._windows = Windows(
             rules.funnels, rules.lateness_ms, rules.generation, len(sources), look_back_ms=None
         )
-        self._detector = Detector(Measures(ages), alert_rules, rules.lateness_ms)
+        self._detector = Detector(Measures(ages), alert_rules, rules.lateness_ms, currency=rules.currency)
         self._first_ms: int | None = None
         self.fired: dict[str, tuple[int, Alert]] = {}
         """By id: when it fired (event time, ms), and the alert as it stands."""

@@ -16,7 +16,7 @@ class Cause(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     where: str
-    """The dimensions beyond the alert's segment, such as ``device=mobile``."""
+    """The dimensions beyond the alert's segment, and the step: ``device=mobile|step=payment``."""
     share: float
     """Of the difference between observed and expected; can exceed 1 where others are better than usual."""
     of_expected: float
@@ -53,6 +53,12 @@ class AlertMessage(BaseModel):
     """False while too little comes in to tell; the alert then stays open."""
     causes: list[Cause]
     """The surest first."""
+    missing: float | None
+    """Completions expected since it began that have not come; null for what is not of a funnel."""
+    at_stake: float | None
+    """What they are worth; null where no value of such journeys is known."""
+    currency: str | None
+    """Of ``at_stake``."""
     explanation: str
     """All of this in a sentence."""
     version: Annotated[int, Field(ge=0)]

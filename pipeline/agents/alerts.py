@@ -106,7 +106,7 @@ class AlertsStage:
 
 def alert_message(alert: Alert, version: int) -> dict[str, Any]:
     """The message of :class:`schemas.alerts.AlertMessage`."""
-    found = alert.latest
+    found, stake = alert.latest, alert.stake
     return {
         "schema_version": SCHEMA_VERSION,
         "id": f"{alert.alert_id}/{version}",
@@ -125,6 +125,9 @@ def alert_message(alert: Alert, version: int) -> dict[str, Any]:
         "window_s": found.window_ms // 1000,
         "has_data": alert.has_data,
         "causes": [part._asdict() for part in alert.causes],
+        "missing": stake.missing if stake is not None else None,
+        "at_stake": stake.amount if stake is not None else None,
+        "currency": stake.currency if stake is not None else None,
         "explanation": sentence(alert),
         "version": version,
     }

@@ -92,7 +92,7 @@ class Recovery:
         rules = self._rules
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
         sources = self._store.count_partitions(TILES_TOPIC)
-        detector = Detector(Measures(ages), self._alert_rules, rules.lateness_ms, sources)
+        detector = Detector(Measures(ages), self._alert_rules, rules.lateness_ms, sources, currency=rules.currency)
         if manifest is not None:
             detection_cuts.restore(detector, manifest.head, shards)
         return detector, where

@@ -75,6 +75,7 @@ def _described(alert: Alert, fired_ms: int) -> dict[str, Any]:
         "fired_at": format_rfc3339(fired_ms),
         "resolved_at": format_rfc3339(alert.resolved_ms) if alert.resolved_ms is not None else None,
         "causes": [part._asdict() for part in alert.causes],
+        "at_stake": alert.stake.amount if alert.stake is not None else None,
         "explanation": sentence(alert),
     }
 

@@ -96,6 +96,8 @@ class Baselines:
         """By segment, those with anything in them that have been learned."""
         self.streak: Floats = np.zeros((0, self._groups))
         """Hours in a row that were unusual."""
+        self.taught: Flags = np.zeros((0, self._groups), dtype=bool)
+        """Of which groups the last hour taught."""
         self.last_ms: int | None = None
         """Start of the last hour learned ..."""
         self.last_of_slot_ms: dict[int, int] = {}
@@ -165,6 +167,7 @@ class Baselines:
         unusual = known & self._is_unusual(observed, expected, chance)
         self.streak = np.where(expected > 0, np.where(unusual, self.streak + 1, 0), self.streak)
         teaches = ~unusual | (self.streak > learning.accepted_after_hours)
+        self.taught = teaches
         self._learn_spread(observed, expected, chance, known & ~unusual)
         by_pair = self._to_pairs(teaches) & (self.hours > 0)[:, None]
         self.hours += counts.any(axis=1)

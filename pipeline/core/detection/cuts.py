@@ -9,9 +9,13 @@ from pipeline.core.detection.baselines_cuts import packed, unpacked
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part
 from pipeline.core.detection.incidents import Alert, Member
+from pipeline.core.detection.steps import Steps
 from pipeline.core.detection.watch import Finding
+from pipeline.core.detection.worth import Stake
 
 _STEP: Final = "step-"
+_LEARNED: Final = "worth-and-steps"
+_BY_STEP: Final = "by-journey-step-"
 
 
 def cut(detector: Detector) -> Cut:
@@ -22,6 +26,9 @@ def cut(detector: Detector) -> Cut:
             "complete": detector.complete,
             "next_ms": detector.next_ms,
             "baselines": baselines_cuts.head(baselines),
+            "worth": detector.worth.learned_ms,
+            "steps": detector.steps.learned_ms,
+            "step_names": detector.steps.names,
             "alerts": [_alert(alert) for alert in incidents.open],
             "over": [_alert(alert) for alert in incidents.over],
         }
@@ -33,8 +40,24 @@ def cut(detector: Detector) -> Cut:
         counts = detector.recent.get(start)
         made.put(f"{_STEP}{start}", packed(counts) if counts is not None else None)
     detector.changed_steps = set()
+    if baselines.changed_slots:
+        made.put(_LEARNED, [packed(detector.worth.sums), packed(detector.steps.usual)])
     baselines_cuts.put(made, baselines)
+    _put_steps(made, detector.steps)
     return made
+
+
+def _put_steps(made: Cut, steps: Steps) -> None:
+    for start in steps.changed:
+        counts = steps.recent.get(start)
+        made.put(f"{_BY_STEP}{start}", packed(counts) if counts is not None else None)
+    steps.changed = set()
+
+
+def _restore_steps(steps: Steps, shards: Shards) -> None:
+    for name, counts in shards.items():
+        if name.startswith(_BY_STEP):
+            steps.recent[int(name.removeprefix(_BY_STEP))] = unpacked(counts)
 
 
 def has_changed(detector: Detector) -> bool:
@@ -52,6 +75,11 @@ def restore(detector: Detector, head: Head, shards: Shards) -> None:
     detector.hours = dict(shards.get("hours", ()))
     baselines_cuts.restore(detector.baselines, head["baselines"], shards)
     detector.baselines.fit(len(detector.segments))
+    detector.worth.learned_ms, detector.steps.learned_ms = head["worth"], head["steps"]
+    if _LEARNED in shards:
+        detector.worth.sums, detector.steps.usual = (unpacked(each) for each in shards[_LEARNED])
+    detector.steps.names = list(head["step_names"])
+    _restore_steps(detector.steps, shards)
     steps = sorted(int(name.removeprefix(_STEP)) for name in shards if name.startswith(_STEP))
     if steps:
         detector.expect(steps[-1])
@@ -75,6 +103,8 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "latest": list(alert.latest),
         "has_data": alert.has_data,
         "causes": [list(part) for part in alert.causes],
+        "missing": alert.missing,
+        "stake": list(alert.stake) if alert.stake is not None else None,
         "members": [[*key, *astuple(member)] for key, member in alert.members.items()],
     }
 
@@ -93,4 +123,6 @@ def _read_alert(detector: Detector, row: dict[str, Any]) -> Alert:
         has_data=row["has_data"],
         members=members,
         causes=[Part(*part) for part in row["causes"]],
+        missing=row["missing"],
+        stake=Stake(*row["stake"]) if row["stake"] is not None else None,
     )

@@ -3,14 +3,22 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+import numpy as np
+
 from pipeline.core.detection.baselines import Baselines, Learning, grown
-from pipeline.core.detection.explain import parts
-from pipeline.core.detection.incidents import FIRING, Alert, Incidents
-from pipeline.core.detection.measures import Measures, Segments
-from pipeline.core.detection.watch import Rule, Watch
+from pipeline.core.detection.explain import parts, with_step
+from pipeline.core.detection.incidents import FIRING, RESOLVED, Alert, Incidents
+from pipeline.core.detection.measures import ALL, Measures, Segments, dimensions, segment_of
+from pipeline.core.detection.scores import Flags
+from pipeline.core.detection.steps import Steps
+from pipeline.core.detection.watch import Rule, Watch, funnel_of
+from pipeline.core.detection.worth import Worth
 from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence, hour_start
 from pipeline.core.statistics import Floats
 from pipeline.core.tiles import Counters
+
+_WITH_STEPS: Final = frozenset({"purchase", "search", "form", "friction"})
+"""Families whose journeys have steps: at tills and on the telephone there are none."""
 
 
 class Detector:
@@ -27,8 +35,9 @@ class Detector:
         lateness_ms: int = HOUR_MS,
         sources: int = 1,
         learning: Learning | None = None,
+        currency: str = "EUR",
     ) -> None:
-        """``sources``: how many tell evidence."""
+        """``sources``: how many tell evidence. ``currency``: of the values in it."""
         self.measures: Final = measures
         self.segments = Segments()
         self.baselines = Baselines(measures, learning)
@@ -49,6 +58,8 @@ class Detector:
         self._hours_back = 1 + -(-lateness_ms // HOUR_MS)
         self._hour: int | None = None
         self._longest_ms = max(rule.windows_ms[-1] for rule in rules)
+        self.steps = Steps(self._longest_ms)
+        self.worth = Worth(measures, currency)
         self.changed_steps: set[int] = set()
         """Of ``recent``, since the last cut."""
 
@@ -92,7 +103,9 @@ class Detector:
             if hour != self._hour:
                 for _ in self._learn_before(hour):
                     yield []
-            yield self.step(start, self.counts_of(rows))
+            counts = self.counts_of(rows)
+            self.steps.see(start, self._by_row(rows))
+            yield self.step(start, counts)
 
     def step(self, start_ms: int, counts: Floats) -> list[Alert]:
         """Decide on [start, start + STEP_MS). Shape of ``counts``: segments, columns."""
@@ -102,12 +115,37 @@ class Detector:
             self.expect(start_ms)
         self.see(start_ms, counts)
         verdicts = {rule.name: self.watch.judge(rule) for rule in self._rules}
-        changed = self.incidents.update(start_ms + STEP_MS, verdicts)
+        at_ms = start_ms + STEP_MS
+        changed = self.incidents.update(at_ms, verdicts)
         for alert in changed:
-            if alert.status == FIRING and alert.is_found_at(start_ms + STEP_MS):
-                counts_of_all = self.watch.window(alert.rule, alert.latest.window_ms)
-                alert.causes = parts(self.segments.names, alert.segment, *counts_of_all) or alert.causes
+            self._reckon(at_ms, alert)
+            if alert.status == FIRING and alert.is_found_at(at_ms):
+                self._explain(at_ms, alert)
         return changed
+
+    def _explain(self, at_ms: int, alert: Alert) -> None:
+        """Name the parts and the step that account for it; what was named stays where nothing is found now."""
+        window_ms = alert.latest.window_ms
+        found = parts(self.segments.names, alert.segment, *self.watch.window(alert.rule, window_ms))
+        if alert.rule.family in _WITH_STEPS:
+            where = dimensions(alert.segment) | (dimensions(found[0].where) if found else frozenset())
+            row, root = self.segments.find(segment_of(where)), self.segments.find(ALL)
+            since_ms = min(alert.opened_ms, at_ms) - window_ms
+            if row is not None and root is not None and (step := self.steps.blamed(row, root, since_ms)):
+                found = with_step(found, step.step, step.of_all)
+        alert.causes = found or alert.causes
+
+    def _reckon(self, at_ms: int, alert: Alert) -> None:
+        """What it has cost so far."""
+        funnel, row, root = funnel_of(alert.rule), self.segments.find(alert.segment), self.segments.find(ALL)
+        if funnel not in self.measures.funnels or row is None:
+            return
+        found = alert.latest
+        if alert.opened_ms == at_ms:
+            alert.missing = abs(found.expected - found.observed)
+        elif alert.status != RESOLVED:
+            alert.missing = max(0.0, alert.missing + self.watch.missing(row, funnel))
+        alert.stake = self.worth.stake(row, root if root is not None else row, funnel, alert.missing)
 
     def see(self, start_ms: int, counts: Floats) -> None:
         """Let the rules look back at a step from now on."""
@@ -131,12 +169,17 @@ class Detector:
     def _learn_before(self, hour: int) -> Iterator[int]:
         """Learn the hours that are final when this one begins, one at a time."""
         for past in sorted(past for past in self.hours if past <= hour - self._hours_back * HOUR_MS):
-            self.learn(past, self.counts_of(self.hours.pop(past)))
+            rows = self.hours.pop(past)
+            self.learn(past, self.counts_of(rows))
+            of_funnels = self.baselines.taught[:, : len(self.measures.funnels)]
+            usual: Flags = np.logical_and.reduce(of_funnels, axis=1)
+            self.steps.learn(past, {row: c for row, c in self._by_row(rows).items() if usual[row]})
             yield past
 
     def learn(self, hour: int, counts: Floats) -> None:
         """Take a whole hour that nothing can change any more. Shape of ``counts``: segments, columns."""
         self.baselines.learn(hour, counts, self.segments.parents())
+        self.worth.learn(hour, counts)
 
     def no_counts(self) -> Floats:
         """Shape: segments, columns."""
@@ -149,3 +192,6 @@ class Detector:
         for at, counters in zip(places, rows.values(), strict=True):
             counts[at] = self.measures.row(counters)
         return counts
+
+    def _by_row(self, rows: Mapping[str, Counters]) -> dict[int, Counters]:
+        return {self.segments.row(name): counters for name, counters in rows.items()}

@@ -56,5 +56,12 @@ def parts(names: Sequence[str], segment: str, observed: Floats, expected: Floats
     return sorted(found.values(), key=lambda part: (-round(_gain(part), 2), part.where.count("|")))[:_MOST]
 
 
+def with_step(found: list[Part], step: str, share: float) -> list[Part]:
+    """The first part narrowed to a step of the journey, or the step alone where there is none."""
+    first = found[0] if found else Part("", 1.0, 1.0)
+    where = "|".join(filter(None, (first.where, f"step={step}")))
+    return [Part(where, first.share * share, first.of_expected * share), *found]
+
+
 def _gain(part: Part) -> float:
     return part.share - part.of_expected

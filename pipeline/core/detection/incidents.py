@@ -12,6 +12,7 @@ from typing import Final
 from pipeline.core.detection.explain import Part
 from pipeline.core.detection.measures import Segments, dimensions
 from pipeline.core.detection.watch import RATIO, Finding, Rule, Verdict
+from pipeline.core.detection.worth import Stake
 from pipeline.core.evidence import STEP_MS
 
 PENDING: Final = "pending"
@@ -65,6 +66,10 @@ class Alert:
     causes: list[Part] = field(default_factory=list)
     """Parts of the segment that explain the difference, the best first."""
 
+    missing: float = 0.0
+    """Completions that were expected since it began and have not come."""
+    stake: Stake | None = None
+    """The same, and what they are worth; None for what is not of a funnel."""
     part_of: str = ""
     """The alert that has taken this one in."""
 

@@ -18,6 +18,7 @@ from pipeline.core.tiles import EVENTS, FRICTION, funnel_counters, opened_counte
 from schemas.units import UNITS_PER_ONE
 
 _CES_SCALE: Final = 7 * UNITS_PER_ONE
+ALL: Final = "all"
 SATISFACTION: Final = ("csat", "nps", "ces", "friction")
 
 
@@ -183,17 +184,22 @@ class Segments:
         return [self._parent(name) for name in self.names]
 
     def _parent(self, name: str) -> int:
-        while name != "all":
-            name = name.rpartition("|")[0] or "all"
+        while name != ALL:
+            name = name.rpartition("|")[0] or ALL
             at = self._rows.get(name)
             if at is not None:
                 return at
         return -1
 
 
+def segment_of(dimensions: frozenset[str]) -> str:
+    """The canonical text of a segment."""
+    return "|".join(sorted(dimensions)) or ALL
+
+
 def dimensions(segment: str) -> frozenset[str]:
     """``channel=web`` and ``device=mobile`` of ``channel=web|device=mobile``; nothing of ``all``."""
-    return frozenset() if segment == "all" else frozenset(segment.split("|"))
+    return frozenset() if segment == ALL else frozenset(segment.split("|"))
 
 
 def levels(parents: Sequence[int]) -> list[NDArray[np.intp]]:

@@ -17,5 +17,8 @@ def sentence(alert: Alert) -> str:
         what = f"{signal}: {value:.1%} instead of {usual:.1%}"
     text = f"{what} {span} ({alert.segment})"
     if alert.causes:
-        text += f"; {alert.causes[0].where} explains {min(alert.causes[0].share, 1):.0%}"
+        where = alert.causes[0].where.replace("|step=", " at step=")
+        text += f"; {where} explains {min(alert.causes[0].share, 1):.0%}"
+    if alert.stake is not None and alert.stake.amount is not None:
+        text += f"; {alert.stake.amount:,.0f} {alert.stake.currency} at stake so far"
     return text if alert.has_data else f"{text}; too little comes in to tell how it is now"

@@ -62,12 +62,14 @@ class Steps:
         self.usual = self.usual * _HOURLY**hours
         self.usual = _fitted(self.usual, counts.shape) + _fitted(counts, self.usual.shape)
 
-    def blamed(self, row: int, since_ms: int) -> Blamed | None:
-        """The step that stands out in a segment since then. Row 0 is taken to be the whole shop."""
-        shape = (row + 1, len(self.names), 4)
-        now = sum((_fitted(some, shape)[row] for at, some in self.recent.items() if at >= since_ms), np.zeros(shape[1:]))
+    def blamed(self, row: int, root: int, since_ms: int) -> Blamed | None:
+        """The step that stands out in a segment since then. ``root``: the whole shop's row."""
+        shape = (max(row, root) + 1, len(self.names), 4)
+        now = sum(
+            (_fitted(some, shape)[row] for at, some in self.recent.items() if at >= since_ms), np.zeros(shape[1:])
+        )
         usual = _fitted(self.usual, shape)
-        for past in (usual[row], usual[0]):
+        for past in (usual[row], usual[root]):
             losses = (_lost_views(now, past), _excess_errors(now, past))
             for lost, deviation in losses:
                 total = float(np.maximum(lost, 0.0).sum())
@@ -116,8 +118,12 @@ def _lost_views(now: Floats, past: Floats) -> tuple[Floats, Floats]:
 
 
 def _excess_errors(now: Floats, past: Floats) -> tuple[Floats, Floats]:
-    expected = now[:, _EVENTS] * _per(past[:, ERRORS], past[:, _EVENTS])
-    return np.where(past[:, _EVENTS] >= _LEAST_SEEN, now[:, ERRORS] - expected, 0.0), np.sqrt(expected)
+    # Events are a segment's: a step that had no errors yet has no count of its own.
+    events = float(past[:, _EVENTS].max(initial=0.0))
+    if events < _LEAST_SEEN:
+        return np.zeros(len(now)), np.zeros(len(now))
+    expected = now[:, _EVENTS] * past[:, ERRORS] / events
+    return now[:, ERRORS] - expected, np.sqrt(expected)
 
 
 def _per(part: Floats, whole: Floats) -> Floats:

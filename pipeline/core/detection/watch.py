@@ -22,6 +22,7 @@ _HARDLY_CHANCE: Final = 2.0
 _SILENT_MS: Final = 60_000
 RATIO: Final = "_completion_ratio"
 NOWCAST: Final = "_nowcast"
+_ABANDONMENT: Final = "_abandonment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,12 @@ class Watch:
         self._over: dict[int, Floats] = {}
         """Sums by window, as they are now. Shape: columns, segments."""
         self._tables = {
-            rule.signal: Rolling(rule.windows_ms[0] // STEP_MS, len(measures.columns_of(_funnel(rule))))
+            rule.signal: Rolling(rule.windows_ms[0] // STEP_MS, len(measures.columns_of(funnel_of(rule))))
             for rule in rules
             if rule.signal.endswith(NOWCAST)
         }
         self._events: deque[float] = deque(maxlen=_SILENT_MS // STEP_MS)
+        self._missing: Floats = np.zeros((0, self._funnels))
         self._rates: Floats = np.zeros((0, measures.pairs))
         self._known: Flags = np.zeros((0, 0), dtype=bool)
         self._dispersion: Floats = np.zeros((0, 0))
@@ -134,6 +136,7 @@ class Watch:
         observed = measures.completions(counts)
         expected = np.zeros_like(observed)
         expected[:known] = measures.expected(counts[:known], self._rates)
+        self._missing = expected - observed
         shares, n = measures.counted(counts)
         usual = np.zeros_like(shares)
         usual[:known] = n[:known] * self._rates[:, measures.hazards :][:, : measures.counted_shares]
@@ -174,6 +177,11 @@ class Watch:
         """
         return any(self._events)
 
+    def missing(self, row: int, funnel: str) -> float:
+        """Expected less observed completions of a segment in the last step."""
+        found = self._missing
+        return float(found[row, self._measures.funnels.index(funnel)]) if row < len(found) else 0.0
+
     def window(self, rule: Rule, window_ms: int) -> tuple[Floats, Floats]:
         """Observed and expected over one of the rule's windows, by row."""
         look, at = self._look(rule), rule.windows_ms.index(window_ms)
@@ -183,7 +191,7 @@ class Watch:
         measures, funnels = self._measures, self._funnels
         known = len(self._rates)
         if rule.signal.endswith(RATIO):
-            group = measures.funnels.index(_funnel(rule))
+            group = measures.funnels.index(funnel_of(rule))
             observed = self._stack(rule, group)
             expected = n = self._stack(rule, funnels + group)
             chance = np.ones(known)
@@ -210,7 +218,7 @@ class Watch:
     def _nowcast(self, rule: Rule) -> tuple[Floats, Floats]:
         """Share x n, and n; of the segments that have enough journeys, 0 of the others."""
         known = len(self._rates)
-        funnel, measures = _funnel(rule), self._measures
+        funnel, measures = funnel_of(rule), self._measures
         table = self._tables[rule.signal].over(rule.windows_ms[0] // STEP_MS)[:known]
         numerator, n = np.zeros((1, known)), np.zeros((1, known))
         rows = np.flatnonzero(table[:, -1] >= rule.least / 2)
@@ -231,8 +239,9 @@ class _Look(NamedTuple):
     enough: Flags
 
 
-def _funnel(rule: Rule) -> str:
-    return rule.signal.removesuffix(RATIO).removesuffix(NOWCAST)
+def funnel_of(rule: Rule) -> str:
+    """The funnel that the rule's signal is of; the signal itself where it is of none."""
+    return rule.signal.removesuffix(RATIO).removesuffix(NOWCAST).removesuffix(_ABANDONMENT)
 
 
 def _is_material(rule: Rule, look: _Look, share: float) -> Flags:

@@ -44,10 +44,10 @@ class Worth:
         self.sums = grown(self.sums, len(counts)) * _HOURLY**hours
         self.sums[: len(counts)] += counts[:, self._columns]
 
-    def stake(self, row: int, funnel: str, missing: float) -> Stake:
-        """Of completions missing in a segment; of the whole shop (row 0) where the segment has too few."""
+    def stake(self, row: int, root: int, funnel: str, missing: float) -> Stake:
+        """Of completions missing in a segment; of the whole shop (``root``) where the segment has too few."""
         at = self._funnels.index(funnel)
-        for asked in (row, 0):
+        for asked in (row, root):
             if asked < len(self.sums):
                 value, n = self.sums[asked, at]
                 if n >= _LEAST_SEEN:
