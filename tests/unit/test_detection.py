@@ -60,8 +60,8 @@ def test_the_interval_of_a_standardised_ratio_is_byars() -> None:
 def counts(segments: int, completed: float, at_risk_s: float = 100.0) -> Floats:
     found = np.zeros((segments, len(MEASURES.columns)))
     life = MEASURES.life["checkout"]
-    found[:, life.completed[3]] = completed
-    found[:, life.at_risk[3]] = at_risk_s * 1000
+    found[:, life.completed.start + 3] = completed
+    found[:, life.at_risk.start + 3] = at_risk_s * 1000
     return found
 
 
@@ -252,8 +252,8 @@ def step_counts(
     """Four completions a step are usual in each."""
     life, d, m = MEASURES.life["checkout"], chance.poisson(desktop), chance.poisson(mobile)
     found = np.zeros((4, len(MEASURES.columns)))
-    found[:, life.completed[3]] = [d + m, d + m, m, d]
-    found[:, life.at_risk[3]] = np.array([2, 2, 1, 1]) * at_risk * 60_000
+    found[:, life.completed.start + 3] = [d + m, d + m, m, d]
+    found[:, life.at_risk.start + 3] = np.array([2, 2, 1, 1]) * at_risk * 60_000
     found[:, MEASURES.columns["events"]] = events
     return found
 

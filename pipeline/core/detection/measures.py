@@ -26,10 +26,10 @@ SATISFACTION: Final = ("csat", "nps", "ces", "friction")
 class LifeColumns:
     """Where a funnel's life table is: columns of each kind, in the order of the bins."""
 
-    completed: NDArray[np.intp]
-    abandoned: NDArray[np.intp]
-    lived: NDArray[np.intp]
-    at_risk: NDArray[np.intp]
+    completed: slice
+    abandoned: slice
+    lived: slice
+    at_risk: slice
     width_ms: Floats
     hazards: slice
     """Its pairs."""
@@ -82,8 +82,12 @@ class Measures:
         """Hazards, then shares."""
         return self.hazards + len(self.shares)
 
-    def _place(self, names: Iterable[str]) -> NDArray[np.intp]:
-        return np.array([self.columns.setdefault(name, len(self.columns)) for name in names], dtype=np.intp)
+    def _place(self, names: Iterable[str]) -> slice:
+        """Columns for new names, side by side: looking at them copies nothing."""
+        first = len(self.columns)
+        for name in names:
+            self.columns[name] = len(self.columns)
+        return slice(first, len(self.columns))
 
     def _share_weights(self) -> tuple[Floats, Floats]:
         """Matrices that make the counted shares' numerators and denominators of the counts."""
@@ -102,17 +106,19 @@ class Measures:
             for side, named in enumerate(pair):
                 for name, weight in named.items():
                     weights[side, self.columns[name], at] = weight
-        return weights[0], weights[1]
+        self._used = np.flatnonzero(weights.any(axis=(0, 2)))
+        return weights[0, self._used], weights[1, self._used]
 
     def counted(self, counts: Floats) -> tuple[Floats, Floats]:
         """Numerators and denominators of the counted shares. Shape: segments, shares."""
-        return counts @ self._numerators, counts @ self._denominators
+        some = counts[..., self._used]
+        return some @ self._numerators, some @ self._denominators
 
     def columns_of(self, funnel: str) -> NDArray[np.intp]:
         """Of a funnel's life table, and the openings last."""
-        life = self.life[funnel]
-        opened = np.array([self.columns[opened_counter(funnel)]], dtype=np.intp)
-        return np.concatenate([life.completed, life.abandoned, life.lived, life.at_risk, opened])
+        life, opened = self.life[funnel], self.columns[opened_counter(funnel)]
+        kinds = (life.completed, life.abandoned, life.lived, life.at_risk, slice(opened, opened + 1))
+        return np.concatenate([np.arange(kind.start, kind.stop, dtype=np.intp) for kind in kinds])
 
     def nowcast_of(self, funnel: str, counts: Floats) -> tuple[Floats, Floats]:
         """Nowcast share x n, and n. Shape: segments."""

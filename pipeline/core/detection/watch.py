@@ -86,19 +86,24 @@ class Verdict:
 
 
 class Rolling:
-    """Sums over the last steps. Rows may be added as time goes on."""
+    """Sums over the last steps, by column and segment. Segments may be added as time goes on."""
 
     def __init__(self, steps: int, columns: int) -> None:
-        self._running: deque[Floats] = deque([np.zeros((0, columns))], maxlen=steps + 1)
+        self._running: deque[Floats] = deque([np.zeros((columns, 0))], maxlen=steps + 1)
 
-    def push(self, rows: Floats) -> None:
-        self._running.append(grown(self._running[-1], len(rows)) + rows)
+    def push(self, counts: Floats) -> None:
+        """Shape: columns, segments."""
+        before = self._running[-1]
+        running = counts.copy()
+        running[:, : before.shape[1]] += before
+        self._running.append(running)
 
-    def over(self, steps: int) -> Floats:
-        """Of the last ``steps`` steps, or of as many as there were."""
-        last = self._running[-1]
-        before = self._running[-1 - min(steps, len(self._running) - 1)]
-        return last - grown(before, len(last))
+    def over(self, steps: int, into: Floats) -> None:
+        """Of the last ``steps`` steps, or of as many as there were, for the first segments."""
+        count = into.shape[1]
+        before = self._running[-1 - min(steps, len(self._running) - 1)][:, :count]
+        into[:] = self._running[-1][:, :count]
+        into[:, : before.shape[1]] -= before
 
 
 class Watch:
@@ -111,8 +116,9 @@ class Watch:
         self._windows = sorted({window for rule in rules for window in rule.windows_ms})
         columns = 2 * self._funnels + 3 * measures.counted_shares
         self._sums = Rolling(self._windows[-1] // STEP_MS, columns)
-        self._over: dict[int, Floats] = {}
-        """Sums by window, as they are now. Shape: columns, segments."""
+        self._over: Floats = np.zeros((len(self._windows), columns, 0))
+        """Sums by window, as they are now. Shape: windows, columns, segments."""
+        self._at = {rule.name: [self._windows.index(window) for window in rule.windows_ms] for rule in rules}
         self._tables = {
             rule.signal: Rolling(rule.windows_ms[0] // STEP_MS, len(measures.columns_of(funnel_of(rule))))
             for rule in rules
@@ -141,15 +147,19 @@ class Watch:
         usual = np.zeros_like(shares)
         usual[:known] = n[:known] * self._rates[:, measures.hazards :][:, : measures.counted_shares]
         self._events.append(float(counts[:, measures.columns[EVENTS]].sum()))
-        self._sums.push(np.concatenate([observed, expected, shares, usual, n], axis=1))
-        self._over = {window: self._sums.over(window // STEP_MS)[:known].T for window in self._windows}
+        self._sums.push(np.concatenate([observed.T, expected.T, shares.T, usual.T, n.T]))
+        self._over = np.empty((len(self._windows), self._over.shape[1], known))
+        for at, window in enumerate(self._windows):
+            self._sums.over(window // STEP_MS, self._over[at])
         for signal, table in self._tables.items():
-            table.push(counts[:, measures.columns_of(signal.removesuffix(NOWCAST))])
+            table.push(counts[:, measures.columns_of(signal.removesuffix(NOWCAST))].T)
 
     def judge(self, rule: Rule) -> Verdict:
         """Apply one rule to the windows that end now."""
         look = self._look(rule)
         enough = look.enough if self.is_fed() else np.zeros_like(look.enough)
+        if not enough.any():
+            return Verdict({}, rule.windows_ms, enough, enough)
         score = np.full(look.observed.shape, -np.inf)
         material = enough & _is_material(rule, look, rule.well)
         if material.any():
@@ -213,18 +223,21 @@ class Watch:
         return _Look(observed, expected, n, dispersion, enough)
 
     def _stack(self, rule: Rule, column: int) -> Floats:
-        return np.stack([self._over[window][column] for window in rule.windows_ms])
+        found: Floats = self._over[self._at[rule.name], column]
+        return found
 
     def _nowcast(self, rule: Rule) -> tuple[Floats, Floats]:
         """Share x n, and n; of the segments that have enough journeys, 0 of the others."""
         known = len(self._rates)
         funnel, measures = funnel_of(rule), self._measures
-        table = self._tables[rule.signal].over(rule.windows_ms[0] // STEP_MS)[:known]
+        columns = measures.columns_of(funnel)
+        table = np.empty((len(columns), known))
+        self._tables[rule.signal].over(rule.windows_ms[0] // STEP_MS, table)
         numerator, n = np.zeros((1, known)), np.zeros((1, known))
-        rows = np.flatnonzero(table[:, -1] >= rule.least / 2)
+        rows = np.flatnonzero(table[-1] >= rule.least / 2)
         if len(rows):
             counts = np.zeros((len(rows), len(measures.columns)))
-            counts[:, measures.columns_of(funnel)] = table[rows]
+            counts[:, columns] = table[:, rows].T
             numerator[0, rows], n[0, rows] = measures.nowcast_of(funnel, counts)
         return numerator, n
 
