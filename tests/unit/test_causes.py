@@ -36,19 +36,19 @@ def test_the_step_is_blamed_at_which_more_than_usual_is_lost() -> None:
     steps, at = learned(), MONDAY + 6 * HOUR_MS
     for step in range(10):
         steps.see(at + step * STEP_MS, {0: flow(20, 17), 1: flow(10, 0)})
-    assert steps.blamed(0, 0, at) is None
-    blamed = steps.blamed(1, 0, at)
+    assert steps.blamed([0], 0, at) is None
+    blamed = steps.blamed([1], 0, at)
     assert blamed is not None
     assert blamed.step == "payment"
     assert blamed.lost == pytest.approx(90 * 170 / 180, rel=0.01)
     assert blamed.of_all == pytest.approx(1.0)
-    assert steps.blamed(1, 0, at + 10 * STEP_MS) is None  # nothing was seen since
+    assert steps.blamed([1], 0, at + 10 * STEP_MS) is None  # nothing was seen since
 
 
 def test_a_segment_without_a_past_is_held_against_the_whole_shop() -> None:
     steps, at = learned(), MONDAY + 6 * HOUR_MS
     steps.see(at, {0: flow(200, 170), 5: flow(100, 20)})
-    blamed = steps.blamed(5, 0, at)
+    blamed = steps.blamed([5], 0, at)
     assert blamed is not None
     assert blamed.step == "payment"
 
@@ -56,7 +56,7 @@ def test_a_segment_without_a_past_is_held_against_the_whole_shop() -> None:
 def test_where_nothing_is_viewed_errors_tell() -> None:
     steps, at = learned(), MONDAY + 6 * HOUR_MS
     steps.see(at, {0: {"events": 1_000, "step_errors_search": 40}})
-    blamed = steps.blamed(0, 0, at)
+    blamed = steps.blamed([0], 0, at)
     assert blamed is not None
     assert (blamed.step, blamed.lost) == ("search", 40)
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.core.detection.baselines import Baselines, Learning, grown
 from pipeline.core.detection.explain import parts, with_step
-from pipeline.core.detection.incidents import FIRING, RESOLVED, Alert, Incidents
-from pipeline.core.detection.measures import ALL, Measures, Segments, dimensions, segment_of
+from pipeline.core.detection.incidents import FIRING, RESOLVED, WITH_STEPS, Alert, Incidents
+from pipeline.core.detection.measures import ALL, Measures, Segments, dimensions
 from pipeline.core.detection.scores import Flags
 from pipeline.core.detection.steps import Steps
 from pipeline.core.detection.watch import Rule, Watch, funnel_of
@@ -16,9 +16,6 @@ from pipeline.core.detection.worth import Worth
 from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence, hour_start
 from pipeline.core.statistics import Floats
 from pipeline.core.tiles import Counters
-
-_WITH_STEPS: Final = frozenset({"purchase", "search", "form", "friction"})
-"""Families whose journeys have steps: at tills and on the telephone there are none."""
 
 
 class Detector:
@@ -118,7 +115,7 @@ class Detector:
         at_ms = start_ms + STEP_MS
         changed = self.incidents.update(at_ms, verdicts)
         for alert in changed:
-            self._reckon(at_ms, alert)
+            self._reckon(alert)
             if alert.status == FIRING and alert.is_found_at(at_ms):
                 self._explain(at_ms, alert)
         return changed
@@ -127,21 +124,21 @@ class Detector:
         """Name the parts and the step that account for it; what was named stays where nothing is found now."""
         window_ms = alert.latest.window_ms
         found = parts(self.segments.names, alert.segment, *self.watch.window(alert.rule, window_ms))
-        if alert.rule.family in _WITH_STEPS:
+        if alert.rule.family in WITH_STEPS:
             where = dimensions(alert.segment) | (dimensions(found[0].where) if found else frozenset())
-            row, root = self.segments.find(segment_of(where)), self.segments.find(ALL)
-            since_ms = min(alert.opened_ms, at_ms) - window_ms
-            if row is not None and root is not None and (step := self.steps.blamed(row, root, since_ms)):
+            rows, root = self.segments.making_up(where), self.segments.find(ALL)
+            since_ms = min(alert.opened_ms, at_ms - window_ms)
+            if rows and root is not None and (step := self.steps.blamed(rows, root, since_ms)):
                 found = with_step(found, step.step, step.of_all)
         alert.causes = found or alert.causes
 
-    def _reckon(self, at_ms: int, alert: Alert) -> None:
+    def _reckon(self, alert: Alert) -> None:
         """What it has cost so far."""
         funnel, row, root = funnel_of(alert.rule), self.segments.find(alert.segment), self.segments.find(ALL)
         if funnel not in self.measures.funnels or row is None:
             return
         found = alert.latest
-        if alert.opened_ms == at_ms:
+        if alert.stake is None:
             alert.missing = abs(found.expected - found.observed)
         elif alert.status != RESOLVED:
             alert.missing = max(0.0, alert.missing + self.watch.missing(row, funnel))

@@ -18,6 +18,10 @@ from pipeline.core.evidence import STEP_MS
 PENDING: Final = "pending"
 FIRING: Final = "firing"
 RESOLVED: Final = "resolved"
+CRITICAL: Final = "critical"
+FRICTION: Final = "friction"
+WITH_STEPS: Final = frozenset({"purchase", "search", "form", FRICTION})
+"""Families whose journeys have steps: at tills and on the telephone there are none."""
 _GAP_MS: Final = 2 * STEP_MS
 """A finding that is missing for so long has to begin again."""
 _LEAST_LOOK_MS: Final = 600_000
@@ -125,6 +129,9 @@ class Incidents:
             member.is_sure = True
             alert.status = FIRING
         alert.segment = self._widest(alert)
+        if rule.severity == CRITICAL != alert.rule.severity and member.is_sure:
+            # What was a warning (errors are shown) has turned out to cost completions.
+            alert.rule, alert.latest = rule, finding
         if rule is alert.rule and (
             alert.latest.row == row or self._segments.names[row] == alert.segment or alert.status == PENDING
         ):
@@ -137,7 +144,7 @@ class Incidents:
             for other in self.open:
                 if other is alert or RESOLVED in (alert.status, other.status):
                     continue
-                if other.rule.family == alert.rule.family and mine <= dimensions(other.segment):
+                if is_kin(alert.rule, other.rule) and mine <= dimensions(other.segment):
                     for key, member in other.members.items():
                         alert.members.setdefault(key, member)
                     if other.status == FIRING:
@@ -162,7 +169,7 @@ class Incidents:
         for alert in alerts:
             others = {dimensions(self._segments.names[other]) for _, other in alert.members}
             others.add(dimensions(alert.segment))
-            if alert.rule.family == rule.family and any(_is_same_incident(mine, other) for other in others):
+            if is_kin(alert.rule, rule) and any(_is_same_incident(mine, other) for other in others):
                 return alert
         return None
 
@@ -205,6 +212,12 @@ def _forget_members(at_ms: int, alert: Alert) -> None:
     for key, member in list(alert.members.items()):
         if not member.is_sure and at_ms - member.found_ms >= _GAP_MS:
             del alert.members[key]
+
+
+def is_kin(one: Rule, other: Rule) -> bool:
+    """Whether findings of the two can be one incident: errors are a sign of what goes wrong in any web journey."""
+    families = {one.family, other.family}
+    return len(families) == 1 or (FRICTION in families and families <= WITH_STEPS)
 
 
 def _is_same_incident(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -182,6 +182,18 @@ class Segments:
     def find(self, name: str) -> int | None:
         return self._rows.get(name)
 
+    def making_up(self, where: frozenset[str]) -> list[int]:
+        """Rows of the segments that together are all that these dimensions pick out.
+
+        That is one segment where there is one; else those with the fewest dimensions beyond.
+        """
+        kinds: dict[frozenset[str], list[int]] = {}
+        for row, name in enumerate(self.names):
+            theirs = dimensions(name)
+            if where <= theirs:
+                kinds.setdefault(frozenset(each.partition("=")[0] for each in theirs), []).append(row)
+        return kinds[min(kinds, key=lambda kind: (len(kind), sorted(kind)))] if kinds else []
+
     def parents(self) -> list[int]:
         """Row of each segment's parent: the same without its last dimension, or the nearest that there is.
 
@@ -196,11 +208,6 @@ class Segments:
             if at is not None:
                 return at
         return -1
-
-
-def segment_of(dimensions: frozenset[str]) -> str:
-    """The canonical text of a segment."""
-    return "|".join(sorted(dimensions)) or ALL
 
 
 def dimensions(segment: str) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Where in a journey it happens: the step at which more is lost than usual, or where errors are shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -62,14 +62,16 @@ class Steps:
         self.usual = self.usual * _HOURLY**hours
         self.usual = _fitted(self.usual, counts.shape) + _fitted(counts, self.usual.shape)
 
-    def blamed(self, row: int, root: int, since_ms: int) -> Blamed | None:
-        """The step that stands out in a segment since then. ``root``: the whole shop's row."""
-        shape = (max(row, root) + 1, len(self.names), 4)
+    def blamed(self, rows: Sequence[int], root: int, since_ms: int) -> Blamed | None:
+        """The step that stands out in segments taken together, since then. ``root``: the whole shop's row."""
+        shape = (max(*rows, root) + 1, len(self.names), 4)
+        at_rows = list(rows)
         now = sum(
-            (_fitted(some, shape)[row] for at, some in self.recent.items() if at >= since_ms), np.zeros(shape[1:])
+            (_fitted(some, shape)[at_rows].sum(axis=0) for at, some in self.recent.items() if at >= since_ms),
+            np.zeros(shape[1:]),
         )
         usual = _fitted(self.usual, shape)
-        for past in (usual[row], usual[root]):
+        for past in (usual[at_rows].sum(axis=0), usual[root]):
             losses = (_lost_views(now, past), _excess_errors(now, past))
             for lost, deviation in losses:
                 total = float(np.maximum(lost, 0.0).sum())
