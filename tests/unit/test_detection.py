@@ -10,7 +10,7 @@ from pipeline.core.detection import cuts
 from pipeline.core.detection.baselines import Baselines, Learning, hour_of_week
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part, parts
-from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, Incidents
+from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, Alert, Incidents
 from pipeline.core.detection.measures import Measures, Segments
 from pipeline.core.detection.scores import discoveries, lower_score, ratio_interval, tail, upper_score
 from pipeline.core.detection.watch import Finding, Rule, Verdict
@@ -324,3 +324,31 @@ def test_all_sources_must_have_told_a_step_before_it_is_decided() -> None:
     detector.take("t:1", 7, MONDAY + 4 * STEP_MS, [], [])
     assert list(detector.decide()) == []
     assert detector.next_ms == MONDAY + STEP_MS
+
+
+def test_errors_that_turn_out_to_cost_completions_are_one_incident_of_the_graver_rule() -> None:
+    by_name = {rule.name: rule for rule in ALERT_RULES}
+    friction, checkout = by_name["friction"], by_name["checkout-completions"]
+    segments = Segments()
+    for name in ("all", "channel=web", "channel=pos"):
+        segments.row(name)
+    incidents = Incidents((friction, checkout, by_name["queue-completions"]), segments)
+
+    def tell(at_ms: int, **found: dict[int, Finding]) -> list[Alert]:
+        names = {name: name.replace("-", "_") for name in incidents.rules}
+        return incidents.update(
+            at_ms, {name: verdict(found.get(key, {}), segments=3) for name, key in names.items()}
+        )
+
+    errors = {1: Finding(1, 180_000, 60.0, 10.0, 1_000.0, 9.0)}
+    (alert,) = tell(MONDAY, friction=errors)
+    assert (alert.rule.name, alert.rule.severity) == ("friction", "warning")
+    first = alert.alert_id
+    missing = {0: Finding(0, 120_000, 2.0, 30.0, 30.0, 7.0)}
+    (alert,) = tell(MONDAY + STEP_MS, friction=errors, checkout_completions=missing)
+    assert alert.alert_id == first
+    assert (alert.rule.name, alert.segment, alert.latest.expected) == ("checkout-completions", "all", 30.0)
+    both = tell(
+        MONDAY + 2 * STEP_MS, friction=errors, queue_completions={2: Finding(2, 180_000, 1.0, 30.0, 30.0, 8.0)}
+    )
+    assert sorted(a.rule.name for a in both) == ["checkout-completions", "queue-completions"]
