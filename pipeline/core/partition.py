@@ -4,7 +4,6 @@ Whatever is put out at the end of a batch is a function of the log up to there, 
 cut into batches (laws 1 and 2). The state of a partition is this object and nothing else.
 """
 
-import hashlib
 import heapq
 from collections.abc import Sequence
 from typing import Final
@@ -22,13 +21,13 @@ from pipeline.core.funnels import (
 from pipeline.core.records import (
     GENERATION_SHIFT,
     ClockRefusal,
-    DeadLetter,
     JourneyRow,
     Outputs,
     Record,
     Rules,
     Tile,
 )
+from pipeline.core.refusals import FUTURE_MS, Limits, dead_letter, refused, refused_again
 from pipeline.core.session import Session
 from pipeline.core.tiles import (
     BUCKET_MS,
@@ -42,10 +41,8 @@ from pipeline.core.tiles import (
     survey_counters,
 )
 from schemas.decoding import Refusal, Touchpoint, decode
-from schemas.reasons import CLOCK_ERROR, Reason
 
 WATERMARK_DELAY_MS: Final = 5_000
-FUTURE_MS: Final = 300_000
 _NEVER: Final = -(1 << 62)
 _MAX_PLACES: Final = 100_000
 _new_tuple: Final = tuple.__new__
@@ -106,19 +103,19 @@ class Partition:
         Gives all that changed, each row once, as it stands after the last record.
         """
         out = Outputs()
-        channel, latest_stamp, refused = self.channel, fetched_ms + FUTURE_MS, self.refused
+        channel, latest_stamp, again = self.channel, fetched_ms + FUTURE_MS, self.refused
         for record in records:
             _, stamp_ms, value, tick_ms = record
             if tick_ms is not None:
                 self.see(tick_ms)
                 out.ticks += 1
                 continue
-            if record.offset in refused and (letter := _refused_again(record, refused.pop(record.offset))):
+            if record.offset in again and (letter := refused_again(record, again.pop(record.offset))):
                 out.dead_letters.append(letter)
                 continue
             event = decode(value)
             if isinstance(event, Refusal):
-                out.dead_letters.append(_dead_letter(record, fetched_ms, event))
+                out.dead_letters.append(dead_letter(record, fetched_ms, event))
                 continue
             at_ms = event.at_ms
             if (
@@ -131,36 +128,12 @@ class Partition:
                 else:
                     out.duplicates += 1
             else:
-                refusal = self._refuse(event, stamp_ms, fetched_ms)
-                letter = _dead_letter(record, fetched_ms, refusal)
-                by_clock = refusal.reason is Reason.IN_FUTURE and at_ms - FUTURE_MS <= stamp_ms
-                out.dead_letters.append(letter._replace(by_clock=by_clock))
+                limits = Limits(channel, fetched_ms, self._cutoff_ms, self.rules.lateness_ms)
+                out.dead_letters.append(refused(record, event, limits))
         self.accepted += out.accepted
         out.version = (self.rules.generation << GENERATION_SHIFT) + records[-1].offset + 1
         self._settle(out)
         return out
-
-    def _refuse(self, event: Touchpoint, stamp_ms: int, fetched_ms: int) -> Refusal:
-        """Why a well-formed event is not taken, by the first check that it failed."""
-        at_ms = event.at_ms
-        if event.channel != self.channel:
-            return Refusal(
-                Reason.WRONG_TOPIC,
-                f"channel: {event.channel} events belong in touchpoints.{event.channel}, "
-                f"this is touchpoints.{self.channel}",
-            )
-        if stamp_ms >= 0 and at_ms > stamp_ms + FUTURE_MS:
-            ahead = (at_ms - stamp_ms) / 1000
-            return Refusal(Reason.IN_FUTURE, f"occurred_at: {ahead:.3f} s past the record's time")
-        if stamp_ms > fetched_ms + FUTURE_MS:
-            ahead = (stamp_ms - fetched_ms) / 1000
-            return Refusal(Reason.IN_FUTURE, f"{CLOCK_ERROR}: {ahead:.3f} s past its fetch")
-        allowed = self.rules.lateness_ms
-        behind = (self._cutoff_ms + allowed - at_ms) / 1000
-        return Refusal(
-            Reason.TOO_LATE,
-            f"occurred_at: {behind:.3f} s behind the watermark, {allowed / 1000:g} s are allowed",
-        )
 
     def _take(self, event: Touchpoint, at_ms: int) -> bool:
         """Let a valid event change the state; False where it is a duplicate."""
@@ -358,16 +331,3 @@ class Partition:
             self.changed_minutes.add(bucket - bucket % MINUTE_MS)
         if len(self._places) > _MAX_PLACES:
             self._places.clear()
-
-
-def _dead_letter(record: Record, fetched_ms: int, refusal: Refusal) -> DeadLetter:
-    received = fetched_ms if record.timestamp_ms < 0 else min(fetched_ms, record.timestamp_ms)
-    return DeadLetter(record.offset, received, refusal.reason, refusal.error, record.value or b"")
-
-
-def _refused_again(record: Record, before: ClockRefusal) -> DeadLetter | None:
-    """The letter of an earlier reading, if it was of this record."""
-    payload = record.value or b""
-    if hashlib.sha256(payload).hexdigest() != before.sha256:
-        return None
-    return DeadLetter(record.offset, before.received_ms, Reason.IN_FUTURE, before.error, payload, by_clock=True)

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from pipeline.core.partition import FUTURE_MS, WATERMARK_DELAY_MS
+from pipeline.core.partition import WATERMARK_DELAY_MS
 from pipeline.core.records import Record
+from pipeline.core.refusals import FUTURE_MS
 from pipeline.kafka.clients import new_producer
 from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, to_record
 from pipeline.replay.formats import FileEvent
