@@ -43,8 +43,8 @@ class Paging:
         self._oldest_s = oldest_s
         self._clock = clock
         self._resolved: dict[str, Alert] = {}
-        self._posted: dict[str, int] = {}
-        """By id of what fires at Alertmanager: the event time it was posted with last."""
+        self._posted: dict[str, tuple[int, Posting]] = {}
+        """By id of what fires at Alertmanager: the event time it was posted with last, and what was posted."""
         self._next = 0.0
         self._not_before = 0.0
         self._pause_s = 0.0
@@ -67,7 +67,7 @@ class Paging:
         oldest_ms = (now - self._oldest_s) * 1000
         firing = [alert for alert in self._open() if alert.status == FIRING and alert.updated_ms >= oldest_ms]
         ended = [a for a in self._resolved.values() if a.alert_id in self._posted or a.updated_ms >= oldest_ms]
-        is_news = any(self._posted.get(alert.alert_id) != alert.updated_ms for alert in firing) or ended
+        is_news = bool(ended) or any(self._is_news(alert) for alert in firing)
         if is_news or (firing and now >= self._next):
             await self._post(firing, ended, now)
         else:
@@ -76,13 +76,25 @@ class Paging:
     async def close(self) -> None:
         await self._pager.close()
 
+    def _is_news(self, alert: Alert) -> bool:
+        return alert.alert_id not in self._posted or self._posted[alert.alert_id][0] != alert.updated_ms
+
+    def _renamed(self, posting: Posting, now_ms: int) -> Posting | None:
+        """The end of an alert under the labels it had: it has taken a graver rule since."""
+        _, before = self._posted.get(posting["labels"]["alert_id"], (0, posting))
+        if before["labels"] == posting["labels"]:
+            return None
+        return before | {"endsAt": format_rfc3339(now_ms)}
+
     def _open(self) -> list[Alert]:
         return [alert for owned in self._ownership.detectors.values() for alert in owned.state.incidents.open]
 
     async def _post(self, firing: list[Alert], ended: list[Alert], now: float) -> None:
         ends_ms = round((now + _ENDS_AFTER_REPEATS * self._repeat_s) * 1000)
-        updated = {alert.alert_id: alert.updated_ms for alert in firing}
-        postings = [posting(alert, round(now * 1000), ends_ms) for alert in (*firing, *ended)]
+        now_ms = round(now * 1000)
+        postings = [posting(alert, now_ms, ends_ms) for alert in (*firing, *ended)]
+        posted = {alert.alert_id: (alert.updated_ms, one) for alert, one in zip(firing, postings, strict=False)}
+        postings += [old for one in postings if (old := self._renamed(one, now_ms)) is not None]
         outcome = "taken"
         try:
             await self._pager.post(postings)
@@ -98,13 +110,13 @@ class Paging:
             outcome = "refused"
         self._metrics.pages.labels(outcome).inc(len(postings))
         self._pause_s, self._next = 0.0, now + self._repeat_s
-        self._posted = updated
+        self._posted = posted
         for alert in ended:
             self._resolved.pop(alert.alert_id, None)
 
 
 def posting(alert: Alert, now_ms: int, ends_ms: int) -> Posting:
-    """As Alertmanager's API has it. Its labels never change while the alert lives, though its segment may."""
+    """As Alertmanager's API has it. The segment is no label: those are an alert's identity, and it may widen."""
     found, is_over = alert.latest, alert.status == RESOLVED
     starts_ms = min(alert.opened_ms, now_ms)
     if is_over:

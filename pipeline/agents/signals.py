@@ -106,6 +106,8 @@ class SignalsStage:
             await self._put_out(rows, receipt)
             if number % _ROWS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
+                if not self._ownership.holds(source, owned):
+                    return  # taken away meanwhile: the next owner puts the rest out
         await self._tell(source, owned.state, receipt)
         if not self._ownership.holds(source, owned):
             return  # taken away while a full buffer was waited for

@@ -5,9 +5,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pipeline.core.evidence import STEP_MS
+from schemas.times import format_rfc3339
 from sinks.alertmanager import MemoryPager
 from sinks.base import SinkRejectedError, SinkUnavailableError
 from tests.alerting import EVIDENCE, FIRST, HOURS, MONDAY, Setting, evidence
+from tests.support import ALERT_RULES
 
 OUTAGE = MONDAY + HOURS * 3_600_000
 AFTER = OUTAGE + 10 * STEP_MS
@@ -108,5 +110,23 @@ def test_a_worker_that_takes_over_goes_on_and_one_that_has_lost_the_partition_st
         setting.now_s += 31
         await setting.paging.step()
         assert len(setting.pager.posts) == 1
+
+    run(work)
+
+
+def test_an_alert_that_takes_a_graver_rule_ends_under_its_old_name() -> None:
+    async def work(setting: Setting) -> None:
+        (alert,) = setting.ownership.detectors[EVIDENCE].state.incidents.open
+        checkout = alert.rule
+        alert.rule = next(rule for rule in ALERT_RULES if rule.name == "friction")
+        await setting.paging.step()
+        alert.rule, alert.updated_ms = checkout, alert.updated_ms + STEP_MS
+        setting.now_s += 5
+        await setting.paging.step()
+        (before,), (now, over) = setting.pager.posts
+        assert (before["labels"]["alertname"], now["labels"]["alertname"]) == ("friction", "checkout-completions")
+        assert over["labels"] == before["labels"]
+        assert over["endsAt"] == format_rfc3339(round(setting.now_s * 1000))
+        assert now["endsAt"] > over["endsAt"]
 
     run(work)
