@@ -34,8 +34,11 @@ def rates(abandoned: Floats, completed: Floats) -> Floats:
 
 def threshold(rate: Floats, learned: int) -> Flags:
     """Half as much again as was usual in the weeks before."""
-    usual: Floats = np.nanmean(rate[:learned], axis=0)
-    return rate > 1.5 * usual
+    there = ~np.isnan(rate[:learned])
+    n = np.maximum(there.sum(axis=0), 1)
+    usual = np.where(there, rate[:learned], 0.0).sum(axis=0) / n
+    found: Flags = there.any(axis=0) & (rate > 1.5 * usual)
+    return found
 
 
 def z_score(rate: Floats, _: int) -> Flags:
