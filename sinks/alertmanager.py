@@ -33,7 +33,8 @@ class Alertmanager:
         if session is None:  # it belongs to the loop that it is made in
             session = self._session = aiohttp.ClientSession(timeout=self._timeout)
         try:
-            async with session.post(self._url, json=list(alerts)) as answer:
+            # Followed, a redirected POST may become a GET: answered with 200, and nothing delivered.
+            async with session.post(self._url, json=list(alerts), allow_redirects=False) as answer:
                 if answer.status < 300:
                     return
                 text = f"{self._url} answers {answer.status}: {(await answer.text())[:500]}"

@@ -101,6 +101,7 @@ class SignalsStage:
         if next_offset is None:
             return
         started = time.perf_counter()
+        owned.cut_at = None  # what an emission has moved on and not put out would be lost with a cut made now
         receipt = self._outbox.receipt()
         for number, rows in enumerate(owned.state.emit()):
             await self._put_out(rows, receipt)
@@ -111,11 +112,14 @@ class SignalsStage:
         await self._tell(source, owned.state, receipt)
         if not self._ownership.holds(source, owned):
             return  # taken away while a full buffer was waited for
-        owned.unfinished.append((next_offset, receipt))
+        # While there is more to tell the last record counts as not done: a restart then goes on telling.
+        is_behind = owned.state.is_behind()
+        done = next_offset - 1 if is_behind else next_offset
+        owned.unfinished.append((done, receipt))
         self._forget(owned)
-        owned.cut_at = next_offset
-        if owned.state.is_behind():
-            owned.merged = next_offset  # more is to be told at the next emission
+        owned.cut_at = done
+        if is_behind and owned.merged is None:
+            owned.merged = next_offset
         self._checkpointer.consider(source, owned)
         name = source_name(source)
         self._metrics.segments.labels(name).set(len(owned.state.segments))

@@ -57,19 +57,28 @@ def age_rows(
     covering = np.searchsorted(held, ends) > np.searchsorted(held, ends - window.length_ms)
     if len(now):
         at = np.searchsorted(ends, now)
-        yield from _nowcasts(funnel, now, table.at(at), covering[at], newest.known(window))
+        yield from _nowcasts(funnel, now, table.at(at), covering[at], _may_be_written(ages, window, newest, now))
     if usual is not None:
-        at = np.searchsorted(ends, due)
-        yield from _ratios(funnel, due, table.at(at), covering[at], usual, smallest.known(window))
+        at, written = np.searchsorted(ends, due), _may_be_written(ages, window, smallest, due)
+        yield from _ratios(funnel, due, table.at(at), covering[at], usual, written)
+
+
+def _may_be_written(ages: FunnelAges, window: Window, reached: Reached, ends: Ints) -> Flags:
+    """Of which ends a row may have been written: by an earlier emission, or by a run that has crashed since."""
+    known = reached.known(window)
+    found: Flags = ends <= known if known is not None else np.zeros(len(ends), dtype=bool)
+    for from_ms, until_ms in ages.shrunk.merged():
+        found |= (ends > from_ms) & (ends <= until_ms + window.length_ms)
+    return found
 
 
 def _nowcasts(
-    funnel: str, ends: Ints, table: LifeTable, covering: Flags, known: int | None
+    funnel: str, ends: Ints, table: LifeTable, covering: Flags, written: Flags
 ) -> Iterator[tuple[Ints, SignalColumns]]:
     found = nowcast(table)
     n = np.where(covering, found.n, 0.0)
     # A row that may have been written and is no more is taken back.
-    rows = np.flatnonzero((n > 0) | (ends <= known) if known is not None else n > 0)
+    rows = np.flatnonzero((n > 0) | written)
     if len(rows):
         empty = n[rows] == 0
         value, lower, upper = (
@@ -79,12 +88,11 @@ def _nowcasts(
 
 
 def _ratios(
-    funnel: str, ends: Ints, table: LifeTable, covering: Flags, usual: Floats, known: int | None
+    funnel: str, ends: Ints, table: LifeTable, covering: Flags, usual: Floats, written: Flags
 ) -> Iterator[tuple[Ints, SignalColumns]]:
     expected = np.where(covering, (table.at_risk_ms * usual).sum(axis=-1), 0.0)
     observed = np.where(expected > 0, table.completed.sum(axis=-1), 0.0)
-    was_there = (ends <= known) & usual.any(axis=-1) if known is not None else np.zeros(len(ends), dtype=bool)
-    rows = np.flatnonzero((expected > 0) | was_there)
+    rows = np.flatnonzero((expected > 0) | (written & usual.any(axis=-1)))
     if len(rows):
         observed, expected = observed[rows], expected[rows]
         safe = np.where(expected > 0, expected, 1.0)

@@ -17,6 +17,8 @@ class FunnelAges:
     def __init__(self, rows: BucketRows) -> None:
         self.rows: Final = rows
         self.changed = Stretches()
+        self.shrunk = Stretches()
+        """Times in which a count has fallen: a row of them may be no more."""
 
 
 class SegmentTiles:
@@ -42,7 +44,7 @@ class SegmentTiles:
         self.dirty.clear()
         self.shrunk.clear()
         for ages in self.ages.values():
-            ages.changed = Stretches()
+            ages.changed, ages.shrunk = Stretches(), Stretches()
 
     def has_changed(self) -> bool:
         return bool(self.dirty) or any(ages.changed for ages in self.ages.values())
@@ -82,6 +84,8 @@ class SegmentTiles:
                 row = self._ages_of(funnel).rows.row(bucket_ms)
                 touched[funnel] = row, from_ms, until_ms
             row[column] += count
+            if count < 0:
+                self.ages[funnel].shrunk.add(bucket_ms + from_ms, bucket_ms + until_ms)
         for funnel, (_, first, last) in touched.items():
             self.ages[funnel].changed.add(bucket_ms + first, bucket_ms + last)
 

@@ -185,7 +185,8 @@ class Windows:
         told, before = self.teller.told_ms, self.usual_ms
         if told is None:
             return
-        until = told if self.is_behind() else min(self.watermarks.values())
+        smallest = min(self.watermarks.values())
+        until = smallest if told >= step_of(smallest) else told
         self.usual.take(hours)
         self.usual_ms = until if before is None else max(before, until)
         if before is None or hour_start(before) != hour_start(self.usual_ms):
@@ -208,7 +209,7 @@ class Windows:
     def _may_gain_rows(self, held: SegmentTiles, reached: tuple[Reached, Reached]) -> bool:
         last = int(held.buckets[-1])
         return any(
-            before is not None and before != now and last > before - LONGEST_WINDOW_MS - BUCKET_MS
+            now is not None and before != now and (before is None or last > before - LONGEST_WINDOW_MS - BUCKET_MS)
             for before, now in reached
         )
 
@@ -239,8 +240,8 @@ class Windows:
 
     def horizon_ms(self) -> int | None:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""
-        if not self.watermarks:
-            return None
+        if not self.watermarks or len(self.versions) < self._sources:
+            return None  # what is not heard of yet holds everything back
         done = min(self.watermarks.values())
         if self.teller.told_ms is not None:
             done = min(done, self.teller.told_ms)

@@ -140,7 +140,7 @@ def replay(
     speed: float = 0.0,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Mapping[str, int]:
-    """Send the events in the order given, then the closing tick; gives the number per channel.
+    """Send the events in the order given between an opening and the closing tick; gives the number per channel.
 
     ``speed``: so many times as fast as they happened; 0: as fast as it goes.
     """
@@ -148,6 +148,10 @@ def replay(
     sent: dict[str, int] = {}
     started = time.monotonic()
     first = events[0].at_ms if events else 0
+    if events:
+        # Partitions whose first event comes late in the file hold the others' windows open meanwhile.
+        earliest = min(event.at_ms for event in events)
+        sender.tick_all(max(0, earliest - round(settings.pipeline.lateness_s * 1000)))
     for number, event in enumerate(events):
         if speed:
             due = started + (event.at_ms - first) / 1000 / speed

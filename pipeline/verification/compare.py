@@ -14,6 +14,7 @@ from pipeline.verification.naive_types import JourneyKey, JourneyValue, SignalVa
 _SHOWN: Final = 20
 _RELATIVE: Final = 1e-9
 END_OF_TIME: Final = 2**62
+COMPLETION_RATIO: Final = "_completion_ratio"
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def compare_dead_letters(
 
 def _close(row: SignalValue, expected: SignalValue, signal: str) -> bool:
     """Counts and sums to the last bit; quotients and roots, and what is made of them, to within rounding."""
-    if row.denominator != expected.denominator and not signal.endswith("_completion_ratio"):
+    if row.denominator != expected.denominator and not signal.endswith(COMPLETION_RATIO):
         return False
     if row.numerator != expected.numerator and not signal.endswith("_nowcast"):
         return False

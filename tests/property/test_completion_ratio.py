@@ -1,5 +1,6 @@
 """Law 1 for what is compared with the past: the same rows whatever the order, the cuts and the pieces."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline.core.partition import Partition
 from pipeline.core.records import Record
+from pipeline.core.windows import Windows
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import Source
 from tests.support import (
@@ -96,3 +98,61 @@ def test_what_is_usual_survives_restarts() -> None:
         found.take_signals(windows)
     assert_same(found.tables(), expected)
     assert any(name.startswith("usual-") for name in shards)
+
+
+def emitted(order: list[tuple[Source, list[Record]]]) -> Store:
+    """Whole logs one after the other, where all sources are known to be two."""
+    found, windows = Store(), Windows(RULES.funnels, RULES.lateness_ms, sources=2)
+    for source, log in order:
+        process(Partition("web", RULES), source, log, found, windows)
+        found.take_signals(windows)
+    while windows.is_behind():
+        found.take_signals(windows)
+    return found
+
+
+def test_the_source_that_is_heard_of_last_brings_the_rows_of_segments_that_it_has_nothing_of() -> None:
+    events = logs(shop(11, 30), 0, 11)
+    first, second = SOURCES
+    plain = [record for record in events[second] if b"mobile" not in (record.value or b"")]
+    events[second] = [record._replace(offset=at) for at, record in enumerate(plain)]
+    expected = compute(naive_logs(events), NAIVE)
+    for order in ((first, second), (second, first)):
+        assert_same(emitted([(source, events[source]) for source in order]).tables(), expected)
+
+
+def test_what_a_crashed_run_has_published_of_ages_is_taken_back() -> None:
+    """An earlier opening, late and of another segment, takes the journey from the one that it was counted in."""
+    source, hour = SOURCES[0], 8 * HOUR
+    quiet = [event for at_ms, event in shop(3, 6)[source] if at_ms < 5 * HOUR]
+    opened = event_json(hour + 5_000, type="checkout_started", event_id="a", session_id="x", device="mobile")
+    before = event_json(hour + 4_000, type="checkout_started", event_id="0", session_id="x")
+    parts: list[list[bytes | int]] = [
+        [*quiet, hour - MINUTE],
+        [opened, hour + 3 * MINUTE],
+        [before, hour + 4 * MINUTE],
+        [10 * HOUR],
+    ]
+    log = log_of([item for part in parts for item in part])
+    expected = compute(naive_logs({source: log}), NAIVE)
+    ends = list(itertools.accumulate(map(len, parts)))
+    found, crashing, partition = Store(), new_windows(), Partition("web", RULES)
+    process(partition, source, log[: ends[0]], found, crashing)
+    _put_out(found, crashing)
+    restored = stored_windows(crashing, {})
+    process(partition, source, log[ends[0] : ends[1]], found, crashing)
+    _put_out(found, crashing)  # and here it crashes
+    mine = {key for key in found.signals if key[1] == "channel=web|device=mobile" and key[3] > START_MS + hour}
+    assert "checkout_completion_ratio" in {key[0] for key in mine}
+    again = Partition("web", RULES)
+    process(again, source, log[: ends[0]], found, restored)
+    for start, end in ((ends[0], ends[2]), (ends[2], ends[3])):  # cut otherwise than in the crashed run
+        process(again, source, log[start:end], found, restored)
+        _put_out(found, restored)
+    assert_same(found.tables(), expected)
+
+
+def _put_out(found: Store, windows: Windows) -> None:
+    found.take_signals(windows)
+    while windows.is_behind():
+        found.take_signals(windows)

@@ -10,7 +10,7 @@ from pipeline.core.detection import cuts
 from pipeline.core.detection.baselines import Baselines, Learning, hour_of_week
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part, parts
-from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, Alert, Incidents
+from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, Alert, Incidents, Member
 from pipeline.core.detection.measures import Measures, Segments
 from pipeline.core.detection.scores import discoveries, lower_score, ratio_interval, tail, upper_score
 from pipeline.core.detection.watch import Finding, Rule, Verdict
@@ -352,3 +352,49 @@ def test_errors_that_turn_out_to_cost_completions_are_one_incident_of_the_graver
         MONDAY + 2 * STEP_MS, friction=errors, queue_completions={2: Finding(2, 180_000, 1.0, 30.0, 30.0, 8.0)}
     )
     assert sorted(a.rule.name for a in both) == ["checkout-completions", "queue-completions"]
+
+
+def test_a_warning_that_widens_over_a_graver_alert_becomes_it() -> None:
+    by_name = {rule.name: rule for rule in ALERT_RULES}
+    rules = (by_name["friction"], by_name["checkout-completions"])
+    segments = Segments()
+    for name in ("all", "channel=app", "channel=web|device=mobile"):
+        segments.row(name)
+    incidents = Incidents(rules, segments)
+
+    def tell(at_ms: int, friction: dict[int, Finding], checkout: dict[int, Finding]) -> list[Alert]:
+        verdicts = {"friction": verdict(friction, 3), "checkout-completions": verdict(checkout, 3)}
+        return incidents.update(at_ms, verdicts)
+
+    errors = Finding(1, 180_000, 60.0, 10.0, 1_000.0, 9.0)
+    missing = Finding(2, 120_000, 2.0, 30.0, 30.0, 9.0)
+    tell(MONDAY, {1: errors}, {})
+    (_, grave) = tell(MONDAY + STEP_MS, {1: errors}, {2: missing})
+    grave.missing = 28.0
+    changed = tell(MONDAY + 2 * STEP_MS, {0: errors._replace(row=0), 1: errors}, {})
+    assert [alert.status for alert in changed] == [FIRING, RESOLVED]
+    wide, taken_in = changed
+    assert taken_in.part_of == wide.alert_id
+    assert (wide.rule.name, wide.segment, wide.missing) == ("checkout-completions", "all", 28.0)
+
+
+def test_errors_after_an_incident_are_news_and_its_echoes_are_not_also_after_a_restart() -> None:
+    detector = Detector(MEASURES, ALERT_RULES)
+    detector.segments.row("all")
+    by_name = detector.incidents.rules
+    over = Alert(
+        "x", by_name["checkout-completions"], "all", FIRING, MONDAY, MONDAY, Finding(0, 60_000, 0, 9, 9, 9)
+    )
+    over.status, over.resolved_ms = RESOLVED, MONDAY
+    over.members["checkout-completions", 0] = Member(MONDAY, MONDAY, MONDAY, 60_000, is_sure=True)
+    detector.incidents.over.append(over)
+    made = cuts.cut(detector)
+    restored = Detector(MEASURES, ALERT_RULES)
+    cuts.restore(restored, made.head, made.changed)
+    late = MONDAY + 25 * 60_000
+    for incidents in (detector.incidents, restored.incidents):
+        rate = {0: Finding(0, 900_000, 50.0, 20.0, 60.0, 9.0)}
+        errors = {0: Finding(0, 180_000, 60.0, 10.0, 1_000.0, 9.0)}
+        assert incidents.update(late, {"checkout-abandonment": verdict(rate, 1)}) == []
+        (alert,) = incidents.update(late + STEP_MS, {"friction": verdict(errors, 1)})
+        assert alert.rule.name == "friction"

@@ -10,7 +10,7 @@ from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part
 from pipeline.core.detection.incidents import Alert, Member
 from pipeline.core.detection.steps import Steps
-from pipeline.core.detection.watch import Finding
+from pipeline.core.detection.watch import Finding, Rule
 from pipeline.core.detection.worth import Stake
 
 _STEP: Final = "step-"
@@ -100,6 +100,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "status": alert.status,
         "opened_ms": alert.opened_ms,
         "updated_ms": alert.updated_ms,
+        "resolved_ms": alert.resolved_ms,
         "latest": list(alert.latest),
         "has_data": alert.has_data,
         "causes": [list(part) for part in alert.causes],
@@ -107,6 +108,13 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "stake": list(alert.stake) if alert.stake is not None else None,
         "members": [[*key, *astuple(member)] for key, member in alert.members.items()],
     }
+
+
+def _fitting(found: Finding, rule: Rule) -> Finding:
+    """Of a window that the rule still has: its file may have been changed since."""
+    if found.window_ms in rule.windows_ms:
+        return found
+    return found._replace(window_ms=rule.windows_ms[-1])
 
 
 def _read_alert(detector: Detector, row: dict[str, Any]) -> Alert:
@@ -119,7 +127,8 @@ def _read_alert(detector: Detector, row: dict[str, Any]) -> Alert:
         row["status"],
         row["opened_ms"],
         row["updated_ms"],
-        Finding(*row["latest"]),
+        _fitting(Finding(*row["latest"]), rule),
+        resolved_ms=row["resolved_ms"],
         has_data=row["has_data"],
         members=members,
         causes=[Part(*part) for part in row["causes"]],

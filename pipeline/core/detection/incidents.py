@@ -77,6 +77,12 @@ class Alert:
     part_of: str = ""
     """The alert that has taken this one in."""
 
+    def take_over(self, other: "Alert") -> None:
+        """Be what the other one was, if that is graver."""
+        if is_graver(other.rule, self.rule):
+            self.rule, self.latest = other.rule, other.latest
+            self.missing, self.stake = other.missing, other.stake
+
     def is_found_at(self, at_ms: int) -> bool:
         """Whether its rule has found something just then."""
         return any(key[0] == self.rule.name and m.found_ms == at_ms for key, m in self.members.items())
@@ -129,7 +135,7 @@ class Incidents:
             member.is_sure = True
             alert.status = FIRING
         alert.segment = self._widest(alert)
-        if rule.severity == CRITICAL != alert.rule.severity and member.is_sure:
+        if is_graver(rule, alert.rule) and member.is_sure:
             # What was a warning (errors are shown) has turned out to cost completions.
             alert.rule, alert.latest = rule, finding
         if rule is alert.rule and (
@@ -149,6 +155,7 @@ class Incidents:
                         alert.members.setdefault(key, member)
                     if other.status == FIRING:
                         alert.status = FIRING
+                        alert.take_over(other)
                     other.status, other.resolved_ms, other.part_of = RESOLVED, at_ms, alert.alert_id
 
     def _of(self, key: Key) -> Alert | None:
@@ -162,7 +169,8 @@ class Incidents:
         over = self._related(self.over, rule, row)
         if over is None or over.resolved_ms is None:
             return False
-        return not rule.signal.endswith(RATIO) or at_ms - finding.window_ms < over.resolved_ms
+        is_prompt = rule.signal.endswith(RATIO) or rule.family == FRICTION
+        return not is_prompt or at_ms - finding.window_ms < over.resolved_ms
 
     def _related(self, alerts: list[Alert], rule: Rule, row: int) -> Alert | None:
         mine = dimensions(self._segments.names[row])
@@ -212,6 +220,10 @@ def _forget_members(at_ms: int, alert: Alert) -> None:
     for key, member in list(alert.members.items()):
         if not member.is_sure and at_ms - member.found_ms >= _GAP_MS:
             del alert.members[key]
+
+
+def is_graver(one: Rule, other: Rule) -> bool:
+    return one.severity == CRITICAL != other.severity
 
 
 def is_kin(one: Rule, other: Rule) -> bool:
