@@ -35,7 +35,7 @@ check: $(STAMP) ## Format, lint, types, layers.
 bench: $(STAMP) ## Whole job against plain Faust, microseconds by stage, memory.
 	$(BIN)/python -m tests.benchmarks.run $(ARGS)
 
-bench-alerts: $(STAMP) ## How soon and how rightly incidents are found, on simulated weeks (about 10 min).
+bench-alerts: $(STAMP) ## How soon and how rightly incidents are found, on drawn weeks (about 30 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.alerts.run $(ARGS)
 
 lock: ## Pin all dependencies, with hashes, without addresses.
