@@ -21,6 +21,8 @@ from pipeline.core.segment_tiles import SegmentTiles
 DAY_MS: Final = 24 * HOUR_MS
 LOOK_BACK_MS: Final = DAY_MS
 """Of what becomes complete at once, steps are told so far back; what is older has passed, and only teaches."""
+_MOST_HOURS: Final = 5_000
+"""Of single segments, told at once."""
 
 
 class Told(NamedTuple):
@@ -68,7 +70,7 @@ class Teller:
     def _end(self, segments: Mapping[str, SegmentTiles], oldest_ms: int | None, complete_ms: int) -> int:
         """Where the piece ends that begins where the last one ended; times with nothing in them are free.
 
-        It is a day of what only teaches, or an hour with its steps.
+        It is a day or more of what only teaches, or an hour with its steps.
         """
         told = self.told_ms
         starts = [
@@ -81,4 +83,16 @@ class Teller:
         start = step_of(min(starts))
         if oldest_ms is None or start >= oldest_ms:
             return min(complete_ms, start + HOUR_MS)
-        return min(oldest_ms, start + DAY_MS)
+        return self._end_of_hours(segments, start, oldest_ms)
+
+    def _end_of_hours(self, segments: Mapping[str, SegmentTiles], start_ms: int, oldest_ms: int) -> int:
+        """So far that there are not too many hours to tell, and a day at least."""
+        found = []
+        for held in segments.values():
+            first, last = np.searchsorted(held.buckets, [start_ms, oldest_ms])
+            some = held.buckets[first:last]
+            found.append(np.unique(some - some % HOUR_MS))
+        hours = np.sort(np.concatenate(found))
+        if len(hours) <= _MOST_HOURS:
+            return oldest_ms
+        return min(oldest_ms, max(start_ms + DAY_MS, int(hours[_MOST_HOURS])))
