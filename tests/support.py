@@ -177,12 +177,13 @@ def run_cuts(source: Source, log: Sequence[Record], cuts: Iterable[int], store: 
 def process(partition: Partition, source: Source, batch: Sequence[Record], store: Store, windows: Windows) -> None:
     out = partition.process(batch, fetched_ms=START_MS)
     store.take(source, out)
-    windows.merge(
-        f"{source[0]}:{source[1]}",
-        out.version,
-        out.watermark_ms,
-        [(t.segment, t.bucket_ms, t.counters) for t in out.tiles],
-    )
+    merge(windows, f"{source[0]}:{source[1]}", out)
+
+
+def merge(windows: Windows, source: str, out: Outputs) -> None:
+    """What phase one has sent reaches phase two."""
+    tiles = [(tile.segment, tile.bucket_ms, tile.counters) for tile in out.tiles]
+    windows.merge(source, out.version, out.watermark_ms, tiles)
 
 
 def naive_logs(logs: Mapping[Source, Sequence[Record]]) -> dict[Source, list[LogRecord]]:

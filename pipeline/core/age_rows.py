@@ -12,12 +12,12 @@ import numpy as np
 
 from pipeline.core.ages import AgeCounters
 from pipeline.core.buckets import Ints
-from pipeline.core.detection.scores import Flags, ratio_interval
+from pipeline.core.detection.scores import Flags
 from pipeline.core.exposure import Stretches, life_table
 from pipeline.core.nowcast import LifeTable, nowcast
 from pipeline.core.segment_tiles import FunnelAges
 from pipeline.core.signals import SignalColumns
-from pipeline.core.statistics import Floats
+from pipeline.core.statistics import Floats, ratio_interval
 from pipeline.core.window_ends import Window, ends_covering, last_end
 
 _NONE: Final = np.empty(0, dtype=np.int64)
@@ -67,8 +67,10 @@ def _may_be_written(ages: FunnelAges, window: Window, reached: Reached, ends: In
     """Of which ends a row may have been written: by an earlier emission, or by a run that has crashed since."""
     known = reached.known(window)
     found: Flags = ends <= known if known is not None else np.zeros(len(ends), dtype=bool)
-    for from_ms, until_ms in ages.shrunk.merged():
-        found |= (ends > from_ms) & (ends <= until_ms + window.length_ms)
+    if ages.passed_ms is not None:
+        passed = ends <= last_end(ages.passed_ms, window)
+        for from_ms, until_ms in ages.changed.merged():
+            found |= passed & (ends > from_ms) & (ends <= until_ms + window.length_ms)
     return found
 
 

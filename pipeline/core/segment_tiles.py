@@ -17,8 +17,9 @@ class FunnelAges:
     def __init__(self, rows: BucketRows) -> None:
         self.rows: Final = rows
         self.changed = Stretches()
-        self.shrunk = Stretches()
-        """Times in which a count has fallen: a row of them may be no more."""
+        self.passed_ms: int | None = None
+        """The newest watermark when the last of these changes came: a run that has crashed since may have put
+        out rows of earlier ends without it. A further journey can be what leaves nothing to be said of them."""
 
 
 class SegmentTiles:
@@ -44,7 +45,7 @@ class SegmentTiles:
         self.dirty.clear()
         self.shrunk.clear()
         for ages in self.ages.values():
-            ages.changed, ages.shrunk = Stretches(), Stretches()
+            ages.changed, ages.passed_ms = Stretches(), None
 
     def has_changed(self) -> bool:
         return bool(self.dirty) or any(ages.changed for ages in self.ages.values())
@@ -54,8 +55,10 @@ class SegmentTiles:
         """Buckets held, ascending, in ms."""
         return self._sums.buckets
 
-    def put(self, bucket_ms: int, source: str, version: int, counters: Counters) -> None:
-        """Take a tile, unless one as new is held."""
+    def put(
+        self, bucket_ms: int, source: str, version: int, counters: Counters, passed_ms: int | None = None
+    ) -> None:
+        """Take a tile, unless one as new is held. ``passed_ms``: the newest watermark before it came."""
         held = self._tiles.setdefault(bucket_ms, {})
         old_version, old = held.get(source, (-1, {}))
         if version <= old_version:
@@ -67,9 +70,9 @@ class SegmentTiles:
             self.dirty.add(bucket_ms)
         for signal in self._table.shrunk(delta) if old else ():
             self.shrunk.setdefault(signal, set()).add(bucket_ms)
-        self._put_ages(bucket_ms, delta)
+        self._put_ages(bucket_ms, delta, passed_ms)
 
-    def _put_ages(self, bucket_ms: int, delta: Counters) -> None:
+    def _put_ages(self, bucket_ms: int, delta: Counters, passed_ms: int | None) -> None:
         effects = self._layout.effects
         touched: dict[str, tuple[Ints, int, int]] = {}
         for name, count in delta.items():
@@ -84,10 +87,10 @@ class SegmentTiles:
                 row = self._ages_of(funnel).rows.row(bucket_ms)
                 touched[funnel] = row, from_ms, until_ms
             row[column] += count
-            if count < 0:
-                self.ages[funnel].shrunk.add(bucket_ms + from_ms, bucket_ms + until_ms)
         for funnel, (_, first, last) in touched.items():
-            self.ages[funnel].changed.add(bucket_ms + first, bucket_ms + last)
+            ages = self.ages[funnel]
+            ages.changed.add(bucket_ms + first, bucket_ms + last)
+            ages.passed_ms = passed_ms
 
     def _ages_of(self, funnel: str) -> FunnelAges:
         ages = self.ages.get(funnel)

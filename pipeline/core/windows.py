@@ -121,6 +121,7 @@ class Windows:
         if version < self.first_version:
             return
         self.versions[source] = max(version, self.versions.get(source, version))
+        passed_ms = max(self.watermarks.values(), default=None)
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
         for segment, bucket_ms, counters in tiles:
@@ -128,7 +129,7 @@ class Windows:
                 # Merged with nothing it would replace the rows of the whole (law 5).
                 self.refused += 1
                 continue
-            self.held(segment).put(bucket_ms, source, version, counters)
+            self.held(segment).put(bucket_ms, source, version, counters, passed_ms)
             minute = bucket_ms - bucket_ms % MINUTE_MS
             self.changed_minutes.add(minute)
             self.in_minute.setdefault(minute, set()).add(segment)

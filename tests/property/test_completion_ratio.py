@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.partition import Partition
-from pipeline.core.records import Record
+from pipeline.core.records import Outputs, Record
 from pipeline.core.windows import Windows
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import Source
@@ -20,6 +20,7 @@ from tests.support import (
     assert_same,
     event_json,
     log_of,
+    merge,
     naive_logs,
     new_windows,
     process,
@@ -157,3 +158,31 @@ def _put_out(found: Store, windows: Windows) -> None:
     found.take_signals(windows)
     while windows.is_behind():
         found.take_signals(windows)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_that_only_a_crashed_run_could_put_out_are_taken_back(seed: int) -> None:
+    """It told every batch at once; the next one reads them all, and those that followed, before it tells any."""
+    events = logs(shop(seed, 3), 20 * MINUTE, seed)
+    expected = compute(naive_logs(events), NAIVE)
+    chance = random.Random(seed)
+    found, sent = Store(), list[tuple[str, Outputs]]()
+    rest, partitions = dict(events), {source: Partition("web", RULES) for source in events}
+    while any(rest.values()):
+        source = chance.choice([source for source in rest if rest[source]])
+        batch, rest[source] = rest[source][:3], rest[source][3:]
+        out = partitions[source].process(batch, fetched_ms=START_MS)
+        found.take(source, out)
+        sent.append((f"{source[0]}:{source[1]}", out))
+    crashing, kept, shards = new_windows(), len(sent) // 3, dict[str, Any]()
+    for at, (name, out) in enumerate(sent[: 2 * len(sent) // 3]):
+        if at == kept:
+            restored = stored_windows(crashing, shards)
+        merge(crashing, name, out)
+        found.take_signals(crashing)
+    for at, (name, out) in enumerate(sent[kept:]):
+        merge(restored, name, out)
+        if at % 50 == 0:
+            found.take_signals(restored)
+    _put_out(found, restored)
+    assert_same(found.tables(), expected)

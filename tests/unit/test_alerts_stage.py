@@ -27,7 +27,7 @@ def test_an_outage_is_told_as_it_opens_fires_and_ends() -> None:
         statuses = list(dict.fromkeys(one.status for one in told))
         assert statuses in (["pending", "firing", "resolved"], ["firing", "resolved"])
         assert told[0].rule == "checkout-completions"
-        assert "expected completions in the last 2 min (all)" in told[0].explanation
+        assert "expected completions in the last 1 min (all)" in told[0].explanation
         assert len({one.version for one in told}) == len(told)
         assert told[-1].resolved_at == told[-1].updated_at
         setting.buffer.close()
