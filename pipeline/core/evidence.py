@@ -40,6 +40,11 @@ def hour_start(at_ms: int) -> int:
     return at_ms - at_ms % HOUR_MS
 
 
+def final_after(lateness_ms: int) -> int:
+    """By when a whole hour is final: the hour that begins so long after it began, ms."""
+    return (1 + -(-lateness_ms // HOUR_MS)) * HOUR_MS
+
+
 def changed_steps(held: SegmentTiles, told_ms: int | None) -> list[int]:
     """Starts of the steps that were told and are not as they were."""
     if told_ms is None:

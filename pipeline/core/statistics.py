@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Z: Final = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""
+_TINY: Final = 1e-12
 
 
 def wilson(successes: Floats, n: Floats) -> tuple[Floats, Floats]:
@@ -46,3 +47,22 @@ def normal(mean: Floats, variance: Floats, n: Floats) -> tuple[Floats, Floats]:
 def sample_variance(total: int, total_sq: int, n: int) -> float:
     """Sample variance from the sum and the sum of squares, exact until the last division."""
     return 0.0 if n < 2 else (n * total_sq - total * total) / (n * (n - 1))
+
+
+def ratio_interval(observed: Floats, expected: Floats) -> tuple[Floats, Floats]:
+    """95 % bounds of observed / expected, the expected taken as known.
+
+    Byar's approximation of the exact Poisson limits: N. E. Breslow and N. E. Day, "Statistical Methods in
+    Cancer Research", vol. II (1987), section 2.3, for a standardised ratio.
+    """
+    low = np.maximum(observed, _TINY)
+    lower = np.where(observed > 0, low * _cube(1.0 - 1.0 / (9.0 * low) - Z / (3.0 * np.sqrt(low))), 0.0)
+    high = observed + 1.0
+    upper = high * _cube(1.0 - 1.0 / (9.0 * high) + Z / (3.0 * np.sqrt(high)))
+    safe = np.maximum(expected, _TINY)
+    return np.maximum(lower, 0.0) / safe, upper / safe
+
+
+def _cube(value: Floats) -> Floats:
+    found: Floats = value**3
+    return found

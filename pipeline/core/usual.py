@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from pipeline.core.buckets import Ints
-from pipeline.core.detection.baselines import Baselines, grown
-from pipeline.core.detection.measures import Measures, Segments
-from pipeline.core.evidence import HOUR_MS, Evidence, hour_start
+from pipeline.core.detection.baselines import Baselines
+from pipeline.core.detection.measures import Measures, Segments, counts_of
+from pipeline.core.evidence import HOUR_MS, Evidence, final_after, hour_start
 from pipeline.core.statistics import Floats
 from pipeline.core.tiles import Counters
 
@@ -30,7 +30,7 @@ class Usual:
         """By hour: completions per ms at risk that were usual; 0 where unknown. Shape: segments, hazards."""
         self.changed: set[int] = set()
         """Of ``at``, since the last cut."""
-        self._back_ms = (1 + -(-lateness_ms // HOUR_MS)) * HOUR_MS
+        self._back_ms = final_after(lateness_ms)
 
     def take(self, hours: Iterable[Evidence]) -> None:
         """Take whole hours that nothing can change any more."""
@@ -74,10 +74,7 @@ class Usual:
     def _learn_before(self, hour: int) -> None:
         for past in sorted(past for past in self.waiting if past <= hour - self._back_ms):
             rows = self.waiting.pop(past)
-            places = [self.segments.row(name) for name in rows]
-            counts = grown(self.measures.row({})[None][:0], len(self.segments))
-            for at, counters in zip(places, rows.values(), strict=True):
-                counts[at] = self.measures.row(counters)
+            counts = counts_of(self.measures, self.segments, rows)
             self.baselines.learn(past, counts, [-1] * len(self.segments))
 
 

@@ -97,12 +97,22 @@ def compare_tiles(
 
 
 def compare_signals(
-    found: Iterable[tuple[tuple[str, str, str, int], SignalValue]], tables: Tables, bounds: Bounds
+    found: Iterable[tuple[tuple[str, str, str, int], SignalValue]],
+    tables: Tables,
+    bounds: Bounds,
+    with_past: bool = True,
 ) -> Report:
+    """``with_past``: False to leave out what is compared with weeks that the logs do not hold."""
     report = Report("signals")
-    missing = {key: row for key, row in tables.signals.items() if key[3] <= bounds.touched_ms}
+
+    def is_compared(signal: str) -> bool:
+        return with_past or not signal.endswith(COMPLETION_RATIO)
+
+    missing = {k: row for k, row in tables.signals.items() if k[3] <= bounds.touched_ms and is_compared(k[0])}
     report.left_out = len(tables.signals) - len(missing)
     for key, row in found:
+        if not is_compared(key[0]):
+            continue
         expected = missing.pop(key, None)
         if expected is None:
             # An earlier generation's rows stay in the store; their log is gone.

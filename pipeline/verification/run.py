@@ -10,7 +10,7 @@ from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, to_record
 from pipeline.settings import Settings
 from pipeline.verification import compare, store
-from pipeline.verification.compare import COMPLETION_RATIO, END_OF_TIME, Bounds, Report
+from pipeline.verification.compare import END_OF_TIME, Bounds, Report
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import LogRecord, Tables
 from pipeline.verification.rules import naive_rules
@@ -147,12 +147,10 @@ def compare_all(settings: Settings, client: Any, tables: Tables, logs: Logs) -> 
         journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id))
     )
     yield compare.compare_tiles(tiles, tables, bounds)
-    if any(records and records[0].offset > 0 for records in logs.values()):
-        # What was usual comes from weeks that these logs no longer hold.
-        signals = [(key, row) for key, row in signals if not key[0].endswith(COMPLETION_RATIO)]
-        tables.signals = {k: row for k, row in tables.signals.items() if not k[0].endswith(COMPLETION_RATIO)}
-    within = ((key, row) for key, row in signals if key[3] <= touched)
-    yield compare.compare_signals(within, tables, bounds)
+    within = [(key, row) for key, row in signals if key[3] <= touched]
+    # What was usual comes from weeks that a log which no longer begins at 0 does not hold.
+    is_whole = not any(records and records[0].offset > 0 for records in logs.values())
+    yield compare.compare_signals(within, tables, bounds, with_past=is_whole)
 
 
 def _session_sources(logs: Logs) -> dict[tuple[str, str], Source]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
 from tests.systems import Lab, Running, System
 
 
@@ -24,6 +25,5 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def real_data() -> Path:
     """Public data that lies beside the project, not in it. Formats have tests of their own."""
     folder = Path(os.environ.get("REAL_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"the real input is not here: {folder} (set REAL_DATA to its folder)")
+    need(folder.is_dir(), f"the real input is not here: {folder} (set REAL_DATA to its folder)")
     return folder

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import threading
 import time
@@ -18,6 +17,7 @@ from pipeline.core.evidence import STEP_MS
 from sinks.alertmanager import Alertmanager
 from sinks.base import SinkRejectedError, SinkUnavailableError
 from tests.alerting import FIRST, HOURS, MONDAY, Setting, evidence
+from tests.needs import need
 
 PROGRAM = "prometheus-alertmanager"
 CONFIGURATION = """
@@ -52,9 +52,7 @@ def told() -> Iterator[tuple[int, list[dict[str, Any]]]]:
 
 @pytest.fixture
 def url(tmp_path: Path, told: tuple[int, list[dict[str, Any]]]) -> Iterator[str]:
-    if shutil.which(PROGRAM) is None:
-        reason = f"{PROGRAM} is not installed (Debian's package has the same name)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    need(shutil.which(PROGRAM), f"{PROGRAM} is not installed (Debian's package has the same name)")
     configuration, port = tmp_path / "alertmanager.yml", free_port()
     configuration.write_text(CONFIGURATION.format(port=told[0]))
     command = [PROGRAM, f"--config.file={configuration}", f"--storage.path={tmp_path / 'data'}"]

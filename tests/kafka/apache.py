@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.embedded.process import Child, free_port
+from tests.needs import need
 
 _POM: Final = Path(__file__).with_name("pom.xml")
 _ROOT: Final = Path(__file__).parents[2]
@@ -41,10 +41,8 @@ def missing() -> str | None:
 
 def require() -> None:
     """Skip the test where the broker cannot be run; in CI, fail."""
-    if reason := missing():
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    reason = missing() or ""
+    need(not reason, reason)
 
 
 def jars() -> Path:

@@ -110,9 +110,9 @@ def test_an_alert_names_the_step_and_the_money_and_keeps_both_over_a_restart() -
     alert = changed[-1]
     assert alert.status == FIRING
     assert alert.causes[0].where == "step=payment"
-    assert alert.missing == pytest.approx(80, abs=1)
     assert alert.stake is not None
-    assert alert.stake.amount == pytest.approx(alert.missing * 60)
+    assert alert.stake.missing == pytest.approx(80, abs=1)
+    assert alert.stake.amount == pytest.approx(alert.stake.missing * 60)
     assert "; step=payment explains 100%; 4,800 CHF at stake so far" in sentence(alert)
 
     made = cuts.cut(detector)

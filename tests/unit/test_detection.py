@@ -12,10 +12,11 @@ from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part, parts
 from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, Alert, Incidents, Member
 from pipeline.core.detection.measures import Measures, Segments
-from pipeline.core.detection.scores import discoveries, lower_score, ratio_interval, tail, upper_score
+from pipeline.core.detection.scores import discoveries, lower_score, tail, upper_score
 from pipeline.core.detection.watch import Finding, Rule, Verdict
+from pipeline.core.detection.worth import Stake
 from pipeline.core.evidence import HOUR_MS, STEP_MS
-from pipeline.core.statistics import Floats
+from pipeline.core.statistics import Floats, ratio_interval
 from tests.support import ALERT_RULES, RULES
 
 ONE = np.array([1.0])
@@ -370,12 +371,12 @@ def test_a_warning_that_widens_over_a_graver_alert_becomes_it() -> None:
     missing = Finding(2, 120_000, 2.0, 30.0, 30.0, 9.0)
     tell(MONDAY, {1: errors}, {})
     (_, grave) = tell(MONDAY + STEP_MS, {1: errors}, {2: missing})
-    grave.missing = 28.0
+    grave.stake = Stake(28.0, None, "EUR")
     changed = tell(MONDAY + 2 * STEP_MS, {0: errors._replace(row=0), 1: errors}, {})
     assert [alert.status for alert in changed] == [FIRING, RESOLVED]
     wide, taken_in = changed
     assert taken_in.part_of == wide.alert_id
-    assert (wide.rule.name, wide.segment, wide.missing) == ("checkout-completions", "all", 28.0)
+    assert (wide.rule.name, wide.segment, wide.stake) == ("checkout-completions", "all", grave.stake)
 
 
 def test_errors_after_an_incident_are_news_and_its_echoes_are_not_also_after_a_restart() -> None:

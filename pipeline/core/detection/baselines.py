@@ -36,8 +36,6 @@ class Learning:
     """Occurrences that the more general rate counts for."""
     weekly: float = 0.7
     """What a week counts for a week later."""
-    hourly: float = 0.5 ** (1 / HOURS_OF_WEEK)
-    """The same for the rate at all hours."""
     unusual_score: float = 3.5
     unusual_change: float = 0.25
     """Relative change above which, with the score, an hour is unusual ..."""
@@ -112,7 +110,7 @@ class Baselines:
         """What is usual at the hour of week of a time, as of that time. Shape: segments, pairs."""
         weight, slot = self._learning.weight, hour_of_week(at_ms)
         usual = np.zeros_like(self.pooled.occurrences)
-        all_hours, own_hours = self.pooled.faded(self._fading(at_ms)), self.slots.get(slot)
+        all_hours, own_hours = self.pooled.faded(fading(self.last_ms, at_ms)), self.slots.get(slot)
         if own_hours is not None:
             own_hours = own_hours.faded(self._fading_of_slot(at_ms))
         above = np.array(parents, dtype=np.intp)
@@ -124,7 +122,7 @@ class Baselines:
 
     def is_known(self, at_ms: int, parents: Sequence[int]) -> Flags:
         """Of which groups enough was seen, in the segment or its parent. Shape: segments, groups."""
-        pooled = self.pooled.faded(self._fading(at_ms))
+        pooled = self.pooled.faded(fading(self.last_ms, at_ms))
         seen = self._by_group(pooled.occurrences)
         shares = slice(len(self._measures.funnels), None)
         # Of a share it is the exposure that tells: a rate of 0 is known as well.
@@ -136,11 +134,6 @@ class Baselines:
         for rows in levels(parents)[1:]:
             enough[rows] |= enough[above[rows]]
         return enough
-
-    def _fading(self, at_ms: int) -> float:
-        """What the rates at all hours count for by then."""
-        hours = (at_ms - self.last_ms) // HOUR_MS if self.last_ms is not None else 0
-        return self._learning.hourly**hours
 
     def _fading_of_slot(self, at_ms: int) -> float:
         """The same of the rates at this hour of week."""
@@ -179,7 +172,7 @@ class Baselines:
 
     def _fade(self, at_ms: int) -> None:
         """Let what was learned count for less, by the time that has passed since it was."""
-        slot, by = hour_of_week(at_ms), self._fading(at_ms)
+        slot, by = hour_of_week(at_ms), fading(self.last_ms, at_ms)
         self.pooled, self.spread = self.pooled.faded(by), self.spread.faded(by)
         if slot in self.slots:
             self.slots[slot] = self.slots[slot].faded(self._fading_of_slot(at_ms))
@@ -226,6 +219,12 @@ class Baselines:
         widths = [life.hazards.stop - life.hazards.start for life in measures.life.values()]
         funnels = np.repeat(groups[:, : len(widths)], widths, axis=1)
         return np.concatenate([funnels, groups[:, len(widths) :]], axis=1)
+
+
+def fading(since_ms: int | None, at_ms: int) -> float:
+    """What a sum over all hours counts for, so long after it was brought up to date: half after a week."""
+    hours = (at_ms - since_ms) // HOUR_MS if since_ms is not None else 0
+    return float(0.5 ** (hours / HOURS_OF_WEEK))
 
 
 def grown(rows: Floats, count: int) -> Floats:

@@ -104,7 +104,6 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "latest": list(alert.latest),
         "has_data": alert.has_data,
         "causes": [list(part) for part in alert.causes],
-        "missing": alert.missing,
         "stake": list(alert.stake) if alert.stake is not None else None,
         "members": [[*key, *astuple(member)] for key, member in alert.members.items()],
     }
@@ -132,6 +131,5 @@ def _read_alert(detector: Detector, row: dict[str, Any]) -> Alert:
         has_data=row["has_data"],
         members=members,
         causes=[Part(*part) for part in row["causes"]],
-        missing=row["missing"],
         stake=Stake(*row["stake"]) if row["stake"] is not None else None,
     )

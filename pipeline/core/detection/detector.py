@@ -5,15 +5,15 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.core.detection.baselines import Baselines, Learning, grown
+from pipeline.core.detection.baselines import Baselines, Learning
 from pipeline.core.detection.explain import parts, with_step
 from pipeline.core.detection.incidents import FIRING, RESOLVED, WITH_STEPS, Alert, Incidents
-from pipeline.core.detection.measures import ALL, Measures, Segments, dimensions
+from pipeline.core.detection.measures import ALL, Measures, Segments, counts_of, dimensions
 from pipeline.core.detection.scores import Flags
 from pipeline.core.detection.steps import Steps
 from pipeline.core.detection.watch import Rule, Watch, funnel_of
 from pipeline.core.detection.worth import Worth
-from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence, hour_start
+from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence, final_after, hour_start
 from pipeline.core.statistics import Floats
 from pipeline.core.tiles import Counters
 
@@ -52,7 +52,7 @@ class Detector:
         """Start of the next step to decide on."""
         self._rules = rules
         self._sources = sources
-        self._hours_back = 1 + -(-lateness_ms // HOUR_MS)
+        self._back_ms = final_after(lateness_ms)
         self._hour: int | None = None
         self._longest_ms = max(rule.windows_ms[-1] for rule in rules)
         self.steps = Steps(self._longest_ms)
@@ -100,7 +100,7 @@ class Detector:
             if hour != self._hour:
                 for _ in self._learn_before(hour):
                     yield []
-            counts = self.counts_of(rows)
+            counts = counts_of(self.measures, self.segments, rows)
             self.steps.see(start, self._by_row(rows))
             yield self.step(start, counts)
 
@@ -137,12 +137,13 @@ class Detector:
         funnel, row, root = funnel_of(alert.rule), self.segments.find(alert.segment), self.segments.find(ALL)
         if funnel not in self.measures.funnels or row is None:
             return
-        found = alert.latest
         if alert.stake is None:
-            alert.missing = abs(found.expected - found.observed)
+            missing = abs(alert.latest.expected - alert.latest.observed)
         elif alert.status != RESOLVED:
-            alert.missing = max(0.0, alert.missing + self.watch.missing(row, funnel))
-        alert.stake = self.worth.stake(row, root if root is not None else row, funnel, alert.missing)
+            missing = max(0.0, alert.stake.missing + self.watch.missing(row, funnel))
+        else:
+            missing = alert.stake.missing
+        alert.stake = self.worth.stake(row, root if root is not None else row, funnel, missing)
 
     def see(self, start_ms: int, counts: Floats) -> None:
         """Let the rules look back at a step from now on."""
@@ -165,9 +166,9 @@ class Detector:
 
     def _learn_before(self, hour: int) -> Iterator[int]:
         """Learn the hours that are final when this one begins, one at a time."""
-        for past in sorted(past for past in self.hours if past <= hour - self._hours_back * HOUR_MS):
+        for past in sorted(past for past in self.hours if past <= hour - self._back_ms):
             rows = self.hours.pop(past)
-            self.learn(past, self.counts_of(rows))
+            self.learn(past, counts_of(self.measures, self.segments, rows))
             of_funnels = self.baselines.taught[:, : len(self.measures.funnels)]
             usual: Flags = np.logical_and.reduce(of_funnels, axis=1)
             self.steps.learn(past, {row: c for row, c in self._by_row(rows).items() if usual[row]})
@@ -177,18 +178,6 @@ class Detector:
         """Take a whole hour that nothing can change any more. Shape of ``counts``: segments, columns."""
         self.baselines.learn(hour, counts, self.segments.parents())
         self.worth.learn(hour, counts)
-
-    def no_counts(self) -> Floats:
-        """Shape: segments, columns."""
-        return grown(self.measures.row({})[None][:0], len(self.segments))
-
-    def counts_of(self, rows: Mapping[str, Counters]) -> Floats:
-        """Counts from counters by segment; new segments get rows."""
-        places = [self.segments.row(name) for name in rows]
-        counts = self.no_counts()
-        for at, counters in zip(places, rows.values(), strict=True):
-            counts[at] = self.measures.row(counters)
-        return counts
 
     def _by_row(self, rows: Mapping[str, Counters]) -> dict[int, Counters]:
         return {self.segments.row(name): counters for name, counters in rows.items()}

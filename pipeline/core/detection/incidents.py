@@ -70,18 +70,15 @@ class Alert:
     causes: list[Part] = field(default_factory=list)
     """Parts of the segment that explain the difference, the best first."""
 
-    missing: float = 0.0
-    """Completions that were expected since it began and have not come."""
     stake: Stake | None = None
-    """The same, and what they are worth; None for what is not of a funnel."""
+    """What it has cost so far; None for what is not of a funnel."""
     part_of: str = ""
     """The alert that has taken this one in."""
 
     def take_over(self, other: "Alert") -> None:
         """Be what the other one was, if that is graver."""
         if is_graver(other.rule, self.rule):
-            self.rule, self.latest = other.rule, other.latest
-            self.missing, self.stake = other.missing, other.stake
+            self.rule, self.latest, self.stake = other.rule, other.latest, other.stake
 
     def is_found_at(self, at_ms: int) -> bool:
         """Whether its rule has found something just then."""

@@ -210,6 +210,15 @@ class Segments:
         return -1
 
 
+def counts_of(measures: Measures, segments: Segments, rows: Mapping[str, Mapping[str, int]]) -> Floats:
+    """Counts from counters by segment; new segments get rows. Shape: segments, columns."""
+    places = [segments.row(name) for name in rows]
+    counts = np.zeros((len(segments), len(measures.columns)))
+    for at, counters in zip(places, rows.values(), strict=True):
+        counts[at] = measures.row(counters)
+    return counts
+
+
 def dimensions(segment: str) -> frozenset[str]:
     """``channel=web`` and ``device=mobile`` of ``channel=web|device=mobile``; nothing of ``all``."""
     return frozenset() if segment == ALL else frozenset(segment.split("|"))

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.statistics import Floats, Z
+from pipeline.core.statistics import Floats
 
 Flags = NDArray[np.bool_]
 _LEAST: Final = 1e-12
@@ -54,22 +54,3 @@ def discoveries(probabilities: Floats, tests: int, rate: float) -> Flags:
     if len(within):
         believed[order[: within[-1] + 1]] = True
     return believed
-
-
-def ratio_interval(observed: Floats, expected: Floats) -> tuple[Floats, Floats]:
-    """95 % bounds of observed / expected, the expected taken as known.
-
-    Byar's approximation of the exact Poisson limits: N. E. Breslow and N. E. Day, "Statistical Methods in
-    Cancer Research", vol. II (1987), section 2.3, for a standardised ratio.
-    """
-    low = np.maximum(observed, _LEAST)
-    lower = np.where(observed > 0, low * _cube(1.0 - 1.0 / (9.0 * low) - Z / (3.0 * np.sqrt(low))), 0.0)
-    high = observed + 1.0
-    upper = high * _cube(1.0 - 1.0 / (9.0 * high) + Z / (3.0 * np.sqrt(high)))
-    safe = np.maximum(expected, _LEAST)
-    return np.maximum(lower, 0.0) / safe, upper / safe
-
-
-def _cube(value: Floats) -> Floats:
-    found: Floats = value**3
-    return found

@@ -5,8 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.core.detection.baselines import HOURS_OF_WEEK, grown
-from pipeline.core.evidence import HOUR_MS
+from pipeline.core.detection.baselines import fading, grown
 from pipeline.core.segments import OTHER
 from pipeline.core.statistics import Floats
 from pipeline.core.tiles import EVENTS, STEP_COUNTERS, Counters
@@ -15,7 +14,6 @@ VIEWED, COMPLETED, ERRORS, _EVENTS = range(4)
 _PREFIXES: Final = dict(zip(STEP_COUNTERS.values(), (VIEWED, COMPLETED, ERRORS), strict=True))
 _MOST: Final = 32
 """Steps told apart; those named later are one."""
-_HOURLY: Final = 0.5 ** (1 / HOURS_OF_WEEK)
 _LEAST_SEEN: Final = 30.0
 """Views, or events, in a segment's past from which on it is asked, and not the whole shop's."""
 _SURE: Final = 3.0
@@ -57,9 +55,8 @@ class Steps:
     def learn(self, at_ms: int, rows: Mapping[int, Counters]) -> None:
         """Take a whole hour in which nothing was unusual."""
         counts = self._counts(rows)
-        hours = (at_ms - self.learned_ms) / HOUR_MS if self.learned_ms is not None else 0.0
+        self.usual = self.usual * fading(self.learned_ms, at_ms)
         self.learned_ms = at_ms
-        self.usual = self.usual * _HOURLY**hours
         self.usual = _fitted(self.usual, counts.shape) + _fitted(counts, self.usual.shape)
 
     def blamed(self, rows: Sequence[int], root: int, since_ms: int) -> Blamed | None:

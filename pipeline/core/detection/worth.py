@@ -7,14 +7,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.core.detection.baselines import HOURS_OF_WEEK, grown
+from pipeline.core.detection.baselines import fading, grown
 from pipeline.core.detection.measures import Measures
-from pipeline.core.evidence import HOUR_MS
 from pipeline.core.statistics import Floats
 from pipeline.core.tiles import funnel_counters
 from schemas.units import UNITS_PER_ONE
 
-_HOURLY: Final = 0.5 ** (1 / HOURS_OF_WEEK)
 _LEAST_SEEN: Final = 20.0
 
 
@@ -39,9 +37,8 @@ class Worth:
 
     def learn(self, at_ms: int, counts: Floats) -> None:
         """Take a whole hour. Shape of ``counts``: segments, columns."""
-        hours = (at_ms - self.learned_ms) / HOUR_MS if self.learned_ms is not None else 0.0
+        self.sums = grown(self.sums, len(counts)) * fading(self.learned_ms, at_ms)
         self.learned_ms = at_ms
-        self.sums = grown(self.sums, len(counts)) * _HOURLY**hours
         self.sums[: len(counts)] += counts[:, self._columns]
 
     def stake(self, row: int, root: int, funnel: str, missing: float) -> Stake:
