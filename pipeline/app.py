@@ -23,12 +23,20 @@ from pipeline.agents.ticks import Ticker
 from pipeline.alert_rules import load_rules
 from pipeline.background import Background
 from pipeline.checkpoints.kafka import KafkaCheckpoints
-from pipeline.kafka.clients import new_producer
+from pipeline.kafka.clients import new_producer, ssl_context
 from pipeline.kafka.reader import BatchReader
 from pipeline.logs import spare_repetitions
 from pipeline.metrics import Metrics
-from pipeline.settings import AlertmanagerSettings, ClickHouseSettings, Settings, funnel_names, rules, rules_digest
-from pipeline.web import add_pages
+from pipeline.settings import (
+    AlertmanagerSettings,
+    ClickHouseSettings,
+    KafkaSettings,
+    Settings,
+    funnel_names,
+    rules,
+    rules_digest,
+)
+from pipeline.web import add_pages, guard
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC
 from schemas.tiles import TILES_TOPIC
@@ -84,11 +92,15 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     )
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
     add_pages(app, metrics, ownership, background.measure)
+    guard(app, settings.web.token.get_secret_value())
     return app
 
 
 def clickhouse_address(settings: ClickHouseSettings, timeout_s: float = 60.0) -> Address:
-    return Address(settings.host, settings.port, settings.user, settings.password.get_secret_value(), timeout_s)
+    password = settings.password.get_secret_value()
+    return Address(
+        settings.host, settings.port, settings.user, password, timeout_s, settings.secure, settings.ca_file
+    )
 
 
 def _new_paging(settings: AlertmanagerSettings, ownership: Ownership, metrics: Metrics) -> Paging | None:
@@ -100,9 +112,12 @@ def _new_paging(settings: AlertmanagerSettings, ownership: Ownership, metrics: M
 def _new_app(settings: Settings) -> faust.App:
     kafka = settings.kafka
     servers = kafka.bootstrap_servers.replace(",", ";cxbatch://")
+    credentials = _credentials(kafka)
     return faust.App(
         kafka.group,
         broker=f"cxbatch://{servers}",
+        **({"broker_credentials": credentials} if credentials is not None else {}),
+        **({"consumer_group_instance_id": kafka.instance_id} if kafka.instance_id else {}),
         store="memory://",
         autodiscover=False,
         datadir=tempfile.gettempdir(),
@@ -121,6 +136,19 @@ def _new_app(settings: Settings) -> faust.App:
         topic_allow_declare=False,
         table_standby_replicas=0,
         stream_processing_timeout=3_600.0,
+    )
+
+
+def _credentials(kafka: KafkaSettings) -> Any:
+    """Who the group's member is to the brokers; None where they do not ask. Raises OSError."""
+    context = ssl_context(kafka)
+    if not kafka.security_protocol.startswith("SASL"):
+        return None if context is None else faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=kafka.sasl_username,
+        password=kafka.sasl_password.get_secret_value(),
+        ssl_context=context,
+        mechanism=kafka.sasl_mechanism,
     )
 
 

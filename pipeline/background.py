@@ -95,6 +95,7 @@ class Background:
 
     async def _checkpoint(self) -> None:
         try:
+            self.signals.measure()
             self.checkpointer.step()
         except Exception as error:
             logger.exception("a checkpoint could not be written")

@@ -1,138 +1,151 @@
 """Every metric of the pipeline, in one registry. Base units; times as timestamps, not as ages."""
 
 import contextlib
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 LATENCY_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
+_LONG_BUCKETS: Final = (*LATENCY_BUCKETS, 300, 900)
+
+
+class Described(NamedTuple):
+    """What a metric is, as the README lists it."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
 
 
 class Metrics:
-    """The metrics of one worker."""
+    """The metrics of one worker. They add up over workers: none is an average or a quantile."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        registry = self.registry
-        self.events = Counter(
+        self.described: list[Described] = []
+        """Every metric, in the order of the registry."""
+        self._by_source: list[Gauge] = []
+
+        self.events = self._counter(
             "cx_events_total",
             "Records taken from touchpoint topics, by outcome: accepted, duplicate, dead_letter, tick.",
-            ["topic", "outcome"],
-            registry=registry,
+            "topic",
+            "outcome",
         )
-        self.dead_letters = Counter(
-            "cx_dead_letters_total",
-            "Refused records, by reason code.",
-            ["topic", "reason"],
-            registry=registry,
+        self.dead_letters = self._counter(
+            "cx_dead_letters_total", "Refused records, by reason code.", "topic", "reason"
         )
-        self.flooded = Gauge(
+        self.flooded = self._gauge(
             "cx_dead_letter_flood",
             "1 where a topic's last minute was refused beyond the share set, else 0.",
-            ["topic"],
-            registry=registry,
+            "topic",
         )
-        self.watermark = Gauge(
-            "cx_watermark_timestamp_seconds",
-            "Watermark of a source.",
-            ["source"],
-            registry=registry,
+        self._progress()
+        self._state()
+        self._alerting()
+        self._storing()
+        build = self._gauge("cx_build_info", "Always 1.", "version")
+        build.labels(version("cx-signals")).set(1)
+
+    def _progress(self) -> None:
+        self.watermark = self._of_source("cx_watermark_timestamp_seconds", "Watermark of a source, event time.")
+        self.event_lag = self._of_source(
+            "cx_event_time_lag_seconds",
+            "How far the newest event of a source's last batch lay behind the time it was fetched.",
         )
-        self.consumer_lag = Gauge(
-            "cx_consumer_lag_records",
-            "Records not yet read of a partition.",
-            ["source"],
-            registry=registry,
+        self.consumer_lag = self._of_source("cx_consumer_lag_records", "Records not yet read of a partition.")
+        self.unfinished = self._gauge("cx_unfinished_batches", "Batches not yet delivered, merged and stored.")
+        self.batch_seconds = self._histogram(
+            "cx_batch_seconds", "Time to process a batch.", LATENCY_BUCKETS, "stage"
         )
-        self.open_sessions = Gauge(
-            "cx_open_sessions",
-            "Sessions kept of a partition.",
-            ["source"],
-            registry=registry,
+        self.signal_latency = self._histogram(
+            "cx_signal_latency_seconds",
+            "From the append of the oldest record in an emission to its signals being stored and delivered.",
+            _LONG_BUCKETS,
         )
-        self.segments = Gauge("cx_segments", "Segments held by phase two.", ["source"], registry=registry)
-        self.crowded_values = Gauge(
+
+    def _state(self) -> None:
+        self.open_sessions = self._of_source("cx_open_sessions", "Sessions kept of a partition.")
+        self.segments = self._of_source("cx_segments", "Segments held by phase two.")
+        self.refused_tiles = self._of_source(
+            "cx_refused_tiles", "Tiles of sources heard of after phase two had forgotten."
+        )
+        self.crowded_values = self._gauge(
             "cx_dimension_values",
             "Distinct values of a dimension that has more than 2,000 and no list of known ones.",
-            ["dimension"],
-            registry=registry,
+            "dimension",
         )
-        self.alerts = Gauge("cx_alerts", "Open alerts.", ["status"], registry=registry)
-        self.pages = Counter(
-            "cx_alertmanager_posts_total",
-            "Alerts posted to Alertmanager, by outcome: taken, failed (tried again), refused.",
-            ["outcome"],
-            registry=registry,
+        self.checkpoint_time = self._of_source(
+            "cx_checkpoint_timestamp_seconds", "When the newest checkpoint of a source was taken."
         )
-        self.refused_tiles = Gauge(
-            "cx_refused_tiles",
-            "Tiles of sources heard of after phase two had forgotten.",
-            ["source"],
-            registry=registry,
-        )
-        self.batch_seconds = Histogram(
-            "cx_batch_seconds",
-            "Time to process a batch.",
-            ["stage"],
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
-        self.sink_rows = Counter("cx_sink_rows_total", "Rows stored.", ["table"], registry=registry)
-        self.sink_errors = Counter("cx_sink_errors_total", "Failed inserts.", ["table"], registry=registry)
-        self.sink_seconds = Histogram(
-            "cx_sink_insert_seconds",
-            "Time of an insert.",
-            ["table"],
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
-        self.sink_waiting = Gauge("cx_sink_waiting_rows", "Rows not yet stored.", registry=registry)
-        self.checkpoint_time = Gauge(
-            "cx_checkpoint_timestamp_seconds",
-            "When the newest checkpoint of a source was taken.",
-            ["source"],
-            registry=registry,
-        )
-        self.checkpoint_seconds = Histogram(
+        self.checkpoint_seconds = self._histogram(
             "cx_checkpoint_seconds",
             "From the cut of a checkpoint to its manifest's acknowledgement.",
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
+            LATENCY_BUCKETS,
         )
-        self.checkpoint_cut_seconds = Histogram(
+        self.checkpoint_cut_seconds = self._histogram(
             "cx_checkpoint_cut_seconds",
             "Time that the worker stands still to cut and encode a checkpoint.",
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
+            LATENCY_BUCKETS,
         )
-        self.checkpoint_bytes = Counter("cx_checkpoint_bytes_total", "Bytes of shards written.", registry=registry)
-        self.unfinished = Gauge(
-            "cx_unfinished_batches", "Batches not yet delivered, merged and stored.", registry=registry
+        self.checkpoint_bytes = self._counter("cx_checkpoint_bytes_total", "Bytes of shards written.")
+
+    def _alerting(self) -> None:
+        self.alerts = self._gauge("cx_alerts", "Open alerts, by status: pending, firing.", "status")
+        self.pages = self._counter(
+            "cx_alertmanager_posts_total",
+            "Alerts posted to Alertmanager, by outcome: taken, failed (tried again), refused.",
+            "outcome",
         )
-        build = Gauge("cx_build_info", "Always 1.", ["version"], registry=registry)
-        build.labels(version("cx-signals")).set(1)
+
+    def _storing(self) -> None:
+        self.sink_rows = self._counter("cx_sink_rows_total", "Rows stored.", "table")
+        self.sink_batches = self._counter("cx_sink_batches_total", "Inserts done.", "table")
+        self.sink_errors = self._counter("cx_sink_errors_total", "Failed inserts.", "table")
+        self.sink_retries = self._counter(
+            "cx_sink_retries_total", "Failed inserts of which the same rows are tried again.", "table"
+        )
+        self.sink_seconds = self._histogram(
+            "cx_sink_insert_seconds", "Time of an insert.", LATENCY_BUCKETS, "table"
+        )
+        self.sink_waiting = self._gauge("cx_sink_waiting_rows", "Rows not yet stored.")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        self.described.append(Described(name, "counter", text, labels))
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        self.described.append(Described(name, "gauge", text, labels))
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _of_source(self, name: str, text: str) -> Gauge:
+        """A gauge of each partition that this worker has: ``topic:partition``."""
+        gauge = self._gauge(name, text, "source")
+        self._by_source.append(gauge)
+        return gauge
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        self.described.append(Described(name, "histogram", text, labels))
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def stored(self, table: str, rows: int, seconds: float) -> None:
         self.sink_rows.labels(table).inc(rows)
+        self.sink_batches.labels(table).inc()
         self.sink_seconds.labels(table).observe(seconds)
+
+    def sink_failed(self, table: str, is_tried_again: bool) -> None:
+        self.sink_errors.labels(table).inc()
+        if is_tried_again:
+            self.sink_retries.labels(table).inc()
 
     def forget(self, source: str) -> None:
         """Drop the series of a partition that another worker has now: they would stand still for ever."""
-        gauges = (
-            self.watermark,
-            self.consumer_lag,
-            self.open_sessions,
-            self.segments,
-            self.refused_tiles,
-            self.checkpoint_time,
-        )
-        for gauge in gauges:
+        for gauge in self._by_source:
             with contextlib.suppress(KeyError):
                 gauge.remove(source)
-
-    def sink_failed(self, table: str) -> None:
-        self.sink_errors.labels(table).inc()
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -7,17 +7,26 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from pipeline.core.funnels import Funnel, Funnels
 from pipeline.core.records import Rules
 from pipeline.core.segments import DIMENSIONS, Segmenter
 from schemas.events import EVENT_TYPES
+from schemas.privacy import pseudonym
 
 PREFIX: Final = "CX_"
+_FROM_FILE: Final = "_FILE"
+_SHORTEST_KEY: Final = 16
 
 
 STEP: Final = "step"
@@ -48,6 +57,33 @@ class KafkaSettings(Part):
     """How long a silent worker keeps its partitions. The embedded broker's joins take half of it."""
     connect_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     """How long a command retries an unreachable broker before it exits with status 1."""
+    instance_id: str = ""
+    """Name of this worker in its group, kept over restarts (static membership); empty: a new one each time."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How brokers are spoken to."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How the user proves who it is, with SASL."""
+    sasl_username: str = ""
+    """The user, with SASL."""
+    sasl_password: SecretStr = SecretStr("")
+    """The user's password, with SASL."""
+    ssl_ca_file: str = ""
+    """Certificates (PEM) that brokers' are checked against, with SSL; empty: the system's."""
+    ssl_certificate_file: str = ""
+    """This client's own certificate (PEM), where brokers ask for one."""
+    ssl_key_file: str = ""
+    """The key of that certificate (PEM)."""
+    ssl_key_password: SecretStr = SecretStr("")
+    """The password of that key."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "KafkaSettings":
+        has_user = bool(self.sasl_username and self.sasl_password.get_secret_value())
+        if self.security_protocol.startswith("SASL") and not has_user:
+            raise ValueError(f"{self.security_protocol} needs SASL_USERNAME and SASL_PASSWORD")
+        if bool(self.ssl_certificate_file) != bool(self.ssl_key_file):
+            raise ValueError("SSL_CERTIFICATE_FILE and SSL_KEY_FILE belong together")
+        return self
 
 
 class ClickHouseSettings(Part):
@@ -58,7 +94,11 @@ class ClickHouseSettings(Part):
     user: str = "default"
     """User who may create and write the tables."""
     password: SecretStr = SecretStr("")
-    """The user's password; never shown."""
+    """The user's password."""
+    secure: bool = False
+    """Whether the server is spoken to with TLS (its usual port is then 9440)."""
+    ca_file: str = ""
+    """Certificates (PEM) that the server's is checked against, with TLS; empty: the system's."""
     connect_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     """How long a command retries an unreachable server before it exits with status 1."""
 
@@ -174,6 +214,19 @@ class WebSettings(Part):
     """Address that the worker's web server binds to."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 6066
     """Port of the worker's web server."""
+    token: SecretStr = SecretStr("")
+    """Where set, all but ``/healthz`` and ``/readyz`` is served only to requests with this bearer token."""
+
+
+class PrivacySettings(Part):
+    customer_key: SecretStr = SecretStr("")
+    """Where set, customer ids are replaced by their HMAC under this key before anything is stored."""
+
+    @model_validator(mode="after")
+    def _is_long(self) -> "PrivacySettings":
+        if 0 < len(self.customer_key.get_secret_value()) < _SHORTEST_KEY:
+            raise ValueError(f"CUSTOMER_KEY needs {_SHORTEST_KEY} characters or more: short keys can be tried out")
+        return self
 
 
 class PipelineSettings(Part):
@@ -200,7 +253,7 @@ class PipelineSettings(Part):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set."""
+    """Everything that can be set. ``load`` reads it from the environment."""
 
     model_config = SettingsConfigDict(
         use_attribute_docstrings=True,
@@ -221,7 +274,20 @@ class Settings(BaseSettings):
     alerts: AlertsSettings = AlertsSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     web: WebSettings = WebSettings()
+    privacy: PrivacySettings = PrivacySettings()
     pipeline: PipelineSettings = PipelineSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     """What the worker logs: debug, info, warning or error."""
 
@@ -229,20 +295,51 @@ class Settings(BaseSettings):
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. Raises SettingsError on an unknown name or a bad value."""
     given = os.environ if environ is None else environ
-    known = {name for name, _ in names(Settings)}
+    secret = {name for name, info in names(Settings) if info.annotation is SecretStr}
+    known = {name for name, _ in names(Settings)} | {name + _FROM_FILE for name in secret}
     for name in sorted(given):
         if name.startswith(PREFIX) and name not in known:
             hint = _nearest(name, known)
             raise SettingsError(f"unknown setting {name}{hint}; the README lists all settings")
     try:
-        return Settings()
+        return Settings(**_Environment(given, _secrets_from_files(given, secret))())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        shown = "" if "PASSWORD" in where else f" (found {first['input']!r})"
+        is_plain = isinstance(first["input"], (str, int, float, bool)) and where not in secret
+        shown = f" (found {first['input']!r})" if is_plain else ""
         raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}") from error
     except ValueError as error:
         raise SettingsError(" ".join(str(error).split())) from error
+
+
+class _Environment(EnvSettingsSource):
+    """Values by setting, from an environment and from the files that it names."""
+
+    def __init__(self, given: Mapping[str, str], from_files: Mapping[str, str]) -> None:
+        named = {name + _FROM_FILE for name in from_files}
+        self._given = {name.lower(): text for name, text in given.items() if name not in named}
+        self._given |= {name.lower(): text for name, text in from_files.items()}
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._given
+
+
+def _secrets_from_files(given: Mapping[str, str], secret: set[str]) -> dict[str, str]:
+    """Secrets whose file is named instead of themselves. Raises SettingsError."""
+    found: dict[str, str] = {}
+    for name in secret:
+        path = given.get(name + _FROM_FILE)
+        if not path:
+            continue
+        if name in given:
+            raise SettingsError(f"{name} and {name}{_FROM_FILE} are both set; one of them is to be left out")
+        try:
+            found[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{name}{_FROM_FILE}: {path} cannot be read ({error})") from error
+    return found
 
 
 def names(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[tuple[str, Any]]:
@@ -270,6 +367,8 @@ def rules_digest(settings: Settings) -> str:
         settings.pipeline.lateness_s,
         settings.pipeline.currency,
     ]
+    if key := settings.privacy.customer_key.get_secret_value():
+        decisive.append(pseudonym(key.encode(), "which key"))
     text = json.dumps(decisive, sort_keys=True, default=sorted)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -293,4 +392,5 @@ def rules(settings: Settings) -> Rules:
         currency=pipeline.currency,
         generation=pipeline.generation,
         known_steps=frozenset(known_steps) if known_steps is not None else None,
+        customer_key=settings.privacy.customer_key.get_secret_value().encode(),
     )

@@ -1,12 +1,40 @@
 """The worker's own pages: health, readiness, metrics."""
 
-from collections.abc import Callable
-from typing import Any
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import faust
+from aiohttp.web import HTTPMethodNotAllowed, HTTPUnauthorized, Request, StreamResponse, middleware
 
 from pipeline.agents.ownership import Ownership
 from pipeline.metrics import Metrics
+
+_OPEN: Final = ("/healthz", "/readyz")
+
+
+def guard(app: faust.App, token: str) -> None:
+    """Serve nothing but health without the bearer token; with an empty token all is open, as Faust has it.
+
+    Only reading is served in either case.
+    """
+
+    @middleware
+    async def check(request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]) -> StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            raise HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
+        given = request.headers.get("Authorization", "")
+        if (
+            token
+            and request.path not in _OPEN
+            and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+        ):
+            raise HTTPUnauthorized(
+                text="a bearer token is needed (CX_WEB__TOKEN)\n", headers={"WWW-Authenticate": "Bearer"}
+            )
+        return await handler(request)
+
+    app.web.web_app.middlewares.append(check)
 
 
 def add_pages(app: faust.App, metrics: Metrics, ownership: Ownership, measure: Callable[[], None]) -> None:

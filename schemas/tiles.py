@@ -26,6 +26,8 @@ class TilesMessage(BaseModel):
     """The source's watermark, ms since the epoch."""
     tiles: list[tuple[str, int, dict[str, int]]]
     """Segment, start of the bucket in ms, counters; each replaces an older version."""
+    appended: int | None = None
+    """When the oldest of the batch's records was appended, ms since the epoch; None: only ticks."""
 
 
 def tiles_message_id(source: str, version: int, partition: int, part: int) -> str:

@@ -34,6 +34,8 @@ class Limits:
 
 Observer = Callable[[str, int, float], None]
 """Told of each stored batch: table, rows, seconds."""
+ErrorObserver = Callable[[str, bool], None]
+"""Told of each failed insert: table, whether the same rows are tried again."""
 Rejected = Callable[[str, Mapping[str, Any], str], Awaitable[None]]
 """Given each row that will not go in: table, row, error. When it returns the row is done with."""
 
@@ -77,7 +79,7 @@ class SinkBuffer:
         names: Mapping[str, Sequence[str]],
         limits: Limits,
         on_stored: Observer = lambda *_: None,
-        on_error: Callable[[str], None] = lambda _: None,
+        on_error: ErrorObserver = lambda *_: None,
         on_rejected: Rejected = _log_rejected,
     ) -> None:
         self._sink = sink
@@ -191,7 +193,7 @@ class SinkBuffer:
                 await self._search(table, columns, search)
             except SinkRejectedError as error:
                 # Not a row: the table. An operator can mend it, so the rows wait.
-                self._on_error(table)
+                self._on_error(table, True)
                 logger.error("%s; every row is refused, %d rows of %s wait", error, len(columns[0]), table)
                 await asyncio.sleep(_LONGEST_BACKOFF_S)
                 continue
@@ -209,7 +211,7 @@ class SinkBuffer:
             await self._try_until_stored(table, columns)
             search.stored = True
         except SinkRejectedError as error:
-            self._on_error(table)
+            self._on_error(table, count > 1)
             if count == 1:
                 row = {name: column[0] for name, column in zip(self._names[table], columns, strict=True)}
                 search.refused.append((row, str(error)))
@@ -229,7 +231,7 @@ class SinkBuffer:
                 await asyncio.to_thread(self._sink.write, table, self._names[table], columns)
             except SinkUnavailableError as error:
                 failures += 1
-                self._on_error(table)
+                self._on_error(table, True)
                 longest = min(_LONGEST_BACKOFF_S, error.retry_after_s * 2 ** min(failures - 1, 6))
                 # Jitter: many workers would otherwise come back all at once.
                 pause = longest * random.uniform(0.5, 1)

@@ -63,7 +63,15 @@ class System:
 
     @property
     def kafka(self) -> KafkaSettings:
-        return KafkaSettings(bootstrap_servers=self.addresses["kafka"])
+        prefix, from_file = "CX_KAFKA__", "_file"
+        given: dict[str, Any] = {
+            name.removeprefix(prefix).lower(): value
+            for name, value in self.more.items()
+            if name.startswith(prefix)
+        }
+        secrets = {name: given.pop(name + from_file) for name in ("sasl_password",) if name + from_file in given}
+        given |= {name: Path(path).read_text().strip() for name, path in secrets.items()}
+        return KafkaSettings(bootstrap_servers=self.addresses["kafka"], **given)
 
     def cx(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return cx(*arguments, environ=self.environ, timeout=timeout)

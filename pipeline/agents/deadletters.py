@@ -4,12 +4,12 @@ import logging
 from collections import deque
 from typing import Any, Final
 
-from pipeline.agents.outbox import Clock, Outgoing, base64_text, digest
+from pipeline.agents.outbox import Clock, Outgoing, base64_text
 from pipeline.core.records import DeadLetter
 from pipeline.kafka.logs import Source
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
-from schemas.deadletters import DEADLETTER_TYPE, KEPT_PAYLOAD_BYTES, dead_letter_id
+from schemas.deadletters import DEADLETTER_TYPE, dead_letter_id
 from schemas.times import format_rfc3339
 from schemas.versioning import SCHEMA_VERSION
 
@@ -32,9 +32,9 @@ def letter_message(source: Source, letter: DeadLetter) -> Outgoing:
         "offset": letter.offset,
         "reason": letter.reason,
         "error": letter.error,
-        "payload": base64_text(letter.payload[:KEPT_PAYLOAD_BYTES]),
-        "size": len(letter.payload),
-        "sha256": digest(letter.payload),
+        "payload": base64_text(letter.payload),
+        "size": letter.size,
+        "sha256": letter.sha256,
     }
     return Outgoing(body, headers(DEADLETTER_TYPE, event_id), key=topic)
 
@@ -42,9 +42,7 @@ def letter_message(source: Source, letter: DeadLetter) -> Outgoing:
 def letter_row(source: Source, letter: DeadLetter) -> tuple[Any, ...]:
     """The row of the table ``dead_letters``, in the order of its columns."""
     where = (letter.received_ms, *source, letter.offset)
-    payload = letter.payload
-    kept = payload[:KEPT_PAYLOAD_BYTES]
-    return (*where, str(letter.reason), letter.error, kept, len(payload), digest(payload))
+    return (*where, str(letter.reason), letter.error, letter.payload, letter.size, letter.sha256)
 
 
 class FloodWatch:

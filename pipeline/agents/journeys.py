@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pipeline.agents.checkpoints import Checkpointer
@@ -12,7 +12,7 @@ from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.ticks import Ends
-from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Tile
+from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Record, Tile
 from pipeline.core.tiles import Counters, is_by_step
 from pipeline.kafka.logs import Source, source_name
 from pipeline.kafka.reader import RecordBatch
@@ -66,7 +66,8 @@ class JourneysStage:
             key = (source, owned.epoch)
             if owned.state.latest_ms is None and key not in self._announced and ends.is_at_end(source):
                 self._announced.add(key)
-                await self._tiles(source, Outputs(version=owned.state.rules.first_version), self._outbox.receipt())
+                nothing = Outputs(version=owned.state.rules.first_version)
+                await self._tiles(source, nothing, None, self._outbox.receipt())
 
     async def process(self, batch: RecordBatch) -> None:
         owned = self._ownership.partitions.get(batch.source)
@@ -80,12 +81,15 @@ class JourneysStage:
             records = batch.records[start : start + _RECORDS_AT_A_TIME]
             out = owned.state.process(records, batch.fetched_ms)
             receipt = self._outbox.receipt()
-            await self._put_out(batch.source, out, receipt)
+            await self._put_out(batch.source, out, _appended(records), receipt)
             owned.unfinished.append((records[-1].offset + 1, receipt))
             if out.records:
                 owned.changed_at = time.monotonic()
             self._outbox.poll()
             self._measure(batch.source, out, time.perf_counter() - started)
+            if out.accepted and (latest_ms := owned.state.latest_ms) is not None:
+                lag_s = (batch.fetched_ms - latest_ms) / 1000
+                self._metrics.event_lag.labels(source_name(batch.source)).set(lag_s)
         if not self._ownership.holds(batch.source, owned):
             return
         owned.cut_at = batch.next_offset
@@ -93,12 +97,12 @@ class JourneysStage:
         self._metrics.open_sessions.labels(source_name(batch.source)).set(len(owned.state.sessions))
         self._warn_of_crowds(owned.state.rules.segmenter.crowded())
 
-    async def _put_out(self, source: Source, out: Outputs, receipt: Receipt) -> None:
+    async def _put_out(self, source: Source, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
         if out.dead_letters:
             await self._dead_letters(source, out.dead_letters, receipt)
         if out.journeys:
             await self._journeys(source, out, receipt)
-        await self._tiles(source, out, receipt)
+        await self._tiles(source, out, appended_ms, receipt)
 
     async def _journeys(self, source: Source, out: Outputs, receipt: Receipt) -> None:
         channel = source[0].removeprefix("touchpoints.")
@@ -108,7 +112,7 @@ class JourneysStage:
         await self._outbox.send(receipt, JOURNEYS_TOPIC, messages)
         await self._outbox.store(receipt, JOURNEYS, columns_of(rows))
 
-    async def _tiles(self, source: Source, out: Outputs, receipt: Receipt) -> None:
+    async def _tiles(self, source: Source, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
         name = source_name(source)
         if self._router is None:
             self._router = TileRouter(await asyncio.to_thread(self._tiles_partitions))
@@ -122,6 +126,7 @@ class JourneysStage:
                     "version": out.version,
                     "watermark": out.watermark_ms,
                     "tiles": tiles,
+                    "appended": appended_ms,
                 }
                 messages.append(Outgoing(body, headers(TILES_TYPE, event_id), partition=partition))
         await self._outbox.send(receipt, TILES_TOPIC, messages)
@@ -161,6 +166,12 @@ class JourneysStage:
                     "list the known ones in CX_SEGMENTS__KNOWN, the others become 'other'",
                     dimension,
                 )
+
+
+def _appended(records: Sequence[Record]) -> int | None:
+    """The time of the oldest record that is no tick."""
+    found = next((record.timestamp_ms for record in records if record.value is not None), -1)
+    return found if found >= 0 else None
 
 
 class TileRouter:

@@ -55,6 +55,8 @@ class Owned(Generic[State]):
     """(next offset, what must be delivered and stored before it counts as done), in order."""
     merged: int | None = None
     """Phase two: the offset up to which tiles are merged, while that is not put out yet."""
+    oldest_ms: int | None = None
+    """Phase two: when the oldest record was appended that is merged and not put out yet."""
     horizons: deque[tuple[float, int]] = field(default_factory=deque)
     """Phase two: (wall clock, horizon) of the last minute."""
 

@@ -10,6 +10,7 @@ from pipeline.agents.outbox import Outbox, columns_of, digest
 from pipeline.core.records import DeadLetter
 from pipeline.metrics import Metrics
 from schemas.deadletters import DEADLETTERS_TOPIC, ROW_TOPIC_PREFIX
+from schemas.decoding import Refusal
 from schemas.reasons import Reason
 from sinks.buffer import SinkBuffer
 from sinks.tables import DEAD_LETTERS, row_as_json
@@ -31,7 +32,7 @@ class RejectedRows:
         """Return when the dead letter is delivered and stored. The same row always has the same place."""
         payload = row_as_json(row)
         offset = int(digest(payload)[:16], 16) >> (64 - _OFFSET_BITS)
-        letter = DeadLetter(offset, int(time.time() * 1000), Reason.ROW_REJECTED, error, payload)
+        letter = DeadLetter.of(offset, int(time.time() * 1000), Refusal(Reason.ROW_REJECTED, error), payload)
         source = (f"{ROW_TOPIC_PREFIX}{table}", 0)
         logger.error("a row of %s is refused for good and goes to %s: %s", table, DEADLETTERS_TOPIC, error)
         self._metrics.dead_letters.labels(source[0], letter.reason).inc()

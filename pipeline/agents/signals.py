@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from typing import Final
 
 import msgspec
@@ -39,6 +40,7 @@ class _Tiles(msgspec.Struct):
     version: int
     watermark: int | None
     tiles: list[tuple[str, int, dict[str, int]]]
+    appended: int | None = None
 
 
 _decode = msgspec.json.Decoder(_Tiles).decode
@@ -54,12 +56,16 @@ class SignalsStage:
         metrics: Metrics,
         checkpointer: Checkpointer,
         clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
     ) -> None:
         self._ownership = ownership
         self._checkpointer = checkpointer
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._on_their_way: deque[tuple[int, Receipt]] = deque()
+        """Emissions not stored yet: when their oldest record was appended, and their receipt."""
         self._not_before = 0.0
         self._told: dict[Source, int | None] = {}
         # Merging waits while an emission is held back by a full buffer: memory stays bounded.
@@ -78,6 +84,8 @@ class SignalsStage:
                     owned.state.merge(message.source, message.version, message.watermark, message.tiles)
                     if message.tiles:
                         owned.changed_at = self._clock()
+                    if message.appended is not None:
+                        owned.oldest_ms = min(message.appended, owned.oldest_ms or message.appended)
             owned.merged = batch.next_offset
             self._metrics.batch_seconds.labels("tiles").observe(time.perf_counter() - started)
 
@@ -116,6 +124,9 @@ class SignalsStage:
         is_behind = owned.state.is_behind()
         done = next_offset - 1 if is_behind else next_offset
         owned.unfinished.append((done, receipt))
+        if owned.oldest_ms is not None:
+            self._on_their_way.append((owned.oldest_ms, receipt))
+            owned.oldest_ms = None
         self._forget(owned)
         owned.cut_at = done
         if is_behind and owned.merged is None:
@@ -125,6 +136,12 @@ class SignalsStage:
         self._metrics.segments.labels(name).set(len(owned.state.segments))
         self._metrics.refused_tiles.labels(name).set(owned.state.refused)
         self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
+
+    def measure(self) -> None:
+        """Take note of the emissions that have been stored and delivered by now."""
+        while self._on_their_way and self._on_their_way[0][1].is_done():
+            oldest_ms, _ = self._on_their_way.popleft()
+            self._metrics.signal_latency.observe(max(0.0, self._wall_clock() - oldest_ms / 1000))
 
     async def _tell(self, source: Source, windows: Windows, receipt: Receipt) -> None:
         """Give detection a piece of what has become complete or has changed."""

@@ -41,6 +41,7 @@ from pipeline.core.tiles import (
     survey_counters,
 )
 from schemas.decoding import Refusal, Touchpoint, decode
+from schemas.privacy import Pseudonyms
 
 WATERMARK_DELAY_MS: Final = 5_000
 _NEVER: Final = -(1 << 62)
@@ -82,6 +83,7 @@ class Partition:
         self._retention: list[tuple[int, str]] = []
         self._journeys = JourneyCounters(rules.funnels)
         self._places: dict[Dims, Spot] = {}
+        self._pseudonyms = Pseudonyms(rules.customer_key) if rules.customer_key else None
         # Of the batch under way:
         self._late: dict[str, Session] = {}
         self._changed: dict[tuple[str, JourneyKey], Journey] = {}
@@ -130,6 +132,8 @@ class Partition:
             else:
                 limits = Limits(channel, fetched_ms, self._cutoff_ms, self.rules.lateness_ms)
                 out.dead_letters.append(refused(record, event, limits))
+        if self._pseudonyms is not None:
+            out.dead_letters = [letter.without_customers(self._pseudonyms) for letter in out.dead_letters]
         self.accepted += out.accepted
         out.version = (self.rules.generation << GENERATION_SHIFT) + records[-1].offset + 1
         self._settle(out)
@@ -144,10 +148,11 @@ class Partition:
         amount = event.amount
         if event.currency is not None and event.currency != self.rules.currency:
             amount = None
+        customer = event.customer_id
+        if customer is not None and self._pseudonyms is not None:
+            customer = self._pseudonyms.of(customer)
         # tuple.__new__ takes half the time of Entry(...), and there is one for every event
-        entry = _new_tuple(
-            Entry, (at_ms, event.event_id, event.type, amount, event.step, event.customer_id, place.dims)
-        )
+        entry = _new_tuple(Entry, (at_ms, event.event_id, event.type, amount, event.step, customer, place.dims))
         session = self.sessions.get(event.session_id)
         if session is None:
             session = self._new_session(event.session_id, at_ms)

@@ -1,11 +1,15 @@
 """What goes into phase one and what comes out of it."""
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pipeline.core.funnels import Funnels, Journey
 from pipeline.core.segments import Segmenter
 from pipeline.core.tiles import Counters
+from schemas.deadletters import KEPT_PAYLOAD_BYTES
+from schemas.decoding import Refusal
+from schemas.privacy import Pseudonyms
 from schemas.reasons import Reason
 
 GENERATION_SHIFT: Final = 48
@@ -33,15 +37,31 @@ class ClockRefusal(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A record that is no event, with everything needed to see why and to send it again."""
+    """A record that is no event, with everything needed to see why and to find it again."""
 
     offset: int
     received_ms: int
     reason: Reason
     error: str
     payload: bytes
+    """What is kept of it: the first 64 KiB, without customer ids where a key is set."""
+    size: int
+    """Bytes of the whole record."""
+    sha256: str
+    """Of the whole record, as it came."""
     by_clock: bool = False
     """Refused by the wall clock of this reading: a later one must find this letter, or would differ."""
+
+    @classmethod
+    def of(cls, offset: int, received_ms: int, refusal: Refusal, record: bytes) -> "DeadLetter":
+        kept, sha256 = record[:KEPT_PAYLOAD_BYTES], hashlib.sha256(record).hexdigest()
+        return cls(offset, received_ms, refusal.reason, refusal.error, kept, len(record), sha256)
+
+    def without_customers(self, pseudonyms: Pseudonyms) -> "DeadLetter":
+        return self._replace(
+            error=pseudonyms.in_error(self.error),
+            payload=pseudonyms.in_payload(self.payload)[:KEPT_PAYLOAD_BYTES],
+        )
 
 
 class JourneyRow(NamedTuple):
@@ -87,6 +107,8 @@ class Rules:
     known_steps: frozenset[str] | None = None
     """Steps that are told apart in tiles; None: all."""
     generation: int = 1
+    customer_key: bytes = b""
+    """Customer ids are replaced by their HMAC under this key; empty: kept as they are."""
 
     @property
     def first_version(self) -> int:

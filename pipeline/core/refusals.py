@@ -30,7 +30,7 @@ def refused(record: Record, event: Touchpoint, limits: Limits) -> DeadLetter:
 
 def dead_letter(record: Record, fetched_ms: int, refusal: Refusal) -> DeadLetter:
     received = fetched_ms if record.timestamp_ms < 0 else min(fetched_ms, record.timestamp_ms)
-    return DeadLetter(record.offset, received, refusal.reason, refusal.error, record.value or b"")
+    return DeadLetter.of(record.offset, received, refusal, record.value or b"")
 
 
 def refused_again(record: Record, before: ClockRefusal) -> DeadLetter | None:
@@ -38,7 +38,8 @@ def refused_again(record: Record, before: ClockRefusal) -> DeadLetter | None:
     payload = record.value or b""
     if hashlib.sha256(payload).hexdigest() != before.sha256:
         return None
-    return DeadLetter(record.offset, before.received_ms, Reason.IN_FUTURE, before.error, payload, by_clock=True)
+    refusal = Refusal(Reason.IN_FUTURE, before.error)
+    return DeadLetter.of(record.offset, before.received_ms, refusal, payload)._replace(by_clock=True)
 
 
 def _refusal(stamp_ms: int, event: Touchpoint, limits: Limits) -> Refusal:

@@ -1,5 +1,6 @@
 """Clients with the settings that this system relies on."""
 
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +21,40 @@ class KafkaUnavailableError(RuntimeError):
 
 
 def _common(settings: KafkaSettings) -> dict[str, Any]:
-    return {
+    return _security(settings) | {
         "bootstrap.servers": settings.bootstrap_servers,
         "reconnect.backoff.max.ms": 1000,
         "log_level": 2,  # librdkafka retries by itself; what matters comes back as an error
         "broker.address.family": "v4",
     }
+
+
+def _security(settings: KafkaSettings) -> dict[str, Any]:
+    given = {
+        "security.protocol": settings.security_protocol,
+        "ssl.ca.location": settings.ssl_ca_file,
+        "ssl.certificate.location": settings.ssl_certificate_file,
+        "ssl.key.location": settings.ssl_key_file,
+        "ssl.key.password": settings.ssl_key_password.get_secret_value(),
+    }
+    if settings.security_protocol.startswith("SASL"):
+        given |= {
+            "sasl.mechanism": settings.sasl_mechanism,
+            "sasl.username": settings.sasl_username,
+            "sasl.password": settings.sasl_password.get_secret_value(),
+        }
+    return {name: value for name, value in given.items() if value}
+
+
+def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
+    """The same for clients that are not librdkafka's; None where no TLS is asked for. Raises OSError."""
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    context = ssl.create_default_context(cafile=settings.ssl_ca_file or None)
+    if settings.ssl_certificate_file:
+        password = settings.ssl_key_password.get_secret_value() or None
+        context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file, password)
+    return context
 
 
 def new_producer(settings: KafkaSettings) -> Producer:

@@ -18,6 +18,7 @@ from pipeline.verification.naive_types import (
 )
 from pipeline.verification.naive_usual import HOUR, Past
 from schemas.decoding import Refusal, Touchpoint, decode
+from schemas.privacy import pseudonym
 from schemas.reasons import Reason
 
 FIVE_MINUTES = 300_000
@@ -44,7 +45,7 @@ def compute(
             _count_event(event, name, rules, tiles)
         for session in _sessions(events):
             for funnel in rules.funnels:
-                for opening, row in _walk(session, funnel, rules.currency, watermark):
+                for opening, row in _walk(session, funnel, rules, watermark):
                     stay = _stay(opening, row)
                     _count_stay(opening, stay, funnel, name, rules, tiles)
                     for segment in _segments(opening, rules):
@@ -128,7 +129,7 @@ def _sessions(events: Iterable[Touchpoint]) -> Iterable[list[Touchpoint]]:
 
 
 def _walk(
-    session: list[Touchpoint], funnel: FunnelRule, currency: str, watermark: int | None
+    session: list[Touchpoint], funnel: FunnelRule, rules: NaiveRules, watermark: int | None
 ) -> Iterable[tuple[Touchpoint, JourneyValue | None]]:
     """Journeys with their opening events; None for one that has not ended."""
     inside: list[Touchpoint] = []
@@ -137,7 +138,7 @@ def _walk(
         if inside and last is not None and event.at_ms - last > funnel.timeout_ms:
             yield (
                 inside[0],
-                _row(inside, funnel, currency, last + funnel.timeout_ms, "abandoned", "timeout"),
+                _row(inside, funnel, rules, last + funnel.timeout_ms, "abandoned", "timeout"),
             )
             inside = []
         last = event.at_ms
@@ -147,27 +148,27 @@ def _walk(
             continue
         inside.append(event)
         if event.type in funnel.completes:
-            yield inside[0], _row(inside, funnel, currency, event.at_ms, "completed", "")
+            yield inside[0], _row(inside, funnel, rules, event.at_ms, "completed", "")
             inside = []
         elif event.type in funnel.abandons:
-            yield inside[0], _row(inside, funnel, currency, event.at_ms, "abandoned", "explicit")
+            yield inside[0], _row(inside, funnel, rules, event.at_ms, "abandoned", "explicit")
             inside = []
     if inside and last is not None and watermark is not None:
         if last + funnel.timeout_ms < watermark:
-            yield inside[0], _row(inside, funnel, currency, last + funnel.timeout_ms, "abandoned", "timeout")
+            yield inside[0], _row(inside, funnel, rules, last + funnel.timeout_ms, "abandoned", "timeout")
         else:
             yield inside[0], None
 
 
 def _row(
-    inside: list[Touchpoint], funnel: FunnelRule, currency: str, ended_ms: int, outcome: str, reason: str
+    inside: list[Touchpoint], funnel: FunnelRule, rules: NaiveRules, ended_ms: int, outcome: str, reason: str
 ) -> JourneyValue:
     value = 0
     step = customer = ""
     for event in inside:
         step = event.step or step
         customer = event.customer_id or customer
-        if event.amount is None or event.currency not in (None, currency):
+        if event.amount is None or event.currency not in (None, rules.currency):
             continue
         if event.type in funnel.completes or event.type == "checkout_started":
             value = event.amount
@@ -175,6 +176,8 @@ def _row(
             value += event.amount
         elif event.type == "product_removed":
             value = max(0, value - event.amount)
+    if customer and rules.customer_key:
+        customer = pseudonym(rules.customer_key, customer)
     first = inside[0]
     return JourneyValue(
         funnel.name,

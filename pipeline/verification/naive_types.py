@@ -38,6 +38,7 @@ class NaiveRules:
     known: Mapping[str, Sequence[str]]
     lateness_ms: int
     currency: str
+    customer_key: bytes = b""
 
 
 class JourneyKey(NamedTuple):

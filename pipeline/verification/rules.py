@@ -14,4 +14,5 @@ def naive_rules(settings: Settings) -> NaiveRules:
         known=settings.segments.known,
         lateness_ms=round(settings.pipeline.lateness_s * 1000),
         currency=settings.pipeline.currency,
+        customer_key=settings.privacy.customer_key.get_secret_value().encode(),
     )

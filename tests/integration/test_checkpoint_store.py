@@ -22,6 +22,7 @@ from pipeline.kafka.topics import create_missing
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, manifest_key, part_key
 from schemas.deadletters import DEADLETTERS_TOPIC
+from schemas.decoding import Refusal
 from schemas.reasons import CLOCK_ERROR, Reason
 from tests.kafka.apache import ApacheKafka, require
 
@@ -118,7 +119,7 @@ def test_refusals_by_the_wall_clock_are_found_from_an_offset_on(setting: Setting
         (8, SOURCE, Reason.INVALID, "message: is no JSON"),
         (9, ("touchpoints.app", 1), Reason.IN_FUTURE, clock),
     ):
-        letter = DeadLetter(offset, 1_000, reason, error, b"{}")
+        letter = DeadLetter.of(offset, 1_000, Refusal(reason, error), b"{}")
         message = letter_message(source, letter)
         setting.producer.produce(DEADLETTERS_TOPIC, value=msgspec.json.encode(message.body), key=message.key)
     assert setting.producer.flush(30) == 0

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -66,11 +67,27 @@ def jars() -> Path:
     return folder
 
 
-class ApacheKafka:
-    """One broker in a folder. ``start`` after ``stop`` or ``kill`` goes on with the same log."""
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A listener that takes TLS and users only."""
 
-    def __init__(self, folder: Path) -> None:
+    identity: str
+    """PEM: the broker's key and certificate."""
+    user: str
+    password: str
+    mechanism: str = "SCRAM-SHA-512"
+
+
+class ApacheKafka:
+    """One broker in a folder. ``start`` after ``stop`` or ``kill`` goes on with the same log.
+
+    ``secured``: such a listener beside the plain one, which only the broker itself uses then.
+    """
+
+    def __init__(self, folder: Path, secured: Secured | None = None) -> None:
         self._folder = folder
+        self._secured = secured
+        self._secured_port = free_port()
         self._config = folder / "server.properties"
         self._class_path = f"{jars()}/*"
         self.port = free_port()
@@ -79,7 +96,7 @@ class ApacheKafka:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"127.0.0.1:{self._secured_port if self._secured else self.port}"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -99,14 +116,28 @@ class ApacheKafka:
 
     def _format(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        more = self._secured_properties(self._secured) if self._secured else ""
         self._config.write_text(
-            _PROPERTIES.format(port=self.port, controller=self._controller_port, data=self._folder / "data")
+            _PROPERTIES.format(
+                port=self.port,
+                controller=self._controller_port,
+                data=self._folder / "data",
+                more_listeners=f",SASL_SSL://127.0.0.1:{self._secured_port}" if self._secured else "",
+            )
+            + more
         )
         tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._config)]
+        if one := self._secured:
+            tool += ["--add-scram", f"{one.mechanism}=[name={one.user},password={one.password}]"]
         subprocess.run([*_JAVA, "-cp", self._class_path, *tool], check=True, capture_output=True, timeout=60)
 
+    def _secured_properties(self, secured: Secured) -> str:
+        identity = self._folder / "identity.pem"
+        identity.write_text(secured.identity)
+        return _SECURED.format(identity=identity, mechanism=secured.mechanism, lower=secured.mechanism.lower())
+
     def _answers(self) -> bool:
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{self.port}", "log_level": 0})
         try:
             return bool(admin.list_topics(timeout=1).brokers)
         except KafkaException:
@@ -120,9 +151,9 @@ _PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{more_listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{more_listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
@@ -138,4 +169,10 @@ num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
 broker.heartbeat.interval.ms=250
 broker.session.timeout.ms=1500
+"""
+_SECURED: Final = """\
+ssl.keystore.type=PEM
+ssl.keystore.location={identity}
+sasl.enabled.mechanisms={mechanism}
+listener.name.sasl_ssl.{lower}.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 """

@@ -47,8 +47,10 @@ def test_a_failing_sink_is_waited_for_and_nothing_is_acknowledged_or_lost_meanwh
             SinkUnavailableError("no such table", 0.01),
             SinkUnavailableError("down", 0.01),
         ]
-        errors: list[str] = []
-        buffer = SinkBuffer(sink, NAMES, Limits(1, 0.001, 10_000), on_error=errors.append)
+        errors: list[tuple[str, bool]] = []
+        buffer = SinkBuffer(
+            sink, NAMES, Limits(1, 0.001, 10_000), on_error=lambda table, again: errors.append((table, again))
+        )
         running = asyncio.create_task(buffer.run())
         ticket = await buffer.put("u", [[7]])
         await asyncio.sleep(0.02)
@@ -57,7 +59,7 @@ def test_a_failing_sink_is_waited_for_and_nothing_is_acknowledged_or_lost_meanwh
         buffer.close()
         await running
         assert sink.tables["u"] == [{"a": 7}]
-        assert errors == ["u"] * 3
+        assert errors == [("u", True)] * 3
         assert buffer.stored == ticket
 
     run(work())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from pipeline.metrics import Metrics
 from pipeline.settings import Settings, names
 from schemas.export import json_schemas
 from schemas.reasons import Reason
@@ -30,6 +31,13 @@ def test_every_setting_is_in_the_readme_and_no_other() -> None:
 def test_every_setting_explains_itself() -> None:
     silent = [name for name, info in names(Settings) if name in leaves() and not info.description]
     assert silent == []
+
+
+def test_every_metric_is_in_the_readme_as_it_is_and_no_other() -> None:
+    listed = re.findall(r"^\| `(cx_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", README, re.M)
+    assert [(name, kind, labels, text) for name, kind, labels, text in listed] == [
+        (one.name, one.kind, ", ".join(one.labels) or "–", one.help) for one in Metrics().described
+    ]
 
 
 def test_every_reason_code_is_in_the_readme() -> None:
