@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test chaos check bench bench-alerts lock clean help
+.PHONY: run test chaos check bench bench-alerts bench-dashboards dashboards lock clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +37,12 @@ bench: $(STAMP) ## Whole job against plain Faust, microseconds by stage, memory.
 
 bench-alerts: $(STAMP) ## How soon and how rightly incidents are found, on drawn weeks (about 30 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.alerts.run $(ARGS)
+
+bench-dashboards: $(STAMP) ## Every panel's query over three days of 500 segments (about 10 min, 10 GB).
+	$(BIN)/python -m tests.benchmarks.dashboards $(ARGS)
+
+dashboards: $(STAMP) ## Make the dashboards' JSON from their code.
+	$(BIN)/python -m dashboards.build
 
 lock: ## Pin all dependencies, with hashes, without addresses.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

@@ -99,6 +99,8 @@ class ClickHouseSettings(Part):
     """Whether the server is spoken to with TLS (its usual port is then 9440)."""
     ca_file: str = ""
     """Certificates (PEM) that the server's is checked against, with TLS; empty: the system's."""
+    cluster: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
+    """Cluster whose servers all get the tables, replicated, from ``migrate``; empty: one server."""
     connect_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     """How long a command retries an unreachable server before it exits with status 1."""
 
@@ -119,8 +121,10 @@ class RetentionSettings(Part):
 
     short_signals_days: Annotated[int, Field(ge=1)] = 3
     """Signals of the 1m and 5m windows."""
-    long_signals_days: Annotated[int, Field(ge=1)] = 400
-    """Signals of the 15m and 1h windows."""
+    long_signals_days: Annotated[int, Field(ge=1)] = 30
+    """Signals of the 15m and 1h windows, of every minute."""
+    hourly_signals_days: Annotated[int, Field(ge=1)] = 400
+    """Signals of the 1h windows that end on a full hour (``cx.signals_hourly``)."""
     journeys_days: Annotated[int, Field(ge=1)] = 400
     """Journeys."""
     tiles_days: Annotated[int, Field(ge=1)] = 7

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from sinks.clickhouse import DATABASE
+from sinks.cluster import on_cluster
 
 _NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
 
@@ -43,18 +44,30 @@ def shipped() -> list[Migration]:
     ]
 
 
-def migrate(client: Any, retention_days: Mapping[str, str]) -> list[str]:
+_DATABASE: Final = f"CREATE DATABASE IF NOT EXISTS {DATABASE}"
+_LEDGER: Final = (
+    f"CREATE TABLE IF NOT EXISTS {DATABASE}.migrations "
+    "(number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) "
+    "ENGINE = ReplacingMergeTree ORDER BY number"
+)
+
+
+def script(cluster: str = "") -> str:
+    """All statements of an empty server, to be read or run by hand."""
+    parts = [_told(_DATABASE, cluster)]
+    for migration in shipped():
+        parts += [f"-- {migration.name}", *(_told(one, cluster) for one in migration.statements)]
+    return "".join(f"{part}\n\n" if part.startswith("--") else f"{part};\n\n" for part in parts)
+
+
+def migrate(client: Any, retention_days: Mapping[str, str], cluster: str = "") -> list[str]:
     """Bring the database up to date; gives the names of the migrations applied now.
 
-    ``retention_days``: by table, its TTL clause. Raises MigrationError where an applied migration
-    has been changed since.
+    ``retention_days``: by table, its TTL clause. ``cluster``: of which all servers get the tables, replicated;
+    empty: this server only. Raises MigrationError where an applied migration has been changed since.
     """
-    client.execute(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
-    client.execute(
-        f"CREATE TABLE IF NOT EXISTS {DATABASE}.migrations "
-        "(number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) "
-        "ENGINE = ReplacingMergeTree ORDER BY number"
-    )
+    client.execute(_told(_DATABASE, cluster))
+    client.execute(_told(_LEDGER, cluster))
     applied = dict(client.execute(f"SELECT number, checksum FROM {DATABASE}.migrations FINAL"))
     done = []
     for migration in shipped():
@@ -67,19 +80,29 @@ def migrate(client: Any, retention_days: Mapping[str, str]) -> list[str]:
                 )
             continue
         for statement in migration.statements:
-            client.execute(statement)
+            client.execute(_told(statement, cluster))
         client.execute(
             f"INSERT INTO {DATABASE}.migrations (number, name, checksum) VALUES",
             [(migration.number, migration.name, migration.checksum)],
         )
         done.append(migration.name)
     for table, clause in retention_days.items():
-        client.execute(f"ALTER TABLE {DATABASE}.{table} MODIFY TTL {clause}")
+        client.execute(_told(f"ALTER TABLE {DATABASE}.{table} MODIFY TTL {clause}", cluster))
     return done
 
 
+def _told(statement: str, cluster: str) -> str:
+    return on_cluster(statement, cluster) if cluster else statement
+
+
 def retention_clauses(
-    short_signals: int, long_signals: int, journeys: int, tiles: int, alerts: int, dead_letters: int
+    short_signals: int,
+    long_signals: int,
+    hourly_signals: int,
+    journeys: int,
+    tiles: int,
+    alerts: int,
+    dead_letters: int,
 ) -> dict[str, str]:
     """TTL clauses by table. All count from the time of storing, so that replayed history lives on."""
     return {
@@ -87,7 +110,9 @@ def retention_clauses(
             f"stored_at + INTERVAL {short_signals} DAY DELETE WHERE window IN ('1m', '5m'), "
             f"stored_at + INTERVAL {long_signals} DAY DELETE WHERE window NOT IN ('1m', '5m')"
         ),
+        "signals_hourly": f"stored_at + INTERVAL {hourly_signals} DAY",
         "journeys": f"stored_at + INTERVAL {journeys} DAY",
+        "journeys_by_entry": f"stored_at + INTERVAL {journeys} DAY",
         "tiles": f"stored_at + INTERVAL {tiles} DAY",
         "alerts": f"stored_at + INTERVAL {alerts} DAY",
         "dead_letters": f"stored_at + INTERVAL {dead_letters} DAY",

@@ -11,7 +11,7 @@ from pipeline.kafka.topics import create_missing, topic_specs
 from pipeline.settings import Settings, load
 from schemas.export import json_schemas
 from sinks.migrate import migrate as migrate_tables
-from sinks.migrate import retention_clauses
+from sinks.migrate import retention_clauses, script
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +22,17 @@ def register(app: typer.Typer) -> None:
     app.add_typer(schema, name="schema")
 
 
-def migrate() -> None:
-    """Create or update the tables in ClickHouse and set their retention from the settings."""
+def migrate(
+    print_only: Annotated[bool, typer.Option("--print", help="Only print the SQL, of an empty server.")] = False,
+) -> None:
+    """Create or update the tables in ClickHouse and set their retention from the settings.
+
+    With CX_CLICKHOUSE__CLUSTER set, on all servers of that cluster, replicated.
+    """
     settings = load()
+    if print_only:
+        print(script(settings.clickhouse.cluster), end="")
+        return
     done = apply_migrations(settings)
     print("\n".join(f"applied {name}" for name in done) or "up to date")
 
@@ -34,12 +42,13 @@ def apply_migrations(settings: Settings) -> list[str]:
     clauses = retention_clauses(
         days.short_signals_days,
         days.long_signals_days,
+        days.hourly_signals_days,
         days.journeys_days,
         days.tiles_days,
         days.alerts_days,
         days.dead_letters_days,
     )
-    return migrate_tables(clickhouse_client(settings), clauses)
+    return migrate_tables(clickhouse_client(settings), clauses, settings.clickhouse.cluster)
 
 
 def topics() -> None:

@@ -36,7 +36,7 @@ def test_every_setting_explains_itself() -> None:
 def test_every_metric_is_in_the_readme_as_it_is_and_no_other() -> None:
     listed = re.findall(r"^\| `(cx_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", README, re.M)
     assert [(name, kind, labels, text) for name, kind, labels, text in listed] == [
-        (one.name, one.kind, ", ".join(one.labels) or "–", one.help) for one in Metrics().described
+        (one.name, one.kind, ", ".join(one.labels) or "none", one.help) for one in Metrics().described
     ]
 
 

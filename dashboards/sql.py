@@ -1,0 +1,152 @@
+"""The SQL of the dashboards: which rows, of which table, in which shape.
+
+``window``, ``segment`` and the others are Grafana's variables (``${name:sqlstring}`` quotes and escapes them);
+``$__…`` are macros of the ClickHouse data source. Rows are versioned, so every table is read with FINAL.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+FUNNELS: Final = ("search", "cart", "checkout", "form", "support", "queue", "basket")
+SHORT_SPAN_S: Final = 3 * 86_400
+"""Up to it signals are read as they are, which is how long those of the short windows are kept; beyond, hour by hour."""
+
+_NOW: Final = "$__toTime_ms"
+_SPAN: Final = "toUnixTimestamp($__toTime) - toUnixTimestamp($__fromTime)"
+_COLUMNS: Final = "signal, segment, window_end, numerator, denominator, value, lower, upper"
+SEGMENT: Final = "${segment:sqlstring}"
+CHANNELS: Final = "'channel=app', 'channel=pos', 'channel=web'"
+
+
+def quoted(texts: Iterable[str]) -> str:
+    return ", ".join(f"'{text}'" for text in texts)
+
+
+def _spans(where: str) -> str:
+    """Signals in the range shown, of the window chosen; of a long range those of the full hours."""
+    return f"""(
+    SELECT {_COLUMNS} FROM cx.signals FINAL
+    WHERE {where} AND window = ${{window:sqlstring}} AND $__timeFilter_ms(window_end)
+      AND {_SPAN} <= {SHORT_SPAN_S} AND denominator > 0
+    UNION ALL
+    SELECT {_COLUMNS} FROM cx.signals_hourly FINAL
+    WHERE {where} AND $__timeFilter_ms(window_end) AND {_SPAN} > {SHORT_SPAN_S} AND denominator > 0
+)"""
+
+
+def band(signal: str, segment: str = SEGMENT) -> str:
+    """A signal of one segment over time, with its interval and n: the last of each interval of the graph."""
+    return f"""SELECT $__timeInterval_ms(window_end) AS time,
+    argMax(value, window_end) AS value,
+    argMax(lower, window_end) AS lower,
+    argMax(upper, window_end) AS upper
+FROM {_spans(f"signal = '{signal}' AND segment = {segment}")}
+GROUP BY time ORDER BY time"""
+
+
+def lines(signals: Iterable[str], segments: str, label: str, column: str = "value") -> str:
+    """Several signals or segments over time; ``label``: what tells the lines apart."""
+    return f"""SELECT $__timeInterval_ms(window_end) AS time, {label} AS line, argMax({column}, window_end) AS value
+FROM {_spans(f"signal IN ({quoted(signals)}) AND segment IN ({segments})")}
+GROUP BY time, line ORDER BY time, line"""
+
+
+def now(signal: str, segment: str = SEGMENT, window: str = "${window:sqlstring}", column: str = "value") -> str:
+    """The newest row of a signal, no older than an hour; n and interval as a text beside the figure."""
+    return f"""SELECT {column} AS value,
+    concat('n = ', toString(round(denominator)), ', ', toString(round(lower, 3)), ' to ', toString(round(upper, 3))) AS detail
+FROM cx.signals FINAL
+WHERE signal = '{signal}' AND segment = {segment} AND window = {window}
+  AND window_end <= {_NOW} AND window_end > {_NOW} - INTERVAL 1 HOUR AND denominator > 0
+ORDER BY window_end DESC LIMIT 1"""
+
+
+def newest(signals: dict[str, str], prefix: str, key: str) -> str:
+    """A table with a row for each segment whose text begins so, and a column for each signal, as they stand now.
+
+    ``signals``: by column, the signal; each also gives its n. ``key``: the expression that names the row.
+    """
+    columns = ",\n    ".join(
+        f"anyIf(value, signal = '{signal}') AS `{column}`, anyIf(denominator, signal = '{signal}') AS `{column} n`"
+        for column, signal in signals.items()
+    )
+    first = f"'{next(iter(signals.values()))}'"
+    names = quoted(signals.values())
+    return f"""WITH (
+    SELECT max(window_end) FROM cx.signals
+    WHERE signal = {first} AND segment = 'all' AND window = '15m' AND window_end <= {_NOW}
+      AND window_end > {_NOW} - INTERVAL 1 DAY
+) AS newest
+SELECT {key} AS name,
+    {columns}
+FROM cx.signals FINAL
+WHERE signal IN ({names}) AND startsWith(segment, '{prefix}') AND NOT position(segment, '|') > 0
+  AND window = '15m' AND window_end = newest AND denominator > 0
+GROUP BY segment ORDER BY segment"""
+
+
+OPEN_ALERTS: Final = """SELECT status, severity, rule, segment, opened_at, observed, expected, explanation
+FROM cx.alerts FINAL
+WHERE status IN ('pending', 'firing')
+ORDER BY severity, opened_at DESC"""
+
+ALERT_MARKS: Final = """SELECT opened_at AS time, if(resolved_at IS NULL, now64(3), resolved_at) AS timeEnd,
+    concat(rule, ' (', severity, ')') AS title, explanation AS text, segment AS tags
+FROM cx.alerts FINAL
+WHERE status != 'pending' AND opened_at <= $__toTime_ms AND (resolved_at IS NULL OR resolved_at >= $__fromTime_ms)
+ORDER BY time"""
+
+
+def by_funnel(columns: str) -> str:
+    """A row for each funnel over the range shown, from windows of 15 minutes that do not overlap."""
+    return f"""SELECT splitByChar('_', signal)[1] AS funnel, {columns}
+FROM cx.signals FINAL
+WHERE signal IN ({quoted(f"{funnel}_abandonment" for funnel in FUNNELS)}) AND segment = {SEGMENT}
+  AND window = '15m' AND $__timeFilter_ms(window_end) AND denominator > 0
+  AND toUnixTimestamp64Milli(window_end) % 900000 = 0
+GROUP BY signal ORDER BY indexOf([{quoted(FUNNELS)}], funnel)"""
+
+
+def journeys(columns: str, more: str = "", funnel: str = "${funnel:sqlstring}") -> str:
+    """Ended journeys that began in the range shown, of the channel, store and device chosen."""
+    return f"""SELECT {columns}
+FROM cx.journeys_by_entry FINAL
+WHERE funnel = {funnel} AND $__timeFilter_ms(entered_at)
+  AND toStartOfHour(entered_at) >= toStartOfHour($__fromTime) AND toStartOfHour(entered_at) <= $__toTime
+  AND outcome != 'retracted' AND ({_chosen("channel")}) AND ({_chosen("store")}) AND ({_chosen("device")})
+{more}"""
+
+
+def _chosen(name: str) -> str:
+    column = "store_id" if name == "store" else name
+    return f"decodeURLComponent(${{{name}:sqlstring}}) IN ('all', {column})"
+
+
+CHOSEN_SEGMENT: Final = """SELECT multiIf(
+    ${store:sqlstring} != 'all' AND ${channel:sqlstring} != 'all',
+        concat('channel=', ${channel:sqlstring}, '|store_id=', ${store:sqlstring}),
+    ${store:sqlstring} != 'all', concat('store_id=', ${store:sqlstring}),
+    ${channel:sqlstring} != 'all' AND ${device:sqlstring} != 'all',
+        concat('channel=', ${channel:sqlstring}, '|device=', ${device:sqlstring}),
+    ${channel:sqlstring} != 'all', concat('channel=', ${channel:sqlstring}),
+    'all') AS value"""
+"""The segment of the values chosen. There is none of a device in all channels: that shows everything."""
+
+STORES: Final = """SELECT value, label FROM (
+    SELECT 'all' AS value, 'all' AS label
+    UNION ALL
+    SELECT DISTINCT substring(segment, 10) AS value, decodeURLComponent(substring(segment, 10)) AS label
+    FROM cx.signals
+    WHERE signal = 'friction' AND startsWith(segment, 'store_id=') AND window = '1h'
+      AND window_end > $__toTime_ms - INTERVAL 1 DAY AND window_end <= $__toTime_ms
+) ORDER BY value = 'all' DESC, value"""
+"""As they stand in a segment's text, and as people write them."""
+
+DEVICES: Final = """SELECT value, label FROM (
+    SELECT 'all' AS value, 'all' AS label
+    UNION ALL
+    SELECT DISTINCT extract(segment, 'device=(.+)') AS value, decodeURLComponent(value) AS label
+    FROM cx.signals
+    WHERE signal = 'friction' AND segment LIKE 'channel=%|device=%' AND window = '1h'
+      AND window_end > $__toTime_ms - INTERVAL 1 DAY AND window_end <= $__toTime_ms
+) ORDER BY value = 'all' DESC, value"""

@@ -1,0 +1,168 @@
+"""Every panel's query, run by the real engine over what a simulated shop has left in it."""
+
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from clickhouse_driver import Client
+
+from schemas.times import format_rfc3339
+from tests.dashboards import Panel, Range, clickhouse_panels, documents, expand
+from tests.systems import Running
+
+HOURS = 6
+VALUES = {
+    "funnel": "checkout",
+    "channel": "all",
+    "store": "all",
+    "device": "all",
+    "window": "15m",
+    "segment": "all",
+}
+#: Where a healthy pipeline and shop may have nothing to show.
+MAY_BE_EMPTY = frozenset({"cx-live: Open alerts"})
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Range]]:
+    """Some hours up to now, in the last of which paying on mobile devices breaks."""
+    system = Running.start(tmp_path_factory.mktemp("shop"))
+    try:
+        minutes, now_ms = HOURS * 60, round(time.time() * 1000)
+        start = ["--start", format_rfc3339(now_ms - minutes * 60_000)]
+        incident = ["--incident", f"payment-mobile@{minutes - 60}+40"]
+        sent = system.cx("simulate", "--fast", "--minutes", str(minutes), "--rate", "4", *start, *incident)
+        assert sent.returncode == 0, sent.stderr
+        system.wait_for(lambda: is_caught_up(system, now_ms), 200)
+        yield system, Range(now_ms - 3 * 3_600_000, round(time.time() * 1000) + 1_000)
+    finally:
+        system.stop()
+
+
+def is_caught_up(system: Running, now_ms: int) -> bool:
+    """Whether the newest windows are there, and nothing waits to be read or stored."""
+    (newest,) = system.sql("SELECT toUnixTimestamp(max(window_end)) FROM cx.signals WHERE segment = 'all'")[0]
+    if newest * 1000 < now_ms - 120_000:
+        return False
+    with urllib.request.urlopen(system.addresses["web"] + "/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    waiting = ("cx_consumer_lag_records{", "cx_unfinished_batches ", "cx_sink_waiting_rows ")
+    return all(float(line.rpartition(" ")[2]) == 0 for line in lines if line.startswith(waiting))
+
+
+def rows_of(system: Running, sql: str) -> list[dict[str, Any]]:
+    host, _, port = system.addresses["clickhouse"].rpartition(":")
+    client = Client(host, port=int(port))
+    try:
+        rows, columns = client.execute(sql, with_column_types=True)
+        return [dict(zip([name for name, _ in columns], row, strict=True)) for row in rows]
+    finally:
+        client.disconnect()
+
+
+@pytest.mark.parametrize("panel", clickhouse_panels(), ids=str)
+def test_a_panels_query_gives_rows_of_its_shape(shop: tuple[Running, Range], panel: Panel) -> None:
+    system, shown = shop
+    rows = rows_of(system, expand(panel.sql, shown, VALUES))
+    if str(panel) not in MAY_BE_EMPTY:
+        assert rows
+    for row in rows:
+        assert_fits(panel, row)
+    if panel.is_series:
+        times = [row["time"] for row in rows]
+        assert times == sorted(times)
+        lines = [(row["time"], row.get("line")) for row in rows]
+        assert len(lines) == len(set(lines))
+        assert shown.from_ms <= min(times).timestamp() * 1000 + shown.interval_ms
+        assert max(times).timestamp() * 1000 <= shown.to_ms
+
+
+def assert_fits(panel: Panel, row: dict[str, Any]) -> None:
+    """What the kind of panel needs: a time and numbers; a figure and its detail; a text and a number."""
+    values = list(row.values())
+    if panel.is_series:
+        assert isinstance(row["time"], datetime)
+        assert all(isinstance(value, (int, float)) for name, value in row.items() if name not in ("time", "line"))
+    elif panel.kind == "stat":
+        assert isinstance(row["value"], float)
+        assert row["detail"].startswith("n = ")
+    elif panel.kind == "bargauge":
+        assert isinstance(values[0], str)
+        assert isinstance(values[1], (int, float))
+
+
+def test_the_alert_that_the_incident_raises_is_a_mark_on_the_graphs(shop: tuple[Running, Range]) -> None:
+    system, shown = shop
+    for uid in ("cx-live", "cx-funnels", "cx-stores"):
+        (mark,) = documents()[uid]["annotations"]["list"]
+        rows = rows_of(system, expand(mark["target"]["rawSql"], shown, VALUES))
+        assert any("checkout" in row["text"] for row in rows)
+        assert all(row["time"] <= row["timeEnd"].replace(tzinfo=row["time"].tzinfo) for row in rows)
+
+
+def test_variables_offer_what_there_is(shop: tuple[Running, Range]) -> None:
+    system, shown = shop
+    found = {}
+    for variable in documents()["cx-live"]["templating"]["list"]:
+        if variable["type"] == "query":
+            rows = rows_of(system, expand(variable["query"], shown, VALUES))
+            found[variable["name"]] = [row["value"] for row in rows]
+    assert found["store"][0] == "all"
+    assert "store-01" in found["store"]
+    assert found["device"][0] == "all"
+    assert {"mobile", "desktop"} <= set(found["device"])
+    assert found["segment"] == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "segment"),
+    [
+        ({"channel": "web"}, "channel=web"),
+        ({"channel": "web", "device": "mobile"}, "channel=web|device=mobile"),
+        ({"store": "store-01"}, "store_id=store-01"),
+        ({"channel": "pos", "store": "store-01"}, "channel=pos|store_id=store-01"),
+        ({"device": "mobile"}, "all"),
+    ],
+)
+def test_what_is_chosen_is_a_segment_that_there_is(
+    shop: tuple[Running, Range], chosen: dict[str, str], segment: str
+) -> None:
+    system, shown = shop
+    variables = documents()["cx-live"]["templating"]["list"]
+    (query,) = [one["query"] for one in variables if one["name"] == "segment"]
+    (row,) = rows_of(system, expand(query, shown, VALUES | chosen))
+    assert row["value"] == segment
+    assert system.sql("SELECT count() FROM cx.signals FINAL WHERE segment = %(s)s", {"s": segment})[0][0] > 0
+
+
+def test_long_ranges_are_read_from_full_hours(shop: tuple[Running, Range]) -> None:
+    system, shown = shop
+    month = Range(shown.to_ms - 30 * 86_400_000, shown.to_ms, 3_600_000)
+    (panel,) = [one for one in clickhouse_panels() if one.title.startswith("Checkout nowcast with its interval")]
+    rows = rows_of(system, expand(panel.sql, month, VALUES))
+    assert HOURS - 2 <= len(rows) <= HOURS + 1
+    assert all(row["time"].astimezone(UTC).minute == 0 for row in rows)
+    hourly, own = (
+        system.sql(
+            f"SELECT count(), sum(value), sum(denominator) FROM {table} FINAL WHERE denominator > 0 {where}"
+        )[0]
+        for table, where in (
+            ("cx.signals_hourly", ""),
+            ("cx.signals", "AND window = '1h' AND toUnixTimestamp64Milli(window_end) % 3600000 = 0"),
+        )
+    )
+    assert hourly[0] == own[0] > 0
+    assert hourly[1:] == pytest.approx(own[1:])
+
+
+def test_journeys_by_entry_are_the_journeys(shop: tuple[Running, Range]) -> None:
+    system, _ = shop
+    columns = "count(), sum(value), sum(cityHash64(session_id, journey_id, outcome, ended_at, last_step, version))"
+    journeys, by_entry = (
+        system.sql(f"SELECT {columns} FROM {table} FINAL")[0] for table in ("cx.journeys", "cx.journeys_by_entry")
+    )
+    assert journeys[0] == by_entry[0] > 1_000
+    assert by_entry[1:] == pytest.approx(journeys[1:])
