@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
 .PHONY: run test chaos check bench bench-alerts bench-dashboards dashboards lock clean help
 
@@ -45,8 +47,8 @@ dashboards: $(STAMP) ## Make the dashboards' JSON from their code.
 	$(BIN)/python -m dashboards.build
 
 lock: ## Pin all dependencies, with hashes, without addresses.
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev --extra embedded -o requirements.lock
+	$(LOCK) -o deploy/requirements.lock
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

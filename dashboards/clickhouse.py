@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 PLUGIN: Final = "grafana-clickhouse-datasource"
-PLUGIN_VERSION: Final = "4.11.0"
+PLUGIN_VERSION: Final = "4.10.2"
 SOURCE: Final = DataSourceRef(type_val=PLUGIN, uid="cx-clickhouse")
 _TIME_SERIES, _TABLE = 0, 1
 

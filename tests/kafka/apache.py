@@ -84,13 +84,21 @@ class ApacheKafka:
     ``secured``: such a listener beside the plain one, which only the broker itself uses then.
     """
 
-    def __init__(self, folder: Path, secured: Secured | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        secured: Secured | None = None,
+        properties: str | None = None,
+        port: int | None = None,
+    ) -> None:
+        """``properties``: a configuration to start with as it is; ``port``: the one that it names."""
         self._folder = folder
+        self._properties = properties
         self._secured = secured
         self._secured_port = free_port()
         self._config = folder / "server.properties"
         self._class_path = f"{jars()}/*"
-        self.port = free_port()
+        self.port = port or free_port()
         self._controller_port = free_port()
         self.child: Child | None = None
 
@@ -118,7 +126,8 @@ class ApacheKafka:
         self._folder.mkdir(parents=True, exist_ok=True)
         more = self._secured_properties(self._secured) if self._secured else ""
         self._config.write_text(
-            _PROPERTIES.format(
+            self._properties
+            or _PROPERTIES.format(
                 port=self.port,
                 controller=self._controller_port,
                 data=self._folder / "data",
