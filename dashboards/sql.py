@@ -70,18 +70,15 @@ def newest(signals: dict[str, str], prefix: str, key: str) -> str:
         f"anyIf(value, signal = '{signal}') AS `{column}`, anyIf(denominator, signal = '{signal}') AS `{column} n`"
         for column, signal in signals.items()
     )
-    first = f"'{next(iter(signals.values()))}'"
-    names = quoted(signals.values())
     return f"""WITH (
-    SELECT max(window_end) FROM cx.signals
-    WHERE signal = {first} AND segment = 'all' AND window = '15m' AND window_end <= {_NOW}
-      AND window_end > {_NOW} - INTERVAL 1 DAY
+    SELECT max(window_end) FROM cx.signals_by_time
+    WHERE window_end <= {_NOW} AND window_end > {_NOW} - INTERVAL 1 DAY
 ) AS newest
 SELECT {key} AS name,
     {columns}
-FROM cx.signals FINAL
-WHERE signal IN ({names}) AND startsWith(segment, '{prefix}') AND NOT position(segment, '|') > 0
-  AND window = '15m' AND window_end = newest AND denominator > 0
+FROM cx.signals_by_time FINAL
+WHERE window_end = newest AND signal IN ({quoted(signals.values())})
+  AND startsWith(segment, '{prefix}') AND NOT position(segment, '|') > 0 AND denominator > 0
 GROUP BY segment ORDER BY segment"""
 
 
@@ -136,9 +133,9 @@ STORES: Final = """SELECT value, label FROM (
     SELECT 'all' AS value, 'all' AS label
     UNION ALL
     SELECT DISTINCT substring(segment, 10) AS value, decodeURLComponent(substring(segment, 10)) AS label
-    FROM cx.signals
-    WHERE signal = 'friction' AND startsWith(segment, 'store_id=') AND window = '1h'
-      AND window_end > $__toTime_ms - INTERVAL 1 DAY AND window_end <= $__toTime_ms
+    FROM cx.signals_by_time
+    WHERE signal = 'friction' AND startsWith(segment, 'store_id=')
+      AND window_end > $__toTime_ms - INTERVAL 2 HOUR AND window_end <= $__toTime_ms
 ) ORDER BY value = 'all' DESC, value"""
 """As they stand in a segment's text, and as people write them."""
 
@@ -146,7 +143,7 @@ DEVICES: Final = """SELECT value, label FROM (
     SELECT 'all' AS value, 'all' AS label
     UNION ALL
     SELECT DISTINCT extract(segment, 'device=(.+)') AS value, decodeURLComponent(value) AS label
-    FROM cx.signals
-    WHERE signal = 'friction' AND segment LIKE 'channel=%|device=%' AND window = '1h'
-      AND window_end > $__toTime_ms - INTERVAL 1 DAY AND window_end <= $__toTime_ms
+    FROM cx.signals_by_time
+    WHERE signal = 'friction' AND segment LIKE 'channel=%|device=%'
+      AND window_end > $__toTime_ms - INTERVAL 2 HOUR AND window_end <= $__toTime_ms
 ) ORDER BY value = 'all' DESC, value"""

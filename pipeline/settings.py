@@ -120,7 +120,7 @@ class RetentionSettings(Part):
     """Days that rows are kept, counted from the time of storing."""
 
     short_signals_days: Annotated[int, Field(ge=1)] = 3
-    """Signals of the 1m and 5m windows."""
+    """Signals of the 1m and 5m windows, and those of all segments by time (``cx.signals_by_time``)."""
     long_signals_days: Annotated[int, Field(ge=1)] = 30
     """Signals of the 15m and 1h windows, of every minute."""
     hourly_signals_days: Annotated[int, Field(ge=1)] = 400

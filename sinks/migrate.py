@@ -110,6 +110,7 @@ def retention_clauses(
             f"stored_at + INTERVAL {short_signals} DAY DELETE WHERE window IN ('1m', '5m'), "
             f"stored_at + INTERVAL {long_signals} DAY DELETE WHERE window NOT IN ('1m', '5m')"
         ),
+        "signals_by_time": f"stored_at + INTERVAL {short_signals} DAY",
         "signals_hourly": f"stored_at + INTERVAL {hourly_signals} DAY",
         "journeys": f"stored_at + INTERVAL {journeys} DAY",
         "journeys_by_entry": f"stored_at + INTERVAL {journeys} DAY",

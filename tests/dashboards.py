@@ -62,6 +62,18 @@ def clickhouse_panels() -> list[Panel]:
     ]
 
 
+def other_queries() -> dict[str, str]:
+    """By name, the queries of variables and of marks on the time axis."""
+    found = {}
+    for uid, document in documents().items():
+        for one in document["templating"].get("list") or []:
+            if one["type"] == "query":
+                found[f"{uid}: variable {one['name']}"] = one["query"]
+        for mark in document["annotations"].get("list") or []:
+            found[f"{uid}: marks {mark['name']}"] = mark["target"]["rawSql"]
+    return found
+
+
 def expand(sql: str, shown: Range, values: Mapping[str, str]) -> str:
     """The query as it reaches the server."""
 

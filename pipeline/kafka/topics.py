@@ -24,6 +24,8 @@ _DAY_MS: Final = 86_400_000
 _LARGE: Final = (TILES_TOPIC, EVIDENCE_TOPIC)
 STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC, EVIDENCE_TOPIC)
 """Topics whose partitions have a state, kept in a checkpoint topic with as many partitions."""
+#: By the brokers, of what we write: signals shrink to a fifth. Touchpoints stay as their producers send them.
+_COMPRESSED: Final = {"compression.type": "lz4"}
 _COMPACTED: Final = {
     "cleanup.policy": "compact",
     "min.cleanable.dirty.ratio": "0.2",
@@ -69,6 +71,7 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
             name,
             partitions.get(name, settings.partitions),
             {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)}
+            | ({} if name in TOUCHPOINT_TOPICS else _COMPRESSED)
             | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name in _LARGE else {}),
         )
         for name, count in days.items()

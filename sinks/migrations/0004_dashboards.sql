@@ -29,6 +29,29 @@ SELECT signal, segment, window_end, numerator, denominator, value, lower, upper,
 FROM cx.signals
 WHERE window = '1h' AND toUnixTimestamp64Milli(window_end) % 3600000 = 0;
 
+-- All segments at one moment: the same rows of the 15m windows, by time. Kept for days, whatever they are of.
+CREATE TABLE cx.signals_by_time
+(
+    window_end  DateTime64(3, 'UTC'),
+    signal      String,
+    segment     String,
+    numerator   Float64,
+    denominator Float64,
+    value       Float64,
+    lower       Float64,
+    upper       Float64,
+    version     UInt64,
+    stored_at   DateTime('UTC') DEFAULT now()
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYear(window_end)
+ORDER BY (window_end, signal, segment);
+
+CREATE MATERIALIZED VIEW cx.signals_by_time_feed TO cx.signals_by_time AS
+SELECT window_end, signal, segment, numerator, denominator, value, lower, upper, version
+FROM cx.signals
+WHERE window = '15m';
+
 -- Journeys by the time they began: the same key (the funnel is part of the journey's id), in another order.
 CREATE TABLE cx.journeys_by_entry
 (

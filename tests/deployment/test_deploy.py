@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from deploy.embedded.process import free_port
-from pipeline.settings import Settings, names
+from pipeline.settings import ClickHouseSettings, KafkaSettings, Settings, WebSettings, names
 from sinks.cluster import on_cluster
 from sinks.migrate import script, shipped
 from tests.dashboards import PLUGIN, documents, panels
@@ -93,6 +93,15 @@ def test_compose_names_only_settings_and_files_that_there_are(compose: dict[str,
             source = volume.split(":")[0]
             assert Path(source).exists() if source.startswith("/") else source in compose["volumes"]
     assert not any(secret in text for secret in SECRETS.values() if len(secret) > 1)
+
+
+def test_the_readme_lists_the_ports_that_there_are(compose: dict[str, Any]) -> None:
+    listed = {int(port) for port in re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.M)}
+    published = {
+        int(port.split(":")[-1].split("/")[0]) for s in compose["services"].values() for port in s.get("ports", [])
+    }
+    inner = {KafkaSettings().bootstrap_servers.rpartition(":")[2], ClickHouseSettings().port, WebSettings().port}
+    assert listed == published | {int(port) for port in inner}
 
 
 # --- the image ----------------------------------------------------------------------------------------
