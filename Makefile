@@ -22,8 +22,9 @@ $(STAMP): requirements.lock pyproject.toml
 run: $(STAMP) ## Set up and run it all here, with a simulated shop. Ctrl-C ends it.
 	@exec $(BIN)/cx-signals up $(ARGS)
 
-test: $(STAMP) ## All tests: unit, property, contract, integration, end to end.
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## All tests: unit, property, contract, integration, deployment; chaos in its short form.
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --ignore tests/chaos $(ARGS)
+	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 chaos: $(STAMP) ## Kills, outages, clocks and a soak, in their long form (about 50 min).
 	CHAOS=long $(BIN)/python -m pytest tests/chaos $(ARGS)

@@ -100,8 +100,9 @@ def test_the_readme_lists_the_ports_that_there_are(compose: dict[str, Any]) -> N
     published = {
         int(port.split(":")[-1].split("/")[0]) for s in compose["services"].values() for port in s.get("ports", [])
     }
-    inner = {KafkaSettings().bootstrap_servers.rpartition(":")[2], ClickHouseSettings().port, WebSettings().port}
-    assert listed == published | {int(port) for port in inner}
+    broker = int(KafkaSettings().bootstrap_servers.rpartition(":")[2])
+    inner = {broker, ClickHouseSettings().port, WebSettings().port}
+    assert listed == published | inner
 
 
 # --- the image ----------------------------------------------------------------------------------------
