@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin
-from pipeline.kafka.topics import create_missing, topic_specs
+from pipeline.kafka.topics import TopicSpec, create_missing, topic_specs
 from pipeline.settings import Settings, load
 from schemas.export import json_schemas
 from sinks.migrate import migrate as migrate_tables
@@ -51,12 +51,27 @@ def apply_migrations(settings: Settings) -> list[str]:
     return migrate_tables(clickhouse_client(settings), clauses, settings.clickhouse.cluster)
 
 
-def topics() -> None:
+def topics(
+    print_only: Annotated[bool, typer.Option("--print", help="Only print the definitions, as JSON.")] = False,
+) -> None:
     """Create the topics that are missing, and list all."""
     settings = load()
+    if print_only:
+        print(json.dumps([definition(spec, settings) for spec in topic_specs(settings.kafka)], indent=2))
+        return
     created = set(create_topics(settings))
     for spec in topic_specs(settings.kafka):
         print(f"{'created' if spec.name in created else 'present'}  {spec.name}")
+
+
+def definition(spec: TopicSpec, settings: Settings) -> dict[str, Any]:
+    """A topic as other tools that make topics want it."""
+    return {
+        "name": spec.name,
+        "partitions": spec.partitions,
+        "replication": settings.kafka.replication,
+        "config": spec.config,
+    }
 
 
 def create_topics(settings: Settings) -> list[str]:

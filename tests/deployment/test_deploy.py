@@ -1,5 +1,6 @@
 """What is deployed: each file by its own tool, and against what the code says."""
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ import pytest
 import yaml
 
 from deploy.embedded.process import free_port
+from pipeline.cli.admin import definition
+from pipeline.kafka.topics import topic_specs
 from pipeline.settings import ClickHouseSettings, KafkaSettings, Settings, WebSettings, names
 from sinks.cluster import on_cluster
 from sinks.migrate import script, shipped
@@ -256,6 +259,17 @@ def test_a_real_kafka_starts_with_the_file_and_takes_our_topics(tmp_path: Path) 
         assert done.stdout.count("created") >= 10
     finally:
         broker.stop()
+
+
+def test_the_committed_topics_are_those_that_are_made() -> None:
+    """Three replicas, else the defaults: ``CX_KAFKA__REPLICATION=3 cx-signals topics --print``."""
+    settings = Settings(kafka=KafkaSettings(replication=3))
+    made = [definition(spec, settings) for spec in topic_specs(settings.kafka)]
+    assert json.loads((DEPLOY / "kafka" / "topics.json").read_text()) == made
+    policies = {one["name"]: one["config"]["cleanup.policy"] for one in made}
+    assert policies["cx.checkpoints.web"] == "compact"
+    assert policies["touchpoints.web"] == "delete"
+    assert all("retention.ms" in one["config"] for one in made if one["config"]["cleanup.policy"] == "delete")
 
 
 # --- Grafana ------------------------------------------------------------------------------------------
