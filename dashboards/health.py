@@ -101,6 +101,14 @@ def _flow(dashboard: Dashboard) -> None:
     )
     dashboard.with_panel(
         _graph(
+            "How far the newest events lay behind their fetch",
+            {"{{source}}": "max by (source) (cx_event_time_lag_seconds)"},
+            "s",
+            "Event-time lag of each source's last batch: what producers, and the way to Kafka, take.",
+        )
+    )
+    dashboard.with_panel(
+        _graph(
             "How far the watermarks lie behind the clock",
             {"{{source}}": "time() - max by (source) (cx_watermark_timestamp_seconds)"},
             "s",

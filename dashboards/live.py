@@ -15,6 +15,7 @@ from dashboards.panels import (
     series,
     to_dashboard,
     with_choices,
+    without,
 )
 
 UID = "cx-live"
@@ -79,14 +80,30 @@ def _now(dashboard: Dashboard) -> None:
 
 def _alerts(dashboard: Dashboard) -> None:
     dashboard.with_panel(
-        rows(
-            "Open alerts",
-            sql.OPEN_ALERTS,
-            "Pending and firing alerts of the pipeline. The explanation names the part of the segment and the step "
-            "that account for it, and the money at stake. Each is also a mark on the graphs below.",
+        without(
+            rows(
+                "Open alerts",
+                sql.OPEN_ALERTS,
+                "Pending and firing alerts of the pipeline. The explanation names the part of the segment and the step "
+                "that account for it, and the money at stake. Each is also a mark on the graphs below.",
+            )
+            .height(6)
+            .override_by_name(
+                "segment",
+                to_dashboard(
+                    "cx-funnels",
+                    "Look into the funnel",
+                    funnel="funnel",
+                    channel="channel",
+                    store="store",
+                    device="device",
+                ),
+            ),
+            "funnel",
+            "channel",
+            "store",
+            "device",
         )
-        .height(6)
-        .override_by_name("segment", to_dashboard("cx-funnels", "Look into the funnel"))
     )
 
 
@@ -165,19 +182,22 @@ def _money(dashboard: Dashboard) -> None:
 def _stores(dashboard: Dashboard) -> None:
     dashboard.with_row(Row("Stores"))
     dashboard.with_panel(
-        rows(
-            "Stores now, last 15 minutes",
-            sql.newest(
-                {
-                    "friction": "friction",
-                    "csat": "csat",
-                    "queues left": "queue_abandonment",
-                    "baskets voided": "basket_abandonment",
-                },
-                "store_id=",
-                "decodeURLComponent(substring(segment, 10))",
-            ),
-            "Each figure with its n. A click on a store opens its own page.",
-            {"friction": PERCENT, "csat": PERCENT, "queues left": PERCENT, "baskets voided": PERCENT},
-        ).override_by_name("name", to_dashboard("cx-stores", "Open this store", store="${__value.raw}"))
+        without(
+            rows(
+                "Stores now, last 15 minutes",
+                sql.newest(
+                    {
+                        "friction": "friction",
+                        "csat": "csat",
+                        "queues left": "queue_abandonment",
+                        "baskets voided": "basket_abandonment",
+                    },
+                    "store_id=",
+                    "decodeURLComponent(substring(segment, 10))",
+                ),
+                "Each figure with its n. A click on a store opens its own page.",
+                {"friction": PERCENT, "csat": PERCENT, "queues left": PERCENT, "baskets voided": PERCENT},
+            ).override_by_name("name", to_dashboard("cx-stores", "Open this store", store="key")),
+            "key",
+        )
     )

@@ -29,10 +29,12 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from dashboards import clickhouse, sql
 from dashboards.clickhouse import Sql
+from pipeline.settings import load
 
 PROMETHEUS: Final = DataSourceRef(type_val="prometheus", uid="cx-prometheus")
 PERCENT: Final = "percentunit"
-MONEY: Final = "currencyEUR"
+MONEY: Final = f"currency{load().pipeline.currency}"
+"""Grafana's units cannot be chosen by a variable: ``CX_PIPELINE__CURRENCY=GBP make dashboards`` for another."""
 WINDOWS: Final = ("1m", "5m", "15m", "1h")
 
 
@@ -186,6 +188,13 @@ def rows(title: str, query: str, description: str, units: dict[str, str] | None 
     return panel
 
 
+def without(panel: table.Panel, *columns: str) -> table.Panel:
+    """Columns that only links need are not shown."""
+    for column in columns:
+        panel.override_by_name(column, [DynamicConfigValue(id_val="custom.hidden", value=True)])
+    return panel
+
+
 def bars(title: str, query: str, unit: str, description: str) -> bargauge.Panel:
     """Horizontal bars, one for each row: its text and its number."""
     options: Any = common.ReduceDataOptions().values(True).calcs(["lastNotNull"])
@@ -207,7 +216,7 @@ def bars(title: str, query: str, unit: str, description: str) -> bargauge.Panel:
 
 
 def to_dashboard(uid: str, title: str, **values: str) -> list[DynamicConfigValue]:
-    """A link from a cell to another dashboard, with values taken from its row."""
-    chosen = "&".join(f"var-{name}={value}" for name, value in values.items())
+    """A link from a cell to another dashboard: by variable, the column of its row that has the value."""
+    chosen = "&".join(f"var-{name}=${{__data.fields.{column}:percentencode}}" for name, column in values.items())
     link = {"title": title, "url": f"/d/{uid}?{chosen}&${{__url_time_range}}"}
     return [DynamicConfigValue(id_val="links", value=[link])]

@@ -9,10 +9,12 @@ from typing import Final
 
 FUNNELS: Final = ("search", "cart", "checkout", "form", "support", "queue", "basket")
 SHORT_SPAN_S: Final = 3 * 86_400
-"""Up to it signals are read as they are, which is how long those of the short windows are kept; beyond, hour by hour."""
+"""Up to it signals are read as they are; of longer ranges, and of what is no longer kept so, by full hours."""
+_KEPT_DAYS: Final = "if(${window:sqlstring} IN ('1m', '5m'), 3, 30)"
 
 _NOW: Final = "$__toTime_ms"
 _SPAN: Final = "toUnixTimestamp($__toTime) - toUnixTimestamp($__fromTime)"
+_AGE: Final = "toUnixTimestamp(now()) - toUnixTimestamp($__fromTime)"
 _COLUMNS: Final = "signal, segment, window_end, numerator, denominator, value, lower, upper"
 SEGMENT: Final = "${segment:sqlstring}"
 CHANNELS: Final = "'channel=app', 'channel=pos', 'channel=web'"
@@ -23,14 +25,15 @@ def quoted(texts: Iterable[str]) -> str:
 
 
 def _spans(where: str) -> str:
-    """Signals in the range shown, of the window chosen; of a long range those of the full hours."""
+    """Signals in the range shown, of the window chosen; of a long or old range those of the full hours."""
+    is_short = f"{_SPAN} <= {SHORT_SPAN_S} AND {_AGE} <= {_KEPT_DAYS} * 86400"
     return f"""(
     SELECT {_COLUMNS} FROM cx.signals FINAL
     WHERE {where} AND window = ${{window:sqlstring}} AND $__timeFilter_ms(window_end)
-      AND {_SPAN} <= {SHORT_SPAN_S} AND denominator > 0
+      AND {is_short} AND denominator > 0
     UNION ALL
     SELECT {_COLUMNS} FROM cx.signals_hourly FINAL
-    WHERE {where} AND $__timeFilter_ms(window_end) AND {_SPAN} > {SHORT_SPAN_S} AND denominator > 0
+    WHERE {where} AND $__timeFilter_ms(window_end) AND NOT ({is_short}) AND denominator > 0
 )"""
 
 
@@ -52,13 +55,24 @@ GROUP BY time, line ORDER BY time, line"""
 
 
 def now(signal: str, segment: str = SEGMENT, window: str = "${window:sqlstring}", column: str = "value") -> str:
-    """The newest row of a signal, no older than an hour; n and interval as a text beside the figure."""
-    return f"""SELECT {column} AS value,
+    """A signal as it stands: no row of it in the last minutes is no data. n and interval as a text beside it.
+
+    Some signals lag behind: a nowcast by a step, a completion ratio until the slowest source has passed.
+    """
+    return f"""WITH (
+    SELECT max(window_end) FROM cx.signals
+    WHERE signal = 'friction' AND segment = 'all' AND window = {window} AND window_end <= {_NOW}
+      AND window_end > {_NOW} - INTERVAL 1 HOUR
+) AS newest
+SELECT {column} AS value,
     concat('n = ', toString(round(denominator)), ', ', toString(round(lower, 3)), ' to ', toString(round(upper, 3))) AS detail
-FROM cx.signals FINAL
-WHERE signal = '{signal}' AND segment = {segment} AND window = {window}
-  AND window_end <= {_NOW} AND window_end > {_NOW} - INTERVAL 1 HOUR AND denominator > 0
-ORDER BY window_end DESC LIMIT 1"""
+FROM (
+    SELECT numerator, denominator, value, lower, upper FROM cx.signals FINAL
+    WHERE signal = '{signal}' AND segment = {segment} AND window = {window}
+      AND window_end <= newest AND window_end > newest - INTERVAL 3 MINUTE
+    ORDER BY window_end DESC LIMIT 1
+)
+WHERE denominator > 0"""
 
 
 def newest(signals: dict[str, str], prefix: str, key: str) -> str:
@@ -67,7 +81,8 @@ def newest(signals: dict[str, str], prefix: str, key: str) -> str:
     ``signals``: by column, the signal; each also gives its n. ``key``: the expression that names the row.
     """
     columns = ",\n    ".join(
-        f"anyIf(value, signal = '{signal}') AS `{column}`, anyIf(denominator, signal = '{signal}') AS `{column} n`"
+        f"anyOrNullIf(value, signal = '{signal}') AS `{column}`, "
+        f"anyOrNullIf(denominator, signal = '{signal}') AS `{column} n`"
         for column, signal in signals.items()
     )
     return f"""WITH (
@@ -75,14 +90,25 @@ def newest(signals: dict[str, str], prefix: str, key: str) -> str:
     WHERE window_end <= {_NOW} AND window_end > {_NOW} - INTERVAL 1 DAY
 ) AS newest
 SELECT {key} AS name,
-    {columns}
+    {columns},
+    substring(segment, {len(prefix) + 1}) AS key
 FROM cx.signals_by_time FINAL
 WHERE window_end = newest AND signal IN ({quoted(signals.values())})
   AND startsWith(segment, '{prefix}') AND NOT position(segment, '|') > 0 AND denominator > 0
 GROUP BY segment ORDER BY segment"""
 
 
-OPEN_ALERTS: Final = """SELECT status, severity, rule, segment, opened_at, observed, expected, explanation
+def _part(dimension: str) -> str:
+    found = f"extract(segment, '(?:^|\\\\|){dimension}=([^|]*)')"
+    return f"if({found} = '', 'all', {found})"
+
+
+_FUNNEL_OF_SIGNAL: Final = (
+    f"if(splitByChar('_', signal)[1] IN ({quoted(FUNNELS)}), splitByChar('_', signal)[1], 'checkout')"
+)
+OPEN_ALERTS: Final = f"""SELECT status, severity, rule, segment, opened_at, observed, expected, explanation,
+    {_FUNNEL_OF_SIGNAL} AS funnel,
+    {_part("channel")} AS channel, {_part("store_id")} AS store, {_part("device")} AS device
 FROM cx.alerts FINAL
 WHERE status IN ('pending', 'firing')
 ORDER BY severity, opened_at DESC"""
@@ -90,17 +116,22 @@ ORDER BY severity, opened_at DESC"""
 ALERT_MARKS: Final = """SELECT opened_at AS time, if(resolved_at IS NULL, now64(3), resolved_at) AS timeEnd,
     concat(rule, ' (', severity, ')') AS title, explanation AS text, segment AS tags
 FROM cx.alerts FINAL
-WHERE status != 'pending' AND opened_at <= $__toTime_ms AND (resolved_at IS NULL OR resolved_at >= $__fromTime_ms)
+WHERE alert_id IN (SELECT alert_id FROM cx.alerts_fired) AND opened_at <= $__toTime_ms AND (resolved_at IS NULL OR resolved_at >= $__fromTime_ms)
 ORDER BY time"""
 
 
 def by_funnel(columns: str) -> str:
-    """A row for each funnel over the range shown, from windows of 15 minutes that do not overlap."""
+    """A row for each funnel over the range shown, from windows that do not overlap: of 15 minutes, or of an hour."""
+    names = quoted(f"{funnel}_abandonment" for funnel in FUNNELS)
+    where = f"signal IN ({names}) AND segment = {SEGMENT} AND $__timeFilter_ms(window_end) AND denominator > 0"
+    is_short = f"{_SPAN} <= 30 * 86400 AND {_AGE} <= 30 * 86400"
     return f"""SELECT splitByChar('_', signal)[1] AS funnel, {columns}
-FROM cx.signals FINAL
-WHERE signal IN ({quoted(f"{funnel}_abandonment" for funnel in FUNNELS)}) AND segment = {SEGMENT}
-  AND window = '15m' AND $__timeFilter_ms(window_end) AND denominator > 0
-  AND toUnixTimestamp64Milli(window_end) % 900000 = 0
+FROM (
+    SELECT signal, numerator, denominator FROM cx.signals FINAL
+    WHERE {where} AND window = '15m' AND toUnixTimestamp64Milli(window_end) % 900000 = 0 AND {is_short}
+    UNION ALL
+    SELECT signal, numerator, denominator FROM cx.signals_hourly FINAL WHERE {where} AND NOT ({is_short})
+)
 GROUP BY signal ORDER BY indexOf([{quoted(FUNNELS)}], funnel)"""
 
 
@@ -129,21 +160,23 @@ CHOSEN_SEGMENT: Final = """SELECT multiIf(
     'all') AS value"""
 """The segment of the values chosen. There is none of a device in all channels: that shows everything."""
 
-STORES: Final = """SELECT value, label FROM (
-    SELECT 'all' AS value, 'all' AS label
-    UNION ALL
-    SELECT DISTINCT substring(segment, 10) AS value, decodeURLComponent(substring(segment, 10)) AS label
-    FROM cx.signals_by_time
-    WHERE signal = 'friction' AND startsWith(segment, 'store_id=')
-      AND window_end > $__toTime_ms - INTERVAL 2 HOUR AND window_end <= $__toTime_ms
-) ORDER BY value = 'all' DESC, value"""
-"""As they stand in a segment's text, and as people write them."""
 
-DEVICES: Final = """SELECT value, label FROM (
+def _values(found: str, where: str) -> str:
+    tables = "\n    UNION DISTINCT\n".join(
+        f"    SELECT DISTINCT {found} AS value, decodeURLComponent(value) AS label FROM {table}\n"
+        f"    WHERE signal = 'friction' AND {where} AND {times}"
+        for table, times in (
+            ("cx.signals_by_time", f"window_end > {_NOW} - INTERVAL 2 HOUR AND window_end <= {_NOW}"),
+            ("cx.signals_hourly", "$__timeFilter_ms(window_end)"),
+        )
+    )
+    return f"""SELECT value, label FROM (
     SELECT 'all' AS value, 'all' AS label
     UNION ALL
-    SELECT DISTINCT extract(segment, 'device=(.+)') AS value, decodeURLComponent(value) AS label
-    FROM cx.signals_by_time
-    WHERE signal = 'friction' AND segment LIKE 'channel=%|device=%'
-      AND window_end > $__toTime_ms - INTERVAL 2 HOUR AND window_end <= $__toTime_ms
-) ORDER BY value = 'all' DESC, value"""
+{tables}
+) GROUP BY value, label ORDER BY value = 'all' DESC, value"""
+
+
+STORES: Final = _values("substring(segment, 10)", "startsWith(segment, 'store_id=')")
+"""As they stand in a segment's text, and as people write them; those of the range shown, and of the last hours."""
+DEVICES: Final = _values("extract(segment, 'device=(.+)')", "segment LIKE 'channel=%|device=%'")

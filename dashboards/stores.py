@@ -14,6 +14,7 @@ from dashboards.panels import (
     series,
     to_dashboard,
     with_choices,
+    without,
 )
 
 UID = "cx-stores"
@@ -118,12 +119,15 @@ def _over_time(dashboard: Dashboard) -> None:
 def _all(dashboard: Dashboard) -> None:
     dashboard.with_row(Row("All stores"))
     dashboard.with_panel(
-        rows(
-            "Stores now, last 15 minutes",
-            sql.newest(_STORES, "store_id=", "decodeURLComponent(substring(segment, 10))"),
-            "Each figure with its n: few waits say little. A click on a store shows it alone.",
-            dict.fromkeys(_STORES, PERCENT),
+        without(
+            rows(
+                "Stores now, last 15 minutes",
+                sql.newest(_STORES, "store_id=", "decodeURLComponent(substring(segment, 10))"),
+                "Each figure with its n: few waits say little. A click on a store shows it alone.",
+                dict.fromkeys(_STORES, PERCENT),
+            )
+            .height(14)
+            .override_by_name("name", to_dashboard(UID, "Show this store", store="key")),
+            "key",
         )
-        .height(14)
-        .override_by_name("name", to_dashboard(UID, "Show this store", store="${__value.raw}"))
     )

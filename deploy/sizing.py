@@ -103,10 +103,11 @@ def _memory(load: Load, workers: int) -> int:
 
 def _kafka_bytes(load: Load) -> float:
     events_per_day = load.events_per_s * load.mean_share * 86_400
-    per_event = EVENT_MESSAGE_BYTES + TILES_PER_EVENT_BYTES + JOURNEYS_PER_EVENT * JOURNEY_MESSAGE_BYTES
-    signals_per_day = _signals_per_hour(load) * 24 * SIGNAL_MESSAGE_BYTES
-    raw = events_per_day * per_event * load.touchpoint_days + signals_per_day * load.signal_topic_days
-    return raw * COMPRESSED * load.replication
+    # Touchpoints stay as their producers send them: not compressed, at worst.
+    ours = COMPRESSED * (TILES_PER_EVENT_BYTES + JOURNEYS_PER_EVENT * JOURNEY_MESSAGE_BYTES)
+    signals_per_day = _signals_per_hour(load) * 24 * SIGNAL_MESSAGE_BYTES * COMPRESSED
+    events = events_per_day * (EVENT_MESSAGE_BYTES + ours) * load.touchpoint_days
+    return (events + signals_per_day * load.signal_topic_days) * load.replication
 
 
 def _clickhouse_bytes(load: Load) -> float:
@@ -115,7 +116,8 @@ def _clickhouse_bytes(load: Load) -> float:
     signals = rows * SIGNAL_ROW_BYTES
     short = signals * ENDS_PER_HOUR["short"] * load.short_days
     long = signals * ENDS_PER_HOUR["long"] * load.long_days
-    hourly = rows * HOURLY_ROW_BYTES * load.hourly_days
+    by_time = signals * ENDS_PER_HOUR["long"] / 2 * load.short_days
+    hourly = rows * HOURLY_ROW_BYTES * load.hourly_days + by_time
     journeys = events_per_day * JOURNEYS_PER_EVENT * JOURNEY_ROW_BYTES * load.journeys_days
     tiles = events_per_day * TILES_PER_EVENT * TILE_ROW_BYTES * 7
     # Merges write a part anew before the old ones go.

@@ -32,6 +32,7 @@ from pipeline.settings import (
     ClickHouseSettings,
     KafkaSettings,
     Settings,
+    customers_digest,
     funnel_names,
     rules,
     rules_digest,
@@ -56,10 +57,17 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     producer = new_producer(settings.kafka)
     checkpoints, digest = KafkaCheckpoints(settings.kafka, producer), rules_digest(settings)
     alert_rules = load_rules(settings.alerts.rules, funnel_names(settings))
-    recovery = Recovery(checkpoints, rules(settings), digest, alert_rules, pipeline.rebuild)
-    ownership = Ownership(recovery, metrics.forget)
+    customers = customers_digest(settings)
+    recovery = Recovery(checkpoints, rules(settings), digest, alert_rules, pipeline.rebuild, customers)
+    ownership = Ownership(recovery, metrics.forget, metrics.acquired)
     checkpointer = Checkpointer(
-        ownership, checkpoints, metrics, pipeline.generation, digest, pipeline.checkpoint_interval_s
+        ownership,
+        checkpoints,
+        metrics,
+        pipeline.generation,
+        digest,
+        pipeline.checkpoint_interval_s,
+        customers=customers,
     )
     buffer = SinkBuffer(
         sink or ClickHouseSink(clickhouse_address(settings.clickhouse, settings.sink.request_timeout_s)),
@@ -91,7 +99,7 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
         app, buffer, producer, journeys, signals, ticker, metrics, ownership, checkpointer, paging
     )
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
-    add_pages(app, metrics, ownership, background.measure)
+    add_pages(app, metrics, ownership, background.measure, lambda: not app.consumer.assignment())
     guard(app, settings.web.token.get_secret_value())
     return app
 
@@ -99,7 +107,14 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
 def clickhouse_address(settings: ClickHouseSettings, timeout_s: float = 60.0) -> Address:
     password = settings.password.get_secret_value()
     return Address(
-        settings.host, settings.port, settings.user, password, timeout_s, settings.secure, settings.ca_file
+        settings.host,
+        settings.port,
+        settings.user,
+        password,
+        timeout_s,
+        secure=settings.secure,
+        ca_file=settings.ca_file,
+        is_replicated=bool(settings.cluster),
     )
 
 

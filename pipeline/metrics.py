@@ -1,11 +1,14 @@
 """Every metric of the pipeline, in one registry. Base units; times as timestamps, not as ages."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from schemas.evidence import EVIDENCE_TOPIC
 
 LATENCY_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 _LONG_BUCKETS: Final = (*LATENCY_BUCKETS, 300, 900)
@@ -54,7 +57,7 @@ class Metrics:
         self.watermark = self._of_source("cx_watermark_timestamp_seconds", "Watermark of a source, event time.")
         self.event_lag = self._of_source(
             "cx_event_time_lag_seconds",
-            "How far the newest event of a source's last batch lay behind the time it was fetched.",
+            "How far the newest event accepted from a source's last batch lay behind the time it was fetched.",
         )
         self.consumer_lag = self._of_source("cx_consumer_lag_records", "Records not yet read of a partition.")
         self.unfinished = self._gauge("cx_unfinished_batches", "Batches not yet delivered, merged and stored.")
@@ -63,7 +66,7 @@ class Metrics:
         )
         self.signal_latency = self._histogram(
             "cx_signal_latency_seconds",
-            "From the append of the oldest record in an emission to its signals being stored and delivered.",
+            "From a record's time (the producer's, unless topics have LogAppendTime) to its signals being stored.",
             _LONG_BUCKETS,
         )
 
@@ -100,6 +103,8 @@ class Metrics:
             "Alerts posted to Alertmanager, by outcome: taken, failed (tried again), refused.",
             "outcome",
         )
+        for outcome in ("taken", "failed", "refused"):
+            self.pages.labels(outcome)  # from 0 on: a rate does not see how a series begins
 
     def _storing(self) -> None:
         self.sink_rows = self._counter("cx_sink_rows_total", "Rows stored.", "table")
@@ -141,8 +146,14 @@ class Metrics:
         if is_tried_again:
             self.sink_retries.labels(table).inc()
 
+    def acquired(self, source: str) -> None:
+        """A partition taken on counts as checkpointed: one that never is again must not go without a series."""
+        self.checkpoint_time.labels(source).set(time.time())
+
     def forget(self, source: str) -> None:
         """Drop the series of a partition that another worker has now: they would stand still for ever."""
+        if source.startswith(EVIDENCE_TOPIC):
+            self.alerts.clear()
         for gauge in self._by_source:
             with contextlib.suppress(KeyError):
                 gauge.remove(source)

@@ -266,7 +266,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         nested_model_default_partial_update=True,
-        hide_input_in_errors=False,
+        hide_input_in_errors=True,
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -310,9 +310,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        is_plain = isinstance(first["input"], (str, int, float, bool)) and where not in secret
-        shown = f" (found {first['input']!r})" if is_plain else ""
-        raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}") from error
+        # Only what stands in a variable of its own that is no secret: a group given as JSON may hold one.
+        is_plain = where in given and where not in secret and where in leaves(Settings)
+        shown = f" (found {given[where]!r})" if is_plain else ""
+        raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}") from None
     except ValueError as error:
         raise SettingsError(" ".join(str(error).split())) from error
 
@@ -335,14 +336,16 @@ def _secrets_from_files(given: Mapping[str, str], secret: set[str]) -> dict[str,
     found: dict[str, str] = {}
     for name in secret:
         path = given.get(name + _FROM_FILE)
-        if not path:
+        if path is None:
             continue
         if name in given:
             raise SettingsError(f"{name} and {name}{_FROM_FILE} are both set; one of them is to be left out")
         try:
             found[name] = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{name}{_FROM_FILE}: {path} cannot be read ({error})") from error
+            raise SettingsError(f"{name}{_FROM_FILE}: {path!r} cannot be read ({error})") from error
+        if not found[name]:
+            raise SettingsError(f"{name}{_FROM_FILE}: {path} is empty; leave the setting out to go without")
     return found
 
 
@@ -353,6 +356,15 @@ def names(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[tuple[str, A
         yield variable, info
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             yield from names(info.annotation, variable + "__")
+
+
+def leaves(model: type[BaseModel]) -> set[str]:
+    """The variables of single settings, groups left aside."""
+    return {
+        name
+        for name, info in names(model)
+        if not (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel))
+    }
 
 
 def _nearest(name: str, known: set[str]) -> str:
@@ -371,10 +383,14 @@ def rules_digest(settings: Settings) -> str:
         settings.pipeline.lateness_s,
         settings.pipeline.currency,
     ]
-    if key := settings.privacy.customer_key.get_secret_value():
-        decisive.append(pseudonym(key.encode(), "which key"))
     text = json.dumps(decisive, sort_keys=True, default=sorted)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def customers_digest(settings: Settings) -> str:
+    """The same of what only decides how customers appear: in the states of sessions, nowhere else."""
+    key = settings.privacy.customer_key.get_secret_value()
+    return f"-{pseudonym(key.encode(), 'which key')[:8]}" if key else ""
 
 
 def funnel_names(settings: Settings) -> tuple[str, ...]:

@@ -23,12 +23,9 @@ def guard(app: faust.App, token: str) -> None:
     async def check(request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]) -> StreamResponse:
         if request.method not in ("GET", "HEAD"):
             raise HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
-        given = request.headers.get("Authorization", "")
-        if (
-            token
-            and request.path not in _OPEN
-            and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
-        ):
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        is_known = scheme.lower() == "bearer" and hmac.compare_digest(_bytes(given), _bytes(token))
+        if token and request.path not in _OPEN and not is_known:
             raise HTTPUnauthorized(
                 text="a bearer token is needed (CX_WEB__TOKEN)\n", headers={"WWW-Authenticate": "Bearer"}
             )
@@ -37,15 +34,28 @@ def guard(app: faust.App, token: str) -> None:
     app.web.web_app.middlewares.append(check)
 
 
-def add_pages(app: faust.App, metrics: Metrics, ownership: Ownership, measure: Callable[[], None]) -> None:
-    """Add /healthz, /readyz and /metrics to the worker's web server; ``measure`` refreshes gauges."""
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def add_pages(
+    app: faust.App,
+    metrics: Metrics,
+    ownership: Ownership,
+    measure: Callable[[], None],
+    is_without: Callable[[], bool],
+) -> None:
+    """Add /healthz, /readyz and /metrics to the worker's web server.
+
+    ``measure`` refreshes gauges; ``is_without``: whether the group has given this worker no partitions.
+    """
 
     async def healthz(self: Any, request: Any) -> Any:
         return self.text("ok\n")
 
     async def readyz(self: Any, request: Any) -> Any:
         owned = len(ownership.partitions) + len(ownership.windows)
-        if not owned:
+        if not owned and not (app.consumer_generation_id > 0 and is_without()):
             return self.text("no partitions yet\n", status=503)
         return self.text(f"{owned} partitions\n")
 

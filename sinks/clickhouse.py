@@ -48,6 +48,8 @@ class Address:
     """TLS."""
     ca_file: str = ""
     """What its certificate is checked against; empty: the system's."""
+    is_replicated: bool = False
+    """Then a majority of the replicas has to have a row before it counts as stored."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -75,6 +77,7 @@ class ClickHouseSink:
 
     def __init__(self, address: Address) -> None:
         self._address = address
+        self._settings = _INSERT_SETTINGS | ({"insert_quorum": "auto"} if address.is_replicated else {})
         self._clients: dict[str, Any] = {}
         """One for each table: tables are written side by side."""
 
@@ -83,7 +86,7 @@ class ClickHouseSink:
         client = self._clients.setdefault(table, connect(self._address))
         where = f"ClickHouse {self._address}, table {table}"
         try:
-            client.execute(query, list(columns), columnar=True, settings=_INSERT_SETTINGS)
+            client.execute(query, list(columns), columnar=True, settings=self._settings)
         except errors.ServerException as error:
             if error.code in _ROW_CODES:
                 raise SinkRejectedError(f"{where}: {describe(error)}") from error

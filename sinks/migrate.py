@@ -10,6 +10,7 @@ from typing import Any, Final
 from sinks.clickhouse import DATABASE
 from sinks.cluster import on_cluster
 
+_CREATE: Final = re.compile(r"^(CREATE (?:TABLE|MATERIALIZED VIEW)) ")
 _NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -23,11 +24,18 @@ class Migration:
     def statements(self) -> list[str]:
         """Statements end with a semicolon at a line's end; comment lines are left out."""
         lines = [line for line in self.sql.splitlines() if not line.startswith("--")]
-        return [part.strip() for part in re.split(r";\s*$", "\n".join(lines), flags=re.M) if part.strip()]
+        parts = re.split(r";\s*$", "\n".join(lines), flags=re.M)
+        return [_again(part.strip()) for part in parts if part.strip()]
 
     @property
     def checksum(self) -> str:
         return sha256(self.sql.encode()).hexdigest()
+
+
+def _again(statement: str) -> str:
+    """What a migration that was cut off has done already is not done again."""
+    found = _CREATE.sub(r"\1 IF NOT EXISTS ", statement)
+    return found.replace("ADD COLUMN ", "ADD COLUMN IF NOT EXISTS ")
 
 
 class MigrationError(RuntimeError):
@@ -52,11 +60,15 @@ _LEDGER: Final = (
 )
 
 
-def script(cluster: str = "") -> str:
-    """All statements of an empty server, to be read or run by hand."""
-    parts = [_told(_DATABASE, cluster)]
+def script(retention_days: Mapping[str, str], cluster: str = "") -> str:
+    """All that ``migrate`` does to an empty server, to be read or run by hand."""
+    parts = [_told(_DATABASE, cluster), _told(_LEDGER, cluster)]
     for migration in shipped():
         parts += [f"-- {migration.name}", *(_told(one, cluster) for one in migration.statements)]
+        row = f"({migration.number}, '{migration.name}', '{migration.checksum}')"
+        parts.append(f"INSERT INTO {DATABASE}.migrations (number, name, checksum) VALUES {row}")
+    parts.append("-- retention")
+    parts += [_told(_ttl(table, clause), cluster) for table, clause in retention_days.items()]
     return "".join(f"{part}\n\n" if part.startswith("--") else f"{part};\n\n" for part in parts)
 
 
@@ -87,8 +99,12 @@ def migrate(client: Any, retention_days: Mapping[str, str], cluster: str = "") -
         )
         done.append(migration.name)
     for table, clause in retention_days.items():
-        client.execute(_told(f"ALTER TABLE {DATABASE}.{table} MODIFY TTL {clause}", cluster))
+        client.execute(_told(_ttl(table, clause), cluster))
     return done
+
+
+def _ttl(table: str, clause: str) -> str:
+    return f"ALTER TABLE {DATABASE}.{table} MODIFY TTL {clause}"
 
 
 def _told(statement: str, cluster: str) -> str:
@@ -115,6 +131,7 @@ def retention_clauses(
         "journeys": f"stored_at + INTERVAL {journeys} DAY",
         "journeys_by_entry": f"stored_at + INTERVAL {journeys} DAY",
         "tiles": f"stored_at + INTERVAL {tiles} DAY",
+        "alerts_fired": f"stored_at + INTERVAL {alerts} DAY",
         "alerts": f"stored_at + INTERVAL {alerts} DAY",
         "dead_letters": f"stored_at + INTERVAL {dead_letters} DAY",
         "dead_letter_replays": f"stored_at + INTERVAL {dead_letters} DAY",

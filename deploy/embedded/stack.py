@@ -42,6 +42,7 @@ class Stack:
             "CX_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{self.kafka_port}",
             "CX_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",
             "CX_CLICKHOUSE__SECURE": "false",
+            "CX_CLICKHOUSE__CLUSTER": "",
             "CX_CLICKHOUSE__HOST": "127.0.0.1",
             "CX_CLICKHOUSE__PORT": str(self.clickhouse_port),
             "CX_WEB__HOST": "127.0.0.1",

@@ -17,6 +17,7 @@ import msgspec
 
 from pipeline.agents.outbox import Clock
 from pipeline.agents.ownership import Owned, Ownership
+from pipeline.agents.recovery import digest_of
 from pipeline.checkpoints.store import CheckpointStore, Stored
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.cuts import Cut
@@ -79,12 +80,14 @@ class Checkpointer:
         interval_s: float = 10.0,
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
+        customers: str = "",
     ) -> None:
         self._ownership = ownership
         self._store = store
         self._metrics = metrics
         self._generation = generation
         self._digest = digest
+        self._customers = customers
         self._interval_s = interval_s
         self._clock = clock
         self._wall_clock = wall_clock
@@ -213,7 +216,7 @@ class Checkpointer:
         manifest = Manifest(
             source=source_name(source),
             generation=self._generation,
-            rules=self._digest,
+            rules=digest_of(source, self._digest, self._customers),
             next_offset=under_way.offset,
             taken_ms=under_way.taken_ms,
             dead_letters=under_way.dead_letters,

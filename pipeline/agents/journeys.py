@@ -86,10 +86,9 @@ class JourneysStage:
             if out.records:
                 owned.changed_at = time.monotonic()
             self._outbox.poll()
-            self._measure(batch.source, out, time.perf_counter() - started)
-            if out.accepted and (latest_ms := owned.state.latest_ms) is not None:
-                lag_s = (batch.fetched_ms - latest_ms) / 1000
-                self._metrics.event_lag.labels(source_name(batch.source)).set(lag_s)
+            if not self._ownership.holds(batch.source, owned):
+                return  # its series are gone by now, and are not to come back
+            self._measure(batch, out, time.perf_counter() - started)
         if not self._ownership.holds(batch.source, owned):
             return
         owned.cut_at = batch.next_offset
@@ -142,9 +141,9 @@ class JourneysStage:
         rows = [letter_row(source, letter) for letter in letters]
         await self._outbox.store(receipt, DEAD_LETTERS, columns_of(rows))
 
-    def _measure(self, source: Source, out: Outputs, seconds: float) -> None:
+    def _measure(self, batch: RecordBatch, out: Outputs, seconds: float) -> None:
+        source, metrics = batch.source, self._metrics
         topic = source[0]
-        metrics = self._metrics
         metrics.events.labels(topic, "accepted").inc(out.accepted)
         metrics.events.labels(topic, "duplicate").inc(out.duplicates)
         metrics.events.labels(topic, "tick").inc(out.ticks)
@@ -154,6 +153,8 @@ class JourneysStage:
             metrics.dead_letters.labels(topic, letter.reason).inc()
         if out.watermark_ms is not None:
             metrics.watermark.labels(source_name(source)).set(out.watermark_ms / 1000)
+        if out.newest_ms is not None:
+            metrics.event_lag.labels(source_name(source)).set((batch.fetched_ms - out.newest_ms) / 1000)
         metrics.batch_seconds.labels("journeys").observe(seconds)
 
     def _warn_of_crowds(self, crowded: dict[str, int]) -> None:
@@ -169,9 +170,9 @@ class JourneysStage:
 
 
 def _appended(records: Sequence[Record]) -> int | None:
-    """The time of the oldest record that is no tick."""
-    found = next((record.timestamp_ms for record in records if record.value is not None), -1)
-    return found if found >= 0 else None
+    """The earliest time of a record that is no tick."""
+    times = (record.timestamp_ms for record in records if record.value is not None and record.timestamp_ms >= 0)
+    return min(times, default=None)
 
 
 class TileRouter:

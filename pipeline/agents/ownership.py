@@ -70,8 +70,14 @@ class Owned(Generic[State]):
 class Ownership:
     """Implements :class:`pipeline.transport.StateAuthority`."""
 
-    def __init__(self, recovery: Recovery, on_release: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        recovery: Recovery,
+        on_release: Callable[[str], None] = lambda _: None,
+        on_acquire: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._recovery = recovery
+        self._on_acquire = on_acquire
         self._on_release = on_release
         self._epochs = itertools.count(1)
         self.partitions: dict[Source, Owned[Partition]] = {}
@@ -93,6 +99,7 @@ class Ownership:
         else:
             partition, where = self._recovery.partition(source)
             self.partitions[source] = Owned(partition, epoch, Kept.of(where))
+        self._on_acquire(source_name(source))
         return where.resume_at, epoch
 
     def release(self, source: Source) -> None:

@@ -41,6 +41,11 @@ class Where:
     freed: list[Freed] = field(default_factory=list)
 
 
+def digest_of(source: Source, digest: str, customers: str) -> str:
+    """Of the rules that a source's state was made under."""
+    return digest + customers if source[0].startswith(TOPIC_PREFIX) else digest
+
+
 class Recovery:
     """Restores from a checkpoint store. ``rebuild``: what cannot be restored may be read all again."""
 
@@ -51,11 +56,14 @@ class Recovery:
         digest: str,
         alert_rules: tuple[Rule, ...],
         rebuild: bool = False,
+        customers: str = "",
     ) -> None:
+        """``customers``: what the digest of touchpoint partitions has besides."""
         self._store = store
         self._alert_rules = alert_rules
         self._rules = rules
         self._digest = digest
+        self._customers = customers
         self._rebuild = rebuild
 
     def partition(self, source: Source) -> tuple[Partition, Where]:
@@ -124,7 +132,7 @@ class Recovery:
         names. Each one before it is as good: a cut at which everything earlier was stored.
         """
         log_start = self._store.log_start(source)
-        self._check(newest, log_start)
+        self._check(newest, log_start, digest_of(source, self._digest, self._customers))
         first: CheckpointError | None = None
         for manifest in itertools.chain([newest], older):
             if (manifest.generation, manifest.rules) != (newest.generation, newest.rules):
@@ -148,16 +156,16 @@ class Recovery:
             )
         return Where(BEGINNING, kept=None)
 
-    def _check(self, manifest: Manifest, log_start: int) -> None:
+    def _check(self, manifest: Manifest, log_start: int, digest: str) -> None:
         if manifest.generation > self._rules.generation:
             raise CheckpointError(
                 f"the checkpoint is of generation {manifest.generation}, CX_PIPELINE__GENERATION is "
                 f"{self._rules.generation}: it must never fall, set it to {manifest.generation}"
             )
-        if manifest.rules != self._digest:
+        if manifest.rules != digest:
             raise CheckpointError(
-                "the checkpoint was made under other funnels, segments, lateness or currency; set them "
-                f"back, or set {_REBUILD} to compute all that is still in the topics anew"
+                "the checkpoint was made under other funnels, segments, lateness, currency or customer key; set "
+                f"them back, or set {_REBUILD} to compute all that is still in the topics anew"
             )
         if manifest.next_offset < log_start:
             raise CheckpointError(

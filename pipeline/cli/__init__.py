@@ -4,6 +4,7 @@ import logging
 import sys
 
 import typer
+from confluent_kafka import KafkaException
 
 from deploy.embedded.process import StartError
 from pipeline.kafka.clients import KafkaUnavailableError
@@ -14,7 +15,16 @@ from sinks.base import SinkError
 from sinks.migrate import MigrationError
 
 #: What can go wrong outside: status 1. Settings and usage: status 2.
-EXPECTED = (KafkaUnavailableError, LogError, ReplayError, SinkError, StartError, MigrationError, OSError)
+EXPECTED = (
+    KafkaException,
+    KafkaUnavailableError,
+    LogError,
+    ReplayError,
+    SinkError,
+    StartError,
+    MigrationError,
+    OSError,
+)
 
 
 def build() -> typer.Typer:

@@ -31,15 +31,20 @@ def migrate(
     """
     settings = load()
     if print_only:
-        print(script(settings.clickhouse.cluster), end="")
+        print(script(retention(settings), settings.clickhouse.cluster), end="")
         return
     done = apply_migrations(settings)
     print("\n".join(f"applied {name}" for name in done) or "up to date")
 
 
 def apply_migrations(settings: Settings) -> list[str]:
+    return migrate_tables(clickhouse_client(settings), retention(settings), settings.clickhouse.cluster)
+
+
+def retention(settings: Settings) -> dict[str, str]:
+    """By table, its TTL clause."""
     days = settings.retention
-    clauses = retention_clauses(
+    return retention_clauses(
         days.short_signals_days,
         days.long_signals_days,
         days.hourly_signals_days,
@@ -48,7 +53,6 @@ def apply_migrations(settings: Settings) -> list[str]:
         days.alerts_days,
         days.dead_letters_days,
     )
-    return migrate_tables(clickhouse_client(settings), clauses, settings.clickhouse.cluster)
 
 
 def topics(

@@ -106,18 +106,19 @@ class Partition:
         """
         out = Outputs()
         channel, latest_stamp, again = self.channel, fetched_ms + FUTURE_MS, self.refused
+        key, newest_ms = self.rules.customer_key, _NEVER
         for record in records:
             _, stamp_ms, value, tick_ms = record
             if tick_ms is not None:
                 self.see(tick_ms)
                 out.ticks += 1
                 continue
-            if record.offset in again and (letter := refused_again(record, again.pop(record.offset))):
+            if record.offset in again and (letter := refused_again(record, again.pop(record.offset), key)):
                 out.dead_letters.append(letter)
                 continue
             event = decode(value)
             if isinstance(event, Refusal):
-                out.dead_letters.append(dead_letter(record, fetched_ms, event))
+                out.dead_letters.append(dead_letter(record, fetched_ms, event, key))
                 continue
             at_ms = event.at_ms
             if (
@@ -127,13 +128,13 @@ class Partition:
             ):
                 if self._take(event, at_ms):
                     out.accepted += 1
+                    newest_ms = max(newest_ms, at_ms)
                 else:
                     out.duplicates += 1
             else:
-                limits = Limits(channel, fetched_ms, self._cutoff_ms, self.rules.lateness_ms)
+                limits = Limits(channel, fetched_ms, self._cutoff_ms, self.rules.lateness_ms, key)
                 out.dead_letters.append(refused(record, event, limits))
-        if self._pseudonyms is not None:
-            out.dead_letters = [letter.without_customers(self._pseudonyms) for letter in out.dead_letters]
+        out.newest_ms = newest_ms if out.accepted else None
         self.accepted += out.accepted
         out.version = (self.rules.generation << GENERATION_SHIFT) + records[-1].offset + 1
         self._settle(out)

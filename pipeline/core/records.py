@@ -1,6 +1,5 @@
 """What goes into phase one and what comes out of it."""
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -9,7 +8,7 @@ from pipeline.core.segments import Segmenter
 from pipeline.core.tiles import Counters
 from schemas.deadletters import KEPT_PAYLOAD_BYTES
 from schemas.decoding import Refusal
-from schemas.privacy import Pseudonyms
+from schemas.privacy import Pseudonyms, fingerprint
 from schemas.reasons import Reason
 
 GENERATION_SHIFT: Final = 48
@@ -48,20 +47,20 @@ class DeadLetter(NamedTuple):
     size: int
     """Bytes of the whole record."""
     sha256: str
-    """Of the whole record, as it came."""
+    """Of the whole record, as it came; where a key is set, its HMAC under that key."""
     by_clock: bool = False
     """Refused by the wall clock of this reading: a later one must find this letter, or would differ."""
 
     @classmethod
-    def of(cls, offset: int, received_ms: int, refusal: Refusal, record: bytes) -> "DeadLetter":
-        kept, sha256 = record[:KEPT_PAYLOAD_BYTES], hashlib.sha256(record).hexdigest()
-        return cls(offset, received_ms, refusal.reason, refusal.error, kept, len(record), sha256)
-
-    def without_customers(self, pseudonyms: Pseudonyms) -> "DeadLetter":
-        return self._replace(
-            error=pseudonyms.in_error(self.error),
-            payload=pseudonyms.in_payload(self.payload)[:KEPT_PAYLOAD_BYTES],
-        )
+    def of(
+        cls, offset: int, received_ms: int, refusal: Refusal, record: bytes, customer_key: bytes = b""
+    ) -> "DeadLetter":
+        kept, error = record, refusal.error
+        if customer_key:
+            pseudonyms = Pseudonyms(customer_key)
+            kept, error = pseudonyms.in_payload(record), pseudonyms.in_error(error)
+        sha256 = fingerprint(customer_key, record)
+        return cls(offset, received_ms, refusal.reason, error, kept[:KEPT_PAYLOAD_BYTES], len(record), sha256)
 
 
 class JourneyRow(NamedTuple):
@@ -87,6 +86,8 @@ class Outputs:
     tiles: list[Tile] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     accepted: int = 0
+    newest_ms: int | None = None
+    """The newest event accepted."""
     duplicates: int = 0
     ticks: int = 0
 

@@ -1,10 +1,10 @@
 """Why a record is not taken, and its dead letter."""
 
-import hashlib
 from typing import Final, NamedTuple
 
 from pipeline.core.records import ClockRefusal, DeadLetter, Record
 from schemas.decoding import Refusal, Touchpoint
+from schemas.privacy import fingerprint
 from schemas.reasons import CLOCK_ERROR, Reason
 
 FUTURE_MS: Final = 300_000
@@ -19,27 +19,30 @@ class Limits(NamedTuple):
     cutoff_ms: int
     """Events before it are too late: the watermark less the allowed lateness."""
     lateness_ms: int
+    customer_key: bytes = b""
 
 
 def refused(record: Record, event: Touchpoint, limits: Limits) -> DeadLetter:
     """The letter of a well-formed event that does not belong where, or when, it came."""
     refusal = _refusal(record.timestamp_ms, event, limits)
     by_clock = refusal.reason is Reason.IN_FUTURE and event.at_ms - FUTURE_MS <= record.timestamp_ms
-    return dead_letter(record, limits.fetched_ms, refusal)._replace(by_clock=by_clock)
+    letter = dead_letter(record, limits.fetched_ms, refusal, limits.customer_key)
+    return letter._replace(by_clock=by_clock)
 
 
-def dead_letter(record: Record, fetched_ms: int, refusal: Refusal) -> DeadLetter:
+def dead_letter(record: Record, fetched_ms: int, refusal: Refusal, customer_key: bytes) -> DeadLetter:
     received = fetched_ms if record.timestamp_ms < 0 else min(fetched_ms, record.timestamp_ms)
-    return DeadLetter.of(record.offset, received, refusal, record.value or b"")
+    return DeadLetter.of(record.offset, received, refusal, record.value or b"", customer_key)
 
 
-def refused_again(record: Record, before: ClockRefusal) -> DeadLetter | None:
+def refused_again(record: Record, before: ClockRefusal, customer_key: bytes) -> DeadLetter | None:
     """The letter of an earlier reading, if it was of this record."""
     payload = record.value or b""
-    if hashlib.sha256(payload).hexdigest() != before.sha256:
+    if fingerprint(customer_key, payload) != before.sha256:
         return None
     refusal = Refusal(Reason.IN_FUTURE, before.error)
-    return DeadLetter.of(record.offset, before.received_ms, refusal, payload)._replace(by_clock=True)
+    letter = DeadLetter.of(record.offset, before.received_ms, refusal, payload, customer_key)
+    return letter._replace(by_clock=True)
 
 
 def _refusal(stamp_ms: int, event: Touchpoint, limits: Limits) -> Refusal:

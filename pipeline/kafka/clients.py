@@ -50,10 +50,13 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
     """The same for clients that are not librdkafka's; None where no TLS is asked for. Raises OSError."""
     if not settings.security_protocol.endswith("SSL"):
         return None
-    context = ssl.create_default_context(cafile=settings.ssl_ca_file or None)
-    if settings.ssl_certificate_file:
-        password = settings.ssl_key_password.get_secret_value() or None
-        context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file, password)
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_ca_file or None)
+        if settings.ssl_certificate_file:
+            password = settings.ssl_key_password.get_secret_value() or None
+            context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file, password)
+    except OSError as error:
+        raise OSError(f"CX_KAFKA__SSL_CA_FILE, _CERTIFICATE_FILE or _KEY_FILE: {error}") from error
     return context
 
 

@@ -66,17 +66,20 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
         ALERTS_TOPIC: 1,
         DEADLETTERS_TOPIC: 1,
     }
+    # A single broker that has acknowledged and is then lost would take a checkpoint with it.
+    safe = {"min.insync.replicas": "2"} if settings.replication > 2 else {}
     data = tuple(
         TopicSpec(
             name,
             partitions.get(name, settings.partitions),
             {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)}
             | ({} if name in TOUCHPOINT_TOPICS else _COMPRESSED)
+            | safe
             | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name in _LARGE else {}),
         )
         for name, count in days.items()
     )
-    states = (TopicSpec(checkpoint_topic(name), partitions[name], _COMPACTED) for name in STATEFUL)
+    states = (TopicSpec(checkpoint_topic(name), partitions[name], _COMPACTED | safe) for name in STATEFUL)
     return (*data, *states)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import sha256
 from typing import Any, Final
 
 from aiokafka.partitioner import murmur2
@@ -16,6 +15,7 @@ from pipeline.settings import KafkaSettings, Settings
 from schemas.deadletters import ROW_TOPIC_PREFIX
 from schemas.decoding import Refusal, Touchpoint, decode
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
+from schemas.privacy import Pseudonyms, fingerprint
 
 REPLAYED_HEADER: Final = "cx-replayed-from"
 """On a record that was sent again: topic/partition/offset of the refused one."""
@@ -80,12 +80,14 @@ class Judge:
         sent: Iterable[str],
         now_ms: int,
         whole: Callable[[Letter], bytes | None],
+        customer_key: bytes = b"",
     ) -> None:
         self._partitions = partitions
         self._cutoffs = cutoffs
         self._sent = set(sent)
         self._now_ms = now_ms
         self._whole = whole
+        self._key = customer_key
 
     def judge(self, letter: Letter) -> Judged:
         """The verdict; a letter that is to be sent counts as sent for the letters after it."""
@@ -94,13 +96,14 @@ class Judge:
         if letter.sha256 in self._sent:
             return Judged(letter, Verdict.SENT_BEFORE)
         # Cut short, or with its customer ids replaced, it is not what came: that lies in its topic still.
-        is_whole = sha256(letter.payload).hexdigest() == letter.sha256
+        is_whole = fingerprint(self._key, letter.payload) == letter.sha256
         payload = letter.payload if is_whole else self._whole(letter)
-        if payload is None or sha256(payload).hexdigest() != letter.sha256:
+        if payload is None or fingerprint(self._key, payload) != letter.sha256:
             return Judged(letter, Verdict.PAYLOAD_GONE)
         event = decode(payload)
         if isinstance(event, Refusal):
-            return Judged(letter, Verdict.STILL_REFUSED, f"{event.reason}: {event.error}")
+            error = Pseudonyms(self._key).in_error(event.error) if self._key else event.error
+            return Judged(letter, Verdict.STILL_REFUSED, f"{event.reason}: {error}")
         if event.at_ms > self._now_ms + FUTURE_MS:
             ahead = (event.at_ms - self._now_ms) / 1000
             return Judged(letter, Verdict.STILL_REFUSED, f"in_future: {ahead:.0f} s ahead")
@@ -128,6 +131,7 @@ def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
         sent,
         now_ms,
         lambda letter: _whole_payload(settings.kafka, letter),
+        settings.privacy.customer_key.get_secret_value().encode(),
     )
 
 

@@ -85,3 +85,17 @@ INSERT INTO cx.journeys_by_entry (funnel, channel, session_id, journey_id, enter
 SELECT funnel, channel, session_id, journey_id, entered_at, ended_at, store_id, region, device, outcome, reason,
        last_step, value, version
 FROM cx.journeys;
+
+-- Alerts that have fired: one that was pending only, and went away, also ends as resolved.
+CREATE TABLE cx.alerts_fired
+(
+    alert_id  String,
+    stored_at DateTime('UTC') DEFAULT now()
+)
+ENGINE = ReplacingMergeTree
+ORDER BY alert_id;
+
+CREATE MATERIALIZED VIEW cx.alerts_fired_feed TO cx.alerts_fired AS
+SELECT alert_id FROM cx.alerts WHERE status = 'firing';
+
+INSERT INTO cx.alerts_fired (alert_id) SELECT alert_id FROM cx.alerts WHERE status = 'firing';

@@ -133,7 +133,7 @@ def test_the_dockerfile_is_small_and_not_root() -> None:
     assert len(stages) == 2
     assert all(re.search(r":\d+\.\d+", stage) for stage in stages)
     last = text.rpartition("FROM ")[2]
-    assert re.search(r"^USER \d+$", last, re.M)
+    assert re.search(r"^USER \d+:\d+$", last, re.M)
     assert "HEALTHCHECK" in last
     copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.M))
     for group in copied:
@@ -144,7 +144,7 @@ def test_the_dockerfile_is_small_and_not_root() -> None:
 
 
 def manifests() -> list[dict[str, Any]]:
-    files = sorted((DEPLOY / "k8s").glob("*.yaml"))
+    files = sorted((DEPLOY / "k8s").rglob("*.yaml"))
     return [one for file in files for one in yaml.safe_load_all(file.read_text())]
 
 
@@ -168,7 +168,8 @@ def test_there_is_every_kind_that_a_cluster_needs() -> None:
 
 
 def test_manifests_name_only_settings_secrets_and_labels_that_there_are() -> None:
-    by_kind = {one["kind"]: one for one in manifests()}
+    by_kind = {one["kind"]: one for one in manifests() if one["metadata"]["name"] != "cx-signals-ca"}
+    named = {(one["kind"], one["metadata"]["name"]) for one in manifests()}
     assert set(by_kind["ConfigMap"]["data"]) <= known_settings()
     assert all(value == "" for value in by_kind["Secret"]["stringData"].values())
     labels = by_kind["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
@@ -185,6 +186,12 @@ def test_manifests_name_only_settings_secrets_and_labels_that_there_are() -> Non
         files = {one["value"].rpartition("/")[2] for one in container["env"] if one["name"].endswith("_FILE")}
         assert files <= set(by_kind["Secret"]["stringData"])
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        pod = by_kind[kind]["spec"]["template"]["spec"]
+        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"] == 10001
+        for volume in pod["volumes"]:
+            wanted = {("Secret", one["secretName"]) for name, one in volume.items() if name == "secret"}
+            wanted |= {("ConfigMap", one["name"]) for name, one in volume.items() if name == "configMap"}
+            assert wanted <= named
     assert by_kind["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == "cx-signals"
 
 
@@ -201,15 +208,20 @@ def engine() -> Iterator[Any]:
 
 
 def test_the_clusters_statements_are_those_of_the_migrations_replicated(engine: Any) -> None:
-    text = script("cx")
-    created = re.findall(r"^CREATE TABLE (\S+) ON CLUSTER 'cx'", text, re.M)
-    assert len(created) == len(set(created)) == script().count("CREATE TABLE ") >= 8
+    retention = {"signals": "stored_at + INTERVAL 3 DAY"}
+    text, plain = script(retention, "cx"), script(retention)
+    created = re.findall(r"^CREATE TABLE IF NOT EXISTS (\S+) ON CLUSTER 'cx'", text, re.M)
+    assert len(created) == len(set(created)) == plain.count("CREATE TABLE ") >= 8
     assert text.count("ENGINE = Replicated") == len(created)
     paths = re.findall(r"'(/clickhouse/tables/\S+)'", text)
     assert len(set(paths)) == len(created)
-    views = re.findall(r"^CREATE MATERIALIZED VIEW (\S+) ON CLUSTER 'cx' TO", text, re.M)
-    assert len(views) == script().count("MATERIALIZED VIEW")
-    assert script("cx").replace(" ON CLUSTER 'cx'", "").count("\n") == script().count("\n")
+    views = re.findall(r"^CREATE MATERIALIZED VIEW IF NOT EXISTS (\S+) ON CLUSTER 'cx' TO", text, re.M)
+    assert len(views) == plain.count("MATERIALIZED VIEW")
+    assert re.findall(r"^(?!--|INSERT)(?:CREATE|ALTER) .*(?<!\()$", text, re.M)
+    told = re.findall(r"^(?:CREATE|ALTER).*", text, re.M)
+    assert all("ON CLUSTER 'cx'" in line for line in told)
+    assert "ALTER TABLE cx.signals ON CLUSTER 'cx' MODIFY TTL" in text
+    assert text.count("INSERT INTO cx.migrations") == len(shipped())
     for migration in shipped():
         for statement in migration.statements:
             engine.query(f"EXPLAIN AST {on_cluster(statement, 'cx')}")
@@ -224,6 +236,7 @@ def test_users_read_no_more_than_they_may_and_their_settings_exist(engine: Any) 
                 engine.query(f"SET {setting.tag} = '{setting.text}'")
     found = {user.tag: [str(query.text) for query in user.iter("query")] for user in users.find("users") or []}
     assert found["cx_reader"] == ["GRANT SELECT ON cx.*"]
+    assert [str(ip.text) for ip in users.iterfind("users/default/networks/ip")] == ["127.0.0.1", "::1"]
     for user, grants in found.items():
         for grant in grants:
             engine.query(f"EXPLAIN AST {grant} TO {user}")
@@ -242,13 +255,11 @@ def test_users_read_no_more_than_they_may_and_their_settings_exist(engine: Any) 
 def test_a_real_kafka_starts_with_the_file_and_takes_our_topics(tmp_path: Path) -> None:
     """Only its addresses and its folder are other ones."""
     apache.require()
-    ports = {"9092": free_port(), "9093": free_port()}
+    ports = {"9092": free_port(), "9093": free_port(), "9094": free_port()}
     text = (DEPLOY / "kafka" / "server.properties").read_text()
     text = text.replace("/var/lib/kafka/data", str(tmp_path / "data")).replace("kafka:9092", "localhost:9092")
     for port, free in ports.items():
-        text = text.replace(f":{port}", f":{free}").replace(
-            f"PLAINTEXT://:{free}", f"PLAINTEXT://localhost:{free}"
-        )
+        text = text.replace(f":{port}", f":{free}").replace(f"://:{free}", f"://localhost:{free}")
     broker = apache.ApacheKafka(tmp_path, properties=text, port=ports["9092"])
     broker.start()
     try:

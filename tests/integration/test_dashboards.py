@@ -3,7 +3,7 @@
 import time
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -92,6 +92,48 @@ def assert_fits(panel: Panel, row: dict[str, Any]) -> None:
     elif panel.kind == "bargauge":
         assert isinstance(values[0], str)
         assert isinstance(values[1], (int, float))
+
+
+def test_no_data_is_not_zero(shop: tuple[Running, Range]) -> None:
+    """A store of which only friction is known; a signal whose last row is older than the last minutes, or taken back."""
+    system, shown = shop
+    newest = system.sql("SELECT max(window_end) FROM cx.signals_by_time FINAL WHERE window_end <= now64(3)")[0][0]
+    row = ("15m", newest, 1.0, 10.0, 0.1, 0.0, 0.4, 1)
+    old = ("15m", newest - timedelta(minutes=20), 1.0, 10.0, 0.1, 0.0, 0.4, 1)
+    back = ("15m", newest, 0.0, 0.0, 0.0, 0.0, 0.0, 1)
+    system.sql(
+        "INSERT INTO cx.signals (signal, segment, window, window_end, numerator, denominator, value, lower, upper, "
+        "version) VALUES",
+        [
+            ("friction", "store_id=a%7Cb&c", *row),
+            ("csat", "store_id=quiet", *old),
+            ("nps", "store_id=quiet", *back),
+        ],
+    )
+    by_title = {str(panel): panel for panel in clickhouse_panels()}
+    rows = rows_of(system, expand(by_title["cx-live: Stores now, last 15 minutes"].sql, shown, VALUES))
+    (only,) = [one for one in rows if one["key"] == "a%7Cb&c"]
+    assert only["name"] == "a|b&c"
+    assert only["friction"] == 0.1
+    assert only["csat"] is None
+    assert only["queues left n"] is None
+    chosen = VALUES | {"segment": "store_id=quiet"}
+    assert rows_of(system, expand(by_title["cx-live: CSAT"].sql, shown, chosen)) == []
+    assert rows_of(system, expand(by_title["cx-live: NPS"].sql, shown, chosen)) == []
+    assert rows_of(system, expand(by_title["cx-live: CSAT"].sql, shown, VALUES)) != []
+
+
+def test_old_ranges_are_read_from_full_hours_too(shop: tuple[Running, Range]) -> None:
+    system, shown = shop
+    at = shown.to_ms // 3_600_000 * 3_600_000 - 60 * 86_400_000
+    system.sql(
+        "INSERT INTO cx.signals_hourly (signal, segment, window_end, numerator, denominator, value, lower, upper, "
+        "version) VALUES",
+        [("checkout_nowcast", "all", datetime.fromtimestamp(at / 1000, UTC), 1.0, 4.0, 0.25, 0.1, 0.5, 1)],
+    )
+    (panel,) = [one for one in clickhouse_panels() if one.title.startswith("Checkout nowcast with its interval")]
+    found = rows_of(system, expand(panel.sql, Range(at - 3_600_000, at + 3_600_000), VALUES))
+    assert [row["value"] for row in found] == [0.25]
 
 
 def test_the_alert_that_the_incident_raises_is_a_mark_on_the_graphs(shop: tuple[Running, Range]) -> None:

@@ -3,6 +3,7 @@
 import hmac
 import json
 from dataclasses import replace
+from hashlib import sha256
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,29 +55,47 @@ def test_journeys_carry_pseudonyms_and_verify_expects_them() -> None:
     assert customers == {pseudonym(KEY, "c-1"), pseudonym(KEY, "c-2")}
 
 
-def test_dead_letters_keep_everything_but_the_customer() -> None:
-    broken = [
-        event_json(0, type="no_such_type", customer_id="c-1"),
-        b'{"customer_id" : "c-1", "event_id": ',
-        b'[{"customer_id":"c-1"}]',
-        b'{"customer_id":"c-1',
-        event_json(0, customer_id=["c-1"]),
-        b'{"customer_id": "c\\u002d1\\"", "x": 1}',
-    ]
+BROKEN = [
+    event_json(0, type="no_such_type", customer_id="c-1", attributes={"user": {"customer_id": "c-1"}}),
+    event_json(0, type="no_such_type", attributes={"raw": '{"customer_id": "c-1"}'}),
+    event_json(0, customer_id=["c-1"]),
+    b'{"customer\\u005fid": "c-1", "x": 1}',
+    b'{"customer_id" : "c-1", "event_id": ',
+    b'[{"customer_id":"c-1"}]',
+    b"{'customer_id': 'c-1'}",
+    b'"{\\"customer_id\\": \\"c-1\\"}"',
+    '{"customer_id": "c-1"}'.encode("utf-16"),
+    b'{"customer_id": "\\ud83d", "x": "c-1"'[:26] + b"}",
+    b'{"customer_id": ' + b"[" * 3_000,
+]
+
+
+def test_dead_letters_keep_what_is_no_customer() -> None:
     partition = Partition("web", replace(RULES, customer_key=KEY))
-    letters = partition.process(log_of(broken), START_MS).dead_letters
-    assert len(letters) == len(broken)
-    for letter, record in zip(letters, broken, strict=True):
+    letters = partition.process(log_of(BROKEN), START_MS).dead_letters
+    assert len(letters) == len(BROKEN)
+    for letter, record in zip(letters, BROKEN, strict=True):
         assert letter.size == len(record)
         assert "c-1" not in letter.error
-    kept = [letter.payload for letter in letters]
-    assert all(b"c-1" not in payload for payload in kept)
-    assert json.loads(kept[0])["customer_id"] == pseudonym(KEY, "c-1")
-    assert json.loads(kept[0])["type"] == "no_such_type"
-    assert json.loads(kept[5])["customer_id"] == pseudonym(KEY, 'c-1"')
-    plain = Partition("web", RULES).process(log_of(broken), START_MS).dead_letters
-    assert [letter.payload for letter in plain] == broken
-    assert [letter.sha256 for letter in plain] == [letter.sha256 for letter in letters]
+        assert b"c-1" not in letter.payload
+        assert letter.sha256 == hmac.new(KEY, record, "sha256").hexdigest()
+    first = json.loads(letters[0].payload)
+    assert first["customer_id"] == first["attributes"]["user"]["customer_id"] == pseudonym(KEY, "c-1")
+    assert first["type"] == "no_such_type"
+    assert json.loads(letters[3].payload) == {"customer_id": pseudonym(KEY, "c-1"), "x": 1}
+    assert [letter.payload for letter in letters[4:8]] == [b""] * 4
+
+
+def test_without_a_key_they_keep_everything() -> None:
+    letters = Partition("web", RULES).process(log_of(BROKEN), START_MS).dead_letters
+    assert [letter.payload for letter in letters] == BROKEN
+    assert [letter.sha256 for letter in letters] == [sha256(record).hexdigest() for record in BROKEN]
+
+
+@given(st.binary() | st.text(alphabet='\\\\"ud83{}[]:,customer_id 19', max_size=60).map(str.encode))
+def test_no_record_at_all_stops_it(record: bytes) -> None:
+    shown = Pseudonyms(KEY).in_payload(record)
+    assert shown == b"" or isinstance(json.loads(shown), dict)
 
 
 @given(st.text(), st.text())
@@ -88,3 +107,4 @@ def test_a_sound_message_differs_in_nothing_else(customer: str, other: str) -> N
 
 def test_absent_customers_stay_absent() -> None:
     assert Pseudonyms(KEY).in_payload(b'{"customer_id": null}') == b'{"customer_id": null}'
+    assert Pseudonyms(KEY).in_payload(b'{"customer_id": "\\ud83d"}') != b""

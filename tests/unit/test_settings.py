@@ -1,10 +1,12 @@
 """Secrets come from the environment or from files, and are never told."""
 
+import traceback
 from pathlib import Path
 
 import pytest
 
-from pipeline.settings import SettingsError, load, rules_digest
+from pipeline.agents.recovery import digest_of
+from pipeline.settings import SettingsError, customers_digest, load, rules_digest
 
 KEY = "a-key-of-more-than-16-characters"
 
@@ -23,7 +25,7 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
 def test_a_secret_given_twice_or_in_no_file_is_an_error_that_says_which(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="CX_WEB__TOKEN and CX_WEB__TOKEN_FILE are both set"):
         load({"CX_WEB__TOKEN": "hush", "CX_WEB__TOKEN_FILE": str(tmp_path / "token")})
-    with pytest.raises(SettingsError, match=r"CX_WEB__TOKEN_FILE: .*/token cannot be read"):
+    with pytest.raises(SettingsError, match=r"CX_WEB__TOKEN_FILE: .*/token' cannot be read"):
         load({"CX_WEB__TOKEN_FILE": str(tmp_path / "token")})
     with pytest.raises(SettingsError, match="unknown setting CX_KAFKA__GROUP_FILE"):
         load({"CX_KAFKA__GROUP_FILE": "x"})
@@ -47,8 +49,30 @@ def test_what_does_not_fit_together_is_told_without_secrets(given: dict[str, str
     assert "short-secret" not in str(caught.value)
 
 
-def test_another_customer_key_is_another_state_and_none_is_as_before() -> None:
-    plain = rules_digest(load({}))
-    keyed = rules_digest(load({"CX_PRIVACY__CUSTOMER_KEY": KEY}))
-    other = rules_digest(load({"CX_PRIVACY__CUSTOMER_KEY": KEY[::-1]}))
-    assert len({plain, keyed, other}) == 3
+def test_an_empty_file_is_no_way_to_go_without(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("\n")
+    with pytest.raises(SettingsError, match="is empty"):
+        load({"CX_PRIVACY__CUSTOMER_KEY_FILE": str(file)})
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load({"CX_WEB__TOKEN_FILE": ""})
+
+
+@pytest.mark.parametrize(
+    "given",
+    ['{"sasl_pasword": "hunter2"}', '"hunter2"', '{"sasl_password": ["hunter2"]}', '{"partitions": "hunter2"}'],
+)
+def test_a_group_given_as_json_tells_nothing_of_what_is_in_it(given: str) -> None:
+    with pytest.raises(SettingsError, match="CX_KAFKA") as caught:
+        load({"CX_KAFKA": given})
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_another_customer_key_is_another_state_of_sessions_and_of_nothing_else() -> None:
+    keys = ({}, {"CX_PRIVACY__CUSTOMER_KEY": KEY}, {"CX_PRIVACY__CUSTOMER_KEY": KEY[::-1]})
+    found = [load(given) for given in keys]
+    assert len({rules_digest(one) for one in found}) == 1
+    digests = {digest_of(("touchpoints.web", 0), "d", customers_digest(one)) for one in found}
+    assert len(digests) == 3
+    assert "d" in digests
+    assert {digest_of(("cx.tiles", 0), "d", customers_digest(one)) for one in found} == {"d"}
