@@ -69,7 +69,11 @@ def with_choices(dashboard: Dashboard, funnel: bool = False) -> Dashboard:
         dashboard.with_variable(_choice("channel", "Channel", ("all", "web", "app", "pos"), "all"))
         .with_variable(clickhouse.variable("store", "Store", sql.STORES, "all"))
         .with_variable(clickhouse.variable("device", "Device (of a channel)", sql.DEVICES, "all"))
-        .with_variable(_choice("window", "Window", WINDOWS, "15m"))
+        .with_variable(
+            _choice("window", "Window", WINDOWS, "15m").description(
+                "How far back each value looks. Ranges of over three days, and older ones, are shown by full hours."
+            )
+        )
         .with_variable(clickhouse.variable("segment", "Segment", sql.CHOSEN_SEGMENT, "all", is_hidden=True))
         .annotation(clickhouse.Annotation("Alerts", sql.ALERT_MARKS, "red"))
     )

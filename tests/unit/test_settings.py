@@ -69,7 +69,7 @@ def test_a_group_given_as_json_tells_nothing_of_what_is_in_it(given: str) -> Non
 
 
 def test_another_customer_key_is_another_state_of_sessions_and_of_nothing_else() -> None:
-    keys = ({}, {"CX_PRIVACY__CUSTOMER_KEY": KEY}, {"CX_PRIVACY__CUSTOMER_KEY": KEY[::-1]})
+    keys: list[dict[str, str]] = [{}, {"CX_PRIVACY__CUSTOMER_KEY": KEY}, {"CX_PRIVACY__CUSTOMER_KEY": KEY[::-1]}]
     found = [load(given) for given in keys]
     assert len({rules_digest(one) for one in found}) == 1
     digests = {digest_of(("touchpoints.web", 0), "d", customers_digest(one)) for one in found}
