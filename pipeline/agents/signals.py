@@ -67,6 +67,8 @@ class SignalsStage:
         self._on_their_way: deque[tuple[int, Receipt]] = deque()
         """Emissions not stored yet: when their oldest record was appended, and their receipt."""
         self._not_before = 0.0
+        self._has_input = False
+        """Whether anything has come since the last emission began."""
         self._told: dict[Source, int | None] = {}
         # Merging waits while an emission is held back by a full buffer: memory stays bounded.
         self._turn = asyncio.Lock()
@@ -78,6 +80,7 @@ class SignalsStage:
                 return  # read before a rebalance that took the partition away
             started = time.perf_counter()
             owned.cut_at = None  # what is merged and not put out would be lost with a cut made now
+            self._has_input = True
             for record in batch.records:
                 if record.value is not None:
                     message = _decode(record.value)
@@ -92,12 +95,13 @@ class SignalsStage:
     async def emit(self, force: bool = False) -> None:
         """Put out every signal that is new or has changed.
 
-        Under load, less often: of the time, no more than a tenth goes into it, unless ``force`` is given.
+        Under load, less often: of the time, no more than a tenth goes into it, unless ``force`` is given. While
+        nothing comes in (history is told piece by piece) there is nobody to make room for.
         """
-        if self._clock() < self._not_before and not force:
+        if self._has_input and self._clock() < self._not_before and not force:
             return
         async with self._turn:
-            started = self._clock()
+            started, self._has_input = self._clock(), False
             for source, owned in list(self._ownership.windows.items()):
                 await self._emit(source, owned)
             self._outbox.poll()
