@@ -68,7 +68,7 @@ class SignalsStage:
         """Emissions not stored yet: when their oldest record was appended, and their receipt."""
         self._not_before = 0.0
         self._has_input = False
-        """Whether anything has come since the last emission began."""
+        """Whether any tiles have come since the last emission began."""
         self._told: dict[Source, int | None] = {}
         # Merging waits while an emission is held back by a full buffer: memory stays bounded.
         self._turn = asyncio.Lock()
@@ -80,13 +80,13 @@ class SignalsStage:
                 return  # read before a rebalance that took the partition away
             started = time.perf_counter()
             owned.cut_at = None  # what is merged and not put out would be lost with a cut made now
-            self._has_input = True
             for record in batch.records:
                 if record.value is not None:
                     message = _decode(record.value)
                     owned.state.merge(message.source, message.version, message.watermark, message.tiles)
                     if message.tiles:
                         owned.changed_at = self._clock()
+                        self._has_input = True
                     if message.appended is not None:
                         owned.oldest_ms = min(message.appended, owned.oldest_ms or message.appended)
             owned.merged = batch.next_offset
