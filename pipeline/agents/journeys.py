@@ -34,6 +34,7 @@ _TILES_PER_MESSAGE: Final = 4_000
 #: All tiles of a segment travel in one message, so a batch of sparse history must not be too long:
 #: 5,000 records make at most 10,000 tiles of a segment, 2 MiB with the longest names.
 _RECORDS_AT_A_TIME: Final = 5_000
+_ANNOUNCE_S: Final = 5.0
 _MAX_PLACES: Final = 100_000
 _COLUMNS: Final = frozenset(COUNTERS)
 
@@ -58,14 +59,16 @@ class JourneysStage:
         self._tiles_partitions = tiles_partitions
         self._router: TileRouter | None = None
         self._warned: set[str] = set()
-        self._announced: set[tuple[Source, int]] = set()
+        self._announced: dict[tuple[Source, int], float] = {}
+        """When a partition was said to be empty last."""
 
     async def announce(self, ends: Ends) -> None:
-        """Let phase two hear of the partitions that are empty: it waits for all before a step is complete."""
+        """Let phase two hear of the partitions that are empty, again and again: it waits for all others."""
         for source, owned in list(self._ownership.partitions.items()):
-            key = (source, owned.epoch)
-            if owned.state.latest_ms is None and key not in self._announced and ends.is_at_end(source):
-                self._announced.add(key)
+            key, now = (source, owned.epoch), time.monotonic()
+            is_due = now - self._announced.get(key, -_ANNOUNCE_S) >= _ANNOUNCE_S
+            if is_due and owned.state.latest_ms is None and ends.is_at_end(source):
+                self._announced[key] = now
                 nothing = Outputs(version=owned.state.rules.first_version)
                 await self._tiles(source, nothing, None, self._outbox.receipt())
 

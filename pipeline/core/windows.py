@@ -91,6 +91,8 @@ class Windows:
         """By source: the highest version received."""
         self.watermarks: dict[str, int] = {}
         """By source, ms."""
+        self.empty: dict[str, int | None] = {}
+        """By source of which nothing has come yet: how far the others were when it was last said to be empty."""
         self.segments: dict[str, SegmentTiles] = {}
         self.refused = 0
         """Tiles of a source first heard of when what they belong to had been dropped."""
@@ -124,6 +126,9 @@ class Windows:
         passed_ms = max(self.watermarks.values(), default=None)
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
+            self.empty.pop(source, None)
+        elif source not in self.watermarks:
+            self.empty[source] = min(self.watermarks.values(), default=None)
         for segment, bucket_ms, counters in tiles:
             if self.forgotten.touches(bucket_ms):
                 # Merged with nothing it would replace the rows of the whole (law 5).
@@ -133,6 +138,16 @@ class Windows:
             minute = bucket_ms - bucket_ms % MINUTE_MS
             self.changed_minutes.add(minute)
             self.in_minute.setdefault(minute, set()).add(segment)
+
+    def smallest_ms(self) -> int | None:
+        """What all sources have passed, ms; None while one that may be about to begin has passed nothing.
+
+        An empty source is taken to have passed what the others had when it was last said to be empty. What has
+        come to it since may be as old as anything.
+        """
+        if not self.watermarks or None in self.empty.values():
+            return None
+        return min([*self.watermarks.values(), *(at_ms for at_ms in self.empty.values() if at_ms is not None)])
 
     @property
     def version(self) -> int:
@@ -183,10 +198,9 @@ class Windows:
 
     def _learn(self, hours: list[Evidence]) -> None:
         """Bring what is usual as far as the smallest watermark, or as far as has been told."""
-        told, before = self.teller.told_ms, self.usual_ms
-        if told is None:
+        told, before, smallest = self.teller.told_ms, self.usual_ms, self.smallest_ms()
+        if told is None or smallest is None:
             return
-        smallest = min(self.watermarks.values())
         until = smallest if told >= step_of(smallest) else told
         self.usual.take(hours)
         self.usual_ms = until if before is None else max(before, until)
@@ -197,10 +211,10 @@ class Windows:
 
     def complete_ms(self) -> int | None:
         """The end of the last step that all sources have passed; never earlier than it was."""
-        told = self.teller.told_ms
-        if len(self.versions) < self._sources or not self.watermarks:
+        told, smallest = self.teller.told_ms, self.smallest_ms()
+        if len(self.versions) < self._sources or smallest is None:
             return told
-        reached = step_of(min(self.watermarks.values()))
+        reached = step_of(smallest)
         return reached if told is None else max(reached, told)
 
     def is_behind(self) -> bool:
@@ -241,9 +255,9 @@ class Windows:
 
     def horizon_ms(self) -> int | None:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""
-        if not self.watermarks or len(self.versions) < self._sources:
+        done = self.smallest_ms()
+        if done is None or len(self.versions) < self._sources:
             return None  # what is not heard of yet holds everything back
-        done = min(self.watermarks.values())
         if self.teller.told_ms is not None:
             done = min(done, self.teller.told_ms)
         return done - self._lateness_ms - self.reach_ms

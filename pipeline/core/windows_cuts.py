@@ -19,6 +19,7 @@ def cut(windows: Windows) -> Cut:
     made = Cut(
         {
             "watermarks": windows.watermarks,
+            "empty": windows.empty,
             "versions": windows.versions,
             "newest_ms": windows.newest_ms,
             "told_ms": windows.teller.told_ms,
@@ -73,6 +74,7 @@ def has_changed(windows: Windows) -> bool:
 def restore(windows: Windows, head: Head, shards: Shards) -> None:
     """Bring a new state to what it was when the cut was made whose head this is."""
     windows.watermarks = dict(head["watermarks"])
+    windows.empty = dict(head.get("empty", {}))
     windows.versions = dict(head["versions"])
     windows.newest_ms = head["newest_ms"]
     windows.teller.told_ms = head["told_ms"]

@@ -27,6 +27,8 @@ def source_name(source: Source) -> str:
 _POLL_S: Final = 0.05
 #: A broker that says nothing for so long is taken for gone: a stopping worker waits no longer for it.
 _ANSWER_S: Final = 10.0
+#: A topic that was only just created is not known everywhere at once.
+_UNKNOWN_S: Final = 3.0
 _UNKNOWN: Final = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_PARTITION,
@@ -115,17 +117,18 @@ def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     A partition that has no leader at the moment (it was only just created, or a broker is away) is waited
     for.
     """
-    deadline = time.monotonic() + _ANSWER_S
+    started = time.monotonic()
+    deadline = started + _ANSWER_S
     while True:
         try:
             low, high = consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
             return int(low), int(high)
         except KafkaException as error:
             kind = error.args[0]
-            if kind.code() in _UNKNOWN:
+            if kind.code() in _UNKNOWN and time.monotonic() > started + _UNKNOWN_S:
                 where = f"{place.topic} with a partition {place.partition}"
                 raise LogError(f"there is no topic {where}: run 'cx-signals topics'") from error
-            if (not kind.retriable() and kind.code() not in _PASSING) or time.monotonic() > deadline:
+            if (not kind.retriable() and kind.code() not in (*_PASSING, *_UNKNOWN)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
 

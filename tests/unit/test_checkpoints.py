@@ -428,7 +428,7 @@ def test_a_committed_offset_without_a_manifest_stops() -> None:
 
 def test_other_rules_stop() -> None:
     store = stored()
-    with pytest.raises(CheckpointError, match="other funnels, segments, lateness or currency"):
+    with pytest.raises(CheckpointError, match="other funnels, segments, lateness, currency or customer key"):
         Worker(store, digest="other")
     again = Worker(store, digest="other", rebuild=True)
     assert (again.resumed_at, again.ownership.committable()) == (BEGINNING, {SOURCE: 0})

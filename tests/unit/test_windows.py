@@ -1,7 +1,7 @@
 """Which rows exist, what replaces what, and what is forgotten."""
 
 from pipeline.core.windows import Forgotten, Windows
-from tests.support import RULES, Store
+from tests.support import RULES, Store, stored_windows
 
 HOUR = 3_600_000
 CART = 1_800_000  # the longest timeout: so much earlier, somebody at risk may have entered
@@ -115,3 +115,32 @@ def test_what_was_forgotten_is_told_among_many_stretches() -> None:
         assert not forgotten.touches(night - HOUR)
         assert forgotten.touches(night + 10_000 + HOUR - 1)
         assert not forgotten.touches(night + 10_000 + HOUR)
+
+
+def test_a_source_said_to_be_empty_holds_forgetting_and_telling_back_until_it_is_said_again() -> None:
+    """It may have begun since, anywhere: a replay reaches the partitions one after the other."""
+    state = Windows(RULES.funnels, lateness_ms=HOUR, sources=2)
+    state.merge("web:1", 1, None, [])
+    state.merge("web:0", 1, T0 + 100 * HOUR, [("all", T0, {"events": 1})])
+    rows(state)
+    assert state.smallest_ms() is None
+    assert state.horizon_ms() is None
+    assert state.complete_ms() is None
+    state.merge("web:1", 1, None, [])
+    assert state.smallest_ms() == T0 + 100 * HOUR
+    state.merge("web:0", 2, T0 + 200 * HOUR, [])
+    assert state.smallest_ms() == T0 + 100 * HOUR
+    state.merge("web:1", 2, T0 + 5 * HOUR, [("all", T0, {"events": 2})])
+    assert state.smallest_ms() == T0 + 5 * HOUR
+    assert state.refused == 0
+    assert rows(state)[10] == 3
+
+
+def test_what_is_known_of_empty_sources_survives_a_restart() -> None:
+    state = windows()
+    state.merge("web:0", 1, T0, [("all", T0, {"events": 1})])
+    state.merge("web:1", 1, None, [])
+    rows(state)
+    restored = stored_windows(state, {})
+    assert restored.empty == {"web:1": T0}
+    assert restored.smallest_ms() == state.smallest_ms() == T0
