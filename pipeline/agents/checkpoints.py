@@ -58,6 +58,8 @@ class _UnderWay:
     shards: dict[str, ShardRef]
     dead_letters: dict[int, int]
     freed: list[Freed]
+    freed_slots: dict[str, set[str]]
+    """By shard, the slots of what is to be removed, by this manifest or the one before."""
     queue: deque[_Record] = field(default_factory=deque)
     pending: int = 0
     manifest_sent: bool = False
@@ -65,6 +67,7 @@ class _UnderWay:
     def free(self, name: str, ref: ShardRef) -> None:
         """Note content that this manifest does not name any more."""
         self.freed.append(Freed(name, ref.slot, len(ref.offsets), self.taken_ms))
+        self.freed_slots.setdefault(name, set()).add(ref.slot)
 
 
 class Checkpointer:
@@ -156,7 +159,11 @@ class Checkpointer:
         shards = {name: ref for name, ref in owned.kept.shards.items() if name not in cut.gone}
         now_ms = int(self._wall_clock() * 1000)
         freed = [one for one in owned.kept.freed if one.since_ms > now_ms - _GRACE_MS][-_MOST_FREED:]
-        under_way = _UnderWay(owned.cut_at, started, now_ms, _copied(cut.head), shards, self._dead_letters, freed)
+        slots: dict[str, set[str]] = {}
+        for one in owned.kept.freed:
+            slots.setdefault(one.shard, set()).add(one.slot)
+        head, letters = _copied(cut.head), self._dead_letters
+        under_way = _UnderWay(owned.cut_at, started, now_ms, head, shards, letters, freed, slots)
         for name in cut.gone:
             if name in owned.kept.shards:
                 under_way.free(name, owned.kept.shards[name])
@@ -179,7 +186,7 @@ class Checkpointer:
             return _other(before.slot)
         if before is not None:
             under_way.free(name, before)
-        to_be_removed = {one.slot for one in [*owned.kept.freed, *under_way.freed] if one.shard == name}
+        to_be_removed = under_way.freed_slots.get(name, set())
         number = 0
         while not to_be_removed.isdisjoint((f"{writer}-{number}", f"{writer}-{number + 1}")):
             number += 2
@@ -237,7 +244,8 @@ class Checkpointer:
     def _finish(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
         if not self._ownership.holds(source, owned):
             return
-        removable = [one for one in owned.kept.freed if one not in under_way.freed]
+        still_freed = set(under_way.freed)
+        removable = [one for one in owned.kept.freed if one not in still_freed]
         owned.kept.offset, owned.kept.shards = under_way.offset, under_way.shards
         owned.kept.freed = under_way.freed
         key, now = (source, owned.epoch), self._clock()
