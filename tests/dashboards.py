@@ -62,6 +62,17 @@ def clickhouse_panels() -> list[Panel]:
     ]
 
 
+def prometheus_queries() -> dict[str, str]:
+    """By panel and query, the expressions for Prometheus."""
+    return {
+        f"{uid}: {panel['title']} {target['refId']}": target["expr"]
+        for uid, document in documents().items()
+        for panel in panels(document)
+        for target in panel["targets"]
+        if target["datasource"]["type"] == "prometheus"
+    }
+
+
 def other_queries() -> dict[str, str]:
     """By name, the queries of variables and of marks on the time axis."""
     found = {}

@@ -15,6 +15,7 @@ import yaml
 
 from deploy.embedded.process import Child, free_port
 from pipeline.metrics import Metrics
+from tests.dashboards import prometheus_queries
 from tests.needs import need
 from tests.systems import Running
 
@@ -105,6 +106,15 @@ def test_the_shipped_rules_hold_over_a_worker_that_is_well(prometheus: str) -> N
     for name in recorded:
         until(prometheus, name)
     assert [one for one in ask(prometheus, "alerts")["alerts"] if one["state"] == "firing"] == []
+
+
+@pytest.mark.parametrize("name", prometheus_queries())
+def test_every_panel_of_the_pipelines_health_has_something_to_show(prometheus: str, name: str) -> None:
+    expression = prometheus_queries()[name]
+    if "sink_errors" in expression:  # a pipeline that is well has none, and no series
+        assert ask(prometheus, "query", query=expression)["resultType"] == "vector"
+    else:
+        assert until(prometheus, expression)
 
 
 def test_without_the_token_only_health_is_told(worker: Running) -> None:
