@@ -13,6 +13,7 @@ from dashboards.panels import (
     new_dashboard,
     rows,
     series,
+    stores_now,
     to_dashboard,
     with_choices,
     without,
@@ -181,23 +182,11 @@ def _money(dashboard: Dashboard) -> None:
 
 def _stores(dashboard: Dashboard) -> None:
     dashboard.with_row(Row("Stores"))
-    dashboard.with_panel(
-        without(
-            rows(
-                "Stores now, last 15 minutes",
-                sql.newest(
-                    {
-                        "friction": "friction",
-                        "csat": "csat",
-                        "queues left": "queue_abandonment",
-                        "baskets voided": "basket_abandonment",
-                    },
-                    "store_id=",
-                    "decodeURLComponent(substring(segment, 10))",
-                ),
-                "Each figure with its n. A click on a store opens its own page.",
-                {"friction": PERCENT, "csat": PERCENT, "queues left": PERCENT, "baskets voided": PERCENT},
-            ).override_by_name("name", to_dashboard("cx-stores", "Open this store", store="key")),
-            "key",
-        )
-    )
+    signals = {
+        "friction": "friction",
+        "csat": "csat",
+        "queues left": "queue_abandonment",
+        "baskets voided": "basket_abandonment",
+    }
+    description = "Each figure with its n. A click on a store opens its own page."
+    dashboard.with_panel(stores_now(signals, description, "Open this store"))

@@ -199,6 +199,13 @@ def without(panel: table.Panel, *columns: str) -> table.Panel:
     return panel
 
 
+def stores_now(signals: dict[str, str], description: str, link: str) -> table.Panel:
+    """All stores as they stand, each leading to its own page. ``signals``: by column; ``link``: the link's title."""
+    query = sql.newest(signals, "store_id=", "decodeURLComponent(substring(segment, 10))")
+    panel = rows("Stores now, last 15 minutes", query, description, dict.fromkeys(signals, PERCENT))
+    return without(panel.override_by_name("name", to_dashboard("cx-stores", link, store="key")), "key")
+
+
 def bars(title: str, query: str, unit: str, description: str) -> bargauge.Panel:
     """Horizontal bars, one for each row: its text and its number."""
     options: Any = common.ReduceDataOptions().values(True).calcs(["lastNotNull"])

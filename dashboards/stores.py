@@ -10,11 +10,9 @@ from dashboards.panels import (
     figure,
     limits,
     new_dashboard,
-    rows,
     series,
-    to_dashboard,
+    stores_now,
     with_choices,
-    without,
 )
 
 UID = "cx-stores"
@@ -118,16 +116,5 @@ def _over_time(dashboard: Dashboard) -> None:
 
 def _all(dashboard: Dashboard) -> None:
     dashboard.with_row(Row("All stores"))
-    dashboard.with_panel(
-        without(
-            rows(
-                "Stores now, last 15 minutes",
-                sql.newest(_STORES, "store_id=", "decodeURLComponent(substring(segment, 10))"),
-                "Each figure with its n: few waits say little. A click on a store shows it alone.",
-                dict.fromkeys(_STORES, PERCENT),
-            )
-            .height(14)
-            .override_by_name("name", to_dashboard(UID, "Show this store", store="key")),
-            "key",
-        )
-    )
+    description = "Each figure with its n: few waits say little. A click on a store shows it alone."
+    dashboard.with_panel(stores_now(_STORES, description, "Show this store").height(14))

@@ -34,7 +34,7 @@ class DeadLetterMessage(BaseModel):
     size: Annotated[int, Field(ge=0)]
     """Bytes of the whole payload."""
     sha256: str
-    """Of the whole payload, hexadecimal."""
+    """Of the whole payload, hexadecimal; its HMAC-SHA-256 where customer ids are replaced under a key."""
 
 
 def dead_letter_id(topic: str, partition: int, offset: int) -> str:
