@@ -1,0 +1,123 @@
+"""Phase two as a stage: when it forgets, when it makes room for others, and how late its signals are."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.outbox import Outbox
+from pipeline.agents.ownership import Ownership
+from pipeline.agents.recovery import Recovery
+from pipeline.agents.signals import SignalsStage
+from pipeline.checkpoints.memory import MemoryCheckpoints
+from pipeline.core.records import Record
+from pipeline.core.windows import Windows
+from pipeline.kafka.reader import RecordBatch
+from pipeline.metrics import Metrics
+from schemas.tiles import TILES_TOPIC
+from sinks.buffer import Limits, SinkBuffer
+from sinks.memory import MemorySink
+from sinks.tables import COLUMNS
+from tests.support import ALERT_RULES, RULES, START_MS
+
+TILES = (TILES_TOPIC, 0)
+HOUR = 3_600_000
+
+
+class Delivering:
+    """A producer whose messages have arrived at once."""
+
+    def produce(self, _topic: str, *, on_delivery: Callable[[Any, Any], None], **_: Any) -> None:
+        on_delivery(None, None)
+
+    def poll(self, _timeout: float) -> int:
+        return 0
+
+
+class Setting:
+    def __init__(self) -> None:
+        store = MemoryCheckpoints()
+        self.metrics, self.now_s = Metrics(), 0.0
+        self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
+        _, self.epoch = self.ownership.acquire(TILES)
+        # The store knows no topics here: how many sources there are is said by each test.
+        self.windows = Windows(RULES.funnels, RULES.lateness_ms, sources=2)
+        self.ownership.windows[TILES].state = self.windows
+        self.buffer = SinkBuffer(MemorySink(), COLUMNS, Limits(1, 0.001, 1 << 20))
+        self.running = asyncio.create_task(self.buffer.run())
+        self.stage = SignalsStage(
+            self.ownership,
+            Outbox(Delivering(), self.buffer),
+            self.metrics,
+            Checkpointer(self.ownership, store, self.metrics, 1, "d"),
+            lambda: self.now_s,
+            lambda: START_MS / 1000 + self.now_s,
+        )
+        self._offset = 0
+
+    async def take(self, source: str, version: int, watermark: int | None, *buckets: int) -> None:
+        tiles = [("all", bucket, {"events": 1}) for bucket in buckets]
+        body = {"source": source, "version": version, "watermark": watermark, "tiles": tiles, "appended": START_MS}
+        record = Record(self._offset, START_MS, msgspec.json.encode(body))
+        self._offset += 1
+        await self.stage.process(RecordBatch(TILES, self.epoch, START_MS, [record]))
+
+    async def stored(self) -> None:
+        while self.buffer.rows:
+            await asyncio.sleep(0.005)
+
+
+def run(work: Callable[[Setting], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        setting = Setting()
+        await work(setting)
+        setting.buffer.close()
+        await setting.running
+
+    asyncio.run(asyncio.wait_for(whole(), 60))
+
+
+def test_a_horizon_of_a_minute_ago_goes_no_further_than_the_one_of_now() -> None:
+    """A source that was taken for empty has begun since, far back."""
+
+    async def work(setting: Setting) -> None:
+        await setting.take("web:0", 1, START_MS + 100 * HOUR, START_MS)
+        await setting.take("web:1", 1, None)
+        await setting.stage.emit(force=True)
+        await setting.take("web:1", 2, START_MS + HOUR, START_MS + HOUR)
+        setting.now_s = 61.0
+        await setting.stage.emit(force=True)
+        await setting.take("web:1", 3, START_MS + 2 * HOUR, START_MS)
+        assert setting.windows.refused == 0
+        assert setting.windows.segments["all"].buckets.tolist() == [START_MS, START_MS + HOUR]
+
+    run(work)
+
+
+def test_what_all_have_passed_is_forgotten_a_minute_later() -> None:
+    async def work(setting: Setting) -> None:
+        for source in ("web:0", "web:1"):
+            await setting.take(source, 1, START_MS + 100 * HOUR, START_MS)
+        await setting.stage.emit(force=True)
+        setting.now_s = 61.0
+        await setting.take("web:0", 2, START_MS + 101 * HOUR, START_MS + 100 * HOUR)
+        await setting.stage.emit(force=True)
+        assert setting.windows.segments["all"].buckets.tolist() == [START_MS + 100 * HOUR]
+
+    run(work)
+
+
+def test_latency_is_from_the_oldest_record_to_its_signals_stored() -> None:
+    async def work(setting: Setting) -> None:
+        await setting.take("web:0", 1, START_MS + 60_000, START_MS)
+        await setting.stage.emit(force=True)
+        setting.now_s = 3.0
+        await setting.stored()
+        setting.stage.measure()
+        registry = setting.metrics.registry
+        assert registry.get_sample_value("cx_signal_latency_seconds_count") == 1
+        assert registry.get_sample_value("cx_signal_latency_seconds_sum") == 3.0
+
+    run(work)
