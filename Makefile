@@ -3,15 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What the benchmark compares with, in an environment of its own.
+RIVALS := build/rivals
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
-.PHONY: run test chaos check bench bench-alerts bench-dashboards dashboards lock clean help
+.PHONY: run test chaos check bench bench-guard bench-alerts bench-dashboards dashboards lock clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-$(STAMP): requirements.lock pyproject.toml
+# Compiled while installing, so made anew when any of them changes.
+COMPILED := deploy/compile.py $(shell sed -n 's|^    "\(.*\.py\)",$$|\1|p' deploy/compile.py)
+
+$(STAMP): requirements.lock pyproject.toml $(COMPILED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,8 +40,16 @@ check: $(STAMP) ## Format, lint, types, layers.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Whole job against plain Faust, microseconds by stage, memory.
-	$(BIN)/python -m tests.benchmarks.run $(ARGS)
+$(RIVALS)/.installed: tests/benchmarks/rivals/requirements.lock
+	test -x $(RIVALS)/bin/python || $(PYTHON) -m venv $(RIVALS)
+	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+bench: $(STAMP) $(RIVALS)/.installed ## Whole job against Bytewax, Quix Streams, Faust and the floor; by stage; memory (about 15 min).
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.run --rivals $(RIVALS)/bin/python $(ARGS)
+
+bench-guard: $(STAMP) ## Fails if the whole job has become dearer than what is recorded (about 2 min).
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.guard $(ARGS)
 
 bench-alerts: $(STAMP) ## How soon and how rightly incidents are found, on drawn weeks (about 30 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.alerts.run $(ARGS)
@@ -50,6 +63,7 @@ dashboards: $(STAMP) ## Make the dashboards' JSON from their code.
 lock: ## Pin all dependencies, with hashes, without addresses.
 	$(LOCK) --extra dev --extra embedded -o requirements.lock
 	$(LOCK) -o deploy/requirements.lock
+	$(subst pyproject.toml,tests/benchmarks/rivals/requirements.in,$(LOCK)) -o tests/benchmarks/rivals/requirements.lock
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

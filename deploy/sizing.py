@@ -10,10 +10,12 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final
 
-#: Events a second that one core does, with everything on. ``make bench``; halved, so that a peak finds room.
-EVENTS_PER_CORE: Final = 12_500
-#: Sessions stay for the lateness and the longest timeout. ``make bench``: memory of an open session.
-SESSION_BYTES: Final = 1_600
+#: Events a second that one core does, with everything on. ``make bench ARGS="--copies 1"``; halved, so that a peak
+#: finds room.
+EVENTS_PER_CORE: Final = 15_000
+#: Sessions stay for the lateness and the longest timeout. ``make bench``: memory of one with two events, and of
+#: six more.
+SESSION_BYTES: Final = 903 + 6 * 55
 EVENTS_PER_SESSION: Final = 8
 #: Baselines of a segment with all hours of the week learned, and its tiles of the last two hours.
 SEGMENT_BYTES: Final = 190_000 + 2 * 360 * 400

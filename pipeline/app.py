@@ -37,7 +37,8 @@ from pipeline.settings import (
     rules,
     rules_digest,
 )
-from pipeline.web import add_pages, guard
+from pipeline.web.reads import Reads, reads_of
+from pipeline.web.site import Worker, add_site
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC
 from schemas.tiles import TILES_TOPIC
@@ -50,8 +51,8 @@ from sinks.tables import COLUMNS
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
-    """A worker's app. ``sink``: in place of ClickHouse."""
+def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None = None) -> faust.App:
+    """A worker's app. ``sink``, ``reads``: in place of ClickHouse."""
     spare_repetitions("aiokafka")
     metrics, pipeline = Metrics(), settings.pipeline
     producer = new_producer(settings.kafka)
@@ -82,7 +83,9 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
     journeys = JourneysStage(
         ownership, outbox, metrics, lambda: _partitions(producer, TILES_TOPIC), checkpointer, flood_watch
     )
-    signals = SignalsStage(ownership, outbox, metrics, checkpointer)
+    signals = SignalsStage(
+        ownership, outbox, metrics, checkpointer, is_saturated=lambda: app.consumer.reader.is_saturated
+    )
     paging = _new_paging(settings.alertmanager, ownership, metrics)
     on_alerts = paging.note if paging is not None else lambda _: None
     alerts = AlertsStage(ownership, outbox, metrics, checkpointer, pipeline.generation, on_alerts)
@@ -99,8 +102,10 @@ def create_app(settings: Settings, sink: Sink | None = None) -> faust.App:
         app, buffer, producer, journeys, signals, ticker, metrics, ownership, checkpointer, paging
     )
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
-    add_pages(app, metrics, ownership, background.measure, lambda: not app.consumer.assignment())
-    guard(app, settings.web.token.get_secret_value())
+    reads = reads or reads_of(clickhouse_address(settings.clickhouse))
+    live = add_site(app, settings, Worker(metrics, ownership, background.measure), reads)
+    metrics.on_stored = live.nudge
+    background.show(live, reads)
     return app
 
 

@@ -20,6 +20,8 @@ from pipeline.kafka.clients import describe
 from pipeline.kafka.logs import source_name
 from pipeline.memory import give_back
 from pipeline.metrics import Metrics
+from pipeline.web.live import Live
+from pipeline.web.reads import Reads
 from sinks.buffer import SinkBuffer
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,23 @@ class Background:
         app.timer(_STEP_S)(self._checkpoint)
         app.timer(_GIVE_BACK_S)(self._give_back)
         app.on_before_shutdown.connect(self._finish, weak=False)
+
+    def show(self, live: Live, reads: Reads) -> None:
+        """Keep those up to date who listen to the worker's web server, and let them go before it ends."""
+
+        async def run() -> None:
+            try:
+                await live.run()
+            finally:
+                live.close()
+                reads.close()
+
+        self.app.task(run)
+
+        async def leave(*_: Any, **__: Any) -> None:
+            live.close()
+
+        self.app.on_before_shutdown.connect(leave, weak=False)
 
     async def _store(self) -> None:
         await self.buffer.run()

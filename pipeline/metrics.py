@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final, NamedTuple
 
@@ -31,6 +31,8 @@ class Metrics:
         self.described: list[Described] = []
         """Every metric, in the order of the registry."""
         self._by_source: list[Gauge] = []
+        self.on_stored: Callable[[], None] = lambda: None
+        """Called after each insert."""
 
         self.events = self._counter(
             "cx_events_total",
@@ -50,6 +52,7 @@ class Metrics:
         self._state()
         self._alerting()
         self._storing()
+        self.listeners = self._gauge("cx_stream_clients", "Clients that listen to the stream of this worker.")
         build = self._gauge("cx_build_info", "Always 1.", "version")
         build.labels(version("cx-signals")).set(1)
 
@@ -140,6 +143,7 @@ class Metrics:
         self.sink_rows.labels(table).inc(rows)
         self.sink_batches.labels(table).inc()
         self.sink_seconds.labels(table).observe(seconds)
+        self.on_stored()
 
     def sink_failed(self, table: str, is_tried_again: bool) -> None:
         self.sink_errors.labels(table).inc()

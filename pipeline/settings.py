@@ -20,9 +20,10 @@ from pydantic_settings import (
 
 from pipeline.core.funnels import Funnel, Funnels
 from pipeline.core.records import Rules
-from pipeline.core.segments import DIMENSIONS, Segmenter
+from pipeline.core.segments import Segmenter
 from schemas.events import EVENT_TYPES
 from schemas.privacy import pseudonym
+from schemas.segments import DIMENSIONS
 
 PREFIX: Final = "CX_"
 _FROM_FILE: Final = "_FILE"
@@ -30,7 +31,7 @@ _SHORTEST_KEY: Final = 16
 
 
 STEP: Final = "step"
-_STATE_LAYOUT: Final = 3
+_STATE_LAYOUT: Final = 4
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 
@@ -117,10 +118,12 @@ class SinkSettings(Part):
 
 
 class RetentionSettings(Part):
-    """Days that rows are kept, counted from the time of storing."""
+    """How long rows are kept, counted from the time of storing."""
 
     short_signals_days: Annotated[int, Field(ge=1)] = 3
     """Signals of the 1m and 5m windows, and those of all segments by time (``cx.signals_by_time``)."""
+    recent_signals_hours: Annotated[int, Field(ge=2)] = 6
+    """Hours that the rows of all windows are kept by time, for the console (``cx.signals_recent``)."""
     long_signals_days: Annotated[int, Field(ge=1)] = 30
     """Signals of the 15m and 1h windows, of every minute."""
     hourly_signals_days: Annotated[int, Field(ge=1)] = 400
@@ -213,13 +216,22 @@ class AlertmanagerSettings(Part):
     """Alerts whose event time lies further back are history (a replay): they are not posted."""
 
 
+class WebhooksSettings(Part):
+    file: str = ""
+    """File of the receivers of alerts and journeys (TOML), for ``cx-signals webhooks``."""
+
+
 class WebSettings(Part):
     host: str = "127.0.0.1"
     """Address that the worker's web server binds to."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 6066
     """Port of the worker's web server."""
     token: SecretStr = SecretStr("")
-    """Where set, all but ``/healthz`` and ``/readyz`` is served only to requests with this bearer token."""
+    """Where set, all but health and the console's empty page is served only to requests with this bearer token."""
+    clients: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """How many may listen to the stream of this worker at a time; one more gets status 503."""
+    shop_file: str = ""
+    """File in which the console orders incidents of a simulated shop (``simulate --orders``); empty: no shop."""
 
 
 class PrivacySettings(Part):
@@ -277,6 +289,7 @@ class Settings(BaseSettings):
     segments: SegmentsSettings = SegmentsSettings()
     alerts: AlertsSettings = AlertsSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
     web: WebSettings = WebSettings()
     privacy: PrivacySettings = PrivacySettings()
     pipeline: PipelineSettings = PipelineSettings()

@@ -1,5 +1,6 @@
 """Messages on ``cx.deadletters``: input that was refused, with where it was and why."""
 
+import hashlib
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,12 @@ DEADLETTERS_TOPIC: Final = "cx.deadletters"
 DEADLETTER_TYPE: Final = "cx.deadletter"
 #: Where the topic begins with this, the letter is a row of the table named after it.
 ROW_TOPIC_PREFIX: Final = "clickhouse:"
+#: Or a message that a webhook's receiver did not take, of the webhook named after it.
+HOOK_TOPIC_PREFIX: Final = "webhook:"
+#: No Kafka topic's name has it: letters with it are of something of ours, not of input.
+OWN_MARK: Final = ":"
+_OFFSET_BITS: Final = 52
+"""As many as a JSON reader that knows only doubles keeps."""
 #: So much of the payload is kept; the record itself stays at its offset in its topic.
 KEPT_PAYLOAD_BYTES: Final = 65_536
 
@@ -35,6 +42,11 @@ class DeadLetterMessage(BaseModel):
     """Bytes of the whole payload."""
     sha256: str
     """Of the whole payload, hexadecimal; its HMAC-SHA-256 where customer ids are replaced under a key."""
+
+
+def place_of(payload: bytes) -> int:
+    """In place of an offset, for what was in no log: the same for the same bytes."""
+    return int(hashlib.sha256(payload).hexdigest()[:16], 16) >> (64 - _OFFSET_BITS)
 
 
 def dead_letter_id(topic: str, partition: int, offset: int) -> str:

@@ -1,5 +1,6 @@
 """Why something was refused: the reason codes of dead letters."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -20,3 +21,13 @@ class Reason(StrEnum):
     """Further behind its partition's watermark than the allowed lateness."""
     ROW_REJECTED = "row_rejected"
     """No input: a row of ours that ClickHouse refuses for good. The payload is the row as JSON."""
+    UNDELIVERABLE = "undeliverable"
+    """No input: a message of ours that a webhook's receiver did not take. The payload is the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message is not accepted. ``error`` says which field, what is wrong and what was found."""
+
+    reason: Reason
+    error: str

@@ -16,10 +16,10 @@ _FORM: Final = re.compile(
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 #: First millisecond that is no longer accepted: the start of the year 2200.
 END_OF_TIME_MS: Final = (date(2200, 1, 1).toordinal() - _EPOCH_DAY) * 86_400_000
-_SECONDS: Final = {f"{second:02d}": second * 1000 for second in range(60)}
-_MILLIS: Final = {f"{milli:03d}": milli for milli in range(1000)}
-_MAX_CACHED_MINUTES: Final = 20_000
-_minutes: dict[str, int] = {}
+#: What may come after the seconds, as nearly all producers write it.
+_ENDS: Final = {"Z": 0} | {f".{milli:03d}Z": milli for milli in range(1000)}
+_MAX_CACHED_SECONDS: Final = 20_000
+_seconds: Final[dict[str, int]] = {}
 
 
 def parse_rfc3339(text: str) -> int:
@@ -29,19 +29,12 @@ def parse_rfc3339(text: str) -> int:
     00 to 59, at most nine fractional digits and an offset, and names an instant in the (UTC) years
     1970 to 2199.
     """
-    # Nearly all producers write UTC with milliseconds; one dictionary look-up per minute of event
-    # time and two of fixed size take a quarter of the time of the general form.
-    minute = _minutes.get(text[:16])
-    if minute is not None and text[16:17] == ":":
-        second = _SECONDS.get(text[17:19])
-        rest = text[19:]
-        if second is not None:
-            if rest == "Z":
-                return minute + second
-            if len(rest) == 5 and rest[0] == "." and rest[4] == "Z":
-                milli = _MILLIS.get(rest[1:4])
-                if milli is not None:
-                    return minute + second + milli
+    # Two look-ups, in a fifth of the time of the general form: many events share a second.
+    second = _seconds.get(text[:19])
+    if second is not None:
+        millis = _ENDS.get(text[19:])
+        if millis is not None:
+            return second + millis
     return _parse_general(text)
 
 
@@ -53,10 +46,10 @@ def _parse_general(text: str) -> int:
     if hour > 23 or minute > 59 or second > 59:
         raise ValueError("hours go to 23, minutes and seconds to 59 (no leap second 60)")
     days = date(year, month, day).toordinal() - _EPOCH_DAY
-    start_of_minute = ((days * 24 + hour) * 60 + minute) * 60_000
-    millis = start_of_minute + second * 1000 + int((match[7] or "0")[:3].ljust(3, "0"))
+    start_of_second = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000
+    millis = start_of_second + int((match[7] or "0")[:3].ljust(3, "0"))
     if match[8] is None:
-        _remember(text, start_of_minute)
+        _remember(text, start_of_second)
     else:
         offset_hours, offset_minutes = int(match[9]), int(match[10])
         if offset_hours > 23 or offset_minutes > 59:
@@ -68,11 +61,11 @@ def _parse_general(text: str) -> int:
     return millis
 
 
-def _remember(text: str, start_of_minute: int) -> None:
-    if text[10] == "T" and 0 <= start_of_minute < END_OF_TIME_MS:
-        if len(_minutes) >= _MAX_CACHED_MINUTES:
-            _minutes.clear()
-        _minutes[text[:16]] = start_of_minute
+def _remember(text: str, start_of_second: int) -> None:
+    if 0 <= start_of_second < END_OF_TIME_MS:
+        if len(_seconds) >= _MAX_CACHED_SECONDS:
+            _seconds.clear()
+        _seconds[text[:19]] = start_of_second
 
 
 def format_rfc3339(millis: int) -> str:

@@ -68,6 +68,8 @@ class _Queue:
     chunks: deque[_Chunk] = field(default_factory=deque)
     rows: int = 0
     due: asyncio.Event = field(default_factory=asyncio.Event)
+    urgent: int = 0
+    """Chunks up to this ticket are due at once."""
 
 
 class SinkBuffer:
@@ -137,6 +139,10 @@ class SinkBuffer:
         """Store what waits, until ``close``; then what is left."""
         await asyncio.gather(*(self._run(table) for table in self._queues))
 
+    def hurry_table(self, table: str) -> None:
+        """What waits for this table is due at once."""
+        self._queues[table].urgent = self._ticket
+
     def hurry(self) -> None:
         """From now on everything is due at once."""
         self._hurrying = True
@@ -158,8 +164,10 @@ class SinkBuffer:
                     queue.due.set()
                     await asyncio.sleep(0.01)
                 continue
-            wait = queue.chunks[0].since + limits.flush_interval_s - time.monotonic()
-            if wait > 0 and queue.rows < limits.flush_rows and not self._hurrying:
+            first = queue.chunks[0]
+            wait = first.since + limits.flush_interval_s - time.monotonic()
+            is_due = queue.rows >= limits.flush_rows or first.ticket <= queue.urgent or self._hurrying
+            if wait > 0 and not is_due:
                 await asyncio.sleep(min(wait, 0.05))
                 continue
             await self._flush(table, queue)

@@ -119,6 +119,7 @@ def retention_clauses(
     tiles: int,
     alerts: int,
     dead_letters: int,
+    recent_signals_hours: int,
 ) -> dict[str, str]:
     """TTL clauses by table. All count from the time of storing, so that replayed history lives on."""
     return {
@@ -126,6 +127,7 @@ def retention_clauses(
             f"stored_at + INTERVAL {short_signals} DAY DELETE WHERE window IN ('1m', '5m'), "
             f"stored_at + INTERVAL {long_signals} DAY DELETE WHERE window NOT IN ('1m', '5m')"
         ),
+        "signals_recent": f"stored_at + INTERVAL {recent_signals_hours} HOUR",
         "signals_by_time": f"stored_at + INTERVAL {short_signals} DAY",
         "signals_hourly": f"stored_at + INTERVAL {hourly_signals} DAY",
         "journeys": f"stored_at + INTERVAL {journeys} DAY",

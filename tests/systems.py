@@ -151,8 +151,10 @@ class Running(System):
 class Worker:
     """One worker process and what its own pages say."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, command: list[str] | None = None) -> None:
-        self.port = free_port()
+    def __init__(
+        self, environ: Mapping[str, str], log: Path, command: list[str] | None = None, port: int | None = None
+    ) -> None:
+        self.port = port or free_port()
         self.started = time.monotonic()
         env = clean(environ) | {"CX_WEB__PORT": str(self.port)}
         self.child = Child("worker", command or [*COMMAND, "worker"], log, env)
@@ -238,8 +240,8 @@ class Lab(System):
         log = self.folder / "clickhouse.log"
         self.clickhouse_child = clickhouse.start(port, self.folder / "clickhouse", log)
 
-    def start_worker(self, command: list[str] | None = None, **environ: str) -> Worker:
-        worker = Worker(self.environ | environ, self.log, command)
+    def start_worker(self, command: list[str] | None = None, port: int | None = None, **environ: str) -> Worker:
+        worker = Worker(self.environ | environ, self.log, command, port)
         self.workers.append(worker)
         return worker
 

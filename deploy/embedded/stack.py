@@ -21,6 +21,9 @@ class Stack:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.logs = self.data_dir / "logs"
         self.logs.mkdir(exist_ok=True)
+        self.shop_file = self.data_dir / "incidents.json"
+        """What is ordered of a simulated shop."""
+        self.shop_file.unlink(missing_ok=True)
         self.children: dict[str, Child] = {}
         self.kafka_port = 0
         self.clickhouse_port = 0

@@ -11,7 +11,7 @@ from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
-from pipeline.agents.ticks import Ends
+from pipeline.agents.ticks import Progress
 from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Record, Tile
 from pipeline.core.tiles import Counters, is_by_step
 from pipeline.kafka.logs import Source, source_name
@@ -62,12 +62,14 @@ class JourneysStage:
         self._announced: dict[tuple[Source, int], float] = {}
         """When a partition was said to be empty last."""
 
-    async def announce(self, ends: Ends) -> None:
+    async def announce(self, ends: Progress) -> None:
         """Let phase two hear of the partitions that are empty, again and again: it waits for all others."""
         for source, owned in list(self._ownership.partitions.items()):
             key, now = (source, owned.epoch), time.monotonic()
             is_due = now - self._announced.get(key, -_ANNOUNCE_S) >= _ANNOUNCE_S
-            if is_due and owned.state.latest_ms is None and ends.is_at_end(source):
+            # Records on their way here may be the oldest of all.
+            is_worked_off = not ends.has_handed_out(source) or owned.cut_at == ends.next_offset(source)
+            if is_due and owned.state.latest_ms is None and ends.is_at_end(source) and is_worked_off:
                 self._announced[key] = now
                 nothing = Outputs(version=owned.state.rules.first_version)
                 await self._tiles(source, nothing, None, self._outbox.receipt())
@@ -92,6 +94,7 @@ class JourneysStage:
             if not self._ownership.holds(batch.source, owned):
                 return  # its series are gone by now, and are not to come back
             self._measure(batch, out, time.perf_counter() - started)
+            await asyncio.sleep(0)  # heartbeats, probes and the console have their turn
         if not self._ownership.holds(batch.source, owned):
             return
         owned.cut_at = batch.next_offset

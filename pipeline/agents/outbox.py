@@ -49,7 +49,7 @@ class Receipt:
 class Outgoing(NamedTuple):
     """One message to be sent: its JSON body, CloudEvents headers, and where it goes."""
 
-    body: dict[str, Any]
+    body: dict[str, Any] | msgspec.Struct
     headers: Headers
     key: str | None = None
     partition: int = -1
@@ -96,6 +96,10 @@ class Outbox:
     async def store(self, receipt: Receipt, table: str, columns: Columns) -> None:
         """Give rows to the sink's buffer; waits where it is full."""
         receipt._ticket = max(receipt._ticket, await self._buffer.put(table, columns))
+
+    def hurry(self, table: str) -> None:
+        """What waits for the table is a whole: it need not wait for more."""
+        self._buffer.hurry_table(table)
 
     def poll(self) -> None:
         """Let librdkafka report deliveries."""

@@ -3,21 +3,18 @@
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from pipeline.agents.deadletters import letter_message, letter_row
-from pipeline.agents.outbox import Outbox, columns_of, digest
+from pipeline.agents.outbox import Outbox, columns_of
 from pipeline.core.records import DeadLetter
 from pipeline.metrics import Metrics
-from schemas.deadletters import DEADLETTERS_TOPIC, ROW_TOPIC_PREFIX
-from schemas.decoding import Refusal
-from schemas.reasons import Reason
+from schemas.deadletters import DEADLETTERS_TOPIC, ROW_TOPIC_PREFIX, place_of
+from schemas.reasons import Reason, Refusal
 from sinks.buffer import SinkBuffer
 from sinks.tables import DEAD_LETTERS, row_as_json
 
 logger = logging.getLogger(__name__)
-_OFFSET_BITS: Final = 52
-"""As many as a JSON reader that knows only doubles keeps."""
 
 
 class RejectedRows:
@@ -31,8 +28,9 @@ class RejectedRows:
     async def take(self, table: str, row: Mapping[str, Any], error: str) -> None:
         """Return when the dead letter is delivered and stored. The same row always has the same place."""
         payload = row_as_json(row)
-        offset = int(digest(payload)[:16], 16) >> (64 - _OFFSET_BITS)
-        letter = DeadLetter.of(offset, int(time.time() * 1000), Refusal(Reason.ROW_REJECTED, error), payload)
+        letter = DeadLetter.of(
+            place_of(payload), int(time.time() * 1000), Refusal(Reason.ROW_REJECTED, error), payload
+        )
         source = (f"{ROW_TOPIC_PREFIX}{table}", 0)
         logger.error("a row of %s is refused for good and goes to %s: %s", table, DEADLETTERS_TOPIC, error)
         self._metrics.dead_letters.labels(source[0], letter.reason).inc()

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -27,10 +29,20 @@ from sinks.tables import SIGNALS
 #: replay reaches the partitions one after the other), so forgetting trails by so much wall time.
 _FORGET_AFTER_S: Final = 60.0
 _LONGEST_PAUSE_S: Final = 3.0
+#: Of the time, what emissions may take.
+_SHARE: Final = 1 / 3
+_SHARE_SATURATED: Final = 1 / 10
+_MOST_SAVED_S: Final = 3.0
+#: While the sources are far apart (history comes in one partition after the other) each has windows written
+#: anew, and nobody waits for what is not complete (decisions/0004 has the figures).
+_LONGEST_PAUSE_APART_S: Final = 30.0
+_APART_AT_MOST_S: Final = 600.0
 #: Of evidence in one message: 100 to 500 bytes each.
 _STEPS_PER_MESSAGE: Final = 1_000
-#: Signals (a segment's, in one window) put out before others get their turn: heartbeats must not wait.
-_ROWS_AT_A_TIME: Final = 50
+#: Rows put out before others get their turn: heartbeats and the console must not wait.
+_ROWS_AT_A_TIME: Final = 1_000
+#: The same of messages that are merged.
+_RECORDS_AT_A_TIME: Final = 200
 
 
 class _Tiles(msgspec.Struct):
@@ -57,16 +69,24 @@ class SignalsStage:
         checkpointer: Checkpointer,
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
+        is_saturated: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``is_saturated``: whether there is more to read than can be kept up with."""
         self._ownership = ownership
         self._checkpointer = checkpointer
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
         self._wall_clock = wall_clock
+        self._is_saturated = is_saturated
         self._on_their_way: deque[tuple[int, Receipt]] = deque()
         """Emissions not stored yet: when their oldest record was appended, and their receipt."""
-        self._not_before = 0.0
+        self.next_emission_s = 0.0
+        """By the clock: not before it is anything put out, unless forced."""
+        self._last_end_s = clock()
+        self._saved_s = 0.0
+        """Of their share of the time, what emissions have not taken."""
+        self._apart_since: float | None = None
         self._has_input = False
         """Whether any tiles have come since the last emission began."""
         self._told: dict[Source, int | None] = {}
@@ -80,7 +100,11 @@ class SignalsStage:
                 return  # read before a rebalance that took the partition away
             started = time.perf_counter()
             owned.cut_at = None  # what is merged and not put out would be lost with a cut made now
-            for record in batch.records:
+            for number, record in enumerate(batch.records, 1):
+                if number % _RECORDS_AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+                    if not self._ownership.holds(batch.source, owned):
+                        return  # taken away meanwhile
                 if record.value is not None:
                     message = _decode(record.value)
                     owned.state.merge(message.source, message.version, message.watermark, message.tiles)
@@ -95,10 +119,11 @@ class SignalsStage:
     async def emit(self, force: bool = False) -> None:
         """Put out every signal that is new or has changed.
 
-        Under load, less often: of the time, no more than a tenth goes into it, unless ``force`` is given. While
-        nothing comes in (history is told piece by piece) there is nobody to make room for.
+        No more than a third of the time goes into it, and where there is more to read than can be kept up with a
+        tenth, unless ``force`` is given. While nothing comes in (history is told piece by piece) there is nobody
+        to make room for.
         """
-        if self._has_input and self._clock() < self._not_before and not force:
+        if self._has_input and self._clock() < self.next_emission_s and not force:
             return
         async with self._turn:
             started, self._has_input = self._clock(), False
@@ -106,21 +131,54 @@ class SignalsStage:
                 await self._emit(source, owned)
             self._outbox.poll()
             took = self._clock() - started
-            self._not_before = started + min(took * 10, _LONGEST_PAUSE_S)
+            self._outbox.hurry(SIGNALS)
+            self._make_room(started, took)
+
+    def _make_room(self, started: float, took: float) -> None:
+        """Set when the next emission may come: what this one took beyond its share is paid for by a pause.
+
+        Where all is kept up with, quiet times pay for a long one, as at the end of each minute.
+        """
+        is_saturated = self._is_saturated()
+        share = _SHARE_SATURATED if is_saturated else _SHARE
+        quiet_s = max(0.0, started - self._last_end_s)
+        saved_s = min(0.0 if is_saturated else _MOST_SAVED_S, self._saved_s + quiet_s * share)
+        self._saved_s = saved_s + took * share - took
+        self._last_end_s = started + took
+        longest_s = self._longest_pause_s(started)
+        self.next_emission_s = started + min(took + max(0.0, -self._saved_s) / share, longest_s)
+        self._saved_s = max(self._saved_s, -longest_s * share)
+
+    def _longest_pause_s(self, now: float) -> float:
+        if not any(owned.state.is_apart() for owned in self._ownership.windows.values()):
+            self._apart_since = None
+            return _LONGEST_PAUSE_S
+        if self._apart_since is None:
+            self._apart_since = now
+        apart_s = now - self._apart_since
+        if apart_s > _APART_AT_MOST_S:
+            return _LONGEST_PAUSE_S  # no history, but a source that always lags: the others must not wait for it
+        # The longer it takes the rarer: something is seen at once, and little is written twice.
+        return min(_LONGEST_PAUSE_APART_S, max(_LONGEST_PAUSE_S, apart_s))
 
     async def _emit(self, source: Source, owned: Owned[Windows]) -> None:
         next_offset, owned.merged = owned.merged, None
-        if next_offset is None:
+        if next_offset is None or not self._ownership.holds(source, owned):
             return
         started = time.perf_counter()
         owned.cut_at = None  # what an emission has moved on and not put out would be lost with a cut made now
         receipt = self._outbox.receipt()
-        for number, rows in enumerate(owned.state.emit()):
+        count = 0
+        for rows in owned.state.emit():
             await self._put_out(rows, receipt)
-            if number % _ROWS_AT_A_TIME == 0:
+            count += 1 + len(rows.ends_ms)
+            if count >= _ROWS_AT_A_TIME:
+                count = 0
                 await asyncio.sleep(0)
                 if not self._ownership.holds(source, owned):
                     return  # taken away meanwhile: the next owner puts the rest out
+        if not self._ownership.holds(source, owned):
+            return
         await self._tell(source, owned.state, receipt)
         if not self._ownership.holds(source, owned):
             return  # taken away while a full buffer was waited for
@@ -186,8 +244,7 @@ class SignalsStage:
         c = rows.columns
         ends = rows.ends_ms.tolist()
         numbers = [x.tolist() for x in (c.numerator, c.denominator, c.value, c.lower, c.upper)]
-        messages = (_message(rows, *row) for row in zip(ends, *numbers, strict=True))
-        await self._outbox.send(receipt, topic_of(c.signal), messages)
+        await self._outbox.send(receipt, topic_of(c.signal), _messages(rows, ends, numbers))
         count = len(ends)
         columns = [[c.signal] * count, [rows.segment] * count, [rows.window] * count, ends]
         await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, [rows.version] * count])
@@ -201,29 +258,44 @@ def _in_parts(told: Told) -> list[tuple[list[Evidence], list[Evidence]]]:
     return [*steps, *hours] or [([], [])]
 
 
-def _message(
-    rows: SignalRows,
-    end_ms: int,
-    numerator: float,
-    denominator: float,
-    value: float,
-    lower: float,
-    upper: float,
-) -> Outgoing:
-    signal = rows.columns.signal
-    event_id = signal_id(signal, rows.segment, rows.window, end_ms, rows.version)
-    body = {
-        "schema_version": SCHEMA_VERSION,
-        "id": event_id,
-        "signal": signal,
-        "segment": rows.segment,
-        "window": rows.window,
-        "window_end": format_rfc3339(end_ms),
-        "numerator": numerator,
-        "denominator": denominator,
-        "value": value,
-        "lower": lower,
-        "upper": upper,
-        "version": rows.version,
-    }
-    return Outgoing(body, headers(type_of(signal), event_id), key=rows.segment)
+class _Signal(msgspec.Struct):
+    """Write side of :class:`schemas.signals.SignalMessage`."""
+
+    schema_version: str
+    id: str
+    signal: str
+    segment: str
+    window: str
+    window_end: str
+    numerator: float
+    denominator: float
+    value: float
+    lower: float
+    upper: float
+    version: int
+
+
+#: The same ends come for every signal and segment: a third of what a message costs (decisions/0006).
+_end_text = lru_cache(maxsize=65_536)(format_rfc3339)
+
+
+def _messages(rows: SignalRows, ends: list[int], numbers: list[list[float]]) -> Iterator[Outgoing]:
+    signal, segment, window, version = rows.columns.signal, rows.segment, rows.window, rows.version
+    kind = type_of(signal)
+    for end_ms, numerator, denominator, value, lower, upper in zip(ends, *numbers, strict=True):
+        event_id = signal_id(signal, segment, window, end_ms, version)
+        body = _Signal(
+            SCHEMA_VERSION,
+            event_id,
+            signal,
+            segment,
+            window,
+            _end_text(end_ms),
+            numerator,
+            denominator,
+            value,
+            lower,
+            upper,
+            version,
+        )
+        yield Outgoing(body, headers(kind, event_id), segment)

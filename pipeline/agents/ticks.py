@@ -20,6 +20,13 @@ class Ends(Protocol):
     def is_at_end(self, source: Source) -> bool: ...
 
 
+class Progress(Ends, Protocol):
+    """Tells also what has been handed out of it."""
+
+    def has_handed_out(self, source: Source) -> bool: ...
+    def next_offset(self, source: Source) -> int | None: ...
+
+
 class Ticker:
     """Appends ticks to the idle ones of the partitions that this worker has."""
 

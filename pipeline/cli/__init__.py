@@ -11,6 +11,7 @@ from pipeline.kafka.clients import KafkaUnavailableError
 from pipeline.kafka.logs import LogError
 from pipeline.replay.send import ReplayError
 from pipeline.settings import SettingsError
+from pipeline.subscriptions import SubscriptionError
 from sinks.base import SinkError
 from sinks.migrate import MigrationError
 
@@ -20,6 +21,7 @@ EXPECTED = (
     KafkaUnavailableError,
     LogError,
     ReplayError,
+    SubscriptionError,
     SinkError,
     StartError,
     MigrationError,
@@ -29,7 +31,7 @@ EXPECTED = (
 
 def build() -> typer.Typer:
     """The command tree."""
-    from pipeline.cli import admin, backtest, deadletters, replay, simulate, tail, up, verify, worker
+    from pipeline.cli import admin, backtest, deadletters, replay, simulate, tail, up, verify, webhooks, worker
 
     app = typer.Typer(
         name="cx-signals",
@@ -39,7 +41,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # an error is one line, not a box
     )
-    for module in (up, worker, simulate, replay, tail, verify, admin, deadletters, backtest):
+    for module in (up, worker, simulate, replay, tail, verify, admin, deadletters, backtest, webhooks):
         module.register(app)
     return app
 

@@ -9,6 +9,11 @@ import typer
 from pipeline.cli.common import clickhouse_client, kafka_admin
 from pipeline.kafka.topics import TopicSpec, create_missing, topic_specs
 from pipeline.settings import Settings, load
+from pipeline.web.catalogue import catalogue
+from pipeline.web.listings import Listings
+from pipeline.web.openapi import openapi
+from pipeline.web.reads import NoReads
+from schemas.asyncapi import asyncapi
 from schemas.export import json_schemas
 from sinks.migrate import migrate as migrate_tables
 from sinks.migrate import retention_clauses, script
@@ -52,6 +57,7 @@ def retention(settings: Settings) -> dict[str, str]:
         days.tiles_days,
         days.alerts_days,
         days.dead_letters_days,
+        days.recent_signals_hours,
     )
 
 
@@ -87,9 +93,16 @@ def schema_export(
         "build/schemas"
     ),
 ) -> None:
-    """Write the JSON Schema of every message, made from the models, one file each."""
+    """Write the JSON Schema of every message, made from the models, one file each.
+
+    With them ``asyncapi.json``, all topics with their keys, headers and messages (AsyncAPI 3), and
+    ``openapi.json``, the HTTP API with the names of these settings.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    for name, schema in json_schemas().items():
-        path = directory / f"{name}.json"
-        path.write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+    documents = {directory / f"{name}.json": schema for name, schema in json_schemas().items()}
+    names = catalogue(load())
+    documents[directory / "asyncapi.json"] = asyncapi()
+    documents[directory / "openapi.json"] = openapi(Listings(NoReads(), names).all(), names)
+    for path, document in documents.items():
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         print(path)

@@ -11,7 +11,7 @@ import typer
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
 from pipeline.replay.deadletters import Judged, Letter, Verdict, judge_for, send_again
 from pipeline.settings import load
-from schemas.deadletters import ROW_TOPIC_PREFIX
+from schemas.deadletters import OWN_MARK
 from schemas.reasons import Reason
 from schemas.times import parse_rfc3339
 
@@ -121,7 +121,7 @@ def _letters(client: Any, where: str, values: dict[str, Any]) -> list[Letter]:
     rows = client.execute(
         "SELECT topic, partition, offset, reason, base64Encode(payload), size, sha256 "
         f"FROM cx.dead_letters AS d FINAL WHERE {where} "
-        f"AND NOT startsWith(topic, '{ROW_TOPIC_PREFIX}') "
+        f"AND position(topic, '{OWN_MARK}') = 0 "
         "AND (topic, partition, offset) NOT IN (SELECT topic, partition, offset FROM cx.dead_letter_replays) "
         "ORDER BY d.received_at, topic, partition, offset LIMIT %(limit)s",
         values,

@@ -1,6 +1,7 @@
 """``simulate``: a believable shop's events."""
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from pipeline.cli.common import kafka_admin, progress, say
 from pipeline.replay.send import Sender
 from pipeline.settings import Settings, load
 from pipeline.simulator.disturbance import Rates, disturb
+from pipeline.simulator.incidents import IncidentsFile, Orders
 from pipeline.simulator.shop import INCIDENTS
 from pipeline.simulator.traffic import ShopSettings, parse_incident, traffic
 from schemas.times import parse_rfc3339
@@ -32,6 +34,9 @@ def simulate(
     history: Annotated[float, typer.Option(min=0, help="Minutes before the start, sent at once.")] = 0.0,
     fast: Annotated[bool, typer.Option("--fast", help="Send as fast as possible (give --minutes).")] = False,
     incident: Annotated[list[str] | None, typer.Option(help=INCIDENT_HELP)] = None,
+    orders: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="File of incidents ordered meanwhile, as the console does.")
+    ] = None,
     out_of_order: Annotated[float, typer.Option(**_SHARE, help="Share sent up to 30 s late.")] = 0.03,
     late: Annotated[float, typer.Option(**_SHARE, help="Share sent 5 to 50 min late.")] = 0.002,
     duplicate: Annotated[float, typer.Option(**_SHARE, help="Share sent twice.")] = 0.01,
@@ -47,7 +52,8 @@ def simulate(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     kafka_admin(settings)
-    shop = ShopSettings(rate, seed, incidents=incidents)
+    ordered = Orders(IncidentsFile(orders), time.monotonic) if orders else tuple
+    shop = ShopSettings(rate, seed, incidents=incidents, ordered=ordered)
     until_ms = start_ms + round(minutes * 60_000) if minutes else 2**62
     rates = Rates(out_of_order, late, duplicate, broken)
     sent = run(settings, shop, rates, start_ms - round(history * 60_000), start_ms, until_ms, fast)

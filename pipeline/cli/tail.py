@@ -3,15 +3,22 @@
 import json
 import time
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.cli.common import kafka_admin
+from pipeline.cli.table import table_lines
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import partitions_of
 from pipeline.settings import Settings, load
+
+
+class Form(StrEnum):
+    JSON = "json"
+    TABLE = "table"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,8 +33,11 @@ def tail(
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest.")] = False,
     follow: Annotated[bool, typer.Option(help="Go on as messages come.")] = True,
     limit: Annotated[int, typer.Option(min=0, help="Stop after so many messages; 0: never.")] = 0,
+    form: Annotated[
+        Form, typer.Option("--format", help="JSON lines with key, partition and offset; or a table.")
+    ] = Form.JSON,
 ) -> None:
-    """Print a topic's messages as JSON lines, with their key, partition and offset."""
+    """Print a topic's messages as JSON lines or as a table, as they come."""
     settings = load()
     kafka_admin(settings)
     sources = partitions_of(settings.kafka, [topic])
@@ -41,7 +51,11 @@ def tail(
         value = row["value"]
         if wanted and not (isinstance(value, dict) and wanted.items() <= value.items()):
             continue
-        print(json.dumps(row, ensure_ascii=False), flush=True)
+        if form is Form.JSON:
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        else:
+            lines = table_lines(value, with_head=shown == 0)
+            print("\n".join(lines), flush=True)
         shown += 1
         if limit and shown >= limit:
             return

@@ -21,7 +21,10 @@ from pipeline.cli.common import say
 from pipeline.settings import funnel_names, load
 
 _PORT = {"min": 1, "max": 65_535}
-_HISTORY_MIN = 40
+#: What is usual has to be learned before anything can be called unusual: two full hours that nothing can change.
+_HISTORY_MIN = 360.0
+#: So many events of history are worked off in about a minute; a larger shop gets less of a past.
+_HISTORY_EVENTS = 350_000
 _READY_S = 90.0
 
 
@@ -30,8 +33,14 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    simulate: Annotated[float, typer.Option(min=0.01, help="Events per second of the simulated shop.")] = 50.0,
+    simulate: Annotated[float, typer.Option(min=0.01, help="Events per second of the simulated shop.")] = 15.0,
     no_simulate: Annotated[bool, typer.Option("--no-simulate", help="No simulated shop.")] = False,
+    history: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Minutes of the shop's past, sent at once; default 360 up to 16 events/s, fewer above."
+        ),
+    ] = None,
     incident: Annotated[list[str] | None, typer.Option(help="For the simulated shop; see 'simulate'.")] = None,
     kafka_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
     clickhouse_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
@@ -62,10 +71,11 @@ def up(
         create_topics(settings)
         apply_migrations(settings)
         say("starting the worker")
-        _start_worker(stack)
+        _start_worker(stack, with_shop=not no_simulate)
         print(stack.ready_line(), flush=True)
         if not no_simulate:
-            _start_shop(stack, simulate, incident or [])
+            past = history if history is not None else min(_HISTORY_MIN, _HISTORY_EVENTS / simulate / 60)
+            _start_shop(stack, simulate, past, incident or [])
         _watch(stack, Board(settings), kafka_memory_mb)
     except KeyboardInterrupt:
         say("stopping")
@@ -80,8 +90,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _start_worker(stack: Stack) -> None:
-    child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], {})
+def _start_worker(stack: Stack, with_shop: bool) -> None:
+    environ = {"CX_WEB__SHOP_FILE": str(stack.shop_file)} if with_shop else {}
+    child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], environ)
     child.wait_until(lambda: _answers(f"http://127.0.0.1:{stack.web_port}/readyz"), _READY_S)
 
 
@@ -93,9 +104,10 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _start_shop(stack: Stack, rate: float, incidents: list[str]) -> None:
+def _start_shop(stack: Stack, rate: float, history_min: float, incidents: list[str]) -> None:
     options = [f"--incident={text}" for text in incidents]
-    command = ["simulate", f"--rate={rate}", f"--history={_HISTORY_MIN}", *options]
+    orders = f"--orders={stack.shop_file}"
+    command = ["simulate", f"--rate={rate}", f"--history={history_min:g}", orders, *options]
     stack.run("simulator", [sys.executable, "-m", "pipeline", *command], {})
 
 

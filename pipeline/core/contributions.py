@@ -4,11 +4,12 @@ Each contribution is the dimensions and the bucket it belongs to, and its counte
 its opening event and its end alone: taken back and given anew it leaves no trace, whatever the order.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Final
 
 from pipeline.core.ages import AgeCounters
-from pipeline.core.funnels import COMPLETED, TIMEOUT, Dims, Entry, Funnels, Journey
+from pipeline.core.event_log import Dims, Entry
+from pipeline.core.funnels import COMPLETED, TIMEOUT, Funnels, Journey
 from pipeline.core.segments import OTHER
 from pipeline.core.tiles import STEP_COUNTERS, Counters, bucket_of, funnel_counters
 
@@ -27,7 +28,8 @@ class JourneyCounters:
     def opened(self, funnel: str, opened_by: Entry) -> Contribution:
         return (opened_by.dims, bucket_of(opened_by.at_ms)), {self._ages[funnel].opened: 1}
 
-    def ended(self, journey: Journey) -> Iterator[Contribution]:
+    def ended(self, journey: Journey) -> list[Contribution]:
+        found: list[Contribution] = []
         dims, entered_ms = journey.opened_by.dims, journey.opened_by.at_ms
         completed, abandoned, value, value_sq = self._names[journey.funnel]
         if journey.outcome == COMPLETED:
@@ -42,8 +44,9 @@ class JourneyCounters:
             if at is not None:
                 counters[ages.completed[at] if journey.outcome == COMPLETED else ages.abandoned[at]] = 1
                 counters[ages.lived[at]] = age_ms - ages.edges_ms[at]
-                yield (dims, bucket_of(entered_ms)), {ages.left[at]: 1}
-        yield (dims, bucket_of(journey.ended_ms)), counters
+                found.append(((dims, bucket_of(entered_ms)), {ages.left[at]: 1}))
+        found.append(((dims, bucket_of(journey.ended_ms)), counters))
+        return found
 
 
 def step_counters(kind: str, step: str, known: Collection[str] | None) -> Counters:

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-Dims = tuple[str | None, ...]
-"""Values of the dimensions of :data:`pipeline.core.segments.DIMENSIONS`, in that order."""
+from pipeline.core.event_log import NOWHERE, Entry, EventLog
 
 ADDS: Final = "product_added"
 SUBTRACTS: Final = "product_removed"
@@ -27,34 +26,30 @@ class Funnel:
     timeout_ms: int
 
 
-class Entry(NamedTuple):
-    """What a session keeps of one event. Sorts by time, then by event id.
-
-    Text compares by code points here, which is the order of its UTF-8 bytes.
-    """
-
-    at_ms: int
-    event_id: str
-    type: str
-    amount: int | None
-    """In 1/10,000 of the shop's currency; None where absent or in another currency."""
-    step: str | None
-    customer_id: str | None
-    dims: Dims
-
-
-@dataclass(slots=True)
 class OpenJourney:
     """A journey between its opening and its closing event."""
 
-    funnel: Funnel
-    opened_by: Entry
-    value: int = 0
-    last_step: str | None = None
-    customer_id: str | None = None
+    __slots__ = ("customer_id", "funnel", "has_timed_out", "last_step", "opened_by", "position", "value")
+
+    def __init__(self, funnel: Funnel, opened_by: Entry | None, position: int = NOWHERE) -> None:
+        """``position``: of the opening event in the session's log; ``opened_by``: it, if it is not there."""
+        self.funnel = funnel
+        self.opened_by = opened_by
+        self.position = position
+        self.value = 0
+        self.last_step: str | None = None
+        self.customer_id: str | None = None
+        self.has_timed_out = False
+        """As the watermark has it. An event that is yet to come may show that it went on."""
 
     def copy(self) -> "OpenJourney":
-        return OpenJourney(self.funnel, self.opened_by, self.value, self.last_step, self.customer_id)
+        copied = OpenJourney(self.funnel, self.opened_by, self.position)
+        copied.value, copied.last_step, copied.customer_id = self.value, self.last_step, self.customer_id
+        return copied
+
+    def opening(self, log: EventLog) -> Entry:
+        """Its opening event."""
+        return log.entry_at(self.position) if self.opened_by is None else self.opened_by
 
 
 class Journey(NamedTuple):
@@ -104,7 +99,8 @@ class Funnels:
         self.longest_timeout_ms: Final = max(funnel.timeout_ms for funnel in self.all)
 
 
-NEVER_MS: Final = 1 << 62
+#: Compiled, integers below 2**62 are no objects.
+NEVER_MS: Final = 1 << 60
 
 
 class Walk:
@@ -112,81 +108,82 @@ class Walk:
 
     __slots__ = ("last_ms", "open", "shortest_ms")
 
-    def __init__(self, open_journeys: list[OpenJourney] | None = None, last_ms: int = -1) -> None:
-        self.open: list[OpenJourney] = open_journeys or []
+    def __init__(self, open_journeys: tuple[OpenJourney, ...] = (), last_ms: int = -1) -> None:
+        self.open: tuple[OpenJourney, ...] = open_journeys
         self.last_ms = last_ms
         self.shortest_ms = NEVER_MS
         """The shortest timeout of the open journeys; NEVER_MS where none is open."""
         self._measure()
 
     def copy(self) -> "Walk":
-        return Walk([journey.copy() for journey in self.open], self.last_ms)
+        return Walk(tuple([journey.copy() for journey in self.open]), self.last_ms)
 
     @property
     def deadline_ms(self) -> int:
         """The time after which the first open journey has timed out."""
         return self.last_ms + self.shortest_ms
 
-    def advance(self, entry: Entry, funnels: Funnels, ended: list[Journey]) -> None:
-        """Take the next event in order; journeys that it ends are appended to ``ended``."""
-        opens = funnels.opened_by_type.get(entry.type)
+    def advance(self, entry: Entry, position: int, log: EventLog, funnels: Funnels, ended: list[Journey]) -> None:
+        """Take the next event in order; journeys that it ends are appended to ``ended``.
+
+        ``position``: of the event in the log; NOWHERE where it is about to be dropped from it.
+        """
+        at_ms, kind = entry.at_ms, entry.type
+        opens = funnels.opened_by_type.get(kind)
         if self.open:
-            gap = entry.at_ms - self.last_ms
-            if opens:
+            gap = at_ms - self.last_ms
+            if opens is not None:
                 under_way = [j.funnel for j in self.open if gap <= j.funnel.timeout_ms]
-                opens = tuple(funnel for funnel in opens if funnel not in under_way)
-            self._pass(entry, gap, ended)
+                opens = tuple([funnel for funnel in opens if funnel not in under_way])
+            self._pass(entry, kind, gap, log, ended)
         if opens:
             for funnel in opens:
-                journey = OpenJourney(funnel, entry)
+                journey = OpenJourney(funnel, entry if position == NOWHERE else None, position)
                 _count(journey, entry)
-                self.open.append(journey)
+                self.open = (*self.open, journey)
             self._measure()
-        self.last_ms = entry.at_ms
+        self.last_ms = at_ms
 
-    def _pass(self, entry: Entry, gap: int, ended: list[Journey]) -> None:
+    def _pass(self, entry: Entry, kind: str, gap: int, log: EventLog, ended: list[Journey]) -> None:
         """Let the open journeys see the event."""
-        before = len(ended)
-        closed = []
-        kind = entry.type
+        still_open: list[OpenJourney] = []
         plain = entry.amount is None and entry.step is None
+        customer_id = entry.customer_id
         for journey in self.open:
             funnel = journey.funnel
             if gap > funnel.timeout_ms:
-                ended.append(timed_out(journey, self.last_ms))
+                ended.append(timed_out(journey, self.last_ms, log))
+                continue
+            if not plain:
+                _count(journey, entry)
+            elif customer_id is not None:
+                journey.customer_id = customer_id
+            if kind in funnel.completes_on:
+                ended.append(_end(journey, log, entry.at_ms, COMPLETED, None))
+            elif kind in funnel.abandons_on:
+                ended.append(_end(journey, log, entry.at_ms, ABANDONED, EXPLICIT))
             else:
-                if not plain:
-                    _count(journey, entry)
-                elif entry.customer_id is not None:
-                    journey.customer_id = entry.customer_id
-                if kind in funnel.completes_on:
-                    ended.append(_end(journey, entry.at_ms, COMPLETED, None))
-                elif kind in funnel.abandons_on:
-                    ended.append(_end(journey, entry.at_ms, ABANDONED, EXPLICIT))
-                else:
-                    continue
-            closed.append(journey)
-        if len(ended) > before:
-            self.open = [journey for journey in self.open if not _is_among(journey, closed)]
+                still_open.append(journey)
+        if len(still_open) < len(self.open):
+            self.open = tuple(still_open)
             self._measure()
 
     def _measure(self) -> None:
-        self.shortest_ms = min([j.funnel.timeout_ms for j in self.open], default=NEVER_MS)
+        shortest_ms = NEVER_MS
+        for journey in self.open:
+            shortest_ms = min(shortest_ms, journey.funnel.timeout_ms)
+        self.shortest_ms = shortest_ms
 
 
-def _is_among(journey: OpenJourney, journeys: list[OpenJourney]) -> bool:
-    return any(journey is other for other in journeys)
-
-
-def timed_out(journey: OpenJourney, last_ms: int) -> Journey:
+def timed_out(journey: OpenJourney, last_ms: int, log: EventLog) -> Journey:
     """The journey as abandoned after ``last_ms``, the time of its session's last event."""
-    return _end(journey, last_ms + journey.funnel.timeout_ms, ABANDONED, TIMEOUT)
+    return _end(journey, log, last_ms + journey.funnel.timeout_ms, ABANDONED, TIMEOUT)
 
 
-def _end(journey: OpenJourney, at_ms: int, outcome: str, reason: str | None) -> Journey:
+def _end(journey: OpenJourney, log: EventLog, at_ms: int, outcome: str, reason: str | None) -> Journey:
     return Journey(
         journey.funnel.name,
-        journey.opened_by,
+        journey.opening(log),
         at_ms,
         outcome,
         reason,

@@ -4,16 +4,16 @@ Whatever is put out at the end of a batch is a function of the log up to there, 
 cut into batches (laws 1 and 2). The state of a partition is this object and nothing else.
 """
 
-import heapq
 from collections.abc import Sequence
 from typing import Final
 
+from pipeline.core.agenda import Agenda
 from pipeline.core.contributions import Contribution, JourneyCounters, Place, step_counters
 from pipeline.core.cuts import MINUTE_MS, SessionShards
+from pipeline.core.event_log import Dims, Entry, Names, names_of
 from pipeline.core.funnels import (
+    NEVER_MS,
     RETRACTED,
-    Dims,
-    Entry,
     Journey,
     JourneyKey,
     journey_key,
@@ -28,7 +28,7 @@ from pipeline.core.records import (
     Tile,
 )
 from pipeline.core.refusals import FUTURE_MS, Limits, dead_letter, refused, refused_again
-from pipeline.core.session import Session
+from pipeline.core.session import Session, could_have_ended
 from pipeline.core.tiles import (
     BUCKET_MS,
     EVENTS,
@@ -40,22 +40,26 @@ from pipeline.core.tiles import (
     bucket_of,
     survey_counters,
 )
-from schemas.decoding import Refusal, Touchpoint, decode
+from schemas.decoding import decode
 from schemas.privacy import Pseudonyms
+from schemas.reasons import Refusal
+from schemas.touchpoint import Touchpoint
 
 WATERMARK_DELAY_MS: Final = 5_000
-_NEVER: Final = -(1 << 62)
+_NEVER: Final = -NEVER_MS
 _MAX_PLACES: Final = 100_000
-_new_tuple: Final = tuple.__new__
+_TIMER_SLOT_MS: Final = 1_000
+_RETENTION_SLOT_MS: Final = 60_000
 
 
 class Spot:
     """Where events happen: one combination of dimensions, and the batch's events there by bucket."""
 
-    __slots__ = ("counts", "dims")
+    __slots__ = ("counts", "dims", "names")
 
     def __init__(self, dims: Dims) -> None:
         self.dims = dims
+        self.names: Names = names_of(dims)
         self.counts: dict[int, int] = {}
 
 
@@ -79,8 +83,8 @@ class Partition:
         """Minutes of event time whose tiles have changed since the last cut, by their start."""
         self.refused: dict[int, ClockRefusal] = {}
         """Records to come that an earlier reading refused by its wall clock, by offset."""
-        self._timers: list[tuple[int, str]] = []
-        self._retention: list[tuple[int, str]] = []
+        self._timers = Agenda(_TIMER_SLOT_MS)
+        self._retention = Agenda(_RETENTION_SLOT_MS)
         self._journeys = JourneyCounters(rules.funnels)
         self._places: dict[Dims, Spot] = {}
         self._pseudonyms = Pseudonyms(rules.customer_key) if rules.customer_key else None
@@ -152,11 +156,10 @@ class Partition:
         customer = event.customer_id
         if customer is not None and self._pseudonyms is not None:
             customer = self._pseudonyms.of(customer)
-        # tuple.__new__ takes half the time of Entry(...), and there is one for every event
-        entry = _new_tuple(Entry, (at_ms, event.event_id, event.type, amount, event.step, customer, place.dims))
+        entry = Entry(at_ms, event.event_id, event.type, amount, event.step, customer, place.dims)
         session = self.sessions.get(event.session_id)
         if session is None:
-            session = self._new_session(event.session_id, at_ms)
+            session = self._new_session(event.session_id, at_ms, place.names)
         if session.takes_in_order(at_ms, self._watermark_ms):
             self._append(session, entry)
         elif session.insert(entry):
@@ -170,15 +173,14 @@ class Partition:
         return True
 
     def _append(self, session: Session, entry: Entry) -> None:
-        funnels, walk = self.rules.funnels, session.walk
-        for journey in session.append(entry, funnels):
+        ended: list[Journey] = []
+        opened = session.append(entry, self.rules.funnels, ended)
+        for journey in ended:
             self._end(session, journey)
-        if not walk.open:
-            return
-        if entry.type in funnels.opened_by_type and session.late_from is None:
-            for funnel in session.opened_by(entry):
-                self._put(self._journeys.opened(funnel, entry))
-        if session.timer_ms is None or walk.deadline_ms < session.timer_ms:
+        for funnel in opened:
+            self._put(self._journeys.opened(funnel, entry))
+        walk = session.walk
+        if walk.open and walk.last_ms + walk.shortest_ms < session.timer_ms:
             self._schedule(session)
 
     def _count(self, event: Touchpoint, place: Spot) -> None:
@@ -193,11 +195,10 @@ class Partition:
             answer = survey_counters(event.survey, event.score_units, event.scale_units)
             self._add((place.dims, bucket), answer)
 
-    def _new_session(self, session_id: str, at_ms: int) -> Session:
-        session = self.sessions[session_id] = Session(session_id)
+    def _new_session(self, session_id: str, at_ms: int, names: Names) -> Session:
+        session = self.sessions[session_id] = Session(session_id, names)
         self.shards.add(session)
-        due_ms = at_ms + self.rules.funnels.longest_timeout_ms
-        heapq.heappush(self._retention, (due_ms, session_id))
+        self._retention.add(at_ms + self.rules.funnels.longest_timeout_ms, session)
         return session
 
     def see(self, at_ms: int) -> None:
@@ -208,10 +209,14 @@ class Partition:
             self._cutoff_ms = self._watermark_ms - self.rules.lateness_ms
 
     def _add(self, place: Place, counters: Counters, sign: int = 1) -> None:
-        add(self._deltas.setdefault(place, {}), counters, sign)
+        delta = self._deltas.get(place)
+        if delta is None:
+            delta = self._deltas[place] = {}
+        add(delta, counters, sign)
 
     def _put(self, contribution: Contribution, sign: int = 1) -> None:
-        self._add(*contribution, sign)
+        place, counters = contribution
+        self._add(place, counters, sign)
 
     def _end(self, session: Session, journey: Journey, sign: int = 1) -> None:
         """Count a journey as ended (or, with sign -1, as no longer so) and have it written."""
@@ -220,10 +225,10 @@ class Partition:
             self._put(contribution, sign)
 
     def _schedule(self, session: Session) -> None:
-        deadline = session.next_deadline_ms()
-        if deadline is not None and (session.timer_ms is None or deadline < session.timer_ms):
-            session.timer_ms = deadline
-            heapq.heappush(self._timers, (deadline, session.session_id))
+        deadline_ms = session.next_deadline_ms()
+        if deadline_ms < session.timer_ms:
+            session.timer_ms = deadline_ms
+            self._timers.add(deadline_ms, session)
 
     # --- the end of a batch ---------------------------------------------------------------------
 
@@ -248,7 +253,7 @@ class Partition:
     def _rewalk(self, session: Session) -> None:
         late, session.late_from = session.late_from, None
         assert late is not None
-        change = session.rewalk(self.rules.funnels)
+        change = session.rewalk(self.rules.funnels, late)
         for journey in change.no_longer_ended:
             self._end(session, journey, sign=-1)
         for journey in change.ended:
@@ -257,7 +262,7 @@ class Partition:
             self._put(self._journeys.opened(*opening), sign=-1)
         for opening in change.opened:
             self._put(self._journeys.opened(*opening))
-        undone = session.could_have_ended(late, self.rules.funnels)
+        undone = could_have_ended(late, change, self.rules.funnels)
         segments = self.rules.segmenter.segments
         for dims, buckets in undone.places:
             for one in {segments(one): one for one in dims}.values():
@@ -271,16 +276,16 @@ class Partition:
         self._schedule(session)
 
     def _time_out(self, watermark_ms: int) -> None:
-        timers = self._timers
-        while timers and timers[0][0] < watermark_ms:
-            due_ms, session_id = heapq.heappop(timers)
-            session = self.sessions.get(session_id)
-            if session is None or session.timer_ms != due_ms:
-                continue
-            session.timer_ms = None
-            for journey in session.time_out(watermark_ms):
-                self._end(session, journey)
-            self._schedule(session)
+        # All of a second that the watermark has reached are looked at, at every batch until it has passed.
+        reached = self._timers.slot_of(watermark_ms - 1) + _TIMER_SLOT_MS
+        for session in self._timers.take(watermark_ms):
+            if session.timer_ms < watermark_ms:
+                session.timer_ms = NEVER_MS
+                for journey in session.time_out(watermark_ms):
+                    self._end(session, journey)
+                self._schedule(session)
+            elif session.timer_ms < reached:
+                self._timers.add(session.timer_ms, session)
 
     def _fold(self) -> list[Tile]:
         """Add the batch's deltas to the tiles; gives every tile touched, whole."""
@@ -313,23 +318,20 @@ class Partition:
     def adopt(self, session: Session) -> None:
         """Take a session as it was stored."""
         self.sessions[session.session_id] = session
-        due_ms = session.last_ms + self.rules.funnels.longest_timeout_ms
-        heapq.heappush(self._retention, (due_ms, session.session_id))
+        self._retention.add(session.last_ms + self.rules.funnels.longest_timeout_ms, session)
         self._schedule(session)
 
     def forget(self) -> None:
         """Drop sessions and tiles that no event within the allowed lateness can change."""
         funnels, retention, cutoff_ms = self.rules.funnels, self._retention, self._cutoff_ms
-        while retention and retention[0][0] < cutoff_ms:
-            _, session_id = heapq.heappop(retention)
-            session = self.sessions[session_id]
+        passed_ms = retention.slot_of(cutoff_ms)
+        for session in retention.take(passed_ms):
             due_ms = session.last_ms + funnels.longest_timeout_ms
-            if due_ms < cutoff_ms:
-                del self.sessions[session_id]
-                self.shards.remove(session)
-            else:
+            if due_ms >= passed_ms:
                 session.trim(cutoff_ms, funnels)
-                heapq.heappush(retention, (due_ms, session_id))
+                retention.add(due_ms, session)
+            elif self.sessions.pop(session.session_id, None) is not None:
+                self.shards.remove(session)
         # An ending is counted at the bucket of entry too, as long as it is no older than its timeout.
         oldest_ms = cutoff_ms - funnels.longest_timeout_ms
         for bucket in [b for b in self.tiles if b + BUCKET_MS <= oldest_ms]:

@@ -1,11 +1,13 @@
 """Cuts of a partition's state, and the state made again from its shards."""
 
 import sys
+from base64 import b64decode
 from collections.abc import Iterable
 from typing import Any
 
 from pipeline.core.cuts import MINUTE, MINUTE_MS, SESSIONS, Cut, Head, Shards
-from pipeline.core.funnels import Dims, Entry, Funnels, OpenJourney, Walk
+from pipeline.core.event_log import Dims, Entry, Names, names_of
+from pipeline.core.funnels import Funnels, OpenJourney, Walk
 from pipeline.core.partition import WATERMARK_DELAY_MS, Partition
 from pipeline.core.records import ClockRefusal, Rules
 from pipeline.core.session import Session
@@ -58,8 +60,10 @@ def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partitio
 def _session(session: Session) -> tuple[Any, ...]:
     """Only what the rest follows from: the folded walk and the kept events."""
     base = session.base
-    opened = [(j.funnel.name, j.opened_by, j.value, j.last_step, j.customer_id) for j in base.open]
-    return session.session_id, base.last_ms, opened, session.log
+    if base is None:
+        return session.session_id, -1, (), session.names, session.packed
+    opened = [(j.funnel.name, j.opening(session).fields, j.value, j.last_step, j.customer_id) for j in base.open]
+    return session.session_id, base.last_ms, opened, session.names, session.packed
 
 
 class _Reader:
@@ -69,19 +73,31 @@ class _Reader:
         self._funnels = funnels
         self._watermark_ms = latest_ms - WATERMARK_DELAY_MS
         self._dims: dict[Dims, Dims] = {}
+        self._beginnings: dict[Dims, Names] = {}
 
     def session(self, row: list[Any]) -> Session:
-        session_id, last_ms, opened, log = row
-        open_journeys = [
-            OpenJourney(self._funnels.by_name[name], self._entry(entry), *rest) for name, entry, *rest in opened
-        ]
-        base = Walk(open_journeys, last_ms)
-        entries = [self._entry(entry) for entry in log]
-        return Session.restored(session_id, base, entries, self._watermark_ms, self._funnels)
+        session_id, last_ms, opened, names, packed = row
+        base = None if last_ms < 0 else Walk(tuple([self._open_journey(*one) for one in opened]), last_ms)
+        return Session.restored(
+            session_id, base, self._names(names), b64decode(packed), self._watermark_ms, self._funnels
+        )
+
+    def _open_journey(self, funnel: str, opened_by: list[Any], *rest: Any) -> OpenJourney:
+        journey = OpenJourney(self._funnels.by_name[funnel], self._entry(opened_by))
+        journey.value, journey.last_step, journey.customer_id = rest
+        return journey
+
+    def _names(self, names: list[Any]) -> Names:
+        """A tuple where they are those that a session begins with, shared by all that begin so."""
+        if len(names) == 2:
+            return self._beginnings.setdefault(tuple(names[1]), names_of(self._place(names[1])))
+        return [self._place(name) if isinstance(name, list) else name and sys.intern(name) for name in names]
+
+    def _place(self, dims: list[Any]) -> Dims:
+        kept = tuple(dims)
+        return self._dims.setdefault(kept, kept)
 
     def _entry(self, row: Iterable[Any]) -> Entry:
         at_ms, event_id, kind, amount, step, customer_id, dims = row
-        kept = tuple(dims)
-        kept = self._dims.setdefault(kept, kept)
         step = None if step is None else sys.intern(step)
-        return Entry(at_ms, event_id, sys.intern(kind), amount, step, customer_id, kept)
+        return Entry(at_ms, event_id, sys.intern(kind), amount, step, customer_id, self._place(dims))

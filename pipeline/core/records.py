@@ -7,9 +7,8 @@ from pipeline.core.funnels import Funnels, Journey
 from pipeline.core.segments import Segmenter
 from pipeline.core.tiles import Counters
 from schemas.deadletters import KEPT_PAYLOAD_BYTES
-from schemas.decoding import Refusal
 from schemas.privacy import Pseudonyms, fingerprint
-from schemas.reasons import Reason
+from schemas.reasons import Reason, Refusal
 
 GENERATION_SHIFT: Final = 48
 """A version is the generation shifted by so many bits, plus the log's next offset."""

@@ -3,9 +3,9 @@
 from typing import Final, NamedTuple
 
 from pipeline.core.records import ClockRefusal, DeadLetter, Record
-from schemas.decoding import Refusal, Touchpoint
 from schemas.privacy import fingerprint
-from schemas.reasons import CLOCK_ERROR, Reason
+from schemas.reasons import CLOCK_ERROR, Reason, Refusal
+from schemas.touchpoint import Touchpoint
 
 FUTURE_MS: Final = 300_000
 """So far may an event's time lie past its record's, and that past its fetch."""

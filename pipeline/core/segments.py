@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from pipeline.core.funnels import Dims
+from pipeline.core.event_log import Dims
+from schemas.segments import DIMENSIONS
 
-#: The dimensions an event can carry, in the order of :data:`~pipeline.core.funnels.Dims`.
-DIMENSIONS: Final = ("channel", "store_id", "region", "device", "campaign")
 ALL: Final = "all"
 OTHER: Final = "other"
 #: Above so many distinct values, a dimension without a list of known values is worth a warning.

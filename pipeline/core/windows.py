@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from pipeline.core.telling import LOOK_BACK_MS, Teller, Told
 from pipeline.core.tiles import BUCKET_MS, Counters
 from pipeline.core.usual import Usual, hours_to_look_up
 from pipeline.core.window_ends import LONGEST_WINDOW_MS, WINDOWS, Window, ends_covering, next_end
+
+APART_MS: Final = 600_000
+"""Sources further apart than this are still catching up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,11 @@ class Windows:
                     yield from self._rows(name, held, window, before)
                     yield from self._age_rows(name, held, window, reached)
                 held.forget_changes()
+
+    def is_apart(self) -> bool:
+        """Whether the sources are further apart than they are when all are read to their ends."""
+        smallest = self.smallest_ms()
+        return smallest is None or max(self.watermarks.values()) - smallest > APART_MS
 
     def pass_over(self) -> None:
         """Do as an emission does, without computing any row."""

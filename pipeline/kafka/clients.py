@@ -21,7 +21,7 @@ class KafkaUnavailableError(RuntimeError):
 
 
 def _common(settings: KafkaSettings) -> dict[str, Any]:
-    return _security(settings) | {
+    return security_config(settings) | {
         "bootstrap.servers": settings.bootstrap_servers,
         "reconnect.backoff.max.ms": 1000,
         "log_level": 2,  # librdkafka retries by itself; what matters comes back as an error
@@ -29,7 +29,8 @@ def _common(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def _security(settings: KafkaSettings) -> dict[str, Any]:
+def security_config(settings: KafkaSettings) -> dict[str, Any]:
+    """How librdkafka is to speak to the brokers, and as whom."""
     given = {
         "security.protocol": settings.security_protocol,
         "ssl.ca.location": settings.ssl_ca_file,

@@ -49,8 +49,11 @@ class BatchReader:
         self._paused: set[Source] = set()
         self._next: dict[Source, int] = {}
         self._at_end: set[Source] = set()
+        self._handed_out: set[Source] = set()
         self._last_read = 0.0
         self._held = False
+        self.is_saturated = False
+        """Whether the last read got as much as it may: there is more than can be kept up with."""
 
     def position(self, source: Source, offset: int, epoch: int) -> None:
         """Start reading a partition at the offset."""
@@ -60,6 +63,7 @@ class BatchReader:
             self._epochs[source] = epoch
             self._paused.discard(source)
             self._at_end.discard(source)
+            self._handed_out.discard(source)
             self._next[source] = offset
             self._consumer.incremental_assign([TopicPartition(*source, offset)])
 
@@ -86,11 +90,18 @@ class BatchReader:
 
     def high_watermark(self, source: Source) -> int | None:
         """The partition's end as of the last fetch; None while unknown."""
-        with self._lock:
-            if source not in self._epochs:
-                return None
+        if source not in self._epochs:
+            return None
+        try:
+            # Not under the lock: a fetch holds it while it waits, and who asks is the event loop.
             _, high = self._consumer.get_watermark_offsets(TopicPartition(*source), cached=True)
-            return int(high) if high >= 0 else None
+        except RuntimeError:
+            return None  # closed meanwhile
+        return int(high) if high >= 0 else None
+
+    def has_handed_out(self, source: Source) -> bool:
+        """Whether any records of it were read since it was positioned."""
+        return source in self._handed_out
 
     def next_offset(self, source: Source) -> int | None:
         """The offset after the last record handed out."""
@@ -132,6 +143,7 @@ class BatchReader:
                 return []
             messages = self._consumer.consume(num_messages=max_records, timeout=timeout_s)
             self._last_read = time.monotonic()
+            self.is_saturated = len(messages) >= max_records
             grouped = self._group(messages)
             return [
                 RecordBatch(source, self._epochs[source], now_ms, records) for source, records in grouped.items()
@@ -139,14 +151,20 @@ class BatchReader:
 
     def _group(self, messages: list[Message]) -> dict[Source, list[Record]]:
         grouped: dict[Source, list[Record]] = {}
+        topic, partition, records = "", -1, None  # of the message before: most come in runs
         for message in messages:
-            source = (message.topic() or "", message.partition() or 0)
+            if message.topic() != topic or message.partition() != partition:
+                topic, partition = message.topic() or "", message.partition() or 0
+                source = (topic, partition)
+                records = grouped.setdefault(source, []) if source in self._epochs else None
             error = message.error()
             if error is not None:
-                self._note(source, error)
-            elif source in self._epochs:
-                grouped.setdefault(source, []).append(to_record(message))
+                self._note((topic, partition), error)
+            elif records is not None:
+                records.append(to_record(message))
+        grouped = {source: records for source, records in grouped.items() if records}
         for source, records in grouped.items():
+            self._handed_out.add(source)
             self._next[source] = records[-1].offset + 1
             if self._caught_up(source):
                 self._at_end.add(source)

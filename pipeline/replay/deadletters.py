@@ -12,10 +12,12 @@ from pipeline.core.refusals import FUTURE_MS
 from pipeline.kafka.logs import Source, partitions_of, read_to_end
 from pipeline.replay.send import Sender, latest_times
 from pipeline.settings import KafkaSettings, Settings
-from schemas.deadletters import ROW_TOPIC_PREFIX
-from schemas.decoding import Refusal, Touchpoint, decode
+from schemas.deadletters import OWN_MARK
+from schemas.decoding import decode
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
 from schemas.privacy import Pseudonyms, fingerprint
+from schemas.reasons import Refusal
+from schemas.touchpoint import Touchpoint
 
 REPLAYED_HEADER: Final = "cx-replayed-from"
 """On a record that was sent again: topic/partition/offset of the refused one."""
@@ -91,7 +93,7 @@ class Judge:
 
     def judge(self, letter: Letter) -> Judged:
         """The verdict; a letter that is to be sent counts as sent for the letters after it."""
-        if letter.topic.startswith(ROW_TOPIC_PREFIX):
+        if OWN_MARK in letter.topic:
             return Judged(letter, Verdict.NO_INPUT)
         if letter.sha256 in self._sent:
             return Judged(letter, Verdict.SENT_BEFORE)

@@ -9,7 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from schemas.decoding import Refusal, decode
+from schemas.decoding import decode
+from schemas.reasons import Refusal
 from schemas.times import format_rfc3339
 
 Fields = dict[str, Any]

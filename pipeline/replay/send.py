@@ -15,8 +15,9 @@ from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, 
 from pipeline.replay.formats import FileEvent
 from pipeline.settings import Settings
 from schemas.cloudevents import Headers
-from schemas.decoding import Refusal, decode
+from schemas.decoding import decode
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
+from schemas.reasons import Refusal
 from schemas.ticks import TICK_HEADER
 from schemas.times import format_rfc3339
 

@@ -3,7 +3,7 @@
 import heapq
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +41,8 @@ class ShopSettings:
     seed: int = 1
     customers: int = 20_000
     incidents: tuple[Incident, ...] = ()
+    ordered: Callable[[], tuple[Incident, ...]] = lambda: ()
+    """Incidents that are ordered while it goes on."""
     is_steady: bool = False
     """The mean at every hour, instead of the day's rhythm."""
 
@@ -94,7 +96,8 @@ class _Traffic:
                 self._continue(visit, guest)
 
     def _is_on(self, name: str) -> bool:
-        return any(i.name == name and i.from_ms <= self._now < i.until_ms for i in self._shop.incidents)
+        incidents = (*self._shop.incidents, *self._shop.ordered())
+        return any(i.name == name and i.from_ms <= self._now < i.until_ms for i in incidents)
 
     def _next_arrival(self, after_ms: int) -> int:
         rate = self._shop.events_per_s / EVENTS_PER_VISIT

@@ -17,9 +17,10 @@ from pipeline.verification.naive_types import (
     Tables,
 )
 from pipeline.verification.naive_usual import HOUR, Past
-from schemas.decoding import Refusal, Touchpoint, decode
+from schemas.decoding import decode
 from schemas.privacy import pseudonym
-from schemas.reasons import Reason
+from schemas.reasons import Reason, Refusal
+from schemas.touchpoint import Touchpoint
 
 FIVE_MINUTES = 300_000
 

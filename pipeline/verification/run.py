@@ -15,9 +15,9 @@ from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import LogRecord, Tables
 from pipeline.verification.rules import naive_rules
 from schemas.deadletters import DEADLETTERS_TOPIC, DeadLetterMessage
-from schemas.decoding import Refusal, decode
+from schemas.decoding import decode
 from schemas.events import TOUCHPOINT_TOPICS
-from schemas.reasons import Reason
+from schemas.reasons import Reason, Refusal
 from schemas.tiles import TILES_TOPIC
 
 _TAIL_RECORDS: Final = 100

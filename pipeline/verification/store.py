@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.verification.naive_types import JourneyKey, JourneyValue, SignalValue
-from schemas.deadletters import ROW_TOPIC_PREFIX
+from schemas.deadletters import OWN_MARK
 from sinks.tables import COUNTERS
 
 SignalKey = tuple[str, str, str, int]
@@ -52,7 +52,7 @@ def dead_letters(client: Any) -> Iterator[tuple[tuple[str, int, int], str]]:
     """Where it was and why, of every dead letter."""
     query = (
         "SELECT topic, partition, offset, reason FROM cx.dead_letters FINAL "
-        "WHERE NOT startsWith(topic, %(rows)s)"  # those are no input, so nothing to be computed
+        "WHERE position(topic, %(own)s) = 0"  # those are no input, so nothing to be computed
     )
-    for topic, partition, offset, reason in client.execute_iter(query, {"rows": ROW_TOPIC_PREFIX}):
+    for topic, partition, offset, reason in client.execute_iter(query, {"own": OWN_MARK}):
         yield (topic, partition, offset), reason

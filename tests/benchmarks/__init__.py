@@ -1,1 +1,1 @@
-"""``make bench``: the whole job against plain Faust on the same topic, microseconds by stage, memory."""
+"""``make bench``: the whole job against other stream processors and the floor, by stage, memory, latency."""

@@ -1,86 +1,133 @@
-"""Prints events per second per core of the whole job and of plain Faust, the ratio, and the stages."""
+"""The whole job against what a user would take instead, and against fetching and decoding alone.
+
+All programs read the same topics, in one run, one after the other; several rounds, medians. The others do a
+smaller job: decode, a cart per session, a count per 10 s, channel and store (tests/benchmarks/rivals).
+"""
 
 import argparse
-import itertools
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
-import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
 
 from pipeline.cli.worker import quiet_collector
 from pipeline.settings import Settings
-from pipeline.simulator.disturbance import Rates, disturb
-from pipeline.simulator.traffic import Event, ShopSettings, traffic
+from tests.benchmarks.backlog import send, simulated
 from tests.benchmarks.stages import memory_of_sessions, profile
-from tests.benchmarks.whole_job import Cost, run_worker, start_stack
+from tests.benchmarks.whole_job import Cost, run_worker, stack_of
+from tests.kafka import apache
 
-#: The shop's size: events a second of event time. A worker at its limit in production sees event time
-#: pass at the wall clock's pace, so a small shop replayed fast would overstate the windows' share.
-_RATE = 2_000.0
-_WARM_UP_S = 300.0
-"""So long before the first event taken, so that sessions of every age are under way."""
-
-
-def simulated(count: int) -> list[Event]:
-    """Events of a busy shop, some out of order and some twice, ending about now."""
-    skipped = round(_WARM_UP_S * _RATE)
-    start_ms = int(time.time() * 1000) - round((count + skipped) / _RATE * 1000 * 1.5)
-    rates = Rates(out_of_order=0.03, late=0.0, duplicate=0.01, broken=0.0)
-    sendings = disturb(traffic(ShopSettings(_RATE, seed=7), start_ms), rates, seed=7)
-    return [sending.event for sending in itertools.islice(sendings, skipped, skipped + count)]
+FLOOR: Final = "floor: fetch and decode"
+WHOLE: Final = "cx-signals, the whole job"
+#: Name, module, and of how many events: None for all.
+_RIVALS: Final = (
+    ("Bytewax", "bytewax_job", None),
+    ("Quix Streams", "quix_job", None),
+    ("Faust", "faust_job", 20_000),
+)
 
 
-def plain_faust(count: int, job: str) -> Cost:
-    environ = os.environ | {"BENCH_COUNT": str(count), "BENCH_JOB": job}
-    command = [sys.executable, "-m", "tests.benchmarks.plain_faust"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600, check=False)
-    _, found, figures_text = done.stdout.rpartition('{"events"')
-    if not found:
-        raise RuntimeError(f"plain Faust ended without a figure: {done.stderr[-500:]}")
-    figures = json.loads(found + figures_text)
+def program(module: str, bootstrap: str, events: int, python: str) -> Cost:
+    """What a program that reads the topics says it cost."""
+    command = [
+        python,
+        "-m",
+        f"tests.benchmarks.rivals.{module}",
+        "--bootstrap",
+        bootstrap,
+        "--events",
+        str(events),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{module} ended with {done.returncode}: {done.stderr[-500:]}")
+    figures = json.loads(done.stdout.splitlines()[-1])
     return Cost(figures["events"], figures["cpu_s"], figures["wall_s"])
+
+
+def one_round(with_apache: bool, options: argparse.Namespace) -> dict[str, Cost]:
+    """Every program once, on topics of its own round."""
+    found: dict[str, Cost] = {}
+    with stack_of(with_apache) as (stack, settings):
+        count, size = send(settings, simulated(options.events, options.copies))
+        print(f"  {count:,} events of {size:.0f} bytes", flush=True)
+        bootstrap = settings.kafka.bootstrap_servers
+        found[FLOOR] = program("floor", bootstrap, count, sys.executable)
+        if options.rivals is not None:
+            for name, module, events in _RIVALS:
+                found[name] = program(module, bootstrap, events or count, str(options.rivals))
+        found[WHOLE], memory = run_worker(stack, count)
+    for name, cost in found.items():
+        print(f"  {name:<28} {cost.us_per_event:7.2f} us of CPU an event, {cost.wall_s:6.1f} s", flush=True)
+    print(f"  the worker's memory {memory >> 20} MiB", flush=True)
+    return found
+
+
+def compare(with_apache: bool, options: argparse.Namespace) -> dict[str, float]:
+    """Medians of several rounds: microseconds of CPU an event."""
+    print(f"\n{'Apache Kafka' if with_apache else 'embedded broker'}, {options.rounds} rounds", flush=True)
+    costs: dict[str, list[float]] = defaultdict(list)
+    for _ in range(options.rounds):
+        for name, cost in one_round(with_apache, options).items():
+            costs[name].append(cost.us_per_event)
+    medians = {name: statistics.median(each) for name, each in costs.items()}
+    print(f"\n{'program':<28} {'us an event':>12} {'events/s a core':>16} {'of the whole job':>17}")
+    for name, us in medians.items():
+        print(f"{name:<28} {us:12.2f} {1e6 / us:16,.0f} {us / medians[WHOLE]:17.2f}")
+    print(f"whole job / floor: {medians[WHOLE] / medians[FLOOR]:.2f}", flush=True)
+    return medians
+
+
+def stages(options: argparse.Namespace) -> None:
+    events = list(simulated(min(options.events, 400_000), options.copies))
+    with stack_of(with_apache=False) as (_, settings):
+        send(settings, iter(events))
+        quiet_collector()  # as in the worker
+        print("\nby stage, alone, us of CPU an event:")
+        for stage, seconds in profile(settings, events).items():
+            print(f"  {stage:<40} {seconds / len(events) * 1e6:6.2f}", flush=True)
+
+
+def _alone(work: Callable[..., float], *given: object) -> float:
+    """The work's result in a process of its own: memory once used is not seen to be used again."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=400_000)
-    parser.add_argument("--faust-events", type=int, default=40_000)
-    parser.add_argument("--only-whole", action="store_true", help="for a profiler")
-    parser.add_argument("--sessions", type=int, default=100_000)
+    parser.add_argument("--copies", type=int, default=10, help="a shop of 2,000 events a second so many times")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sessions", type=int, default=100_000, help="whose memory is measured; 0: none")
+    parser.add_argument(
+        "--rivals", type=Path, metavar="PYTHON", help="of the environment of the others; else they are left out"
+    )
+    parser.add_argument("--kafka", choices=("embedded", "apache", "both"), default="both")
+    parser.add_argument("--no-stages", action="store_true")
     options = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"memory per open session, {options.sessions} of them: ", end="", flush=True)
-    print(f"{memory_of_sessions(Settings(), options.sessions):.0f} bytes")
-    events = simulated(options.events)
-    size = sum(len(event.payload) for event in events) / len(events)
-    print(f"{len(events)} events of {size:.0f} bytes on 3 topics of 4 partitions")
-    stack, settings = start_stack()
-    try:
-        whole, memory = run_worker(stack, settings, events)
-        _show("whole job", whole)
-        print(f"{'':<42} worker's memory {memory >> 20} MiB")
-        if options.only_whole:
-            return
-        for job, name in {"tables": "carts and counts in tables", "count": "decode and count only"}.items():
-            plain = plain_faust(options.faust_events, job)
-            _show(f"plain Faust, {name}", plain)
-            print(f"{'':<40} ratio (CPU per event): {plain.us_per_event / whole.us_per_event:.1f}")
-        quiet_collector()  # as in the worker
-        print("by stage, alone, us of CPU per event:")
-        for stage, seconds in profile(settings, events).items():
-            print(f"  {stage:<40} {seconds / len(events) * 1e6:6.2f}")
-    finally:
-        stack.stop()
-
-
-def _show(name: str, cost: Cost) -> None:
-    print(
-        f"{name:<40} {cost.per_core:>9,.0f} events/s per core, {cost.us_per_event:6.1f} us of CPU an event, "
-        f"{cost.wall_s:.1f} s for {cost.events}",
-        flush=True,
-    )
+    if options.sessions:
+        few, many = (_alone(memory_of_sessions, Settings(), options.sessions, views) for views in (1, 11))
+        print(f"memory of {options.sessions:,} open sessions with two events: {few:.0f} bytes each,", end=" ")
+        print(f"{(many - few) / 10:.0f} for each further event", flush=True)
+    if options.kafka != "apache":
+        compare(False, options)
+    if options.kafka != "embedded":
+        if (lacks := apache.missing()) is None:
+            compare(True, options)
+        else:
+            print(f"\nApache Kafka is left out: {lacks}")
+    if not options.no_stages:
+        stages(options)
 
 
 if __name__ == "__main__":

@@ -100,30 +100,30 @@ def _store(sink: ClickHouseSink, outputs: list[tuple[str, Outputs]]) -> None:
             sink.write(TILES, COLUMNS[TILES], tile_columns(source, out.tiles, out.version))
 
 
-def memory_of_sessions(settings: Settings, count: int) -> float:
-    """Bytes of memory per open session: a cart with one product, a page view before it."""
-    shop = rules(settings)
-    values = []
-    for number in range(count):
-        session = f"session-{number:08d}"
-        at_ms = number * 10
-        values.append(event_json(at_ms, event_id=f"event-{number:08d}-a", session_id=session))
-        values.append(
-            event_json(
-                at_ms + 1,
-                event_id=f"event-{number:08d}-b",
-                session_id=session,
-                type="product_added",
-                value=19.99,
-                customer_id=f"customer-{number}",
-            )
-        )
-    records = [Record(offset, -1, value) for offset, value in enumerate(values)]
-    partition = Partition("web", shop)
+def memory_of_sessions(settings: Settings, count: int, views: int) -> float:
+    """Bytes of memory per open session: some page views, then a cart with one product."""
+    partition = Partition("web", rules(settings))
+    offset = 0
     gc.collect()
     before = resident_bytes(os.getpid()) or 0
-    for start in range(0, len(records), 5_000):
-        partition.process(records[start : start + 5_000], 0)
+    for first in range(0, count, 1_000):
+        values = [value for number in range(first, first + 1_000) for value in _session(number, views)]
+        partition.process([Record(at, -1, value) for at, value in enumerate(values, start=offset)], 0)
+        offset += len(values)
     gc.collect()
     assert len(partition.sessions) == count
     return ((resident_bytes(os.getpid()) or 0) - before) / count
+
+
+def _session(number: int, views: int) -> Iterator[bytes]:
+    session_id, at_ms = f"session-{number:08d}", number * 10
+    for view in range(views):
+        yield event_json(at_ms + view, event_id=f"event-{number:08d}-{view:02d}", session_id=session_id)
+    yield event_json(
+        at_ms + views,
+        event_id=f"event-{number:08d}-bb",
+        session_id=session_id,
+        type="product_added",
+        value=19.99,
+        customer_id=f"customer-{number}",
+    )

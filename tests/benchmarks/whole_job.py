@@ -1,18 +1,20 @@
-"""The whole job as it runs: a worker process between the embedded Kafka and ClickHouse."""
+"""The whole job as it runs: a worker process that works off what is in the topics, down to ClickHouse's rows."""
 
 import os
 import re
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.embedded.process import Child
 from deploy.embedded.stack import Stack, resident_bytes
 from pipeline.cli.admin import apply_migrations, create_topics
-from pipeline.replay.send import Sender
 from pipeline.settings import Settings, load
-from pipeline.simulator.traffic import Event
+from tests.kafka.apache import ApacheKafka
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _TIMEOUT_S = 600.0
@@ -30,43 +32,56 @@ class Cost:
     def us_per_event(self) -> float:
         return self.cpu_s / self.events * 1e6
 
-    @property
-    def per_core(self) -> float:
-        """Events a second that one core manages."""
-        return self.events / self.cpu_s
 
-
-def start_stack() -> tuple[Stack, Settings]:
+@contextmanager
+def stack_of(with_apache: bool) -> Iterator[tuple[Stack, Settings]]:
+    """Kafka (the embedded broker, or Apache's) and ClickHouse with topics and tables, and settings for them."""
     stack = Stack(None)
-    stack.start(None, None, None)
-    os.environ.update(stack.environment())
-    settings = load()
-    create_topics(settings)
-    apply_migrations(settings)
-    return stack, settings
+    apache = ApacheKafka(stack.data_dir / "apache") if with_apache else None
+    try:
+        stack.start(None, None, None)
+        os.environ.update(stack.environment())
+        if apache is not None:
+            apache.start()
+            os.environ["CX_KAFKA__BOOTSTRAP_SERVERS"] = apache.address
+        settings = load()
+        create_topics(settings)
+        apply_migrations(settings)
+        yield stack, settings
+    finally:
+        if apache is not None and apache.child is not None:
+            apache.stop()
+        stack.stop()
 
 
-def run_worker(stack: Stack, settings: Settings, events: list[Event]) -> tuple[Cost, int]:
-    """Start a worker, send it the events, wait until all is stored; its cost and its memory."""
+def run_worker(stack: Stack, events: int) -> tuple[Cost, int]:
+    """Have a worker work off so many events; its cost from the first batch on, and its memory in bytes.
+
+    The cost ends when every row is stored and every message delivered.
+    """
     url = f"http://127.0.0.1:{stack.web_port}"
     child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], {})
-    child.wait_until(lambda: _page(f"{url}/readyz") is not None, 60)
-    cpu, wall = cpu_seconds(child.pid), time.perf_counter()
-    sender = Sender(settings)
-    for number, event in enumerate(events):
-        sender.send(event.channel, event.session_id, event.payload)
-        if number % 1000 == 0:
-            sender.poll()
-    sender.finish()
+    try:
+        page = _wait(child, url, lambda page: _taken(page) > 0, 0.05)
+        cpu, wall, before = cpu_seconds(child.pid), time.perf_counter(), _taken(page)
+        _wait(child, url, lambda page: _is_done(page, events), 0.5)
+        cost = Cost(events - before, cpu_seconds(child.pid) - cpu, time.perf_counter() - wall)
+        return cost, resident_bytes(child.pid) or 0
+    finally:
+        child.stop()
+
+
+def is_ready(stack: Stack) -> bool:
+    return _page(f"http://127.0.0.1:{stack.web_port}/readyz") is not None
+
+
+def _wait(child: Child, url: str, is_so: Callable[[str], bool], every_s: float) -> str:
     deadline = time.monotonic() + _TIMEOUT_S
-    while not _is_done(_page(f"{url}/metrics"), len(events)):
+    while not ((page := _page(f"{url}/metrics")) and is_so(page)):
         if time.monotonic() > deadline:
             raise TimeoutError(f"the worker was not done within {_TIMEOUT_S:g} s: {child.tail()}")
-        time.sleep(0.25)
-    cost = Cost(len(events), cpu_seconds(child.pid) - cpu, time.perf_counter() - wall)
-    memory = resident_bytes(child.pid) or 0
-    child.stop()
-    return cost, memory
+        time.sleep(every_s)
+    return page
 
 
 def cpu_seconds(pid: int) -> float:
@@ -77,27 +92,19 @@ def cpu_seconds(pid: int) -> float:
 
 def _page(url: str) -> str | None:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=30) as response:
             return str(response.read().decode())
     except OSError:
         return None
 
 
-def _is_done(page: str | None, events: int) -> bool:
+def _taken(page: str) -> int:
+    """Events that have had an outcome."""
+    found = re.findall(r'^cx_events_total\{outcome="(\w+)",[^}]*\} (\S+)', page, re.M)
+    return round(sum(float(value) for outcome, value in found if outcome != "tick"))
+
+
+def _is_done(page: str, events: int) -> bool:
     """Every event taken, every tile merged and put out, every row stored."""
-    if page is None:
-        return False
-    taken = sum(
-        float(value)
-        for outcome, value in re.findall(r'^cx_events_total\{outcome="(\w+)",[^}]*\} (\S+)', page, re.M)
-        if outcome != "tick"
-    )
-    waiting = re.search(r"^cx_sink_waiting_rows (\S+)", page, re.M)
-    unfinished = re.search(r"^cx_unfinished_batches (\S+)", page, re.M)
-    return (
-        taken >= events
-        and waiting is not None
-        and float(waiting[1]) == 0
-        and unfinished is not None
-        and float(unfinished[1]) == 0
-    )
+    waiting = re.findall(r"^(?:cx_sink_waiting_rows|cx_unfinished_batches) (\S+)", page, re.M)
+    return _taken(page) >= events and len(waiting) == 2 and not any(map(float, waiting))

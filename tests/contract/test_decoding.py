@@ -8,8 +8,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.decoding import Refusal, Touchpoint, decode, explain
-from schemas.events import EVENT_TYPES, TouchpointEvent
+from schemas.decoding import decode
+from schemas.events import DEFAULT_SCALE, EVENT_TYPES, TouchpointEvent
+from schemas.explaining import explain
+from schemas.reasons import Refusal
+from schemas.segments import DIMENSIONS
+from schemas.times import parse_rfc3339
+from schemas.touchpoint import Touchpoint
+from schemas.units import to_units
 from tests.support import event_json
 
 GOOD: dict[str, Any] = {
@@ -192,6 +198,12 @@ def assert_agreement(payload: bytes) -> None:
         assert fast == reference
         return
     assert isinstance(fast, Touchpoint)
-    skipped = {"attributes"}
-    for name in TouchpointEvent.model_fields.keys() - skipped:
+    for name in ("event_id", "type", "channel", "session_id", "customer_id", *DIMENSIONS, "currency", "step"):
         assert getattr(fast, name) == getattr(reference, name), name
+    assert fast.at_ms == parse_rfc3339(reference.occurred_at)
+    assert fast.amount == (None if reference.value is None else to_units(reference.value))
+    assert fast.survey == reference.survey
+    if reference.survey is not None:
+        assert reference.score is not None
+        scale = DEFAULT_SCALE[reference.survey] if reference.scale is None else reference.scale
+        assert (fast.score_units, fast.scale_units) == (to_units(reference.score), to_units(scale))

@@ -43,7 +43,7 @@ def test_more_of_anything_needs_no_less() -> None:
         assert large.kafka_disk_gib >= small.kafka_disk_gib
         assert large.clickhouse_disk_gib >= small.clickhouse_disk_gib
         assert large.workers >= small.workers
-    assert size(replace(base, events_per_s=12_501)).workers == 3
+    assert size(replace(base, events_per_s=15_001)).workers == 3
     assert size(replace(base, replication=1)).kafka_disk_gib < small.kafka_disk_gib
 
 

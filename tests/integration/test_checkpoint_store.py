@@ -22,8 +22,7 @@ from pipeline.kafka.topics import create_missing
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, manifest_key, part_key
 from schemas.deadletters import DEADLETTERS_TOPIC
-from schemas.decoding import Refusal
-from schemas.reasons import CLOCK_ERROR, Reason
+from schemas.reasons import CLOCK_ERROR, Reason, Refusal
 from tests.kafka.apache import ApacheKafka, require
 
 SOURCE = ("touchpoints.web", 1)

@@ -19,7 +19,7 @@ def children_of(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_simulated_shop_shows_signals_and_ends_leaving_nothing(tmp_path: Path, number: int) -> None:
-    system = Running.start(tmp_path, "--simulate", "40")
+    system = Running.start(tmp_path, "--simulate", "40", "--history", "20")
     try:
         children = children_of(system.process.pid)
         assert len(children) >= 3

@@ -23,7 +23,8 @@ VALUES = {
     "segment": "all",
 }
 #: Where a healthy pipeline and shop may have nothing to show.
-MAY_BE_EMPTY = frozenset({"cx-live: Open alerts"})
+#: (A nowcast has no value where nobody of some age was seen in the window, and few queue for long.)
+MAY_BE_EMPTY = frozenset({"cx-live: Open alerts", "cx-stores: Queues joined now, nowcast"})
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +204,15 @@ def test_long_ranges_are_read_from_full_hours(shop: tuple[Running, Range]) -> No
 def test_journeys_by_entry_are_the_journeys(shop: tuple[Running, Range]) -> None:
     system, _ = shop
     columns = "count(), sum(value), sum(cityHash64(session_id, journey_id, outcome, ended_at, last_step, version))"
-    journeys, by_entry = (
-        system.sql(f"SELECT {columns} FROM {table} FINAL")[0] for table in ("cx.journeys", "cx.journeys_by_entry")
-    )
-    assert journeys[0] == by_entry[0] > 1_000
-    assert by_entry[1:] == pytest.approx(journeys[1:])
+    found: list[Any] = []
+
+    def are_alike() -> bool:
+        """Ticks end a journey now and then, and the two tables are read one after the other."""
+        tables = ("cx.journeys", "cx.journeys_by_entry")
+        found[:] = [system.sql(f"SELECT {columns} FROM {table} FINAL")[0] for table in tables]
+        return bool(found[0][0] == found[1][0] and found[0][2] == found[1][2])
+
+    system.wait_for(are_alike, 30)
+    journeys, by_entry = found
+    assert journeys[0] > 1_000
+    assert by_entry[1] == pytest.approx(journeys[1])

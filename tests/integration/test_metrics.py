@@ -26,7 +26,7 @@ TOKEN = "a-token-of-this-test"
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("scraped")
-    system = Running.start(folder, "--simulate", "20", environ={"CX_WEB__TOKEN": TOKEN})
+    system = Running.start(folder, "--simulate", "20", "--history", "40", environ={"CX_WEB__TOKEN": TOKEN})
     try:
         yield system
     finally:
@@ -128,5 +128,6 @@ def test_without_the_token_only_health_is_told(worker: Running) -> None:
             return error.code
 
     assert status("/healthz") == status("/readyz") == 200
-    assert status("/metrics") == status("/") == status("/metrics", "another") == 401
+    assert status("/") == status("/console/js/main.js") == 200  # the page, without anything in it
+    assert status("/metrics") == status("/api/v1/signals") == status("/metrics", "another") == 401
     assert status("/metrics", TOKEN) == 200

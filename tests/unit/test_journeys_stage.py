@@ -129,3 +129,49 @@ def test_a_partition_taken_away_while_the_buffer_is_full_is_not_gone_on_with() -
         assert setting.producer.topics == [TILES_TOPIC]  # of the first 5,000 records only
 
     asyncio.run(asyncio.wait_for(work(), 20))
+
+
+class Reading:
+    """How far a reader is."""
+
+    def __init__(self, next_offset: int, handed_out: bool) -> None:
+        self._next, self._handed_out = next_offset, handed_out
+
+    def is_at_end(self, _source: tuple[str, int]) -> bool:
+        return True
+
+    def has_handed_out(self, _source: tuple[str, int]) -> bool:
+        return self._handed_out
+
+    def next_offset(self, _source: tuple[str, int]) -> int | None:
+        return self._next
+
+
+def test_only_a_partition_that_nothing_is_on_its_way_from_is_said_to_be_empty() -> None:
+    async def work() -> None:
+        setting = Setting()
+        await setting.stage.announce(Reading(7, handed_out=True))
+        assert setting.producer.topics == []  # its records may be the oldest of all
+        await setting.stage.announce(Reading(0, handed_out=False))
+        assert setting.producer.topics == [TILES_TOPIC]
+        other = Setting()
+        await other.stage.process(other.batch(Record(6, START_MS, b"{")))  # refused: still no event
+        published = len(other.producer.topics)
+        await other.stage.announce(Reading(7, handed_out=True))
+        assert len(other.producer.topics) == published + 1
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_a_long_batch_lets_others_have_their_turn() -> None:
+    async def work() -> None:
+        setting = Setting()
+        records = [Record(n, START_MS, event_json(n, event_id=str(n))) for n in range(12_000)]
+        running = asyncio.create_task(setting.stage.process(setting.batch(*records)))
+        while not setting.producer.topics:
+            await asyncio.sleep(0)
+        assert not running.done()
+        assert len(setting.producer.topics) == 1  # of the first 5,000 records
+        await running
+
+    asyncio.run(asyncio.wait_for(work(), 20))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
+import pytest
 
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.outbox import Outbox
@@ -39,7 +40,7 @@ class Delivering:
 class Setting:
     def __init__(self) -> None:
         store = MemoryCheckpoints()
-        self.metrics, self.now_s = Metrics(), 0.0
+        self.metrics, self.now_s, self.is_saturated = Metrics(), 0.0, True
         self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
         _, self.epoch = self.ownership.acquire(TILES)
         # The store knows no topics here: how many sources there are is said by each test.
@@ -54,6 +55,7 @@ class Setting:
             Checkpointer(self.ownership, store, self.metrics, 1, "d"),
             lambda: self.now_s,
             lambda: START_MS / 1000 + self.now_s,
+            lambda: self.is_saturated,
         )
         self._offset = 0
 
@@ -119,5 +121,99 @@ def test_latency_is_from_the_oldest_record_to_its_signals_stored() -> None:
         registry = setting.metrics.registry
         assert registry.get_sample_value("cx_signal_latency_seconds_count") == 1
         assert registry.get_sample_value("cx_signal_latency_seconds_sum") == 3.0
+
+    run(work)
+
+
+def slow_down(setting: Setting, seconds: float) -> None:
+    """An emission takes so long."""
+    emit = setting.windows.emit
+
+    def with_time() -> Any:
+        setting.now_s += seconds
+        return emit()
+
+    setting.windows.emit = with_time  # type: ignore[method-assign]  # a slow machine
+
+
+@pytest.mark.parametrize(("is_saturated", "pause_s"), [(True, 2.0), (False, 0.6)])
+def test_emissions_make_room_where_there_is_more_to_read_than_can_be_kept_up_with(
+    is_saturated: bool, pause_s: float
+) -> None:
+    async def work(setting: Setting) -> None:
+        setting.is_saturated = is_saturated
+        slow_down(setting, 0.2)
+        await setting.take("web:0", 1, START_MS, START_MS)
+        await setting.take("web:1", 1, START_MS, START_MS)
+        await setting.stage.emit()
+        assert setting.stage.next_emission_s == pytest.approx(pause_s)
+
+    run(work)
+
+
+def test_quiet_times_pay_for_a_long_emission() -> None:
+    async def work(setting: Setting) -> None:
+        setting.is_saturated = False
+        slow_down(setting, 2.4)
+        setting.now_s += 4.8  # a third of it is saved, two thirds of 2.4 s are needed
+        await setting.take("web:0", 1, START_MS, START_MS)
+        await setting.take("web:1", 1, START_MS, START_MS)
+        await setting.stage.emit()
+        assert setting.stage.next_emission_s == pytest.approx(setting.now_s)
+
+    run(work)
+
+
+def test_while_sources_are_apart_emissions_come_rarer_but_not_for_ever() -> None:
+    """History is read one partition after the other; a source that always lags is no history."""
+
+    async def pause_after(setting: Setting, version: int, watermark: int) -> float:
+        await setting.take("web:0", version, watermark, watermark - 60_000)
+        await setting.take("web:1", version, START_MS, START_MS)
+        await setting.stage.emit(force=True)
+        return setting.stage.next_emission_s - (setting.now_s - 5.0)
+
+    async def work(setting: Setting) -> None:
+        slow_down(setting, 5.0)  # asks for a pause of fifty
+        near, far = START_MS + 300_000, START_MS + HOUR
+        assert await pause_after(setting, 1, near) == 3.0
+        assert await pause_after(setting, 2, far) == 3.0  # apart since now: something is seen soon
+        setting.now_s += 15.0
+        assert await pause_after(setting, 3, far + 1_000) == 20.0
+        setting.now_s += 60.0
+        assert await pause_after(setting, 4, far + 2_000) == 30.0
+        setting.now_s += 600.0
+        assert await pause_after(setting, 5, far + 3_000) == 3.0
+
+    run(work)
+
+
+def test_what_an_emission_has_put_out_is_stored_without_waiting_for_more() -> None:
+    async def work(setting: Setting) -> None:
+        setting.buffer.close()
+        await setting.running
+        setting.buffer = SinkBuffer(MemorySink(), COLUMNS, Limits(1_000_000, 3_600.0, 1 << 20))
+        setting.stage._outbox._buffer = setting.buffer
+        setting.running = asyncio.create_task(setting.buffer.run())
+        await setting.take("web:0", 1, START_MS + 60_000, START_MS)
+        await setting.stage.emit(force=True)
+        await asyncio.wait_for(setting.stored(), 5)
+
+    run(work)
+
+
+def test_a_partition_taken_away_while_a_batch_is_merged_is_not_gone_on_with() -> None:
+    async def work(setting: Setting) -> None:
+        body = {"watermark": START_MS, "tiles": [("all", START_MS, {"events": 1})], "appended": START_MS}
+        records = [
+            Record(n, START_MS, msgspec.json.encode(body | {"source": f"web:{n}", "version": 1}))
+            for n in range(900)
+        ]
+        merging = asyncio.create_task(setting.stage.process(RecordBatch(TILES, setting.epoch, START_MS, records)))
+        await asyncio.sleep(0)
+        assert not merging.done()  # others have their turn in between
+        setting.ownership.release(TILES)
+        await merging
+        assert 0 < len(setting.windows.versions) < 900
 
     run(work)

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.simulator.disturbance import Rates, disturb
 from pipeline.simulator.traffic import Event, ShopSettings, parse_incident, traffic
-from schemas.decoding import Refusal, decode
+from schemas.decoding import decode
+from schemas.reasons import Refusal
 from schemas.times import parse_rfc3339
 
 NOON = parse_rfc3339("2026-03-02T12:00:00Z")

@@ -1,0 +1,68 @@
+"""The worker's own pages: health, readiness, metrics; and how it is, in figures for the console."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faust
+from prometheus_client.metrics import MetricWrapperBase
+
+from pipeline.agents.ownership import Ownership
+from pipeline.metrics import Metrics
+
+
+def add_pages(
+    app: faust.App,
+    metrics: Metrics,
+    ownership: Ownership,
+    measure: Callable[[], None],
+    is_without: Callable[[], bool],
+) -> None:
+    """Add /healthz, /readyz and /metrics to the worker's web server.
+
+    ``measure`` refreshes gauges; ``is_without``: whether the group has given this worker no partitions.
+    """
+
+    async def healthz(self: Any, request: Any) -> Any:
+        return self.text("ok\n")
+
+    async def readyz(self: Any, request: Any) -> Any:
+        owned = len(ownership.partitions) + len(ownership.windows)
+        if not owned and not (app.consumer_generation_id > 0 and is_without()):
+            return self.text("no partitions yet\n", status=503)
+        return self.text(f"{owned} partitions\n")
+
+    async def exposition(self: Any, request: Any) -> Any:
+        measure()
+        return self.bytes(metrics.exposition(), content_type="text/plain; version=0.0.4")
+
+    app.page("/healthz", name="healthz")(healthz)
+    app.page("/readyz", name="readyz")(readyz)
+    app.page("/metrics", name="metrics")(exposition)
+
+
+def vitals(metrics: Metrics, ownership: Ownership, measure: Callable[[], None]) -> dict[str, Any]:
+    """How this worker is: counts since its start, and what waits now."""
+    measure()
+    watermarks = _values(metrics.watermark)
+    checkpoints = _values(metrics.checkpoint_time)
+    return {
+        "now": round(time.time() * 1000),
+        "events": sum(_values(metrics.events)) - sum(_values(metrics.events, outcome="tick")),
+        "dead_letters": sum(_values(metrics.dead_letters)),
+        "partitions": len(ownership.partitions),
+        "lag": sum(_values(metrics.consumer_lag)),
+        "waiting": sum(_values(metrics.sink_waiting)),
+        "sink_errors": sum(_values(metrics.sink_errors)),
+        "watermarks": [round(1000 * bound(watermarks)) for bound in (min, max)] if watermarks else None,
+        "checkpoint": round(1000 * min(checkpoints)) if checkpoints else None,
+    }
+
+
+def _values(metric: MetricWrapperBase, **labels: str) -> list[float]:
+    return [
+        sample.value
+        for family in metric.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created") and labels.items() <= sample.labels.items()
+    ]

@@ -1,0 +1,172 @@
+"""What each address of the API gives: rows of the store, a page at a time."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.core.evidence import hour_start
+from pipeline.web import queries
+from pipeline.web.catalogue import Catalogue
+from pipeline.web.parameters import from_cursor, to_cursor
+from pipeline.web.queries import Filter
+from pipeline.web.reads import Reads, Rows
+from schemas import api
+from schemas.times import format_rfc3339
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An address: what it takes, what its rows are, and how they are found."""
+
+    path: str
+    summary: str
+    parameters: type[api.Parameters]
+    row: type[api.Row]
+    find: Callable[[Any], Coroutine[Any, Any, Body]]
+
+
+class Listings:
+    """The read-only API, version 1."""
+
+    def __init__(self, reads: Reads, names: Catalogue) -> None:
+        self._reads = reads
+        self._names = names
+
+    def all(self) -> list[Listing]:
+        """Every address, in the order of the documentation."""
+        return [
+            Listing("signals", "Signals as they stand now", api.CurrentParameters, api.SignalRow, self.current),
+            Listing("signals/history", "A signal over time", api.HistoryParameters, api.SignalRow, self.history),
+            Listing("trends", "The last hour of many segments", api.TrendsParameters, api.TrendRow, self.trends),
+            Listing("funnels", "Where people leave", api.FunnelsParameters, api.FunnelRow, self.funnels),
+            Listing("journeys", "Journeys that have ended", api.JourneysParameters, api.JourneyRow, self.journeys),
+            Listing("alerts", "Alerts, the newest first", api.AlertsParameters, api.AlertRow, self.alerts),
+            Listing("segments", "Segments with events", api.SegmentsParameters, api.SegmentRow, self.segments),
+        ]
+
+    async def newest(self, window: str) -> int | None:
+        """End of the newest window that has data, ms; None: there is none."""
+        ((end_ms,),) = await self._rows(queries.newest(window))
+        return int(end_ms) or None
+
+    async def current(self, asked: api.CurrentParameters) -> Body:
+        after = from_cursor(asked.cursor, str, str) or ("", "")
+        as_of = await self.newest(asked.window)
+        if as_of is None:
+            return _page([], None, None)
+        where = Filter().equal(segment=asked.segment, signal=asked.signal).of_dimension(asked.dimension)
+        rows = await self._rows(queries.current(asked.window, as_of, where, asked.limit + 1, after))
+        following = _following(rows, asked.limit, lambda row: to_cursor(row[1], row[0]))
+        return _page([signal_body(row) for row in rows[: asked.limit]], as_of, following)
+
+    async def history(self, asked: api.HistoryParameters) -> Body:
+        since, until = asked.span_ms
+        if after := from_cursor(asked.cursor, int):
+            since = max(since, after[0] + 1)
+        span = since, until
+        rows = await self._rows(queries.history(asked.signal, asked.segment, asked.window, span, asked.limit + 1))
+        following = _following(rows, asked.limit, lambda row: to_cursor(row[3]))
+        return _page([signal_body(row) for row in rows[: asked.limit]], None, following)
+
+    async def trends(self, asked: api.TrendsParameters) -> Body:
+        as_of = await self.newest(asked.window)
+        if as_of is None:
+            return _page([], None, None)
+        rows = await self._rows(queries.trends(asked.signal, asked.dimension, asked.window, as_of))
+        found = [
+            {"segment": segment, "points": [(format_rfc3339(at_ms), value) for at_ms, value in points]}
+            for segment, points in rows
+        ]
+        return _page(found, as_of, None)
+
+    async def funnels(self, asked: api.FunnelsParameters) -> Body:
+        as_of = await self.newest(asked.window)
+        if as_of is None:
+            return _page([], None, None)
+        return _page(await self.exits(asked.segment, asked.window, as_of), as_of, None)
+
+    async def exits(self, segment: str, window: str, as_of_ms: int) -> list[Body]:
+        """Of each funnel how its journeys ended in the window, and where those who gave up had come to."""
+        rows = await self._rows(queries.exits(segment, window, as_of_ms, self._names.known))
+        found: dict[str, Body] = {
+            funnel: {"funnel": funnel, "completed": 0, "abandoned": 0, "exits": []}
+            for funnel in self._names.funnels
+        }
+        for funnel, outcome, step, count, value, total in rows:
+            one = found.get(funnel)
+            if one is None:
+                continue  # of a funnel that is no longer configured
+            one[outcome] = total
+            if outcome == "abandoned":
+                one["exits"].append({"step": step, "abandoned": count, "value": value})
+        return list(found.values())
+
+    async def journeys(self, asked: api.JourneysParameters) -> Body:
+        after = from_cursor(asked.cursor, int, str, str, str, int)
+        where = Filter().equal(
+            outcome=asked.outcome,
+            channel=asked.channel,
+            store_id=asked.store_id,
+            region=asked.region,
+            device=asked.device,
+        )
+        rows = await self._rows(queries.journeys(asked.funnel, where, asked.span_ms, asked.limit + 1, after))
+        following = _following(
+            rows,
+            asked.limit,
+            lambda row: to_cursor(hour_start(row[7]), row[2], row[3], row[0], row[7]),
+        )
+        found = [_body(api.JourneyRow, row, "entered_at", "ended_at") for row in rows[: asked.limit]]
+        return _page(found, None, following)
+
+    async def alerts(self, asked: api.AlertsParameters) -> Body:
+        after = from_cursor(asked.cursor, int, str)
+        where = Filter().equal(rule=asked.rule, segment=asked.segment)
+        if asked.status == "open":
+            where = where.and_("status IN ('pending', 'firing')")
+        else:
+            where = where.equal(status=asked.status)
+        rows = await self._rows(queries.alerts(where, asked.span_ms, asked.limit + 1, after))
+        following = _following(rows, asked.limit, lambda row: to_cursor(row[6], row[0]))
+        return _page([alert_body(row) for row in rows[: asked.limit]], None, following)
+
+    async def segments(self, asked: api.SegmentsParameters) -> Body:
+        (after,) = from_cursor(asked.cursor, str) or ("",)
+        as_of = await self.newest("1h")
+        if as_of is None:
+            return _page([], None, None)
+        where = Filter().of_dimension(asked.dimension)
+        rows = await self._rows(queries.segments(where, as_of, asked.limit + 1, after))
+        following = _following(rows, asked.limit, lambda row: to_cursor(row[0]))
+        return _page([_body(api.SegmentRow, row) for row in rows[: asked.limit]], as_of, following)
+
+    async def _rows(self, query: queries.Query) -> Rows:
+        return await self._reads.rows(query.sql, query.values)
+
+
+def signal_body(row: Sequence[Any]) -> Body:
+    return _body(api.SignalRow, row, "window_end")
+
+
+def alert_body(row: Sequence[Any]) -> Body:
+    return _body(api.AlertRow, row, "opened_at", "updated_at", "resolved_at")
+
+
+def _body(model: type[api.Row], row: Sequence[Any], *times: str) -> Body:
+    found = dict(zip(model.model_fields, row, strict=True))
+    for name in times:
+        if found[name] is not None:
+            found[name] = format_rfc3339(found[name])
+    return found
+
+
+def _page(rows: list[Body], as_of_ms: int | None, following: str | None) -> Body:
+    as_of = None if as_of_ms is None else format_rfc3339(as_of_ms)
+    return {"rows": rows, "as_of": as_of, "next": following}
+
+
+def _following(rows: Rows, limit: int, cursor: Callable[[Sequence[Any]], str]) -> str | None:
+    """The cursor of the next page: one row more than the page was asked for."""
+    return cursor(rows[limit - 1]) if len(rows) > limit else None

@@ -1,0 +1,245 @@
+"""The SQL behind the API and the console. Values go as data; times are ms since the epoch, both ways.
+
+Rows are versioned, so tables are read with FINAL.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from pipeline.core.evidence import HOUR_MS, hour_start
+from pipeline.core.segments import OTHER
+from pipeline.core.telling import DAY_MS
+from pipeline.core.window_ends import WINDOWS
+from schemas.segments import parse_segment
+
+STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
+WINDOW_MS: Final = {window.name: window.length_ms for window in WINDOWS}
+TREND_POINTS: Final = 30
+LONGEST_JOURNEY_MS: Final = 4 * HOUR_MS
+"""A journey that took longer from entry to end is not among the exits."""
+_LAG_MS: Final = 180_000
+_LAGGING: Final = "(endsWith(signal, '_nowcast') OR endsWith(signal, '_completion_ratio'))"
+"""Told later than others: a nowcast by a step, a ratio when the slowest source has passed."""
+SIGNAL: Final = (
+    "signal, segment, window, toUnixTimestamp64Milli(window_end), numerator, denominator, value, lower, upper, "
+    "version"
+)
+"""Columns of a row of a signal, in the order of :class:`schemas.api.SignalRow`."""
+JOURNEY: Final = (
+    "journey_id, funnel, channel, session_id, store_id, region, device, toUnixTimestamp64Milli(entered_at), "
+    "toUnixTimestamp64Milli(ended_at), outcome, reason, last_step, value, version"
+)
+"""Of :class:`schemas.api.JourneyRow`."""
+ALERT: Final = (
+    "alert_id, rule, signal, segment, status, severity, toUnixTimestamp64Milli(opened_at), "
+    "toUnixTimestamp64Milli(updated_at), toUnixTimestamp64Milli(resolved_at), observed, expected, explanation, "
+    "version"
+)
+"""Of :class:`schemas.api.AlertRow`."""
+
+
+_OF_JOURNEYS: Final = ("channel", "store_id", "region", "device")
+
+
+class Query(NamedTuple):
+    sql: str
+    values: dict[str, Any]
+
+
+class Filter(NamedTuple):
+    """A condition and its values."""
+
+    sql: str = "1"
+    values: tuple[tuple[str, Any], ...] = ()
+
+    def and_(self, sql: str, **values: Any) -> "Filter":
+        return Filter(f"{self.sql} AND {sql}", (*self.values, *values.items()))
+
+    def equal(self, **values: Any) -> "Filter":
+        """Each column, named as the keyword, is the value; None: whatever it is."""
+        found = self
+        for name, value in values.items():
+            if value is not None:
+                found = found.and_(f"{name} = %({name}_is)s", **{f"{name}_is": value})
+        return found
+
+    def of_dimension(self, dimension: str | None) -> "Filter":
+        """Segments of exactly these dimensions (``channel|device``, ``all``); None: of any."""
+        if dimension is None:
+            return self
+        if dimension == "all":
+            return self.and_("segment = 'all'")
+        names = sorted(dimension.split("|"))
+        return self.and_(
+            "startsWith(segment, %(prefix)s) AND match(segment, %(shape)s)",
+            prefix=f"{names[0]}=",
+            shape="^" + r"\|".join(f"{name}=[^|]*" for name in names) + "$",
+        )
+
+
+def _at(name: str) -> str:
+    return f"fromUnixTimestamp64Milli(%({name})s, 'UTC')"
+
+
+def newest(window: str) -> Query:
+    """End of the newest window with data, the one under way included: one row, 0 where there is none.
+
+    An event may lie five minutes in the future; its windows are not the present yet.
+    """
+    sql = """SELECT toUnixTimestamp64Milli(max(window_end)) FROM cx.signals
+WHERE signal = 'friction' AND segment = 'all' AND window = %(window)s AND denominator > 0
+  AND window_end <= now64(3) + toIntervalMillisecond(%(step)s)"""
+    return Query(sql, {"window": window, "step": STEP_MS[window]})
+
+
+def current(window: str, as_of_ms: int, where: Filter, limit: int, after: tuple[str, str] = ("", "")) -> Query:
+    """The newest row of each segment and signal, by segment and signal: none of what has no row of late."""
+    values = {
+        "window": window,
+        "as_of": as_of_ms,
+        "lagging_since": as_of_ms - _LAG_MS,
+        "since": as_of_ms - 2 * STEP_MS[window],
+        "after_segment": after[0],
+        "after_signal": after[1],
+        "limit": limit,
+    }
+    # A row taken back (n = 0) hides older ones, so it is left out only after the newest have been found.
+    sql = f"""SELECT {SIGNAL} FROM (
+    SELECT * FROM cx.signals_recent FINAL
+    WHERE window = %(window)s AND window_end <= {_at("as_of")} AND window_end > {_at("lagging_since")}
+      AND (window_end > {_at("since")} OR {_LAGGING})
+      AND (segment, signal) > (%(after_segment)s, %(after_signal)s) AND {where.sql}
+    ORDER BY segment, signal, window_end DESC LIMIT 1 BY segment, signal
+) WHERE denominator > 0 ORDER BY segment, signal LIMIT %(limit)s"""
+    return Query(sql, values | dict(where.values))
+
+
+def lately(window: str, since_ms: int, as_of_ms: int, segments: list[str]) -> Query:
+    """All rows of some segments that end after a time, those taken back (n = 0) included."""
+    sql = f"""SELECT {SIGNAL} FROM cx.signals_recent FINAL
+WHERE window = %(window)s AND window_end <= {_at("as_of")} AND window_end > {_at("since")}
+  AND segment IN %(segments)s"""
+    return Query(sql, {"window": window, "as_of": as_of_ms, "since": since_ms, "segments": segments})
+
+
+def history(signal: str, segment: str, window: str, span: tuple[int, int], limit: int) -> Query:
+    """A signal of a segment over time, the oldest first."""
+    sql = f"""SELECT {SIGNAL} FROM cx.signals FINAL
+WHERE signal = %(signal)s AND segment = %(segment)s AND window = %(window)s
+  AND window_end >= {_at("since")} AND window_end < {_at("until")} AND denominator > 0
+ORDER BY window_end LIMIT %(limit)s"""
+    values = {"signal": signal, "segment": segment, "window": window, "since": span[0], "until": span[1]}
+    return Query(sql, values | {"limit": limit})
+
+
+def trends(signal: str, dimension: str, window: str, as_of_ms: int) -> Query:
+    """By segment, its last hour in at most 31 points: (segment, [(time, value)])."""
+    where = Filter().of_dimension(dimension)
+    sql = f"""SELECT segment, arraySort(groupArray((toUnixTimestamp64Milli(window_end), value)))
+FROM cx.signals_recent FINAL
+WHERE window = %(window)s AND window_end <= {_at("as_of")} AND window_end >= {_at("since")}
+  AND modulo(toUnixTimestamp64Milli(window_end), %(every)s) = 0
+  AND signal = %(signal)s AND denominator > 0 AND {where.sql}
+GROUP BY segment ORDER BY segment"""
+    values = {"signal": signal, "window": window, "as_of": as_of_ms, "since": as_of_ms - HOUR_MS}
+    return Query(sql, values | {"every": HOUR_MS // TREND_POINTS} | dict(where.values))
+
+
+def usual(segment: str, as_of_ms: int) -> Query:
+    """Of each signal, hours, numerator and denominator at three kinds of full hours before this one.
+
+    That is of the last 28 days those at the same hour of the week; at the same hour of the day; and of the last
+    24 hours, all. One row: (signal, 3 x (hours, numerator, denominator)).
+    """
+    begins = hour_start(as_of_ms - 1)
+    kinds = {
+        "week": f"modulo(%(begins)s - toUnixTimestamp64Milli(window_end) + {HOUR_MS}, {7 * DAY_MS}) = 0",
+        "day": f"modulo(%(begins)s - toUnixTimestamp64Milli(window_end) + {HOUR_MS}, {DAY_MS}) = 0",
+        "all": f"window_end > {_at('yesterday')}",
+    }
+    sums = ", ".join(
+        f"countIf({is_one}), sumIf(numerator, {is_one}), sumIf(denominator, {is_one})" for is_one in kinds.values()
+    )
+    sql = f"""SELECT signal, {sums} FROM cx.signals_hourly FINAL
+WHERE segment = %(segment)s AND denominator > 0 AND window_end <= {_at("begins")} AND window_end > {_at("since")}
+GROUP BY signal"""
+    values = {"segment": segment, "begins": begins, "yesterday": begins - DAY_MS, "since": begins - 28 * DAY_MS}
+    return Query(sql, values)
+
+
+def exits(segment: str, window: str, as_of_ms: int, known: dict[str, tuple[str, ...]]) -> Query:
+    """Journeys that ended in the window: (funnel, outcome, step, count, value, count of all steps).
+
+    The ten most frequent steps of each, the most frequent first; of completed ones the step is empty.
+    ``known``: by dimension the values that are told apart, see :class:`~pipeline.core.segments.Segmenter`.
+    """
+    where = Filter()
+    for name, value in parse_segment(segment).items():
+        if name not in _OF_JOURNEYS:
+            where = where.and_("0")
+        elif value == OTHER and name in known:
+            where = where.and_(
+                f"{name} != '' AND {name} NOT IN %(known_{name})s", **{f"known_{name}": known[name]}
+            )
+        else:
+            where = where.equal(**{name: value})
+    start = as_of_ms - WINDOW_MS[window]
+    sql = f"""SELECT funnel, outcome, if(outcome = 'completed', '', last_step) AS step, count() AS n, sum(value),
+    sum(count()) OVER (PARTITION BY funnel, outcome)
+FROM cx.journeys_by_entry FINAL
+WHERE ended_at >= {_at("start")} AND ended_at < {_at("as_of")} AND outcome != 'retracted'
+  AND toStartOfHour(entered_at) >= toStartOfHour({_at("entered")}) AND toStartOfHour(entered_at) <= {_at("as_of")}
+  AND {where.sql}
+GROUP BY funnel, outcome, step ORDER BY funnel, n DESC, step LIMIT 10 BY funnel, outcome"""
+    values = {"start": start, "as_of": as_of_ms, "entered": start - LONGEST_JOURNEY_MS}
+    return Query(sql, values | dict(where.values))
+
+
+def journeys(funnel: str, where: Filter, span: tuple[int, int], limit: int, after: tuple[Any, ...]) -> Query:
+    """Ended journeys of a funnel, in the table's order: hour of entry, channel, session, journey, entry.
+
+    ``after``: these five of the last row of the page before, or nothing.
+    """
+    key = "toStartOfHour(entered_at), channel, session_id, journey_id, entered_at"
+    if after:
+        names = ("after_hour", "after_channel", "after_session", "after_journey", "after_entered")
+        where = where.and_(
+            f"({key}) > (toDateTime({_at(names[0])}, 'UTC'), %({names[1]})s, %({names[2]})s, %({names[3]})s, "
+            f"{_at(names[4])})",
+            **dict(zip(names, after, strict=True)),
+        )
+        span = max(span[0], after[0]), span[1]
+    sql = f"""SELECT {JOURNEY} FROM cx.journeys_by_entry FINAL
+WHERE funnel = %(funnel)s AND toStartOfHour(entered_at) >= toStartOfHour({_at("since")})
+  AND toStartOfHour(entered_at) <= {_at("until")} AND entered_at >= {_at("since")} AND entered_at < {_at("until")}
+  AND outcome != 'retracted' AND {where.sql}
+ORDER BY {key} LIMIT %(limit)s"""
+    values = {"funnel": funnel, "since": span[0], "until": span[1], "limit": limit}
+    return Query(sql, values | dict(where.values))
+
+
+def alerts(where: Filter, span: tuple[int, int], limit: int, after: tuple[Any, ...]) -> Query:
+    """Alerts, the newest first. One that never fired and is over is left out.
+
+    ``after``: opened_at and alert_id of the last row of the page before, or nothing.
+    """
+    if after:
+        where = where.and_(
+            f"(opened_at, alert_id) < ({_at('after_opened')}, %(after_id)s)",
+            after_opened=after[0],
+            after_id=after[1],
+        )
+    sql = f"""SELECT {ALERT} FROM cx.alerts FINAL
+WHERE opened_at >= {_at("since")} AND opened_at < {_at("until")} AND {where.sql}
+  AND (status != 'resolved' OR alert_id IN (SELECT alert_id FROM cx.alerts_fired))
+ORDER BY opened_at DESC, alert_id DESC LIMIT %(limit)s"""
+    values = {"since": span[0], "until": span[1], "limit": limit}
+    return Query(sql, values | dict(where.values))
+
+
+def segments(where: Filter, as_of_ms: int, limit: int, after: str) -> Query:
+    """Segments that had events in the hour before: (segment, events). ``as_of_ms``: of the window of 1h."""
+    sql = f"""SELECT segment, denominator FROM cx.signals_recent FINAL
+WHERE window = '1h' AND window_end = {_at("as_of")} AND signal = 'friction' AND denominator > 0
+  AND segment > %(after)s AND {where.sql}
+ORDER BY segment LIMIT %(limit)s"""
+    return Query(sql, {"limit": limit, "after": after, "as_of": as_of_ms} | dict(where.values))

@@ -1,0 +1,146 @@
+"""One view of the present, a segment and a window: what of it is new to those who look at it."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.web import queries
+from pipeline.web.clients import Frame
+from pipeline.web.listings import Listings
+from pipeline.web.queries import Filter
+from pipeline.web.reads import Reads
+from schemas.api import StreamParameters
+from schemas.events import CHANNELS
+
+COLUMNS: Final = ("signal", "segment", "window_end", "numerator", "denominator", "value", "lower", "upper")
+"""Of a row in a frame; ``window_end`` in ms since the epoch."""
+#: Rows of the windows before the newest one may still change; so far back they are sent again.
+_BACK_MS: Final = {"1m": 120_000, "5m": 120_000, "15m": 300_000, "1h": 300_000}
+_MOST_ROWS: Final = 20_000
+"""Of stores and their signals: some 2,000 stores."""
+_STORES: Final = "store_id"
+#: Of a store, what its table shows.
+_OF_STORES: Final = "(signal IN ('csat', 'nps', 'friction') OR endsWith(signal, '_abandonment'))"
+_EXITS_EVERY_MS: Final = 5_000
+_USUAL_EVERY_MS: Final = 60_000
+
+_LEAST_USUAL: Final = 20
+"""Of fewer, what is usual is not known."""
+
+Row = tuple[Any, ...]
+Key = tuple[str, str, int]
+Shared = dict[str, dict[Key, Row]]
+"""By window: the rows of all stores."""
+
+
+class View:
+    """Finds what is new since the last look. ``look`` gives frames for those who saw the last one."""
+
+    def __init__(self, asked: StreamParameters, reads: Reads, listings: Listings, has_stores: bool) -> None:
+        self._asked = asked
+        self._reads = reads
+        self._listings = listings
+        self._has_stores = has_stores
+        self._rows: dict[Key, Row] = {}
+        self._as_of: int | None = None
+        self._events_until: int | None = None
+        self._exits = Slow("funnels", _EXITS_EVERY_MS)
+        self._usual = Slow("usual", _USUAL_EVERY_MS)
+
+    async def look(self, now_ms: int, events_until: int | None, stores: Shared) -> list[Frame]:
+        """Read what there is now. Raises ReadError.
+
+        ``events_until``: end of the newest window of the shortest kind that has events; told with the rows.
+        ``stores``: what views of the same window share within one look.
+        """
+        self._events_until = events_until
+        self._as_of = as_of = await self._listings.newest(self._asked.window)
+        before, self._rows = self._rows, {} if as_of is None else await self._read(as_of, stores)
+        changed = [row for key, row in self._rows.items() if before.get(key) != row]
+        frames = [self._frame(changed, is_whole=False)]
+        if as_of is None:
+            return frames
+        if self._exits.is_due(now_ms):
+            exits = await self._listings.exits(self._asked.segment, self._asked.window, as_of)
+            frames += self._exits.changed({"funnels": exits}, now_ms)
+        if self._usual.is_due(now_ms):
+            frames += self._usual.changed({"usual": await self._find_usual(as_of)}, now_ms)
+        return frames
+
+    def whole(self) -> list[Frame]:
+        """All of the last look, for somebody who is new."""
+        rows = self._frame(list(self._rows.values()), is_whole=True)
+        return [rows, *self._exits.last, *self._usual.last]
+
+    def _frame(self, rows: list[Row], is_whole: bool) -> Frame:
+        body = {
+            "segment": self._asked.segment,
+            "window": self._asked.window,
+            "as_of": self._as_of,
+            "events_until": self._events_until,
+            "columns": COLUMNS,
+            "rows": rows,
+            "whole": is_whole,
+        }
+        return Frame("signals", encoded(body))
+
+    async def _read(self, as_of: int, shared: Shared) -> dict[Key, Row]:
+        window = self._asked.window
+        wanted = list(dict.fromkeys([self._asked.segment, *(f"channel={channel}" for channel in CHANNELS)]))
+        found = await self._select(queries.lately(window, as_of - _BACK_MS[window], as_of, wanted))
+        # What lags behind may have its newest row further back.
+        chosen = Filter().equal(segment=self._asked.segment)
+        found |= await self._select(queries.current(window, as_of, chosen, 1_000))
+        if self._has_stores:
+            if window not in shared:
+                stores = Filter().of_dimension(_STORES).and_(_OF_STORES)
+                shared[window] = await self._select(queries.current(window, as_of, stores, _MOST_ROWS))
+            found |= shared[window]
+        return found
+
+    async def _select(self, query: queries.Query) -> dict[Key, Row]:
+        rows = await self._reads.rows(query.sql, query.values)
+        return {(row[0], row[1], row[3]): (row[0], row[1], *row[3:9]) for row in rows}
+
+    async def _find_usual(self, as_of: int) -> dict[str, Any]:
+        query = queries.usual(self._asked.segment, as_of)
+        rows = await self._reads.rows(query.sql, query.values)
+        return {signal: best for signal, *kinds in rows if (best := best_usual(kinds)) is not None}
+
+
+def best_usual(kinds: Sequence[float]) -> dict[str, Any] | None:
+    """The closest kind of hour that there are enough of.
+
+    ``kinds``: hours, numerator and denominator of the same hour of the week, of the day, and of the day before.
+    """
+    for at, (basis, least) in enumerate((("week", 2), ("day", 1), ("all", 1))):
+        hours, numerator, denominator = kinds[3 * at : 3 * at + 3]
+        if hours >= least and denominator >= _LEAST_USUAL:
+            return {"value": numerator / denominator, "n": denominator, "hours": int(hours), "basis": basis}
+    return None
+
+
+class Slow:
+    """A part of a view that is looked at less often, and told only when it has changed."""
+
+    def __init__(self, event: str, every_ms: int) -> None:
+        self._event = event
+        self._every_ms = every_ms
+        self._due_ms = 0
+        self.last: list[Frame] = []
+
+    def is_due(self, now_ms: int) -> bool:
+        return now_ms >= self._due_ms
+
+    def changed(self, body: Any, now_ms: int = 0) -> list[Frame]:
+        self._due_ms = now_ms + self._every_ms
+        frame = Frame(self._event, encoded(body))
+        if self.last == [frame]:
+            return []
+        self.last = [frame]
+        return self.last
+
+
+def encoded(body: Any) -> str:
+    return msgspec.json.encode(body).decode()

@@ -1,0 +1,239 @@
+"""What the HTTP API takes and gives: parameters, rows, problems."""
+
+from typing import Annotated, Final, Generic, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from schemas.events import Channel
+from schemas.segments import DIMENSIONS
+from schemas.times import END_OF_TIME_MS
+
+Window = Literal["1m", "5m", "15m", "1h"]
+_ONE: Final = rf"({'|'.join(DIMENSIONS)})=[^|=]+"
+Segment = Annotated[
+    str, StringConstraints(max_length=512), Field(json_schema_extra={"pattern": rf"^(all|{_ONE})$"})
+]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+_TYPES: Final = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""RFC 3339, UTC, to the millisecond."""
+
+
+class Parameters(BaseModel):
+    """Query parameters. Each may be given once; a name that is not listed is refused."""
+
+    model_config = _TYPES
+
+
+class Paged(Parameters):
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    """Rows of a page, at most."""
+    cursor: Annotated[str | None, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,2000}$")] = None
+    """``next`` of the page before."""
+
+
+class Spanned(Paged):
+    since: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    """Not before this time, RFC 3339."""
+    until: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    """Before this time, RFC 3339."""
+
+    @property
+    def span_ms(self) -> tuple[int, int]:
+        """Both ends, within the times that events can have (1970 to 2199)."""
+        since = 0 if self.since is None else _clipped_ms(self.since)
+        return since, END_OF_TIME_MS if self.until is None else _clipped_ms(self.until)
+
+
+def _clipped_ms(time: AwareDatetime) -> int:
+    return min(max(round(time.timestamp() * 1000), 0), END_OF_TIME_MS)
+
+
+class CurrentParameters(Paged):
+    segment: Segment | None = None
+    """Only this segment: ``all``, ``channel=web``, ``channel=web|device=mobile``, ..."""
+    dimension: Name | None = None
+    """Only the segments of exactly these dimensions: ``store_id``, ``channel|device``, ..."""
+    signal: Name | None = None
+    """Only this signal."""
+    window: Window = "5m"
+    """Of this window."""
+
+
+class HistoryParameters(Spanned):
+    signal: Name
+    """Which signal."""
+    segment: Segment = "all"
+    """Of which segment."""
+    window: Window = "5m"
+    """Of which window. Those of 1m and 5m are kept for days, see the settings of retention."""
+
+
+class TrendsParameters(Parameters):
+    signal: Name
+    """Which signal."""
+    dimension: Name
+    """Of all segments of exactly these dimensions."""
+    window: Window = "15m"
+    """Of which window."""
+
+
+class JourneysParameters(Spanned):
+    funnel: Name
+    """Which funnel."""
+    outcome: Literal["completed", "abandoned"] | None = None
+    """How they ended."""
+    channel: Channel | None = None
+    """Only this channel."""
+    store_id: Name | None = None
+    """Only this store."""
+    region: Name | None = None
+    """Only this region."""
+    device: Name | None = None
+    """Only this device."""
+
+
+class AlertsParameters(Spanned):
+    status: Literal["open", "pending", "firing", "resolved"] | None = None
+    """``open``: pending or firing."""
+    rule: Name | None = None
+    """Only of this rule."""
+    segment: Segment | None = None
+    """Only of this segment."""
+
+
+class SegmentsParameters(Paged):
+    dimension: Name | None = None
+    """Only those of exactly these dimensions."""
+
+
+class FunnelsParameters(Parameters):
+    segment: Segment = "all"
+    """Of which segment."""
+    window: Window = "15m"
+    """Journeys that ended in the newest window of this length."""
+
+
+class StreamParameters(Parameters):
+    segment: Segment = "all"
+    """Of this segment, and of the channels and the stores."""
+    window: Window = "5m"
+    """Of this window."""
+
+
+class Row(BaseModel):
+    model_config = _TYPES
+
+
+class SignalRow(Row):
+    """A signal as it stands in ClickHouse; see the topic's SignalMessage."""
+
+    signal: str
+    segment: str
+    window: str
+    window_end: Time
+    numerator: float
+    denominator: float
+    """The n."""
+    value: float
+    lower: float
+    """Of the 95 % interval."""
+    upper: float
+    version: int
+
+
+class JourneyRow(Row):
+    """An ended journey. Who the customer is, only ``cx.journeys`` tells."""
+
+    journey_id: str
+    funnel: str
+    channel: str
+    session_id: str
+    store_id: str
+    """Empty where the journey has none, as region, device, reason and last_step."""
+    region: str
+    device: str
+    entered_at: Time
+    ended_at: Time
+    outcome: str
+    reason: str
+    last_step: str
+    value: float
+    version: int
+
+
+class AlertRow(Row):
+    """An alert as it stands."""
+
+    alert_id: str
+    rule: str
+    signal: str
+    segment: str
+    status: str
+    severity: str
+    opened_at: Time
+    updated_at: Time
+    resolved_at: Time | None
+    observed: float
+    expected: float
+    explanation: str
+    version: int
+
+
+class SegmentRow(Row):
+    segment: str
+    events: float
+    """In the last hour of its data."""
+
+
+class TrendRow(Row):
+    segment: str
+    points: list[tuple[Time, float]]
+    """Time and value, the oldest first; at most 31."""
+
+
+class Exit(Row):
+    step: str
+    """Empty where the journey had none."""
+    abandoned: int
+    value: float
+    """Of those abandoned journeys, in the shop's currency."""
+
+
+class FunnelRow(Row):
+    funnel: str
+    completed: int
+    abandoned: int
+    exits: list[Exit]
+    """Where those who abandoned had come to; the most frequent ten."""
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Page(BaseModel, Generic[R]):
+    """Some rows, and how to ask for those after them."""
+
+    model_config = _TYPES
+
+    rows: list[R]
+    as_of: Time | None = None
+    """Where the rows are those of the present: the end of the newest window; null where there is none."""
+    next: str | None = None
+    """``cursor`` of the next page; null: there is none."""
+
+
+class Fault(BaseModel):
+    parameter: str
+    message: str
+
+
+class Problem(BaseModel):
+    """What is wrong with a request (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    """In a sentence, with what is allowed."""
+    faults: list[Fault] = []

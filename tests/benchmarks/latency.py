@@ -1,0 +1,162 @@
+"""How long after an event is appended its signal can be read: on the topic, and in ClickHouse.
+
+A paced stream of a busy shop keeps the worker at a share of what it can do; once in a while an event comes from a
+store that nobody has seen before. Its segment's first signal is that event's, whatever else goes on.
+
+    python -m tests.benchmarks.latency --rates 400 18000 32000
+"""
+
+import argparse
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from confluent_kafka import Consumer, TopicPartition
+
+from deploy.embedded.stack import Stack
+from pipeline.cli.common import clickhouse_client
+from pipeline.kafka.clients import consumer_config
+from pipeline.kafka.logs import partitions_of
+from pipeline.replay.send import Sender
+from pipeline.settings import Settings
+from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC
+from schemas.times import format_rfc3339
+from tests.benchmarks.backlog import simulated
+from tests.benchmarks.whole_job import cpu_seconds, is_ready, stack_of
+from tests.support import event_json
+
+_SLICE_S: Final = 0.02
+_PROBE: Final = "store_id=probe-"
+_WARM_UP_S: Final = 15.0
+_WAIT_S: Final = 30.0
+
+
+@dataclass
+class Probes:
+    """When each was appended and first seen, seconds of the wall clock."""
+
+    sent: dict[str, float] = field(default_factory=dict)
+    on_topic: dict[str, float] = field(default_factory=dict)
+    in_store: dict[str, float] = field(default_factory=dict)
+
+    def delays(self, seen: dict[str, float]) -> list[float]:
+        return sorted(seen[name] - at for name, at in self.sent.items() if name in seen)
+
+
+class Stream:
+    """Events at the wall clock's time, so many a second."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._some = list(simulated(50_000))
+        self._at = 0
+        self._round = 0
+
+    def next(self, seconds: float) -> Iterator[tuple[str, str, bytes]]:
+        """Those of a stretch of time that ends now: channel, session, payload."""
+        now_ms = round(time.time() * 1000)
+        for _ in range(round(self._rate * seconds)):
+            event = self._some[self._at]
+            stamp = b'"occurred_at":"' + format_rfc3339(now_ms).encode() + b'"'
+            start = event.payload.index(b'"occurred_at":"')
+            payload = event.payload[:start] + stamp + event.payload[start + len(stamp) :]
+            mark = f"{self._round}-"
+            payload = payload.replace(b'"session_id":"', b'"session_id":"' + mark.encode())
+            yield event.channel, mark + event.session_id, payload
+            self._at += 1
+            if self._at == len(self._some):
+                self._at, self._round = 0, self._round + 1
+
+
+def watch_topics(settings: Settings, probes: Probes, done: threading.Event) -> None:
+    consumer = Consumer(consumer_config(settings.kafka, "bench-latency"))
+    sources = partitions_of(settings.kafka, (ABANDONMENT_TOPIC, SATISFACTION_TOPIC))
+    consumer.assign([TopicPartition(*source, 0) for source in sources])
+    while not done.is_set():
+        for message in consumer.consume(10_000, timeout=0.02):
+            key = message.key()
+            if message.error() is None and isinstance(key, bytes) and key.startswith(_PROBE.encode()):
+                probes.on_topic.setdefault(key.decode(), time.time())
+    consumer.close()
+
+
+def watch_store(settings: Settings, probes: Probes, done: threading.Event) -> None:
+    client = clickhouse_client(settings)
+    newest = f"{_PROBE}0"
+    query = "SELECT DISTINCT segment FROM cx.signals WHERE signal = 'friction' AND segment >= %(newest)s AND "
+    query += f"startsWith(segment, '{_PROBE}')"
+    while not done.is_set():
+        for (segment,) in client.execute(query, {"newest": newest}):
+            probes.in_store.setdefault(segment, time.time())
+        time.sleep(0.03)
+    client.disconnect()
+
+
+def measure(stack: Stack, settings: Settings, rate: float, seconds: float) -> tuple[Probes, float]:
+    """Probes at a rate, and the share of a core that the worker took."""
+    child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], {})
+    child.wait_until(lambda: is_ready(stack), 60)
+    probes, done = Probes(), threading.Event()
+    watchers = [
+        threading.Thread(target=watch, args=(settings, probes, done)) for watch in (watch_topics, watch_store)
+    ]
+    sender, stream = Sender(settings), Stream(rate)
+    started = slice_at = time.monotonic()
+    next_probe, cpu = started + _WARM_UP_S, 0.0
+    for watcher in watchers:
+        watcher.start()
+    while (now := time.monotonic()) < started + _WARM_UP_S + seconds:
+        for channel, session_id, payload in stream.next(now - slice_at):
+            sender.send(channel, session_id, payload)
+        slice_at = now
+        if now >= next_probe:
+            cpu = cpu or cpu_seconds(child.pid)
+            _probe(sender, probes)
+            next_probe += 0.5
+        sender.poll()
+        time.sleep(max(0.0, _SLICE_S - (time.monotonic() - now)))
+    share = (cpu_seconds(child.pid) - cpu) / seconds
+    deadline = time.monotonic() + _WAIT_S
+    while len(probes.in_store) < len(probes.sent) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    done.set()
+    for watcher in watchers:
+        watcher.join()
+    sender.finish()
+    child.stop()
+    return probes, share
+
+
+def _probe(sender: Sender, probes: Probes) -> None:
+    name = f"probe-{len(probes.sent):05d}"
+    now = time.time()
+    payload = event_json(
+        0, event_id=name, session_id=name, store_id=name, occurred_at=format_rfc3339(round(now * 1000))
+    )
+    probes.sent[f"store_id={name}"] = now
+    sender.send("web", name, payload)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", type=float, nargs="+", default=[400.0, 18_000.0, 32_000.0])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    options = parser.parse_args()
+    print(f"{'events/s':>9} {'where':<11} {'probes':>7} {'p50':>6} {'p99':>7} {'max':>7} s   cores of the worker")
+    for rate in options.rates:
+        with stack_of(with_apache=False) as (stack, settings):
+            probes, share = measure(stack, settings, rate, options.seconds)
+        for where, seen in (("topic", probes.on_topic), ("ClickHouse", probes.in_store)):
+            delays = probes.delays(seen)
+            cuts = statistics.quantiles(delays, n=100, method="inclusive")
+            figures = f"{cuts[49]:7.2f} {cuts[98]:7.2f} {delays[-1]:7.2f}"
+            found = f"{len(delays):3}/{len(probes.sent):<3}"
+            print(f"{rate:9,.0f} {where:<11} {found}{figures} {share:10.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The worked examples do what they say."""
+
+from typing import Any
+
+from dashboards.examples.recovery_email import WAIT_MS, Recovery, mail
+from dashboards.examples.slack_alert import text
+from dashboards.examples.staffing_bot import is_of_a_queue
+from schemas.alerts import AlertMessage
+from schemas.journeys import JourneyMessage
+from schemas.signals import SignalMessage
+from schemas.times import format_rfc3339
+from tests.unit.test_webhooks import journey
+
+START = 1_772_449_200_000
+
+
+def cart(customer: str, at_ms: int, **more: Any) -> JourneyMessage:
+    end = format_rfc3339(START + at_ms)
+    given = {"customer_id": customer, "journey_id": f"cart:{customer}", "value": 50.0, "ended_at": end}
+    return journey(**(given | more))
+
+
+def test_a_mail_waits_and_goes_to_those_who_did_not_buy_after_all() -> None:
+    recovery = Recovery({})
+    assert recovery.take(cart("stays-away", 0)) == []
+    recovery.take(cart("buys-later", 1_000))
+    recovery.take(cart("was-never", 2_000))
+    recovery.take(cart("cheap", 3_000, value=5.0))
+    recovery.take(cart("buys-later", 60_000, outcome="completed", reason=None, journey_id="cart:other"))
+    recovery.take(cart("was-never", 2_000, outcome="retracted", reason=None))
+    due = recovery.take(cart("passer-by", 3_000 + WAIT_MS, outcome="completed", reason=None))
+    assert [one.customer_id for one in due] == ["stays-away"]
+    assert "50.00 EUR" in mail(due[0]).get_content()
+    assert recovery.take(cart("passer-by", 9_000 + WAIT_MS, outcome="completed", reason=None)) == []
+
+
+def queue(**more: Any) -> SignalMessage:
+    given = {
+        "schema_version": "1.0",
+        "id": "i",
+        "signal": "queue_abandonment",
+        "segment": "store_id=store-07",
+        "window": "15m",
+        "window_end": "2026-03-02T11:00:00.000Z",
+        "numerator": 9.0,
+        "denominator": 30.0,
+        "value": 0.3,
+        "lower": 0.17,
+        "upper": 0.48,
+        "version": 1,
+    }
+    return SignalMessage.model_validate(given | more)
+
+
+def test_a_till_is_opened_for_what_is_certain() -> None:
+    assert is_of_a_queue(queue())
+    assert not is_of_a_queue(queue(lower=0.04))
+    assert not is_of_a_queue(queue(segment="channel=pos|store_id=store-07"))
+    assert not is_of_a_queue(queue(window="1m"))
+
+
+def test_an_alert_is_a_line_for_slack() -> None:
+    alert = AlertMessage.model_construct(
+        status="firing", rule="friction", severity="warning", explanation="too many errors"
+    )
+    assert text(alert).endswith("*friction* (warning) too many errors")

@@ -1,0 +1,218 @@
+"""Webhooks are signed as the standard has it, tried again while that may help, and never silently lost."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.settings import SettingsError
+from pipeline.webhooks.delivery import Delivery
+from pipeline.webhooks.hooks import Hook, load_hooks
+from pipeline.webhooks.letters import Letters, message_id, send_again
+from schemas.journeys import JourneyMessage
+from schemas.webhooks import SIGNATURE, TIMESTAMP, SignatureError, check, key_of, signed_headers
+from sinks.base import SinkError, SinkRejectedError, SinkUnavailableError
+from sinks.http import MemoryPoster
+from sinks.memory import MemorySink
+
+SECRET = b"a secret of this test"
+NOW = 1_772_449_200.0
+BODY = b'{"id": "a/1", "value": 2}'
+
+
+def hook(**more: Any) -> Hook:
+    given = {"name": "mail", "url": "http://x.example/hook", "messages": "journeys", "secret_file": "s"}
+    return Hook.model_validate(given | more)
+
+
+class Waits:
+    """Instead of sleeping."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+def delivery(poster: MemoryPoster, waits: Waits, **more: Any) -> Delivery:
+    return Delivery(hook(**more), SECRET, poster, lambda: NOW, waits)
+
+
+def test_the_signature_is_that_of_the_standard() -> None:
+    # The example of the Standard Webhooks specification, with its secret decoded.
+    secret = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    body = b'{"test": 2432232314}'
+    found = signed_headers(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+    assert found[SIGNATURE] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_request_is_in_order_only_as_it_was_signed_and_only_for_a_while() -> None:
+    headers = signed_headers(SECRET, "a/1", NOW, BODY)
+    assert check(SECRET, headers, BODY, NOW + 299) == "a/1"
+    both = headers | {SIGNATURE: f"v1,bmVpbg== {headers[SIGNATURE]}"}
+    assert check(SECRET, both, BODY, NOW) == "a/1"
+    wrong: list[tuple[bytes, dict[str, str], bytes, float]] = [
+        (b"another secret", headers, BODY, NOW),
+        (SECRET, headers, BODY + b" ", NOW),
+        (SECRET, headers | {"webhook-id": "a/2"}, BODY, NOW),
+        (SECRET, headers | {TIMESTAMP: str(int(NOW) + 1)}, BODY, NOW),
+        (SECRET, headers, BODY, NOW + 301),
+        (SECRET, headers, BODY, NOW - 301),
+        (SECRET, {SIGNATURE: headers[SIGNATURE]}, BODY, NOW),
+        (SECRET, headers | {TIMESTAMP: "now"}, BODY, NOW),
+    ]
+    for secret, given, body, now in wrong:
+        with pytest.raises(SignatureError):
+            check(secret, given, body, now)
+
+
+def test_what_passes_is_tried_again_after_longer_and_longer_pauses() -> None:
+    poster, waits = MemoryPoster(), Waits()
+    poster.failures = [SinkUnavailableError("503")] * 3
+    asyncio.run(delivery(poster, waits).deliver("a/1", BODY))
+    ((url, body, headers),) = poster.posts
+    assert (url, body) == ("http://x.example/hook", BODY)
+    assert check(SECRET, headers, body, NOW) == "a/1"
+    assert [0.8 <= pause / expected <= 1.2 for pause, expected in zip(waits.pauses, (1, 2, 4), strict=True)]
+    assert all(0.8 <= pause / expected <= 1.2 for pause, expected in zip(waits.pauses, (1, 2, 4), strict=True))
+
+
+def test_after_its_attempts_or_a_refusal_for_good_it_is_given_up() -> None:
+    poster, waits = MemoryPoster(), Waits()
+    poster.failures = [SinkUnavailableError("503")] * 3
+    with pytest.raises(SinkError, match="tried 3 times"):
+        asyncio.run(delivery(poster, waits, attempts=3).deliver("a/1", BODY))
+    assert len(waits.pauses) == 2
+    poster.failures = [SinkRejectedError("410 gone")]
+    with pytest.raises(SinkError, match="410 gone"):
+        asyncio.run(delivery(poster, waits).deliver("a/1", BODY))
+    assert poster.posts == []
+    assert len(waits.pauses) == 2
+
+
+class Published:
+    """The part of a producer that is used."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, Any]] = []
+
+    def produce(self, topic: str, value: bytes, **_: Any) -> None:
+        self.messages.append((topic, json.loads(value)))
+
+    def flush(self, _timeout: float) -> int:
+        return 0
+
+
+class Store:
+    """The part of a ClickHouse client that sending again uses."""
+
+    def __init__(self, rows: list[tuple[int, int, str, str]]) -> None:
+        self.rows = rows
+        self.marked: list[Any] = []
+
+    def execute(self, query: str, values: Any) -> Any:
+        if query.startswith("INSERT"):
+            self.marked += values
+        return self.rows
+
+
+def test_what_is_given_up_is_a_dead_letter_and_can_be_sent_again() -> None:
+    published, sink = Published(), MemorySink()
+    letters = Letters(published, sink)  # type: ignore[arg-type]
+    asyncio.run(letters.keep(hook(), BODY, "http://x.example/hook answers 410"))
+    asyncio.run(letters.keep(hook(), BODY, "http://x.example/hook answers 410"))
+    (topic, message), again = published.messages
+    assert again[1]["id"] == message["id"]  # the same place: one dead letter
+    assert (topic, message["topic"], message["reason"]) == ("cx.deadletters", "webhook:mail", "undeliverable")
+    assert message["error"] == "http://x.example/hook answers 410"
+    row = sink.tables["dead_letters"][0]
+    assert row["payload"] == BODY
+
+    store = Store([(0, message["offset"], message["sha256"], message["payload"])] * 2)
+    poster, waits = MemoryPoster(), Waits()
+    assert asyncio.run(send_again(delivery(poster, waits), store)) == (2, 0)
+    assert [body for _, body, _ in poster.posts] == [BODY, BODY]
+    assert store.marked[0][0] == "webhook:mail"
+    poster.failures = [SinkRejectedError("410")]
+    assert asyncio.run(send_again(delivery(poster, waits), store)) == (0, 2)
+    assert message_id(BODY) == "a/1"
+
+
+FILE = """
+[[webhook]]
+name = "mail"
+url = "https://mail.example/hook"
+messages = "journeys"
+secret_file = "{secret}"
+where = {{ funnel = "cart", outcome = ["abandoned", "retracted"] }}
+"""
+
+
+def journey(**more: Any) -> JourneyMessage:
+    given = {
+        "schema_version": "1.0",
+        "id": "i",
+        "journey_id": "cart:1",
+        "funnel": "cart",
+        "session_id": "s",
+        "customer_id": None,
+        "channel": "web",
+        "store_id": None,
+        "region": None,
+        "device": None,
+        "entered_at": "2026-03-02T11:00:00.000Z",
+        "ended_at": "2026-03-02T11:30:00.000Z",
+        "outcome": "abandoned",
+        "reason": "timeout",
+        "last_step": None,
+        "value": 10.0,
+        "version": 1,
+    }
+    return JourneyMessage.model_validate(given | more)
+
+
+def test_the_file_says_who_gets_what(tmp_path: Path) -> None:
+    secret, file = tmp_path / "secret", tmp_path / "hooks.toml"
+    secret.write_text("0123456789abcdef\n")
+    file.write_text(FILE.format(secret=secret))
+    (found,) = load_hooks(str(file))
+    assert found.secret() == b"0123456789abcdef"
+    assert found.wants(journey())
+    assert not found.wants(journey(outcome="completed", reason=None))
+    assert not found.wants(journey(funnel="checkout"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", r"\[\[webhook\]\]"),
+        ("[[webhook]]\nname = 1", "webhook 1: name"),
+        ("hook = 1", r"\[\[webhook\]\]"),
+        ("[[webhook", "end of an array declaration"),
+        (FILE.format(secret="x").replace("funnel =", "colour ="), "no field colour; there are"),
+        (FILE.format(secret="x").replace("journeys", "signals"), "'alerts' or 'journeys'"),
+        (FILE.format(secret="x").replace("https:", "mailto:"), "url"),
+        (FILE.format(secret="x") * 2, "two webhooks 'mail'"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_where_and_why(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "hooks.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        load_hooks(str(file))
+
+
+def test_no_file_and_a_secret_that_is_short_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="CX_WEBHOOKS__FILE"):
+        load_hooks("")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        hook(secret_file=str(tmp_path / "none")).secret()
+    (tmp_path / "short").write_text("abc")
+    with pytest.raises(SettingsError, match="16 characters"):
+        hook(secret_file=str(tmp_path / "short")).secret()
+    (tmp_path / "odd").write_text("whsec_not base64 at all")
+    with pytest.raises(SettingsError, match="no Base64"):
+        hook(secret_file=str(tmp_path / "odd")).secret()
