@@ -19,14 +19,18 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
 from pipeline.kafka.logs import LogError, Source, source_name
 from pipeline.kafka.reader import BatchReader, RecordBatch
 
 logger = logging.getLogger(__name__)
+
+ERRORS_HEARD_EVERY_S = 1.0
 
 
 class StateAuthority(Protocol):
@@ -60,6 +64,40 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Fau
         # The group's liveness is its heartbeat. How long a batch may take is not aiokafka's to judge:
         # a fetch that never ends keeps it from leaving the group while a sink outage is waited out.
         self._consumer._subscription.fetch_context().__enter__()
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Tell the group what is done; false where it did not take it.
+
+        Reading resumes from checkpoints, so an offset that is not committed costs nothing and the next
+        commit makes up for it. Faust's own ends the worker instead, which a broker that is just starting
+        (it does not know its topics yet) or a rebalance under way brings about.
+        """
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        kept = {tp: offset for tp, offset in offsets.items() if driver.ensure_aiokafka_TP(tp) in assigned}
+        if not kept:
+            return False
+        try:
+            await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in kept.items()})
+        except KafkaError as error:
+            logger.warning("offsets not committed, the next ones will be: %s", error)
+            return False
+        return True
+
+    @Service.task  # type: ignore[untyped-decorator] # mode is untyped
+    async def _hear_of_errors(self) -> None:
+        """Without it aiokafka waits for ever after an error in the group: it goes on once a fetch was told."""
+        while not self.should_stop:
+            await self.sleep(ERRORS_HEARD_EVERY_S)
+            coordinator = self._consumer and self._consumer._coordinator
+            if coordinator is None:
+                continue
+            try:
+                coordinator.check_errors()
+            except KafkaError as error:
+                if coordinator._coordination_task.done():
+                    raise  # it does not go on
+                logger.warning("group: %s; going on", error)
 
     async def pause_fetching(self, tps: Iterable[TP]) -> None:
         await self.call_thread(self._pause, list(tps))

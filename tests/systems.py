@@ -101,9 +101,17 @@ class System:
         """Wait until it holds; gives the seconds that took."""
         started = time.monotonic()
         while not what():
-            assert time.monotonic() < started + timeout_s, self.log.read_text()[-5_000:]
+            assert time.monotonic() < started + timeout_s, self.last_words()
             time.sleep(0.1)
         return time.monotonic() - started
+
+    def last_words(self) -> str:
+        """What a log says of errors, where they began, and its end."""
+        lines = self.log.read_text().splitlines()
+        first = next(
+            (i for i, line in enumerate(lines) if re.search("ERROR|CRITICAL|Traceback", line)), len(lines)
+        )
+        return "\n".join([*lines[first : first + 60], "...", *lines[-15:]])
 
     def verify(self, timeout_s: float = 200) -> str:
         """Have ``verify`` find no difference; gives what it said."""

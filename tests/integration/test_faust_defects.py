@@ -13,6 +13,7 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import TopicPartition
 from confluent_kafka.cimpl import NewTopic
@@ -256,6 +257,36 @@ def test_nothing_is_kept_of_what_is_done(scheme: str) -> None:
     assert asyncio.run(kept()) == 0
 
 
+@dataclass
+class Refusing:
+    """In place of aiokafka's consumer: a broker that has just started and does not know its topics yet."""
+
+    refusals: int = 0
+
+    def assignment(self) -> set[TP]:
+        return {PARTITION}
+
+    async def commit(self, offsets: Mapping[TP, Any]) -> None:
+        assert offsets
+        self.refusals += 1
+        raise KafkaError("Unexpected error: UnknownTopicOrPartitionError()")
+
+
+@original_and_ours("a commit that is refused ends the worker")
+def test_a_refused_commit_is_no_reason_to_end(scheme: str) -> None:
+    async def crashed() -> tuple[bool, bool, int]:
+        consumer = Processing.start(scheme).consumer
+        thread = consumer._new_consumer_thread()
+        thread._thread_running = asyncio.get_running_loop().create_future()
+        thread._consumer = Refusing()
+        is_done = await thread._commit({PARTITION: 7})
+        if thread._thread_running.done():
+            thread._thread_running.exception()
+        return is_done, thread.crashed, thread._consumer.refusals
+
+    assert asyncio.run(crashed()) == (False, False, 1)
+
+
 # --- who reads what: with a broker ------------------------------------------------------------------
 
 
@@ -471,3 +502,26 @@ def test_the_end_of_a_partition_is_behind_its_last_record(scheme: str, broker: B
             return consumer.highwater(partition)
 
     assert asyncio.run(end()) == 10
+
+
+def test_the_group_goes_on_after_an_error_that_no_poll_hears(broker: Broker) -> None:
+    topic = "defect-unheard"
+    broker.create(topic)
+
+    async def went_on() -> None:
+        app = new_app(OURS, topic, broker.settings.bootstrap_servers)
+        consumer: Any = app.transport.create_consumer(
+            callback=_nothing, on_partitions_revoked=_nothing, on_partitions_assigned=_nothing
+        )
+        async with consumer:
+            await consumer.subscribe([topic])
+            thread = consumer._thread
+            coordinator = thread._consumer._coordinator
+
+            async def fail() -> None:
+                await coordinator._push_error_to_user(KafkaError("the heartbeat failed"))
+
+            await asyncio.wait_for(thread.call_thread(fail), 10)
+            assert not thread.crashed
+
+    asyncio.run(went_on())
