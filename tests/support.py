@@ -98,10 +98,11 @@ class Store:
         for rows in windows.emit():
             c = rows.columns
             columns = (rows.ends_ms, c.numerator, c.denominator, c.value, c.lower, c.upper)
-            for end, *values in zip(*(column.tolist() for column in columns), strict=True):
+            numbers = (column.tolist() for column in columns)
+            for segment, window, end, *values in zip(rows.segments, rows.windows, *numbers, strict=True):
                 _put(
                     self.signals,
-                    (c.signal, rows.segment, rows.window, end),
+                    (c.signal, segment, window, end),
                     rows.version,
                     SignalValue(*values),
                 )

@@ -246,7 +246,7 @@ class SignalsStage:
         numbers = [x.tolist() for x in (c.numerator, c.denominator, c.value, c.lower, c.upper)]
         await self._outbox.send(receipt, topic_of(c.signal), _messages(rows, ends, numbers))
         count = len(ends)
-        columns = [[c.signal] * count, [rows.segment] * count, [rows.window] * count, ends]
+        columns = [[c.signal] * count, rows.segments, rows.windows, ends]
         await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, [rows.version] * count])
 
 
@@ -280,9 +280,11 @@ _end_text = lru_cache(maxsize=65_536)(format_rfc3339)
 
 
 def _messages(rows: SignalRows, ends: list[int], numbers: list[list[float]]) -> Iterator[Outgoing]:
-    signal, segment, window, version = rows.columns.signal, rows.segment, rows.window, rows.version
+    signal, version = rows.columns.signal, rows.version
     kind = type_of(signal)
-    for end_ms, numerator, denominator, value, lower, upper in zip(ends, *numbers, strict=True):
+    for segment, window, end_ms, numerator, denominator, value, lower, upper in zip(
+        rows.segments, rows.windows, ends, *numbers, strict=True
+    ):
         event_id = signal_id(signal, segment, window, end_ms, version)
         body = _Signal(
             SCHEMA_VERSION,

@@ -10,6 +10,9 @@ Pure: no clock, no environment, no I/O, no logging, no await. Time is event time
 ``segments``        dimensions of an event to the canonical texts of its segments
 ``tiles``           counters per segment and 10 s bucket
 ``windows``         phase two: tiles of all partitions merged into rolling windows
+``signal_rows``     which rows are to be written of many segments at once, and the rows
+``age_rows``        the same of nowcasts and completion ratios
+``grouped``         times and rows of several segments in one column
 ``signals``         which counters make which signal
 ``statistics``      the 95 % intervals
 ==================  ====================================================================

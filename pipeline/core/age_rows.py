@@ -5,7 +5,7 @@ passed), a completion ratio's those that the smallest one has: what was usual mu
 where the window holds an opening or an ending of the funnel and there is something to divide by.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,16 +13,18 @@ import numpy as np
 from pipeline.core.ages import AgeCounters
 from pipeline.core.buckets import Ints
 from pipeline.core.detection.scores import Flags
-from pipeline.core.exposure import Stretches, life_table
+from pipeline.core.exposure import life_tables, looked_at_from
+from pipeline.core.grouped import GroupedRows, buckets_since, hold_any, keys_of, spread
 from pipeline.core.nowcast import LifeTable, nowcast
 from pipeline.core.segment_tiles import FunnelAges
 from pipeline.core.signals import SignalColumns
 from pipeline.core.statistics import Floats, ratio_interval
-from pipeline.core.window_ends import Window, ends_covering, last_end
+from pipeline.core.window_ends import WINDOWS, Ends, Window, covering, last_end
 
 _NONE: Final = np.empty(0, dtype=np.int64)
-Hazards = Callable[[Ints], Floats | None]
-"""What is usual at windows that end then. Shape: ends, bins; None: unknown."""
+_STEPS_MS: Final = np.array([window.step_ms for window in WINDOWS], dtype=np.int64)
+Hazards = Callable[[Ints, Ints], Floats]
+"""What is usual for the segments of these numbers in windows that end then; 0: unknown. Shape: ends, bins."""
 
 
 class Reached(NamedTuple):
@@ -38,45 +40,83 @@ class Reached(NamedTuple):
 def age_rows(
     funnel: str,
     counters: AgeCounters,
-    ages: FunnelAges,
-    window: Window,
+    some: Sequence[FunnelAges],
     newest: Reached,
     smallest: Reached,
     hazards: Hazards,
-) -> Iterator[tuple[Ints, SignalColumns]]:
-    """New and changed rows of one funnel and window: their ends, and columns over those ends."""
-    now, due = _ends(ages, window, newest), _ends(ages, window, smallest)
-    usual = hazards(due)
-    if usual is None:
-        due = _NONE
-    ends = np.union1d(now, due) if len(due) else now
+) -> Iterator[tuple[Ends, SignalColumns]]:
+    """New and changed rows of one funnel in several segments: their ends, and columns over some of them."""
+    changed = _Changed(some)
+    now, due = changed.ends(newest), changed.ends(smallest)
+    ends = Ends(np.concatenate([now.keys, due.keys]))
     if not len(ends):
         return
-    table = life_table(ages.rows, counters, ends - window.length_ms, ends)
-    held = ages.rows.buckets[ages.rows.counts.any(axis=1)]
-    covering = np.searchsorted(held, ends) > np.searchsorted(held, ends - window.length_ms)
+    rows = GroupedRows([ages.rows for ages in some], looked_at_from(counters, ends.starts_ms))
+    table = life_tables(rows, counters, ends.segments, ends.starts_ms, ends.ends_ms)
+    held = rows.keys[rows.counts.any(axis=1)]
+    is_covering = hold_any(held, ends.segments, ends.starts_ms, ends.ends_ms)
     if len(now):
-        at = np.searchsorted(ends, now)
-        yield from _nowcasts(funnel, now, table.at(at), covering[at], _may_be_written(ages, window, newest, now))
-    if usual is not None:
-        at, written = np.searchsorted(ends, due), _may_be_written(ages, window, smallest, due)
-        yield from _ratios(funnel, due, table.at(at), covering[at], usual, written)
+        at = ends.places_of(now)
+        yield from _nowcasts(funnel, now, table.at(at), is_covering[at], changed.may_be_written(newest, now))
+    if len(due):
+        at, usual = ends.places_of(due), hazards(due.segments, due.ends_ms)
+        if usual.any():
+            written = changed.may_be_written(smallest, due)
+            yield from _ratios(funnel, due, table.at(at), is_covering[at], usual, written)
 
 
-def _may_be_written(ages: FunnelAges, window: Window, reached: Reached, ends: Ints) -> Flags:
-    """Of which ends a row may have been written: by an earlier emission, or by a run that has crashed since."""
-    known = reached.known(window)
-    found: Flags = ends <= known if known is not None else np.zeros(len(ends), dtype=bool)
-    if ages.passed_ms is not None:
-        passed = ends <= last_end(ages.passed_ms, window)
-        for from_ms, until_ms in ages.changed.merged():
-            found |= passed & (ends > from_ms) & (ends <= until_ms + window.length_ms)
-    return found
+class _Changed:
+    """The times in which something has changed, of several segments."""
+
+    def __init__(self, some: Sequence[FunnelAges]) -> None:
+        self._some = some
+        merged = [ages.changed.merged() for ages in some]
+        found = np.array([each for one in merged for each in one], dtype=np.int64).reshape(-1, 2)
+        self._segments = np.repeat(np.arange(len(some), dtype=np.int64), [len(one) for one in merged])
+        self._from_ms, self._until_ms = found[:, 0], found[:, 1]
+
+    def ends(self, reached: Reached) -> Ends:
+        """Those reached whose windows reach into a time in which something has changed, or that are new."""
+        rows, found = [ages.rows for ages in self._some], [_NONE]
+        for at, window in enumerate(WINDOWS):
+            if reached.now_ms is None:
+                continue
+            known, limit = reached.known(window), last_end(reached.now_ms, window)
+            if len(self._segments):
+                step = window.step_ms
+                first = (self._from_ms // step + 1) * step
+                last = np.minimum(self._until_ms + window.length_ms - 1, limit)
+                found.append(spread(self._segments * len(WINDOWS) + at, first, last, step))
+            if known is None or known < limit:
+                from_ms = known - window.length_ms if known is not None else None
+                found.append(covering(*buckets_since(rows, from_ms), at, known, limit))
+        return Ends(np.concatenate(found))
+
+    def may_be_written(self, reached: Reached, ends: Ends) -> Flags:
+        """Of which ends a row may be written: by an earlier emission, or by a run that has crashed since."""
+        found: Flags = np.zeros(len(ends), dtype=bool)
+        if reached.before_ms is not None:
+            known = np.array([last_end(reached.before_ms, window) for window in WINDOWS])
+            found |= ends.ends_ms <= known[ends.windows]
+        has_passed = np.array([ages.passed_ms is not None for ages in self._some])
+        if has_passed.any():
+            passed_ms = np.array([ages.passed_ms or 0 for ages in self._some], dtype=np.int64)[ends.segments]
+            last_ends = passed_ms - passed_ms % _STEPS_MS[ends.windows]
+            found |= has_passed[ends.segments] & (ends.ends_ms <= last_ends) & self._touch(ends)
+        return found
+
+    def _touch(self, ends: Ends) -> Flags:
+        """Whether a window reaches into a time in which something has changed: from < end, start <= until."""
+        # As the stretches of a segment are ascending and apart, so many more have begun than have ended.
+        begun = np.searchsorted(keys_of(self._segments, self._from_ms), keys_of(ends.segments, ends.ends_ms))
+        ended = np.searchsorted(keys_of(self._segments, self._until_ms), keys_of(ends.segments, ends.starts_ms))
+        found: Flags = begun > ended
+        return found
 
 
 def _nowcasts(
-    funnel: str, ends: Ints, table: LifeTable, covering: Flags, written: Flags
-) -> Iterator[tuple[Ints, SignalColumns]]:
+    funnel: str, ends: Ends, table: LifeTable, covering: Flags, written: Flags
+) -> Iterator[tuple[Ends, SignalColumns]]:
     found = nowcast(table)
     n = np.where(covering, found.n, 0.0)
     # A row that may have been written and is no more is taken back.
@@ -90,8 +130,8 @@ def _nowcasts(
 
 
 def _ratios(
-    funnel: str, ends: Ints, table: LifeTable, covering: Flags, usual: Floats, written: Flags
-) -> Iterator[tuple[Ints, SignalColumns]]:
+    funnel: str, ends: Ends, table: LifeTable, covering: Flags, usual: Floats, written: Flags
+) -> Iterator[tuple[Ends, SignalColumns]]:
     expected = np.where(covering, (table.at_risk_ms * usual).sum(axis=-1), 0.0)
     observed = np.where(expected > 0, table.completed.sum(axis=-1), 0.0)
     rows = np.flatnonzero((expected > 0) | (written & usual.any(axis=-1)))
@@ -103,23 +143,3 @@ def _ratios(
         value, lower, upper = (np.where(empty, 0.0, each) for each in (observed / safe, lower, upper))
         signal = f"{funnel}_completion_ratio"
         yield ends, SignalColumns(signal, rows, observed, expected, value, lower, upper)
-
-
-def _ends(ages: FunnelAges, window: Window, reached: Reached) -> Ints:
-    """Ends up to ``limit`` whose windows reach into a time in which something has changed, or that are new."""
-    if reached.now_ms is None:
-        return _NONE
-    known, limit = reached.known(window), last_end(reached.now_ms, window)
-    if known == limit and not ages.changed:
-        return _NONE
-    step, stretches = window.step_ms, Stretches()
-    for from_ms, until_ms in ages.changed.merged():
-        stretches.add(last_end(from_ms, window) + step, until_ms + window.length_ms)
-    found = [
-        np.arange(first, min(until, limit + 1), step) for first, until in stretches.merged() if first <= limit
-    ]
-    if known is None or known < limit:
-        buckets = ages.rows.buckets
-        since = buckets if known is None else buckets[np.searchsorted(buckets, known - window.length_ms) :]
-        found.append(ends_covering(since, window, known, limit))
-    return np.unique(np.concatenate(found)) if found else _NONE

@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pipeline.core.buckets import Ints
-from pipeline.core.exposure import AgeLayout, life_table
+from pipeline.core.exposure import AgeLayout, life_tables, looked_at_from
+from pipeline.core.grouped import GroupedRows, numbered
 from pipeline.core.segment_tiles import SegmentTiles
-from pipeline.core.tiles import BUCKET_MS, Counters, is_by_step
+from pipeline.core.tiles import BUCKET_MS, Counters
 
 STEP_MS: Final = 30_000
 """How often detection looks; a multiple of the tiles' buckets."""
@@ -20,6 +21,8 @@ STEP_MS: Final = 30_000
 
 HOUR_MS: Final = 3_600_000
 """Of an hour that nothing can change any more, the whole is told: from it is learned what is usual."""
+
+_SEGMENTS_AT_A_TIME: Final = 64
 
 
 class Evidence(NamedTuple):
@@ -80,38 +83,66 @@ def final_hours(held: SegmentTiles, told_ms: int | None, until_ms: int, lateness
     return [h for h in hours.tolist() if h <= last and (first is None or h > first)]
 
 
-def evidence(segment: str, held: SegmentTiles, layout: AgeLayout, starts: list[int]) -> Iterator[Evidence]:
-    """Of the steps that begin at ``starts`` (ascending); where nothing is any more, no counters."""
-    if not starts:
-        return
-    begins = np.array(starts, dtype=np.int64)
-    found = held.counters(STEP_MS, begins + STEP_MS)
-    _add_ages(found, held, layout, begins, STEP_MS)
-    for start, counted in zip(starts, found, strict=True):
-        _add_untabled(counted, held, range(start, start + STEP_MS, BUCKET_MS), layout)
-        yield Evidence(segment, start, counted)
+class Asked(NamedTuple):
+    """What is to be told of one segment."""
+
+    segment: str
+    held: SegmentTiles
+    starts: list[int]
+    """Of the steps, or of the hours, ascending."""
 
 
-def hour_evidence(segment: str, held: SegmentTiles, layout: AgeLayout, starts: list[int]) -> Iterator[Evidence]:
+def evidence(asked: Iterable[Asked], layout: AgeLayout) -> Iterator[Evidence]:
+    """Of steps; where nothing is any more, no counters."""
+    for some in _together(asked):
+        for (name, held, start), counted, _ in _counted(some, layout, STEP_MS):
+            _add_untabled(counted, held, range(start, start + STEP_MS, BUCKET_MS), layout)
+            yield Evidence(name, start, counted)
+
+
+def hour_evidence(asked: Iterable[Asked], layout: AgeLayout) -> Iterator[Evidence]:
     """The same of whole hours; those in which nothing occurred are left out."""
-    if not starts:
-        return
-    begins = np.array(starts, dtype=np.int64)
-    found = held.counters(HOUR_MS, begins + HOUR_MS)
-    has_any = [any(counted.values()) for counted in found]
-    _add_ages(found, held, layout, begins, HOUR_MS)
-    buckets = held.buckets
-    for start, counted, has in zip(starts, found, has_any, strict=True):
-        if has:
-            within = slice(*np.searchsorted(buckets, [start, start + HOUR_MS]).tolist())
-            _add_untabled(counted, held, buckets[within].tolist(), layout)
-            yield Evidence(segment, start, counted)
+    for some in _together(asked):
+        for (name, held, start), counted, has_any in _counted(some, layout, HOUR_MS):
+            if has_any:
+                within = held.buckets[slice(*np.searchsorted(held.buckets, [start, start + HOUR_MS]).tolist())]
+                _add_untabled(counted, held, within.tolist(), layout)
+                yield Evidence(name, start, counted)
 
 
-def _add_ages(into: list[Counters], held: SegmentTiles, layout: AgeLayout, begins: Ints, length_ms: int) -> None:
-    for funnel, ages in held.ages.items():
-        counters = layout.ages[funnel]
-        table = life_table(ages.rows, counters, begins, begins + length_ms)
+def _together(asked: Iterable[Asked]) -> Iterator[list[Asked]]:
+    """Segments of which there is something to tell, so many at a time that memory stays bounded."""
+    rest = [one for one in asked if one.starts]
+    for first in range(0, len(rest), _SEGMENTS_AT_A_TIME):
+        yield rest[first : first + _SEGMENTS_AT_A_TIME]
+
+
+def _counted(
+    some: list[Asked], layout: AgeLayout, length_ms: int
+) -> Iterator[tuple[tuple[str, SegmentTiles, int], Counters, bool]]:
+    """Of each segment and start, the counters that have columns; and whether anything occurred."""
+    segments, begins = numbered([np.array(one.starts, dtype=np.int64) for one in some])
+    rows = GroupedRows([one.held.sums for one in some], int(begins.min()))
+    found = some[0].held.table.named(rows.sums(segments, begins, begins + length_ms))
+    has_any = [bool(counted) for counted in found]
+    _add_ages(found, some, layout, (segments, begins, begins + length_ms))
+    places = ((one.segment, one.held, start) for one in some for start in one.starts)
+    return zip(places, found, has_any, strict=True)
+
+
+def _add_ages(
+    into: list[Counters], some: list[Asked], layout: AgeLayout, windows: tuple[Ints, Ints, Ints]
+) -> None:
+    """``windows``: of each the number of its segment, its start and its end."""
+    for funnel, counters in layout.ages.items():
+        has = np.array([funnel in one.held.ages for one in some])
+        at = np.flatnonzero(has[windows[0]])
+        if not len(at):
+            continue
+        segments, begins, ends = (each[at] for each in windows)
+        parts = [one.held.ages[funnel].rows for one in some if funnel in one.held.ages]
+        rows = GroupedRows(parts, looked_at_from(counters, begins))
+        table = life_tables(rows, counters, (np.cumsum(has) - 1)[segments], begins, ends)
         kinds = (
             (counters.at_risk, table.at_risk_ms),
             (counters.completed, table.completed),
@@ -119,14 +150,18 @@ def _add_ages(into: list[Counters], held: SegmentTiles, layout: AgeLayout, begin
             (counters.lived, table.lived_ms),
         )
         for names, counts in kinds:
-            for at, place in np.argwhere(counts).tolist():
-                into[at][names[place]] = int(counts[at, place])
+            places, bins = np.nonzero(counts)
+            for place, one_bin, count in zip(
+                at[places].tolist(), bins.tolist(), counts[places, bins].tolist(), strict=True
+            ):
+                into[place][names[one_bin]] = int(count)
 
 
 def _add_untabled(into: Counters, held: SegmentTiles, buckets: Iterable[int], layout: AgeLayout) -> None:
     """Openings, and events by step."""
+    is_untabled = layout.is_untabled
     for _, by_source in held.tiles_in(buckets):
         for _, counters in by_source.values():
             for name, count in counters.items():
-                if count and (is_by_step(name) or name in layout.openings):
+                if count and is_untabled[name]:
                     into[name] = into.get(name, 0) + count

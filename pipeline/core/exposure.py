@@ -7,16 +7,17 @@ bucket of entry, looked at one edge earlier. Time at risk within a window is tha
 takes two running sums and no look at any single journey.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from pipeline.core.ages import AgeCounters
 from pipeline.core.buckets import BucketRows, Ints
+from pipeline.core.grouped import GroupedRows, groups_of, keys_of, running_sums
 from pipeline.core.nowcast import LifeTable
 from pipeline.core.statistics import Floats
-from pipeline.core.tiles import BUCKET_MS
+from pipeline.core.tiles import BUCKET_MS, is_by_step
 
 _MIDDLE_MS: Final = BUCKET_MS // 2
 _SLACK_MS: Final = 2 * BUCKET_MS
@@ -31,13 +32,25 @@ class Effect(NamedTuple):
     until_ms: int
 
 
+class _IsUntabled(dict[str, bool]):
+    """Worked out once for each of the few names there are: asked for every counter of every tile."""
+
+    def __init__(self, openings: Iterable[str]) -> None:
+        super().__init__(dict.fromkeys(openings, True))
+
+    def __missing__(self, counter: str) -> bool:
+        self[counter] = found = is_by_step(counter)
+        return found
+
+
 class AgeLayout:
     """Columns of each funnel's counts by age: opened, then left, completed, abandoned, lived by bin."""
 
     def __init__(self, ages: Mapping[str, AgeCounters]) -> None:
         self.ages: Final = dict(ages)
         self.longest_timeout_ms: Final = max(each.edges_ms[-1] for each in ages.values())
-        self.openings: Final = frozenset(each.opened for each in ages.values())
+        self.is_untabled: Final = _IsUntabled(each.opened for each in ages.values())
+        """By counter: whether it is an opening or counted by step, so that no column holds it."""
         self.effects: Final[dict[str, Effect]] = {}
         for funnel, each in self.ages.items():
             edges = each.edges_ms
@@ -84,61 +97,71 @@ class Stretches:
 
 
 def life_table(rows: BucketRows, ages: AgeCounters, starts_ms: Ints, ends_ms: Ints) -> LifeTable:
-    """Of each window [start, end). Shape of its arrays: windows, bins.
+    """Of each window [start, end) of one segment. Shape of its arrays: windows, bins."""
+    grouped = GroupedRows([rows], looked_at_from(ages, starts_ms))
+    return life_tables(grouped, ages, np.zeros_like(starts_ms), starts_ms, ends_ms)
 
-    ``rows`` must hold everything from the earliest start less the timeout on.
+
+def looked_at_from(ages: AgeCounters, starts_ms: Ints) -> int:
+    """From when on life tables of windows that start then need what was counted, ms."""
+    return int(starts_ms.min()) - ages.edges_ms[-1] - _SLACK_MS
+
+
+def life_tables(rows: GroupedRows, ages: AgeCounters, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> LifeTable:
+    """Of each window [start, end) of its group. Shape of the arrays: windows, bins.
+
+    ``rows`` must hold everything from :func:`looked_at_from` on.
     """
     edges = np.array(ages.edges_ms, dtype=np.int64)
     bins = len(edges) - 1
-    first = int(np.searchsorted(rows.buckets, int(starts_ms.min()) - int(edges[-1]) - _SLACK_MS))
-    last = int(np.searchsorted(rows.buckets, int(ends_ms.max())))
-    counts = rows.counts[first:]
-    left, by_exit = counts[:, 1 : 1 + bins], counts[:, 1 + bins :]
+    left, by_exit = rows.counts[:, 1 : 1 + bins], rows.counts[:, 1 + bins :]
     ended = by_exit[:, :bins] + by_exit[:, bins : 2 * bins]
-    # Endings of journeys opened before the first row: they left a bin that they never entered here.
-    unopened = ended.sum(axis=0) - left.sum(axis=0)
-    counts, left, by_exit, ended = (each[: last - first] for each in (counts, left, by_exit, ended))
+    # Small numbers: what is summed up below is then far from 64 bits.
     origin = int(starts_ms.min())
-    middles = rows.buckets[first:last] - origin + _MIDDLE_MS
-    starts, ends = starts_ms - origin, ends_ms - origin
+    middles = rows.buckets - origin + _MIDDLE_MS
+    starts, ends = (starts_ms - origin)[:, None], (ends_ms - origin)[:, None]
 
-    reached = np.empty((len(counts), bins + 1), dtype=np.int64)
-    reached[:, 0] = counts[:, 0]
-    np.subtract(counts[:, :1], np.cumsum(left, axis=1), out=reached[:, 1:])
-    entries = _Running(middles, reached)
-    inflow = entries.integral(ends[:, None] - edges) - entries.integral(starts[:, None] - edges)
-    endings = _Running(middles, ended)
-    to_end, to_start = np.repeat(ends[:, None], bins, axis=1), np.repeat(starts[:, None], bins, axis=1)
-    outflow = endings.integral(to_end) - endings.integral(to_start)
-    at_risk = unopened * (ends - starts)[:, None] + inflow[:, :-1] - inflow[:, 1:] - outflow
+    reached = np.empty((len(left), bins + 1), dtype=np.int64)
+    reached[:, 0] = rows.counts[:, 0]
+    np.subtract(rows.counts[:, :1], np.cumsum(left, axis=1), out=reached[:, 1:])
+    entries = _Running(rows, middles, reached)
+    inflow = entries.integral(groups, ends - edges) - entries.integral(groups, starts - edges)
+    endings = _Running(rows, middles, ended)
+    outflow = endings.integral(groups, ends) - endings.integral(groups, starts)
+    at_risk = _unopened(rows, ended - left)[groups] * (ends - starts) + inflow[:, :-1] - inflow[:, 1:] - outflow
 
-    within = np.zeros((len(by_exit) + 1, 3 * bins), dtype=np.int64)
-    np.cumsum(by_exit, axis=0, out=within[1:])
-    exits = within[np.searchsorted(middles, ends)] - within[np.searchsorted(middles, starts)]
+    exits = rows.sums_of(by_exit, groups, starts_ms, ends_ms)
     completed, abandoned, lived = (_floats(exits[:, n * bins : (n + 1) * bins]) for n in range(3))
     return LifeTable(completed, abandoned, lived, _floats(np.maximum(at_risk, 0)), _floats(np.diff(edges)))
+
+
+def _unopened(rows: GroupedRows, balance: Ints) -> Ints:
+    """Endings of journeys opened before the group's first row: they left a bin that they never entered here.
+
+    Shape: groups, bins.
+    """
+    running = running_sums(balance)
+    found: Ints = running[rows.begins[1:]] - running[rows.begins[:-1]]
+    return found
 
 
 class _Running:
     """Running counts of columns over time, and their integrals."""
 
-    def __init__(self, times: Ints, counts: Ints) -> None:
-        self._times = times
-        self._sum = _running_sum(counts)
-        self._moment = _running_sum(counts * times[:, None])
+    def __init__(self, rows: GroupedRows, times: Ints, counts: Ints) -> None:
+        self._begins = rows.begins
+        self._keys = keys_of(groups_of(rows.keys), times)
+        self._sum = running_sums(counts)
+        self._moment = running_sums(counts * times[:, None])
         self._columns = np.arange(counts.shape[1])
 
-    def integral(self, until: Ints) -> Ints:
-        """Of each column's running count up to a time of its own (shape: any, columns)."""
-        at = np.searchsorted(self._times, until)
-        found: Ints = until * self._sum[at, self._columns] - self._moment[at, self._columns]
+    def integral(self, groups: Ints, until: Ints) -> Ints:
+        """Of each column's running count up to a time of its own. Shape of ``until``: groups, columns or 1."""
+        at = np.searchsorted(self._keys, keys_of(groups[:, None], until))
+        begin = self._begins[groups][:, None]
+        count = self._sum[at, self._columns] - self._sum[begin, self._columns]
+        found: Ints = until * count - (self._moment[at, self._columns] - self._moment[begin, self._columns])
         return found
-
-
-def _running_sum(counts: Ints) -> Ints:
-    found = np.zeros((len(counts) + 1, counts.shape[1]), dtype=np.int64)
-    np.cumsum(counts, axis=0, out=found[1:])
-    return found
 
 
 def _floats(counts: Ints) -> Floats:

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import Final
 
-import numpy as np
-
 from pipeline.core.buckets import BucketRows, Ints
 from pipeline.core.exposure import AgeLayout, Stretches
 from pipeline.core.signals import SignalTable
@@ -26,10 +24,10 @@ class SegmentTiles:
     """Tiles of one segment. A newer one of the same bucket and source replaces an older one."""
 
     def __init__(self, table: SignalTable, layout: AgeLayout) -> None:
-        self._table = table
+        self.table: Final = table
         self._layout = layout
         self._tiles: dict[int, dict[str, tuple[int, Counters]]] = {}
-        self._sums = BucketRows(table.width)
+        self.sums: Final = BucketRows(table.width)
         self.ages: dict[str, FunnelAges] = {}
         """By funnel, those that the segment has."""
         self.dirty: set[int] = set()
@@ -53,7 +51,7 @@ class SegmentTiles:
     @property
     def buckets(self) -> Ints:
         """Buckets held, ascending, in ms."""
-        return self._sums.buckets
+        return self.sums.buckets
 
     def put(
         self, bucket_ms: int, source: str, version: int, counters: Counters, passed_ms: int | None = None
@@ -64,11 +62,11 @@ class SegmentTiles:
         if version <= old_version:
             return
         held[source] = (version, counters)
-        row = self._sums.row(bucket_ms)
+        row = self.sums.row(bucket_ms)
         delta = _difference(counters, old) if old else counters
-        if self._table.add(row, delta):
+        if self.table.add(row, delta):
             self.dirty.add(bucket_ms)
-        for signal in self._table.shrunk(delta) if old else ():
+        for signal in self.table.shrunk(delta) if old else ():
             self.shrunk.setdefault(signal, set()).add(bucket_ms)
         self._put_ages(bucket_ms, delta, passed_ms)
 
@@ -98,23 +96,9 @@ class SegmentTiles:
             ages = self.ages[funnel] = FunnelAges(self._layout.new_rows(funnel))
         return ages
 
-    def counters(self, length_ms: int, ends_ms: Ints) -> list[Counters]:
-        """Of each window the counters that signals are made of."""
-        return [self._table.named(row) for row in self.window_sums(length_ms, ends_ms)]
-
-    def window_sums(self, length_ms: int, ends_ms: Ints) -> Ints:
-        """Sums of the buckets in each window; ``ends_ms`` ascending. Shape: ends, width."""
-        first = np.searchsorted(self.buckets, ends_ms - length_ms)
-        last = np.searchsorted(self.buckets, ends_ms)
-        low, high = int(first[0]), int(last[-1])
-        running = np.zeros((high - low + 1, self._table.width), dtype=np.int64)
-        np.cumsum(self._sums.counts[low:high], axis=0, out=running[1:])
-        result: Ints = running[last - low] - running[first - low]
-        return result
-
     def forget(self, before_ms: int) -> list[int]:
         """Drop the buckets that end at or before the time, and say which."""
-        dropped = self._sums.forget(before_ms)
+        dropped = self.sums.forget(before_ms)
         for bucket in dropped:
             del self._tiles[bucket]
         for funnel in [f for f, ages in self.ages.items() if ages.rows.forget(before_ms) and not len(ages.rows)]:

@@ -56,6 +56,7 @@ class SignalTable:
                 if limbs > 1:
                     self._limbs[name] = limbs
         self.width: Final = width
+        self._names = self._named_columns()
         self._denominators = self._denominator_columns()
 
     @property
@@ -78,14 +79,13 @@ class SignalTable:
             row[at + limbs - 1] += count
         return found
 
-    def named(self, row: Ints) -> dict[str, int]:
-        """The counters of a row of sums that are not 0."""
-        found = {name: int(row[at]) for name, at in self._place.items() if row[at] and name not in self._limbs}
-        for name, limbs in self._limbs.items():
-            parts = row[self._place[name] : self._place[name] + limbs].tolist()
-            count = sum(part << (LIMB_BITS * limb) for limb, part in enumerate(parts))
-            if count:
-                found[name] = count
+    def named(self, sums: Ints) -> list[dict[str, int]]:
+        """Of each row of sums the counters that are not 0."""
+        found: list[dict[str, int]] = [{} for _ in sums]
+        rows, columns = np.nonzero(sums)
+        for row, column, count in zip(rows.tolist(), columns.tolist(), sums[rows, columns].tolist(), strict=True):
+            name, shift = self._names[column]
+            found[row][name] = found[row].get(name, 0) + (count << shift)
         return found
 
     def shrunk(self, change: Mapping[str, int]) -> list[str]:
@@ -107,6 +107,10 @@ class SignalTable:
             rows = np.flatnonzero(present)
             if len(rows):
                 yield self._columns(signal, rows, n[rows], sums[rows])
+
+    def _named_columns(self) -> list[tuple[str, int]]:
+        """Of each column its counter, and by how many bits it is shifted in it."""
+        return [(name, LIMB_BITS * limb) for name in self._place for limb in range(self._limbs.get(name, 1))]
 
     def _denominator_columns(self) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.core.evidence import (
     HOUR_MS,
+    Asked,
     Evidence,
     changed_steps,
     evidence,
@@ -52,20 +53,19 @@ class Teller:
             return Told(None, [], [])
         oldest = None if self._look_back_ms is None else step_of(complete_ms - self._look_back_ms)
         told, until = self.told_ms, self._end(segments, oldest, complete_ms)
-        steps: list[Evidence] = []
-        hours: list[Evidence] = []
+        changed, new, hours = [], [], []
         for name, held in segments.items():
             if held.has_changed():
-                changed = [at for at in changed_steps(held, told) if oldest is None or at >= oldest]
-                steps.extend(evidence(name, held, self._layout, changed))
+                starts = [at for at in changed_steps(held, told) if oldest is None or at >= oldest]
+                changed.append(Asked(name, held, starts))
             if told != until:
                 first = max(at for at in (told, oldest, step_of(int(held.buckets[0]))) if at is not None)
-                new = evidence(name, held, self._layout, new_steps(held, self._layout, first, until))
-                steps.extend(one for one in new if one.counters)
-                starts = final_hours(held, told, until, self._lateness_ms)
-                hours.extend(hour_evidence(name, held, self._layout, starts))
+                new.append(Asked(name, held, new_steps(held, self._layout, first, until)))
+                hours.append(Asked(name, held, final_hours(held, told, until, self._lateness_ms)))
+        steps = list(evidence(changed, self._layout))
+        steps.extend(one for one in evidence(new, self._layout) if one.counters)
         self.told_ms = until
-        return Told(until, steps, hours)
+        return Told(until, steps, list(hour_evidence(hours, self._layout)))
 
     def _end(self, segments: Mapping[str, SegmentTiles], oldest_ms: int | None, complete_ms: int) -> int:
         """Where the piece ends that begins where the last one ended; times with nothing in them are free.

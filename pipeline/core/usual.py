@@ -4,7 +4,7 @@ A segment is held against its own past only, so that what is published of it dep
 events: not on which other segments there are, nor on where they are computed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -51,19 +51,22 @@ class Usual:
             self.at[hour] = found
             self.changed.add(hour)
 
-    def hazards(self, segment: str, funnel: str, ends_ms: Ints) -> Floats | None:
-        """At the hour in which each window has its last moment. Shape: ends, bins. None: nothing is known."""
-        row = self.segments.find(segment)
-        if row is None or not len(ends_ms):
-            return None
+    def hazards(self, names: Sequence[str], funnel: str, segments: Ints, ends_ms: Ints) -> Floats:
+        """At the hour in which each window has its last moment; 0 where nothing is known. Shape: ends, bins.
+
+        ``segments``: of each window, which of the names is its segment's.
+        """
         columns = self.measures.life[funnel].hazards
-        hours = (ends_ms - 1) // HOUR_MS * HOUR_MS
         found = np.zeros((len(ends_ms), columns.stop - columns.start))
+        rows = np.array([-1 if row is None else row for row in map(self.segments.find, names)], dtype=np.int64)
+        rows = rows[segments]
+        hours = (ends_ms - 1) // HOUR_MS * HOUR_MS
         for hour in np.unique(hours).tolist():
             rates = self.at.get(hour)
-            if rates is not None and row < len(rates):
-                found[hours == hour] = rates[row, columns]
-        return found if found.any() else None
+            if rates is not None:
+                at = np.flatnonzero((hours == hour) & (rows >= 0) & (rows < len(rates)))
+                found[at] = rates[rows[at], columns]
+        return found
 
     def forget(self, before_ms: int) -> None:
         """Drop what was usual at hours that end before the time."""

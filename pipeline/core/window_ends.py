@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.core.buckets import Ints
+from pipeline.core.grouped import groups_of, spread, times_of
 from pipeline.core.tiles import BUCKET_MS
 
 
@@ -25,6 +26,7 @@ WINDOWS: Final = (
     Window("1h", 3_600_000, 60_000),
 )
 LONGEST_WINDOW_MS: Final = 3_600_000
+_LENGTHS_MS: Final = np.array([window.length_ms for window in WINDOWS], dtype=np.int64)
 
 
 def last_end(watermark_ms: int, window: Window) -> int:
@@ -37,14 +39,40 @@ def next_end(watermark_ms: int, window: Window) -> int:
     return last_end(watermark_ms, window) + window.step_ms
 
 
-def ends_covering(buckets: Ints, window: Window, after_ms: int | None, limit_ms: int) -> Ints:
-    """Window ends in (after, limit] whose window holds one of the buckets; ascending."""
-    step = window.step_ms
+class Ends:
+    """Window ends of several segments: parallel columns in order of segment, window and end."""
+
+    def __init__(self, keys: Ints) -> None:
+        """``keys``: of groups, one for each segment and window, and ends; in any order."""
+        self.keys: Final[Ints] = np.unique(keys)
+        groups = groups_of(self.keys)
+        self.segments: Final[Ints] = groups // len(WINDOWS)
+        """Numbers of the segments."""
+        self.windows: Final[Ints] = groups % len(WINDOWS)
+        """Places in WINDOWS."""
+        self.ends_ms: Final[Ints] = times_of(self.keys)
+        self.starts_ms: Final[Ints] = self.ends_ms - _LENGTHS_MS[self.windows]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def places_of(self, others: "Ends") -> Ints:
+        """Where the others are among these, which hold them all."""
+        return np.searchsorted(self.keys, others.keys)
+
+
+def covering(
+    segments: Ints, buckets: Ints, window: int, after_ms: int | None = None, limit_ms: int | None = None
+) -> Ints:
+    """Keys of the ends in (after, limit] of windows that hold one of the segment's buckets; not in order.
+
+    ``segments``: the number of each bucket's segment. ``window``: its place in WINDOWS.
+    """
+    length, step = WINDOWS[window].length_ms, WINDOWS[window].step_ms
     first = -(-(buckets + BUCKET_MS) // step) * step
     if after_ms is not None:
         first = np.maximum(first, after_ms + step)
-    last = np.minimum((buckets + window.length_ms) // step * step, limit_ms)
-    counts = np.maximum((last - first) // step + 1, 0)
-    starts = np.repeat(first, counts)
-    nth = np.arange(len(starts)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.unique(starts + nth * step)
+    last = (buckets + length) // step * step
+    if limit_ms is not None:
+        last = np.minimum(last, limit_ms)
+    return spread(segments * len(WINDOWS) + window, first, last, step)

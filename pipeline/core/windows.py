@@ -7,12 +7,13 @@ after the newest watermark of the sources.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.age_rows import Reached, age_rows
 from pipeline.core.ages import age_counters
@@ -24,23 +25,28 @@ from pipeline.core.exposure import AgeLayout
 from pipeline.core.funnels import Funnels
 from pipeline.core.records import GENERATION_SHIFT
 from pipeline.core.segment_tiles import SegmentTiles
+from pipeline.core.signal_rows import signal_rows
 from pipeline.core.signals import SignalColumns, SignalTable
 from pipeline.core.telling import LOOK_BACK_MS, Teller, Told
 from pipeline.core.tiles import BUCKET_MS, Counters
 from pipeline.core.usual import Usual, hours_to_look_up
-from pipeline.core.window_ends import LONGEST_WINDOW_MS, WINDOWS, Window, ends_covering, next_end
+from pipeline.core.window_ends import LONGEST_WINDOW_MS, WINDOWS, Ends
 
 APART_MS: Final = 600_000
 """Sources further apart than this are still catching up."""
+SEGMENTS_AT_A_TIME: Final = 32
+"""Whose rows are computed together: what a call of numpy costs is shared, and others still get their turn."""
+Names = NDArray[np.object_]
+_WINDOW_NAMES: Final[Names] = np.array([window.name for window in WINDOWS], dtype=object)
 
 
 @dataclass(frozen=True, slots=True)
 class SignalRows:
-    """One signal of one segment and window: parallel columns, ends in ms since the epoch."""
+    """Rows of one signal, of several segments and windows: parallel columns, ends in ms since the epoch."""
 
-    segment: str
-    window: str
     version: int
+    segments: list[str]
+    windows: list[str]
     ends_ms: Ints
     columns: SignalColumns
 
@@ -181,11 +187,16 @@ class Windows:
         usual_before = self.usual_ms
         self._learn(self._told[-1].hours)
         reached = Reached(before, self.newest_ms), Reached(usual_before, self.usual_ms)
-        for name, held in self.segments.items():
-            if held.has_changed() or self._may_gain_rows(held, reached):
-                for window in WINDOWS:
-                    yield from self._rows(name, held, window, before)
-                    yield from self._age_rows(name, held, window, reached)
+        due = [
+            (name, held)
+            for name, held in self.segments.items()
+            if held.has_changed() or self._may_gain_rows(held, reached)
+        ]
+        for first in range(0, len(due), SEGMENTS_AT_A_TIME):
+            some = dict(due[first : first + SEGMENTS_AT_A_TIME])
+            yield from self._rows(some, before)
+            yield from self._age_rows(some, reached)
+            for held in some.values():
                 held.forget_changes()
 
     def is_apart(self) -> bool:
@@ -237,30 +248,28 @@ class Windows:
             for before, now in reached
         )
 
-    def _rows(
-        self, segment: str, held: SegmentTiles, window: Window, before_ms: int | None
-    ) -> Iterator[SignalRows]:
+    def _rows(self, some: Mapping[str, SegmentTiles], before_ms: int | None) -> Iterator[SignalRows]:
         assert self.newest_ms is not None
-        limit = next_end(self.newest_ms, window)
-        dirty = np.array(sorted(held.dirty), dtype=np.int64)
-        ends = ends_covering(dirty, window, None, limit)
-        if before_ms is not None and (known := next_end(before_ms, window)) < limit:
-            since = held.buckets[np.searchsorted(held.buckets, known - window.length_ms) :]
-            ends = np.union1d(ends, ends_covering(since, window, known, limit))
-        if not len(ends):
-            return
-        sums = held.window_sums(window.length_ms, ends)
-        for columns in self._table.compute(sums, _kept_at_zero(held, window, ends)):
-            yield SignalRows(segment, window.name, self.version, ends[columns.rows], columns)
+        names = np.array(list(some), dtype=object)
+        for ends, columns in signal_rows(self._table, list(some.values()), before_ms, self.newest_ms):
+            yield self._named(names, ends, columns)
 
     def _age_rows(
-        self, segment: str, held: SegmentTiles, window: Window, reached: tuple[Reached, Reached]
+        self, some: Mapping[str, SegmentTiles], reached: tuple[Reached, Reached]
     ) -> Iterator[SignalRows]:
-        for funnel, ages in held.ages.items():
-            counters = self._layout.ages[funnel]
-            hazards = partial(self.usual.hazards, segment, funnel)
-            for ends, columns in age_rows(funnel, counters, ages, window, *reached, hazards):
-                yield SignalRows(segment, window.name, self.version, ends[columns.rows], columns)
+        for funnel, counters in self._layout.ages.items():
+            names = [name for name, held in some.items() if funnel in held.ages]
+            if not names:
+                continue
+            ages = [some[name].ages[funnel] for name in names]
+            hazards = partial(self.usual.hazards, names, funnel)
+            for ends, columns in age_rows(funnel, counters, ages, *reached, hazards):
+                yield self._named(np.array(names, dtype=object), ends, columns)
+
+    def _named(self, names: Names, ends: Ends, columns: SignalColumns) -> SignalRows:
+        at = columns.rows
+        segments, windows = names[ends.segments[at]].tolist(), _WINDOW_NAMES[ends.windows[at]].tolist()
+        return SignalRows(self.version, segments, windows, ends.ends_ms[at], columns)
 
     def horizon_ms(self) -> int | None:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""
@@ -283,13 +292,3 @@ class Windows:
         if dropped:
             self.forgotten.add(sorted(dropped))
             self.changed_minutes.update(bucket - bucket % MINUTE_MS for bucket in dropped)
-
-
-def _kept_at_zero(held: SegmentTiles, window: Window, ends: Ints) -> dict[str, Ints]:
-    """By signal: places in ``ends`` whose row may have been published with a denominator above 0."""
-    kept = {}
-    for signal, buckets in held.shrunk.items():
-        touched = np.array(sorted(buckets), dtype=np.int64)
-        covering = ends_covering(touched, window, None, int(ends[-1]))
-        kept[signal] = np.flatnonzero(np.isin(ends, covering))
-    return kept

@@ -1,0 +1,93 @@
+"""Times of several groups in one ascending column of keys: one search, sort or sum serves all of them.
+
+A key holds the group's number in the upper bits and the time in the lower ones, so that keys are in order of
+group, then time.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from pipeline.core.buckets import BucketRows, Ints
+
+_TIME_BITS: Final = 44
+_BIAS_MS: Final = 1 << (_TIME_BITS - 1)
+"""Times from 278 years before the epoch to 278 after it; groups up to 2^19."""
+
+
+def keys_of(groups: Ints | int, times_ms: Ints) -> Ints:
+    found: Ints = (np.asarray(groups, dtype=np.int64) << _TIME_BITS) + (times_ms + _BIAS_MS)
+    return found
+
+
+def groups_of(keys: Ints) -> Ints:
+    found: Ints = keys >> _TIME_BITS
+    return found
+
+
+def times_of(keys: Ints) -> Ints:
+    """In ms."""
+    found: Ints = (keys & ((1 << _TIME_BITS) - 1)) - _BIAS_MS
+    return found
+
+
+def numbered(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """Several columns after another, and before it of each entry the number of the column that it is from."""
+    if not columns:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    numbers = np.arange(len(columns), dtype=np.int64)
+    return np.repeat(numbers, [len(column) for column in columns]), np.concatenate(columns)
+
+
+def buckets_since(parts: Sequence[BucketRows], from_ms: int | None) -> tuple[Ints, Ints]:
+    """Numbers of the parts, and their buckets from a time on; None: all of them."""
+    columns = [part.buckets for part in parts]
+    if from_ms is not None:
+        columns = [buckets[np.searchsorted(buckets, from_ms) :] for buckets in columns]
+    return numbered(columns)
+
+
+def spread(groups: Ints, first_ms: Ints, last_ms: Ints, step_ms: int) -> Ints:
+    """Keys of every time from ``first_ms`` to ``last_ms`` in steps, for each entry; not in order."""
+    counts = np.maximum((last_ms - first_ms) // step_ms + 1, 0)
+    nth = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    return keys_of(np.repeat(groups, counts), np.repeat(first_ms, counts) + nth * step_ms)
+
+
+def hold_any(keys: Ints, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> np.typing.NDArray[np.bool_]:
+    """Whether any of the keys (ascending) is of the group and in [start, end)."""
+    return np.searchsorted(keys, keys_of(groups, ends_ms)) > np.searchsorted(keys, keys_of(groups, starts_ms))
+
+
+class GroupedRows:
+    """Rows by bucket of several groups, one group after the other, each from some time on."""
+
+    def __init__(self, parts: Sequence[BucketRows], since_ms: int) -> None:
+        firsts = [int(np.searchsorted(part.buckets, since_ms)) for part in parts]
+        groups, self.buckets = numbered([p.buckets[at:] for p, at in zip(parts, firsts, strict=True)])
+        self.keys: Final = keys_of(groups, self.buckets)
+        self.begins: Final[Ints] = np.searchsorted(groups, np.arange(len(parts) + 1))
+        """Of each group the first row; and where the last one ends."""
+        self.counts: Final[Ints] = np.concatenate([p.counts[at:] for p, at in zip(parts, firsts, strict=True)])
+
+    def places(self, groups: Ints, times_ms: Ints) -> Ints:
+        """Of the first row of the group at or after the time; the group's end where there is none."""
+        return np.searchsorted(self.keys, keys_of(groups, times_ms))
+
+    def sums(self, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> Ints:
+        """Sums of the group's rows in [start, end). Shape: windows, width."""
+        return self.sums_of(self.counts, groups, starts_ms, ends_ms)
+
+    def sums_of(self, counts: Ints, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> Ints:
+        """The same of other columns that belong to these rows."""
+        running = running_sums(counts)
+        found: Ints = running[self.places(groups, ends_ms)] - running[self.places(groups, starts_ms)]
+        return found
+
+
+def running_sums(counts: Ints) -> Ints:
+    """Of the rows before each; one more than there are rows. They may pass 64 bits: their differences do not."""
+    found = np.zeros((len(counts) + 1, counts.shape[1]), dtype=np.int64)
+    np.cumsum(counts, axis=0, out=found[1:])
+    return found
