@@ -21,6 +21,8 @@ from pipeline.settings import KafkaSettings
 STEP_MS: Final = 600_000
 #: A worker that is busy does not look whether there is more; what it knew gets old.
 _FRESH_S: Final = 1.0
+#: Of a read, what is left by one that does not keep up.
+_LEFT: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,10 @@ class BatchReader:
         self._handed_out: set[Source] = set()
         self._last_read = 0.0
         self._held = False
-        self.is_saturated = False
-        """Whether the last read got as much as it may: there is more than can be kept up with."""
+        self._behind: dict[Source, int] = {}
+        """Records between what was handed out and the end, as of the last fetch."""
+        self._most = 0
+        """Records asked for by the last read."""
 
     def position(self, source: Source, offset: int, epoch: int) -> None:
         """Start reading a partition at the offset."""
@@ -64,6 +68,7 @@ class BatchReader:
             self._paused.discard(source)
             self._at_end.discard(source)
             self._handed_out.discard(source)
+            self._behind.pop(source, None)
             self._next[source] = offset
             self._consumer.incremental_assign([TopicPartition(*source, offset)])
 
@@ -74,6 +79,7 @@ class BatchReader:
                 self._consumer.incremental_unassign([TopicPartition(*source)])
                 self._paused.discard(source)
                 self._at_end.discard(source)
+                self._behind.pop(source, None)
                 del self._next[source]
 
     @property
@@ -83,6 +89,15 @@ class BatchReader:
     @property
     def is_reading(self) -> bool:
         return bool(self._epochs) and not self._held
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether the last read left much of what another one takes: more comes than is kept up with.
+
+        A few are always on their way.
+        """
+        behind = dict(self._behind)
+        return sum(count for source, count in behind.items() if source not in self._paused) > self._most * _LEFT
 
     def is_at_end(self, source: Source) -> bool:
         """Whether the last fetch found nothing more in it, and was only just made."""
@@ -143,7 +158,7 @@ class BatchReader:
                 return []
             messages = self._consumer.consume(num_messages=max_records, timeout=timeout_s)
             self._last_read = time.monotonic()
-            self.is_saturated = len(messages) >= max_records
+            self._most = max_records
             grouped = self._group(messages)
             return [
                 RecordBatch(source, self._epochs[source], now_ms, records) for source, records in grouped.items()
@@ -166,19 +181,18 @@ class BatchReader:
         for source, records in grouped.items():
             self._handed_out.add(source)
             self._next[source] = records[-1].offset + 1
-            if self._caught_up(source):
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*source), cached=True)
+            self._behind[source] = max(0, high - self._next[source])
+            if 0 <= high <= self._next[source]:
                 self._at_end.add(source)
             else:
                 self._at_end.discard(source)
         return grouped
 
-    def _caught_up(self, source: Source) -> bool:
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(*source), cached=True)
-        return 0 <= high <= self._next[source]
-
     def _note(self, source: Source, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._at_end.add(source)
+            self._behind.pop(source, None)
         elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
             raise LogError(
                 f"{source_name(source)} has no offset {self._next.get(source)}, where its checkpoint ends: "
