@@ -8,7 +8,7 @@ RIVALS := build/rivals
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
-.PHONY: run test chaos check bench bench-guard bench-alerts bench-dashboards dashboards lock clean help
+.PHONY: run test chaos check bench bench-guard bench-scale bench-alerts bench-dashboards dashboards lock clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -50,6 +50,9 @@ bench: $(STAMP) $(RIVALS)/.installed ## Whole job against Bytewax, Quix Streams,
 
 bench-guard: $(STAMP) ## Fails if the whole job has become dearer than what is recorded (about 2 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.guard $(ARGS)
+
+bench-scale: $(STAMP) ## Cost, checkpoints, recovery from 10,000 to 2 million sessions, 100 to 20,000 segments; two workers (about 10 min).
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.scale $(ARGS)
 
 bench-alerts: $(STAMP) ## How soon and how rightly incidents are found, on drawn weeks (about 30 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.alerts.run $(ARGS)

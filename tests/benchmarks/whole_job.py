@@ -71,6 +71,29 @@ def run_worker(stack: Stack, events: int) -> tuple[Cost, int]:
         child.stop()
 
 
+def run_workers(stack: Stack, events: int, ports: list[int]) -> Cost:
+    """The same of several workers that share the partitions; from the start of the first, imports included."""
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    started = time.perf_counter()
+    children = [
+        stack.run(f"worker-{port}", [sys.executable, "-m", "pipeline", "worker"], {"CX_WEB__PORT": str(port)})
+        for port in ports
+    ]
+    try:
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
+            pages = [_page(f"{url}/metrics") or "" for url in urls]
+            if all(_is_done(page, 0) for page in pages) and sum(map(_taken, pages)) >= events:
+                break
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not done within {_TIMEOUT_S:g} s: {children[0].tail()}")
+            time.sleep(0.5)
+        return Cost(events, sum(cpu_seconds(child.pid) for child in children), time.perf_counter() - started)
+    finally:
+        for child in children:
+            child.stop()
+
+
 def is_ready(stack: Stack) -> bool:
     return _page(f"http://127.0.0.1:{stack.web_port}/readyz") is not None
 
