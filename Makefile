@@ -48,7 +48,7 @@ $(RIVALS)/.installed: tests/benchmarks/rivals/requirements.lock
 bench: $(STAMP) $(RIVALS)/.installed ## Whole job against Bytewax, Quix Streams, Faust and the floor; by stage; memory (about 15 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.run --rivals $(RIVALS)/bin/python $(ARGS)
 
-bench-guard: $(STAMP) ## Fails if the whole job has become dearer than what is recorded (about 2 min).
+bench-guard: $(STAMP) ## Fails if an event takes many more instructions than recorded (about 2 min, needs valgrind).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.guard $(ARGS)
 
 bench-scale: $(STAMP) ## Cost, checkpoints, recovery from 10,000 to 2 million sessions, 100 to 20,000 segments; two workers (about 10 min).

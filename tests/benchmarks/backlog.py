@@ -15,14 +15,17 @@ _WARM_UP_S = 300.0
 """So long before the first event taken, so that sessions of every age are under way."""
 
 
-def simulated(count: int, copies: int = 1) -> Iterator[Event]:
+def simulated(count: int, copies: int = 1, until_ms: int | None = None) -> Iterator[Event]:
     """``count`` events of a shop with 2,000 x ``copies`` a second, some late and some twice, ending about now.
+
+    ``until_ms``: when they end instead; the events are then the same each time.
 
     A worker at its limit in production sees event time pass at the wall clock's pace. A small shop replayed
     fast has more windows for each event than any shop that a worker would be busy with.
     """
     skipped, taken = round(_WARM_UP_S * _RATE), -(-count // copies)
-    start_ms = int(time.time() * 1000) - round((taken + skipped) / _RATE * 1000 * 1.5)
+    until_ms = int(time.time() * 1000) if until_ms is None else until_ms
+    start_ms = until_ms - round((taken + skipped) / _RATE * 1000 * 1.5)
     rates = Rates(out_of_order=0.03, late=0.0, duplicate=0.01, broken=0.0)
     sendings = disturb(traffic(ShopSettings(_RATE, seed=7), start_ms), rates, seed=7)
     some = (sending.event for sending in itertools.islice(sendings, skipped, skipped + taken))

@@ -1,0 +1,136 @@
+"""The work of a worker on events in memory, to have its instructions counted: no broker, no engine, no clock.
+
+    python -m tests.benchmarks.counted whole events.pickle 20000
+
+``floor``: decoding alone. ``whole``: both stages as they run in a worker, from records to messages and rows; what
+is outside this project's Python (fetching, sending, the sockets) is left out of both.
+"""
+
+import asyncio
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.deadletters import FloodWatch
+from pipeline.agents.journeys import JourneysStage
+from pipeline.agents.outbox import Outbox
+from pipeline.agents.ownership import Ownership
+from pipeline.agents.recovery import Recovery
+from pipeline.agents.signals import SignalsStage
+from pipeline.checkpoints.memory import MemoryCheckpoints
+from pipeline.core.records import Record
+from pipeline.kafka.logs import Source
+from pipeline.kafka.reader import RecordBatch
+from pipeline.metrics import Metrics
+from pipeline.settings import Settings, rules
+from schemas.tiles import TILES_TOPIC
+from sinks.base import Columns
+from sinks.buffer import Limits, SinkBuffer
+from sinks.tables import COLUMNS
+from tests.benchmarks.rivals.floor import Touchpoint
+from tests.support import ALERT_RULES
+
+Logs = dict[Source, list[Record]]
+_BATCH = 1_000
+_TILES_PARTITIONS = 4
+
+
+class Kept:
+    """A producer whose messages have arrived at once. Those of tiles are kept, to be read."""
+
+    def __init__(self) -> None:
+        self.tiles: list[list[bytes]] = [[] for _ in range(_TILES_PARTITIONS)]
+
+    def produce(
+        self, topic: str, *, value: bytes, partition: int, on_delivery: Callable[[Any, Any], None], **_: Any
+    ) -> None:
+        if topic == TILES_TOPIC:
+            self.tiles[partition].append(value)
+        on_delivery(None, None)
+
+    def poll(self, _timeout: float) -> int:
+        return 0
+
+
+class Nowhere:
+    """A sink that takes every row."""
+
+    def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
+        assert len(names) == len(columns), table
+
+    def close(self) -> None:
+        return None
+
+
+class Worker:
+    """Both stages, with all partitions."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        store, metrics, shop = MemoryCheckpoints(), Metrics(), rules(Settings())
+        self._ownership = Ownership(Recovery(store, shop, "d", ALERT_RULES))
+        self._epochs = {source: self._ownership.acquire(source)[1] for source in sources}
+        self._tiles = [(TILES_TOPIC, number) for number in range(_TILES_PARTITIONS)]
+        self._epochs |= {source: self._ownership.acquire(source)[1] for source in self._tiles}
+        self._producer, self._offsets = Kept(), dict.fromkeys(self._tiles, 0)
+        self.buffer = SinkBuffer(Nowhere(), COLUMNS, Limits(10_000, 0.5, 1 << 30))
+        outbox = Outbox(self._producer, self.buffer)
+        checkpointer = Checkpointer(self._ownership, store, metrics, 1, "d")
+        watch = FloodWatch(metrics, 0.5, lambda: 0.0)
+        self._journeys = JourneysStage(
+            self._ownership, outbox, metrics, lambda: _TILES_PARTITIONS, checkpointer, watch
+        )
+        self._signals = SignalsStage(self._ownership, outbox, metrics, checkpointer, lambda: 0.0, lambda: 0.0)
+
+    async def take(self, source: Source, records: list[Record]) -> None:
+        epoch = self._epochs[source]
+        await self._journeys.process(RecordBatch(source, epoch, records[-1].timestamp_ms, records))
+
+    async def put_out(self) -> None:
+        """Read the tiles there are, and put out the signals that follow."""
+        for source, waiting in zip(self._tiles, self._producer.tiles, strict=True):
+            records = [Record(at, 0, value, None) for at, value in enumerate(waiting, self._offsets[source])]
+            self._offsets[source] += len(records)
+            waiting.clear()
+            await self._signals.process(RecordBatch(source, self._epochs[source], 0, records))
+        await self._signals.emit(force=True)
+
+
+async def whole(logs: Logs) -> None:
+    worker = Worker(list(logs))
+    writing = asyncio.create_task(worker.buffer.run())
+    for start in range(0, max(map(len, logs.values())), _BATCH):
+        for source, log in logs.items():
+            if batch := log[start : start + _BATCH]:
+                await worker.take(source, batch)
+        await worker.put_out()
+    worker.buffer.close()
+    await writing
+
+
+def floor(logs: Logs) -> None:
+    decode = msgspec.json.Decoder(Touchpoint).decode
+    for log in logs.values():
+        for record in log:
+            decode(record.value or b"")
+
+
+def main(job: str, path: str, count: int) -> None:
+    logs: Logs = {}
+    for topic, partition, at_ms, payload in pickle.loads(Path(path).read_bytes())[:count]:
+        log = logs.setdefault((topic, partition), [])
+        log.append(Record(len(log), at_ms, payload, None))
+    if not logs:
+        return
+    if job == "floor":
+        floor(logs)
+    else:
+        asyncio.run(whole(logs))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
