@@ -97,6 +97,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Fau
             except KafkaError as error:
                 if coordinator._coordination_task.done():
                     raise  # it does not go on
+                heartbeat = coordinator._heartbeat_task
+                if heartbeat is not None and heartbeat.done():
+                    coordinator.request_rejoin()  # nothing else would start another one
                 logger.warning("group: %s; going on", error)
 
     async def pause_fetching(self, tps: Iterable[TP]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.core.ages import AgeCounters
 from pipeline.core.buckets import Ints
 from pipeline.core.detection.scores import Flags
-from pipeline.core.exposure import life_tables, looked_at_from
+from pipeline.core.exposure import life_tables, look_back_ms
 from pipeline.core.grouped import GroupedRows, buckets_since, hold_any, keys_of, spread
 from pipeline.core.nowcast import LifeTable, nowcast
 from pipeline.core.segment_tiles import FunnelAges
@@ -47,21 +47,19 @@ def age_rows(
 ) -> Iterator[tuple[Ends, SignalColumns]]:
     """New and changed rows of one funnel in several segments: their ends, and columns over some of them."""
     changed = _Changed(some)
-    now, due = changed.ends(newest), changed.ends(smallest)
-    ends = Ends(np.concatenate([now.keys, due.keys]))
-    if not len(ends):
-        return
-    rows = GroupedRows([ages.rows for ages in some], looked_at_from(counters, ends.starts_ms))
-    table = life_tables(rows, counters, ends.segments, ends.starts_ms, ends.ends_ms)
-    held = rows.keys[rows.counts.any(axis=1)]
-    is_covering = hold_any(held, ends.segments, ends.starts_ms, ends.ends_ms)
-    if len(now):
-        at = ends.places_of(now)
-        yield from _nowcasts(funnel, now, table.at(at), is_covering[at], changed.may_be_written(newest, now))
-    if len(due):
-        at, usual = ends.places_of(due), hazards(due.segments, due.ends_ms)
-        if usual.any():
-            written = changed.may_be_written(smallest, due)
+    all_now, all_due = changed.ends(newest), changed.ends(smallest)
+    rows = [ages.rows for ages in some]
+    for ends in Ends(np.concatenate([all_now.keys, all_due.keys])).pieces():
+        now, due = all_now.among(ends), all_due.among(ends)
+        windows = ends.segments, ends.starts_ms, ends.ends_ms
+        grouped = GroupedRows(rows, *windows, look_back_ms(counters))
+        table = life_tables(grouped, counters, *windows)
+        is_covering = hold_any(grouped.keys[grouped.counts.any(axis=1)], *windows)
+        if len(now):
+            at, written = ends.places_of(now), changed.may_be_written(newest, now)
+            yield from _nowcasts(funnel, now, table.at(at), is_covering[at], written)
+        if len(due) and (usual := hazards(due.segments, due.ends_ms)).any():
+            at, written = ends.places_of(due), changed.may_be_written(smallest, due)
             yield from _ratios(funnel, due, table.at(at), is_covering[at], usual, written)
 
 
@@ -86,10 +84,10 @@ class _Changed:
                 step = window.step_ms
                 first = (self._from_ms // step + 1) * step
                 last = np.minimum(self._until_ms + window.length_ms - 1, limit)
-                found.append(spread(self._segments * len(WINDOWS) + at, first, last, step))
+                found.append(np.unique(spread(self._segments * len(WINDOWS) + at, first, last, step)))
             if known is None or known < limit:
                 from_ms = known - window.length_ms if known is not None else None
-                found.append(covering(*buckets_since(rows, from_ms), at, known, limit))
+                found.append(np.unique(covering(*buckets_since(rows, from_ms), at, known, limit)))
         return Ends(np.concatenate(found))
 
     def may_be_written(self, reached: Reached, ends: Ends) -> Flags:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pipeline.core.buckets import Ints
-from pipeline.core.exposure import AgeLayout, life_tables, looked_at_from
+from pipeline.core.exposure import AgeLayout, life_tables, look_back_ms
 from pipeline.core.grouped import GroupedRows, numbered
 from pipeline.core.segment_tiles import SegmentTiles
 from pipeline.core.tiles import BUCKET_MS, Counters
@@ -122,10 +122,10 @@ def _counted(
 ) -> Iterator[tuple[tuple[str, SegmentTiles, int], Counters, bool]]:
     """Of each segment and start, the counters that have columns; and whether anything occurred."""
     segments, begins = numbered([np.array(one.starts, dtype=np.int64) for one in some])
-    rows = GroupedRows([one.held.sums for one in some], int(begins.min()))
-    found = some[0].held.table.named(rows.sums(segments, begins, begins + length_ms))
+    windows = segments, begins, begins + length_ms
+    found = some[0].held.table.named(GroupedRows([one.held.sums for one in some], *windows).sums(*windows))
     has_any = [bool(counted) for counted in found]
-    _add_ages(found, some, layout, (segments, begins, begins + length_ms))
+    _add_ages(found, some, layout, windows)
     places = ((one.segment, one.held, start) for one in some for start in one.starts)
     return zip(places, found, has_any, strict=True)
 
@@ -141,8 +141,9 @@ def _add_ages(
             continue
         segments, begins, ends = (each[at] for each in windows)
         parts = [one.held.ages[funnel].rows for one in some if funnel in one.held.ages]
-        rows = GroupedRows(parts, looked_at_from(counters, begins))
-        table = life_tables(rows, counters, (np.cumsum(has) - 1)[segments], begins, ends)
+        groups = (np.cumsum(has) - 1)[segments]
+        rows = GroupedRows(parts, groups, begins, ends, look_back_ms(counters))
+        table = life_tables(rows, counters, groups, begins, ends)
         kinds = (
             (counters.at_risk, table.at_risk_ms),
             (counters.completed, table.completed),

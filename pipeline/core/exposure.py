@@ -98,19 +98,20 @@ class Stretches:
 
 def life_table(rows: BucketRows, ages: AgeCounters, starts_ms: Ints, ends_ms: Ints) -> LifeTable:
     """Of each window [start, end) of one segment. Shape of its arrays: windows, bins."""
-    grouped = GroupedRows([rows], looked_at_from(ages, starts_ms))
-    return life_tables(grouped, ages, np.zeros_like(starts_ms), starts_ms, ends_ms)
+    groups = np.zeros_like(starts_ms)
+    grouped = GroupedRows([rows], groups, starts_ms, ends_ms, look_back_ms(ages))
+    return life_tables(grouped, ages, groups, starts_ms, ends_ms)
 
 
-def looked_at_from(ages: AgeCounters, starts_ms: Ints) -> int:
-    """From when on life tables of windows that start then need what was counted, ms."""
-    return int(starts_ms.min()) - ages.edges_ms[-1] - _SLACK_MS
+def look_back_ms(ages: AgeCounters) -> int:
+    """How far before its start a window's life table needs what was counted."""
+    return ages.edges_ms[-1] + _SLACK_MS
 
 
 def life_tables(rows: GroupedRows, ages: AgeCounters, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> LifeTable:
     """Of each window [start, end) of its group. Shape of the arrays: windows, bins.
 
-    ``rows`` must hold everything from :func:`looked_at_from` on.
+    ``rows`` must hold what these windows need, with :func:`look_back_ms`.
     """
     edges = np.array(ages.edges_ms, dtype=np.int64)
     bins = len(edges) - 1
@@ -128,20 +129,27 @@ def life_tables(rows: GroupedRows, ages: AgeCounters, groups: Ints, starts_ms: I
     inflow = entries.integral(groups, ends - edges) - entries.integral(groups, starts - edges)
     endings = _Running(rows, middles, ended)
     outflow = endings.integral(groups, ends) - endings.integral(groups, starts)
-    at_risk = _unopened(rows, ended - left)[groups] * (ends - starts) + inflow[:, :-1] - inflow[:, 1:] - outflow
+    at_risk = _unopened(rows, bins)[groups] * (ends - starts) + inflow[:, :-1] - inflow[:, 1:] - outflow
 
     exits = rows.sums_of(by_exit, groups, starts_ms, ends_ms)
     completed, abandoned, lived = (_floats(exits[:, n * bins : (n + 1) * bins]) for n in range(3))
     return LifeTable(completed, abandoned, lived, _floats(np.maximum(at_risk, 0)), _floats(np.diff(edges)))
 
 
-def _unopened(rows: GroupedRows, balance: Ints) -> Ints:
+def _unopened(rows: GroupedRows, bins: int) -> Ints:
     """Endings of journeys opened before the group's first row: they left a bin that they never entered here.
 
-    Shape: groups, bins.
+    Shape: groups, bins. All rows from the first one on count, for an opening may come long before its ending.
     """
-    running = running_sums(balance)
-    found: Ints = running[rows.begins[1:]] - running[rows.begins[:-1]]
+    running = running_sums(_balance(rows.counts, bins))
+    within: Ints = running[rows.begins[1:]] - running[rows.begins[:-1]]
+    return within + _balance(rows.after(), bins)
+
+
+def _balance(counts: Ints, bins: int) -> Ints:
+    """Endings in each bin by bucket of ending, less the same by bucket of entry."""
+    left, by_exit = counts[:, 1 : 1 + bins], counts[:, 1 + bins :]
+    found: Ints = by_exit[:, :bins] + by_exit[:, bins : 2 * bins] - left
     return found
 
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from pipeline.core.buckets import BucketRows, Ints
 
-_TIME_BITS: Final = 44
+_TIME_BITS: Final = 48
 _BIAS_MS: Final = 1 << (_TIME_BITS - 1)
-"""Times from 278 years before the epoch to 278 after it; groups up to 2^19."""
+"""Times some 4,000 years around the epoch; groups up to 2^15."""
+
+_NEVER_MS: Final = 1 << 62
 
 
 def keys_of(groups: Ints | int, times_ms: Ints) -> Ints:
@@ -61,15 +63,34 @@ def hold_any(keys: Ints, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> np.typ
 
 
 class GroupedRows:
-    """Rows by bucket of several groups, one group after the other, each from some time on."""
+    """Rows by bucket of several groups, one group after the other: of each those that its windows need."""
 
-    def __init__(self, parts: Sequence[BucketRows], since_ms: int) -> None:
-        firsts = [int(np.searchsorted(part.buckets, since_ms)) for part in parts]
-        groups, self.buckets = numbered([p.buckets[at:] for p, at in zip(parts, firsts, strict=True)])
-        self.keys: Final = keys_of(groups, self.buckets)
-        self.begins: Final[Ints] = np.searchsorted(groups, np.arange(len(parts) + 1))
+    def __init__(
+        self, parts: Sequence[BucketRows], groups: Ints, starts_ms: Ints, ends_ms: Ints, back_ms: int = 0
+    ) -> None:
+        """``groups``: of each window its part's number. ``back_ms``: looked at before the first window's start."""
+        since, until = np.full(len(parts), _NEVER_MS), np.full(len(parts), -_NEVER_MS)
+        np.minimum.at(since, groups, starts_ms - back_ms)
+        np.maximum.at(until, groups, ends_ms)
+        self._slices = [
+            _between(part.buckets, first, last)
+            for part, first, last in zip(parts, since.tolist(), until.tolist(), strict=True)
+        ]
+        self._parts = parts
+        pairs = list(zip(parts, self._slices, strict=True))
+        numbers, self.buckets = numbered([part.buckets[at] for part, at in pairs])
+        self.keys: Final = keys_of(numbers, self.buckets)
+        self.begins: Final[Ints] = np.searchsorted(numbers, np.arange(len(parts) + 1))
         """Of each group the first row; and where the last one ends."""
-        self.counts: Final[Ints] = np.concatenate([p.counts[at:] for p, at in zip(parts, firsts, strict=True)])
+        self.counts: Final[Ints] = np.concatenate(
+            [p.counts[at] for p, at in zip(parts, self._slices, strict=True)]
+        )
+
+    def after(self) -> Ints:
+        """Of each group the sum of the rows that come later. Shape: groups, width."""
+        pairs = zip(self._parts, self._slices, strict=True)
+        found: Ints = np.stack([part.counts[at.stop :].sum(axis=0) for part, at in pairs])
+        return found
 
     def places(self, groups: Ints, times_ms: Ints) -> Ints:
         """Of the first row of the group at or after the time; the group's end where there is none."""
@@ -84,6 +105,11 @@ class GroupedRows:
         running = running_sums(counts)
         found: Ints = running[self.places(groups, ends_ms)] - running[self.places(groups, starts_ms)]
         return found
+
+
+def _between(buckets: Ints, since_ms: int, until_ms: int) -> slice:
+    first = int(np.searchsorted(buckets, since_ms))
+    return slice(first, max(first, int(np.searchsorted(buckets, until_ms))))
 
 
 def running_sums(counts: Ints) -> Ints:

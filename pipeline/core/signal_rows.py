@@ -18,13 +18,12 @@ def signal_rows(
 
     ``before_ms``: the newest watermark when rows were written last; None: they never were.
     """
-    ends = _ends(some, before_ms, newest_ms)
-    if not len(ends):
-        return
-    rows = GroupedRows([held.sums for held in some], int(ends.starts_ms.min()))
-    sums = rows.sums(ends.segments, ends.starts_ms, ends.ends_ms)
-    for columns in table.compute(sums, _kept_at_zero(some, ends)):
-        yield ends, columns
+    sums = [held.sums for held in some]
+    for ends in _ends(some, before_ms, newest_ms).pieces():
+        windows = ends.segments, ends.starts_ms, ends.ends_ms
+        found = GroupedRows(sums, *windows).sums(*windows)
+        for columns in table.compute(found, _kept_at_zero(some, ends)):
+            yield ends, columns
 
 
 def _ends(some: Sequence[SegmentTiles], before_ms: int | None, newest_ms: int) -> Ends:
@@ -34,9 +33,9 @@ def _ends(some: Sequence[SegmentTiles], before_ms: int | None, newest_ms: int) -
     found = []
     for at, window in enumerate(WINDOWS):
         limit = next_end(newest_ms, window)
-        found.append(covering(*dirty, at, limit_ms=limit))
+        found.append(np.unique(covering(*dirty, at, limit_ms=limit)))
         if before_ms is not None and (known := next_end(before_ms, window)) < limit:
-            found.append(covering(*buckets_since(sums, known - window.length_ms), at, known, limit))
+            found.append(np.unique(covering(*buckets_since(sums, known - window.length_ms), at, known, limit)))
     return Ends(np.concatenate(found))
 
 

@@ -86,7 +86,8 @@ class SignalTable:
         for row, column, count in zip(rows.tolist(), columns.tolist(), sums[rows, columns].tolist(), strict=True):
             name, shift = self._names[column]
             found[row][name] = found[row].get(name, 0) + (count << shift)
-        return found
+        # What was taken back can leave limbs that are not 0 and make 0 together.
+        return [{name: count for name, count in one.items() if count} for one in found]
 
     def shrunk(self, change: Mapping[str, int]) -> list[str]:
         """Signals whose denominator falls with the change: their rows may have to become 0."""

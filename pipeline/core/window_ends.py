@@ -1,5 +1,6 @@
 """Rolling windows, and which of their ends there are (DESIGN.md, section 2.3)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,7 @@ WINDOWS: Final = (
     Window("1h", 3_600_000, 60_000),
 )
 LONGEST_WINDOW_MS: Final = 3_600_000
+_ENDS_AT_A_TIME: Final = 8_192
 _LENGTHS_MS: Final = np.array([window.length_ms for window in WINDOWS], dtype=np.int64)
 
 
@@ -55,6 +57,16 @@ class Ends:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def pieces(self) -> Iterator["Ends"]:
+        """The same ends, so many at a time that what is computed of them stays small."""
+        for first in range(0, len(self), _ENDS_AT_A_TIME):
+            yield Ends(self.keys[first : first + _ENDS_AT_A_TIME])
+
+    def among(self, piece: "Ends") -> "Ends":
+        """Those that are in a piece of ends that hold them all."""
+        first, last = np.searchsorted(self.keys, [piece.keys[0], piece.keys[-1] + 1]).tolist()
+        return Ends(self.keys[first:last])
 
     def places_of(self, others: "Ends") -> Ints:
         """Where the others are among these, which hold them all."""

@@ -36,6 +36,8 @@ APART_MS: Final = 600_000
 """Sources further apart than this are still catching up."""
 SEGMENTS_AT_A_TIME: Final = 32
 """Whose rows are computed together: what a call of numpy costs is shared, and others still get their turn."""
+BUCKETS_AT_A_TIME: Final = 16_384
+"""At most, of several segments: each may have a hundred rows to be computed of each signal."""
 Names = NDArray[np.object_]
 _WINDOW_NAMES: Final[Names] = np.array([window.name for window in WINDOWS], dtype=object)
 
@@ -192,12 +194,27 @@ class Windows:
             for name, held in self.segments.items()
             if held.has_changed() or self._may_gain_rows(held, reached)
         ]
-        for first in range(0, len(due), SEGMENTS_AT_A_TIME):
-            some = dict(due[first : first + SEGMENTS_AT_A_TIME])
+        for some in self._together(due, reached):
             yield from self._rows(some, before)
             yield from self._age_rows(some, reached)
             for held in some.values():
                 held.forget_changes()
+
+    def _together(
+        self, due: list[tuple[str, SegmentTiles]], reached: tuple[Reached, Reached]
+    ) -> Iterator[dict[str, SegmentTiles]]:
+        """Segments whose rows are computed together: not too many, and fewer where history has come in."""
+        some: dict[str, SegmentTiles] = {}
+        buckets = 0
+        for name, held in due:
+            new = max(_count_since(held, each) for each in reached)
+            if some and (len(some) == SEGMENTS_AT_A_TIME or buckets + new > BUCKETS_AT_A_TIME):
+                yield some
+                some, buckets = {}, 0
+            some[name] = held
+            buckets += new
+        if some:
+            yield some
 
     def is_apart(self) -> bool:
         """Whether the sources are further apart than they are when all are read to their ends."""
@@ -292,3 +309,11 @@ class Windows:
         if dropped:
             self.forgotten.add(sorted(dropped))
             self.changed_minutes.update(bucket - bucket % MINUTE_MS for bucket in dropped)
+
+
+def _count_since(held: SegmentTiles, reached: Reached) -> int:
+    """Buckets that have changed, or from which rows may follow that have become due."""
+    if reached.before_ms is None:
+        return len(held.buckets)
+    since = int(np.searchsorted(held.buckets, reached.before_ms - LONGEST_WINDOW_MS))
+    return len(held.dirty) + len(held.buckets) - since

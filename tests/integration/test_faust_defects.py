@@ -504,6 +504,10 @@ def test_the_end_of_a_partition_is_behind_its_last_record(scheme: str, broker: B
     assert asyncio.run(end()) == 10
 
 
+async def _raise(error: Exception) -> None:
+    raise error
+
+
 def test_the_group_goes_on_after_an_error_that_no_poll_hears(broker: Broker) -> None:
     topic = "defect-unheard"
     broker.create(topic)
@@ -522,6 +526,19 @@ def test_the_group_goes_on_after_an_error_that_no_poll_hears(broker: Broker) -> 
                 await coordinator._push_error_to_user(KafkaError("the heartbeat failed"))
 
             await asyncio.wait_for(thread.call_thread(fail), 10)
+            assert not thread.crashed
+
+            await until(lambda: coordinator._heartbeat_task is not None)
+            failed: list[Any] = []
+
+            async def heartbeat_fails() -> None:
+                """As after an answer that it does not know."""
+                coordinator._heartbeat_task.cancel()
+                coordinator._heartbeat_task = asyncio.ensure_future(_raise(KafkaError("an unknown answer")))
+                failed.append(coordinator._heartbeat_task)
+
+            await thread.call_thread(heartbeat_fails)
+            await until(lambda: coordinator._heartbeat_task not in (None, *failed))
             assert not thread.crashed
 
     asyncio.run(went_on())

@@ -1,5 +1,8 @@
 """Which rows exist, what replaces what, and what is forgotten."""
 
+import numpy as np
+
+from pipeline.core.signals import SignalTable
 from pipeline.core.windows import Forgotten, Windows
 from tests.support import RULES, Store, stored_windows
 
@@ -144,3 +147,12 @@ def test_what_is_known_of_empty_sources_survives_a_restart() -> None:
     restored = stored_windows(state, {})
     assert restored.empty == {"web:1": T0}
     assert restored.smallest_ms() == state.smallest_ms() == T0
+
+
+def test_a_value_that_was_taken_back_leaves_no_counter() -> None:
+    table = SignalTable(["cart"])
+    sums = np.zeros((1, table.width), dtype=np.int64)
+    for value in (100, -100):
+        table.add(sums[0], {"cart_value_abandoned": value})
+    assert sums.any(), "its limbs are not 0 each"
+    assert table.named(sums) == [{}]
