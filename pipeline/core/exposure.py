@@ -96,13 +96,6 @@ class Stretches:
         return merged
 
 
-def life_table(rows: BucketRows, ages: AgeCounters, starts_ms: Ints, ends_ms: Ints) -> LifeTable:
-    """Of each window [start, end) of one segment. Shape of its arrays: windows, bins."""
-    groups = np.zeros_like(starts_ms)
-    grouped = GroupedRows([rows], groups, starts_ms, ends_ms, look_back_ms(ages))
-    return life_tables(grouped, ages, groups, starts_ms, ends_ms)
-
-
 def look_back_ms(ages: AgeCounters) -> int:
     """How far before its start a window's life table needs what was counted."""
     return ages.edges_ms[-1] + _SLACK_MS

@@ -72,24 +72,17 @@ class GroupedRows:
         since, until = np.full(len(parts), _NEVER_MS), np.full(len(parts), -_NEVER_MS)
         np.minimum.at(since, groups, starts_ms - back_ms)
         np.maximum.at(until, groups, ends_ms)
-        self._slices = [
-            _between(part.buckets, first, last)
-            for part, first, last in zip(parts, since.tolist(), until.tolist(), strict=True)
-        ]
-        self._parts = parts
-        pairs = list(zip(parts, self._slices, strict=True))
+        bounds = zip(parts, since.tolist(), until.tolist(), strict=True)
+        self._pairs = pairs = [(part, _between(part.buckets, first, last)) for part, first, last in bounds]
         numbers, self.buckets = numbered([part.buckets[at] for part, at in pairs])
         self.keys: Final = keys_of(numbers, self.buckets)
         self.begins: Final[Ints] = np.searchsorted(numbers, np.arange(len(parts) + 1))
         """Of each group the first row; and where the last one ends."""
-        self.counts: Final[Ints] = np.concatenate(
-            [p.counts[at] for p, at in zip(parts, self._slices, strict=True)]
-        )
+        self.counts: Final[Ints] = np.concatenate([part.counts[at] for part, at in pairs])
 
     def after(self) -> Ints:
         """Of each group the sum of the rows that come later. Shape: groups, width."""
-        pairs = zip(self._parts, self._slices, strict=True)
-        found: Ints = np.stack([part.counts[at.stop :].sum(axis=0) for part, at in pairs])
+        found: Ints = np.stack([part.counts[at.stop :].sum(axis=0) for part, at in self._pairs])
         return found
 
     def places(self, groups: Ints, times_ms: Ints) -> Ints:

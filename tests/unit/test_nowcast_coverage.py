@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.core.ages import AgeCounters
 from pipeline.core.buckets import BucketRows, Ints
-from pipeline.core.exposure import AgeLayout, life_table
+from pipeline.core.exposure import AgeLayout, life_tables, look_back_ms
+from pipeline.core.grouped import GroupedRows
 from pipeline.core.nowcast import Nowcast, nowcast
 from pipeline.core.tiles import BUCKET_MS
 
@@ -87,7 +88,9 @@ def held(found: Nowcast, share: float, least_n: float = 30) -> tuple[int, int]:
 def test_the_interval_holds_the_truth_as_often_as_it_says(name: str) -> None:
     shop = SHOPS[name]
     rows, counters = counted(shop, seed=1)
-    found = nowcast(life_table(rows, counters, *windows_of(shop)))
+    starts_ms, ends_ms = windows_of(shop)
+    places = np.zeros_like(starts_ms), starts_ms, ends_ms
+    found = nowcast(life_tables(GroupedRows([rows], *places, look_back_ms(counters)), counters, *places))
     holds, windows = held(found, truth(shop))
     assert windows > 1_000
     # Of 1,000 windows and more, chance alone moves the share by 0.7 points and less.

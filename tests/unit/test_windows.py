@@ -156,3 +156,12 @@ def test_a_value_that_was_taken_back_leaves_no_counter() -> None:
         table.add(sums[0], {"cart_value_abandoned": value})
     assert sums.any(), "its limbs are not 0 each"
     assert table.named(sums) == [{}]
+
+
+def test_a_long_history_is_put_out_in_pieces() -> None:
+    windows = Windows(RULES.funnels, RULES.lateness_ms, sources=1)
+    buckets = range(0, 20_000_000, 10_000)
+    windows.merge("t:0", 1, 20_000_000, [(name, at, {"events": 1}) for name in ("a", "b", "c") for at in buckets])
+    lengths = [len(rows.ends_ms) for rows in windows.emit()]
+    assert sum(lengths) > 10_000
+    assert max(lengths) <= 8_192
