@@ -14,7 +14,7 @@ help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 # Compiled while installing, so made anew when any of them changes.
-COMPILED := deploy/compile.py $(shell sed -n 's|^    "\(.*\.py\)",$$|\1|p' deploy/compile.py)
+COMPILED := deploy/compile.py $(shell sed -n 's|^    "\(.*\.p[a-z]*\)",$$|\1|p' deploy/compile.py)
 
 $(STAMP): requirements.lock pyproject.toml $(COMPILED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -97,7 +97,7 @@ class EventLog:
         self._marks: list[int] | None = None
         """Positions, ascending from 0, of some events; None while there are few."""
 
-    def restore(self, packed: bytes) -> None:
+    def restore(self, packed: bytes | bytearray) -> None:
         """Take events as they were packed, with names as these are."""
         self.packed = bytearray(packed)
         self._mark()

@@ -7,9 +7,8 @@ cut into batches (laws 1 and 2). The state of a partition is this object and not
 from collections.abc import Sequence
 from typing import Final
 
-from pipeline.core.agenda import Agenda
 from pipeline.core.contributions import Contribution, JourneyCounters, Place, step_counters
-from pipeline.core.cuts import MINUTE_MS, SessionShards
+from pipeline.core.cuts import MINUTE_MS
 from pipeline.core.event_log import Dims, Entry, Names, names_of
 from pipeline.core.funnels import (
     NEVER_MS,
@@ -18,6 +17,8 @@ from pipeline.core.funnels import (
     JourneyKey,
     journey_key,
 )
+from pipeline.core.lanes import WATERMARK_DELAY_MS, new_lane
+from pipeline.core.open_sessions import OpenSessions
 from pipeline.core.records import (
     GENERATION_SHIFT,
     ClockRefusal,
@@ -45,11 +46,8 @@ from schemas.privacy import Pseudonyms
 from schemas.reasons import Refusal
 from schemas.touchpoint import Touchpoint
 
-WATERMARK_DELAY_MS: Final = 5_000
 _NEVER: Final = -NEVER_MS
 _MAX_PLACES: Final = 100_000
-_TIMER_SLOT_MS: Final = 1_000
-_RETENTION_SLOT_MS: Final = 60_000
 
 
 class Spot:
@@ -66,7 +64,8 @@ class Spot:
 class Partition:
     """State of one touchpoint partition, and the step from one batch to the next."""
 
-    def __init__(self, channel: str, rules: Rules) -> None:
+    def __init__(self, channel: str, rules: Rules, *, with_lane: bool = True) -> None:
+        """``with_lane``: whether events in order go through the fast lane, where there is one."""
         self.channel: Final = channel
         self.rules: Final = rules
         self._latest_ms = _NEVER
@@ -75,19 +74,21 @@ class Partition:
         """Events before it are too late."""
         self.accepted = 0
         """Events accepted so far."""
-        self.sessions: dict[str, Session] = {}
+        self._pseudonyms = Pseudonyms(rules.customer_key) if rules.customer_key else None
+        pseudonym = None if self._pseudonyms is None else self._pseudonyms.of
+        lane = (
+            new_lane(channel, rules.funnels, rules.currency, pseudonym, rules.lateness_ms) if with_lane else None
+        )
+        self.sessions: Final = OpenSessions(rules.funnels, lane)
+        self._lane: Final = lane
         self.tiles: dict[int, dict[str, Counters]] = {}
         """By bucket and segment: all buckets that an accepted event could still change."""
-        self.shards = SessionShards()
         self.changed_minutes: set[int] = set()
         """Minutes of event time whose tiles have changed since the last cut, by their start."""
         self.refused: dict[int, ClockRefusal] = {}
         """Records to come that an earlier reading refused by its wall clock, by offset."""
-        self._timers = Agenda(_TIMER_SLOT_MS)
-        self._retention = Agenda(_RETENTION_SLOT_MS)
         self._journeys = JourneyCounters(rules.funnels)
         self._places: dict[Dims, Spot] = {}
-        self._pseudonyms = Pseudonyms(rules.customer_key) if rules.customer_key else None
         # Of the batch under way:
         self._late: dict[str, Session] = {}
         self._changed: dict[tuple[str, JourneyKey], Journey] = {}
@@ -109,40 +110,68 @@ class Partition:
         Gives all that changed, each row once, as it stands after the last record.
         """
         out = Outputs()
-        channel, latest_stamp, again = self.channel, fetched_ms + FUTURE_MS, self.refused
-        key, newest_ms = self.rules.customer_key, _NEVER
-        for record in records:
-            _, stamp_ms, value, tick_ms = record
-            if tick_ms is not None:
-                self.see(tick_ms)
-                out.ticks += 1
-                continue
-            if record.offset in again and (letter := refused_again(record, again.pop(record.offset), key)):
-                out.dead_letters.append(letter)
-                continue
-            event = decode(value)
-            if isinstance(event, Refusal):
-                out.dead_letters.append(dead_letter(record, fetched_ms, event, key))
-                continue
-            at_ms = event.at_ms
-            if (
-                event.channel == channel
-                and self._cutoff_ms <= at_ms
-                and (stamp_ms < 0 or at_ms - FUTURE_MS <= stamp_ms <= latest_stamp)
-            ):
-                if self._take(event, at_ms):
-                    out.accepted += 1
-                    newest_ms = max(newest_ms, at_ms)
-                else:
-                    out.duplicates += 1
-            else:
-                limits = Limits(channel, fetched_ms, self._cutoff_ms, self.rules.lateness_ms, key)
-                out.dead_letters.append(refused(record, event, limits))
-        out.newest_ms = newest_ms if out.accepted else None
+        at, batch, latest_stamp = 0, list(records), fetched_ms + FUTURE_MS
+        while at < len(batch):
+            if self._lane is not None and not self.refused:
+                at = self._lane.take(batch, at, latest_stamp)
+                self.see(self._lane.latest_ms)
+            if at < len(batch):
+                self._take_record(batch[at], fetched_ms, out)
+                at += 1
+        self._take_over(out)
         self.accepted += out.accepted
-        out.version = (self.rules.generation << GENERATION_SHIFT) + records[-1].offset + 1
+        out.version = (self.rules.generation << GENERATION_SHIFT) + batch[-1].offset + 1
         self._settle(out)
         return out
+
+    def _take_record(self, record: Record, fetched_ms: int, out: Outputs) -> None:
+        """Take any record."""
+        key, stamp_ms, tick_ms = self.rules.customer_key, record.timestamp_ms, record.tick_ms
+        if tick_ms is not None:
+            self.see(tick_ms)
+            out.ticks += 1
+            return
+        before = self.refused.pop(record.offset, None)
+        if before is not None and (letter := refused_again(record, before, key)):
+            out.dead_letters.append(letter)
+            return
+        event = decode(record.value)
+        if isinstance(event, Refusal):
+            out.dead_letters.append(dead_letter(record, fetched_ms, event, key))
+            return
+        at_ms = event.at_ms
+        if (
+            event.channel != self.channel
+            or at_ms < self._cutoff_ms
+            or (stamp_ms >= 0 and not at_ms - FUTURE_MS <= stamp_ms <= fetched_ms + FUTURE_MS)
+        ):
+            limits = Limits(self.channel, fetched_ms, self._cutoff_ms, self.rules.lateness_ms, key)
+            out.dead_letters.append(refused(record, event, limits))
+            return
+        taken = None if self._lane is None else self._lane.offer(event)
+        if taken is None and self._take(event, at_ms):
+            out.accept(at_ms)
+        elif taken is None:
+            out.duplicates += 1
+        elif taken and event.survey is not None:
+            place = (self.channel, event.store_id, event.region, event.device, event.campaign), bucket_of(at_ms)
+            self._add(place, survey_counters(event.survey, event.score_units, event.scale_units))
+        self.see(at_ms)
+
+    def _take_over(self, out: Outputs) -> None:
+        """Have what the lane has taken of the batch."""
+        lane = self._lane
+        if lane is None:
+            return
+        if lane.accepted:
+            out.accept(lane.newest_ms, lane.accepted)
+        out.duplicates += lane.duplicates
+        lane.begin()
+        for dims, bucket, counters in lane.take_counts():
+            self._add((dims, bucket), counters)
+        for (dims, bucket, kind, step), count in lane.take_details().items():
+            for _ in range(count):
+                self._count_details((dims, bucket), kind, step)
 
     def _take(self, event: Touchpoint, at_ms: int) -> bool:
         """Let a valid event change the state; False where it is a duplicate."""
@@ -159,47 +188,42 @@ class Partition:
         entry = Entry(at_ms, event.event_id, event.type, amount, event.step, customer, place.dims)
         session = self.sessions.get(event.session_id)
         if session is None:
-            session = self._new_session(event.session_id, at_ms, place.names)
+            session = self.sessions.new(event.session_id, at_ms, place.names)
         if session.takes_in_order(at_ms, self._watermark_ms):
             self._append(session, entry)
         elif session.insert(entry):
             self._late[session.session_id] = session
         else:
             return False
-        self.shards.changed.add(session.shard)
+        self.sessions.touch(session)
         self._count(event, place)
-        if at_ms > self._latest_ms:
-            self.see(at_ms)
         return True
 
     def _append(self, session: Session, entry: Entry) -> None:
         ended: list[Journey] = []
         opened = session.append(entry, self.rules.funnels, ended)
         for journey in ended:
-            self._end(session, journey)
+            self._end(session.session_id, journey)
         for funnel in opened:
             self._put(self._journeys.opened(funnel, entry))
         walk = session.walk
         if walk.open and walk.last_ms + walk.shortest_ms < session.timer_ms:
-            self._schedule(session)
+            self.sessions.schedule(session)
 
     def _count(self, event: Touchpoint, place: Spot) -> None:
         counts = place.counts
         bucket = bucket_of(event.at_ms)
         counts[bucket] = counts.get(bucket, 0) + 1
-        if event.step is not None and event.type in STEP_COUNTERS:
-            self._add((place.dims, bucket), step_counters(event.type, event.step, self.rules.known_steps))
-        if event.type in FRICTION_TYPES:
-            self._add((place.dims, bucket), {FRICTION: 1})
-        elif event.survey is not None:
+        self._count_details((place.dims, bucket), event.type, event.step)
+        if event.survey is not None:
             answer = survey_counters(event.survey, event.score_units, event.scale_units)
             self._add((place.dims, bucket), answer)
 
-    def _new_session(self, session_id: str, at_ms: int, names: Names) -> Session:
-        session = self.sessions[session_id] = Session(session_id, names)
-        self.shards.add(session)
-        self._retention.add(at_ms + self.rules.funnels.longest_timeout_ms, session)
-        return session
+    def _count_details(self, place: Place, kind: str, step: str | None) -> None:
+        if step is not None and kind in STEP_COUNTERS:
+            self._add(place, step_counters(kind, step, self.rules.known_steps))
+        if kind in FRICTION_TYPES:
+            self._add(place, {FRICTION: 1})
 
     def see(self, at_ms: int) -> None:
         """Let time go on to the latest one seen."""
@@ -207,6 +231,8 @@ class Partition:
             self._latest_ms = at_ms
             self._watermark_ms = at_ms - WATERMARK_DELAY_MS
             self._cutoff_ms = self._watermark_ms - self.rules.lateness_ms
+            if self._lane is not None:
+                self._lane.see(at_ms)
 
     def _add(self, place: Place, counters: Counters, sign: int = 1) -> None:
         delta = self._deltas.get(place)
@@ -218,17 +244,11 @@ class Partition:
         place, counters = contribution
         self._add(place, counters, sign)
 
-    def _end(self, session: Session, journey: Journey, sign: int = 1) -> None:
+    def _end(self, session_id: str, journey: Journey, sign: int = 1) -> None:
         """Count a journey as ended (or, with sign -1, as no longer so) and have it written."""
-        self._changed[session.session_id, journey.key] = journey
+        self._changed[session_id, journey.key] = journey
         for contribution in self._journeys.ended(journey):
             self._put(contribution, sign)
-
-    def _schedule(self, session: Session) -> None:
-        deadline_ms = session.next_deadline_ms()
-        if deadline_ms < session.timer_ms:
-            session.timer_ms = deadline_ms
-            self._timers.add(deadline_ms, session)
 
     # --- the end of a batch ---------------------------------------------------------------------
 
@@ -238,6 +258,9 @@ class Partition:
         watermark = out.watermark_ms = self.watermark_ms
         if watermark is not None:
             self._time_out(watermark)
+        if self._lane is not None:
+            for session_id, journey in self._lane.take_ended():
+                self._end(session_id, journey)
         for place in self._places.values():
             for bucket, count in place.counts.items():
                 self._add((place.dims, bucket), {EVENTS: count})
@@ -247,6 +270,7 @@ class Partition:
         self._late.clear()
         self._changed.clear()
         self._deltas.clear()
+        self.sessions.settle(watermark)
         if watermark is not None:
             self.forget()
 
@@ -255,9 +279,9 @@ class Partition:
         assert late is not None
         change = session.rewalk(self.rules.funnels, late)
         for journey in change.no_longer_ended:
-            self._end(session, journey, sign=-1)
+            self._end(session.session_id, journey, sign=-1)
         for journey in change.ended:
-            self._end(session, journey)
+            self._end(session.session_id, journey)
         for opening in change.no_longer_opened:
             self._put(self._journeys.opened(*opening), sign=-1)
         for opening in change.opened:
@@ -273,19 +297,13 @@ class Partition:
             if journey_key(funnel, opened_by) not in session.ended:
                 phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None)
                 self._changed[session.session_id, phantom.key] = phantom
-        self._schedule(session)
+        self.sessions.schedule(session)
 
     def _time_out(self, watermark_ms: int) -> None:
-        # All of a second that the watermark has reached are looked at, at every batch until it has passed.
-        reached = self._timers.slot_of(watermark_ms - 1) + _TIMER_SLOT_MS
-        for session in self._timers.take(watermark_ms):
-            if session.timer_ms < watermark_ms:
-                session.timer_ms = NEVER_MS
-                for journey in session.time_out(watermark_ms):
-                    self._end(session, journey)
-                self._schedule(session)
-            elif session.timer_ms < reached:
-                self._timers.add(session.timer_ms, session)
+        for session, journey in self.sessions.time_out(watermark_ms):
+            self._end(session.session_id, journey)
+        if self._lane is not None:
+            self._lane.time_out(watermark_ms)
 
     def _fold(self) -> list[Tile]:
         """Add the batch's deltas to the tiles; gives every tile touched, whole."""
@@ -301,7 +319,8 @@ class Partition:
 
     def _row(self, key: tuple[str, JourneyKey], journey: Journey) -> JourneyRow:
         session_id, which = key
-        now = self.sessions[session_id].ended.get(which)
+        session = self.sessions.objects.get(session_id)
+        now = journey if session is None else session.ended.get(which)
         if now is None:
             now = Journey(
                 journey.funnel,
@@ -315,23 +334,10 @@ class Partition:
             )
         return JourneyRow(session_id, now)
 
-    def adopt(self, session: Session) -> None:
-        """Take a session as it was stored."""
-        self.sessions[session.session_id] = session
-        self._retention.add(session.last_ms + self.rules.funnels.longest_timeout_ms, session)
-        self._schedule(session)
-
     def forget(self) -> None:
         """Drop sessions and tiles that no event within the allowed lateness can change."""
-        funnels, retention, cutoff_ms = self.rules.funnels, self._retention, self._cutoff_ms
-        passed_ms = retention.slot_of(cutoff_ms)
-        for session in retention.take(passed_ms):
-            due_ms = session.last_ms + funnels.longest_timeout_ms
-            if due_ms >= passed_ms:
-                session.trim(cutoff_ms, funnels)
-                retention.add(due_ms, session)
-            elif self.sessions.pop(session.session_id, None) is not None:
-                self.shards.remove(session)
+        funnels, cutoff_ms = self.rules.funnels, self._cutoff_ms
+        self.sessions.forget(cutoff_ms)
         # An ending is counted at the bucket of entry too, as long as it is no older than its timeout.
         oldest_ms = cutoff_ms - funnels.longest_timeout_ms
         for bucket in [b for b in self.tiles if b + BUCKET_MS <= oldest_ms]:

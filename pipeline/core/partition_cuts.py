@@ -8,7 +8,9 @@ from typing import Any
 from pipeline.core.cuts import MINUTE, MINUTE_MS, SESSIONS, Cut, Head, Shards
 from pipeline.core.event_log import Dims, Entry, Names, names_of
 from pipeline.core.funnels import Funnels, OpenJourney, Walk
-from pipeline.core.partition import WATERMARK_DELAY_MS, Partition
+from pipeline.core.lanes import WATERMARK_DELAY_MS
+from pipeline.core.open_sessions import PackedSession
+from pipeline.core.partition import Partition
 from pipeline.core.records import ClockRefusal, Rules
 from pipeline.core.session import Session
 from pipeline.core.tiles import BUCKET_MS
@@ -18,8 +20,8 @@ def cut(partition: Partition) -> Cut:
     """What has changed since the last cut. To be made between batches."""
     refused = [(offset, *letter) for offset, letter in partition.refused.items()]
     made = Cut({"latest_ms": partition.latest_ms, "refused": refused})
-    for number, sessions in partition.shards.take_changed(partition.sessions):
-        made.put(f"{SESSIONS}{number}", [_session(session) for session in sessions])
+    for number, sessions in partition.sessions.take_changed():
+        made.put(f"{SESSIONS}{number}", [_row(session) for session in sessions])
     tiles = partition.tiles
     for minute in partition.changed_minutes:
         buckets = range(minute, minute + MINUTE_MS, BUCKET_MS)
@@ -30,7 +32,7 @@ def cut(partition: Partition) -> Cut:
 
 def has_changed(partition: Partition) -> bool:
     """Whether a cut would write any shard."""
-    return bool(partition.shards.changed or partition.changed_minutes)
+    return partition.sessions.has_changed or bool(partition.changed_minutes)
 
 
 def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partition:
@@ -41,15 +43,13 @@ def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partitio
     if latest_ms is None:
         return partition
     partition.see(latest_ms)
-    reader = _Reader(rules.funnels, latest_ms)
+    reader = _Reader(rules.funnels)
     numbers = [int(name.removeprefix(SESSIONS)) for name in shards if name.startswith(SESSIONS)]
-    # The newest shard first: one that was forgotten and came back is in an older one as well.
-    for number in sorted(numbers, reverse=True):
-        rows = [row for row in shards[f"{SESSIONS}{number}"] if row[0] not in partition.sessions]
-        sessions = [reader.session(row) for row in rows]
-        partition.shards.restore(number, sessions)
-        for session in sessions:
-            partition.adopt(session)
+    partition.sessions.restore(
+        numbers,
+        lambda number: map(reader.session, shards[f"{SESSIONS}{number}"]),
+        latest_ms - WATERMARK_DELAY_MS,
+    )
     for name, content in shards.items():
         if name.startswith(MINUTE):
             partition.tiles.update(dict(content))
@@ -57,11 +57,12 @@ def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partitio
     return partition
 
 
-def _session(session: Session) -> tuple[Any, ...]:
+def _row(session: Session | PackedSession) -> tuple[Any, ...]:
     """Only what the rest follows from: the folded walk and the kept events."""
     base = session.base
     if base is None:
         return session.session_id, -1, (), session.names, session.packed
+    assert isinstance(session, Session), "what is folded away is kept by objects only"
     opened = [(j.funnel.name, j.opening(session).fields, j.value, j.last_step, j.customer_id) for j in base.open]
     return session.session_id, base.last_ms, opened, session.names, session.packed
 
@@ -69,18 +70,15 @@ def _session(session: Session) -> tuple[Any, ...]:
 class _Reader:
     """Sessions from their rows. Texts that repeat are kept once, as in a state that grew by itself."""
 
-    def __init__(self, funnels: Funnels, latest_ms: int) -> None:
+    def __init__(self, funnels: Funnels) -> None:
         self._funnels = funnels
-        self._watermark_ms = latest_ms - WATERMARK_DELAY_MS
         self._dims: dict[Dims, Dims] = {}
         self._beginnings: dict[Dims, Names] = {}
 
-    def session(self, row: list[Any]) -> Session:
+    def session(self, row: list[Any]) -> PackedSession:
         session_id, last_ms, opened, names, packed = row
         base = None if last_ms < 0 else Walk(tuple([self._open_journey(*one) for one in opened]), last_ms)
-        return Session.restored(
-            session_id, base, self._names(names), b64decode(packed), self._watermark_ms, self._funnels
-        )
+        return PackedSession(session_id, base, self._names(names), b64decode(packed))
 
     def _open_journey(self, funnel: str, opened_by: list[Any], *rest: Any) -> OpenJourney:
         journey = OpenJourney(self._funnels.by_name[funnel], self._entry(opened_by))

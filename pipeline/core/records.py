@@ -90,6 +90,11 @@ class Outputs:
     duplicates: int = 0
     ticks: int = 0
 
+    def accept(self, newest_ms: int, count: int = 1) -> None:
+        """Count events, of which the newest is of this time."""
+        self.accepted += count
+        self.newest_ms = newest_ms if self.newest_ms is None else max(self.newest_ms, newest_ms)
+
     @property
     def records(self) -> int:
         """Records that were no ticks."""

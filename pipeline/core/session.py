@@ -5,7 +5,7 @@ out of order is put in its place, and the walk is made again from the oldest kep
 batch. What lies before the allowed lateness can no longer change and is folded into ``base``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from pipeline.core.event_log import NOWHERE, Dims, Entry, EventLog, Names
@@ -14,6 +14,7 @@ from pipeline.core.funnels import (
     Funnels,
     Journey,
     JourneyKey,
+    OpenJourney,
     Walk,
     journey_key,
     timed_out,
@@ -52,17 +53,21 @@ class Session(EventLog):
         session_id: str,
         base: Walk | None,
         names: Names,
-        packed: bytes,
-        watermark_ms: int,
+        packed: bytes | bytearray,
+        watermark_ms: int | None,
         funnels: Funnels,
     ) -> "Session":
-        """A session as it was at the end of a batch: all else follows from what it keeps."""
+        """A session as it was at the end of a batch: all else follows from what it keeps.
+
+        ``watermark_ms``: at the end of that batch; None where there was none yet.
+        """
         session = cls(session_id, names)
         session.restore(packed)
         session.base = base
         session.rewalk(funnels)
         session.last_ms = session.walk.last_ms
-        session.time_out(watermark_ms)
+        if watermark_ms is not None:
+            session.time_out(watermark_ms)
         return session
 
     @property
@@ -156,13 +161,23 @@ class Session(EventLog):
 
         They stay in the walk: an event that is yet to come may show that they went on.
         """
-        ended = []
+        last_ms = self.walk.last_ms
+        return [
+            self._time_out(journey)
+            for journey in self.walk.open
+            if not journey.has_timed_out and last_ms + journey.funnel.timeout_ms < watermark_ms
+        ]
+
+    def have_timed_out(self, funnels: Collection[str]) -> None:
+        """The open journeys of these funnels have been ended by their timeout."""
         for journey in self.walk.open:
-            if not journey.has_timed_out and self.walk.last_ms + journey.funnel.timeout_ms < watermark_ms:
-                journey.has_timed_out = True
-                result = timed_out(journey, self.walk.last_ms, self)
-                self._note(result)
-                ended.append(result)
+            if journey.funnel.name in funnels:
+                self._time_out(journey)
+
+    def _time_out(self, journey: OpenJourney) -> Journey:
+        journey.has_timed_out = True
+        ended = timed_out(journey, self.walk.last_ms, self)
+        self._note(ended)
         return ended
 
     def next_deadline_ms(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiokafka.partitioner import murmur2
 
-from pipeline.core.partition import WATERMARK_DELAY_MS
+from pipeline.core.lanes import WATERMARK_DELAY_MS
 from pipeline.core.refusals import FUTURE_MS
 from pipeline.kafka.logs import Source, partitions_of, read_to_end
 from pipeline.replay.send import Sender, latest_times

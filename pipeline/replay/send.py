@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from pipeline.core.partition import WATERMARK_DELAY_MS
+from pipeline.core.lanes import WATERMARK_DELAY_MS
 from pipeline.core.records import Record
 from pipeline.core.refusals import FUTURE_MS
 from pipeline.kafka.clients import new_producer

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.embedded.stack import Stack
 from pipeline.cli.common import clickhouse_client
-from pipeline.core.partition import WATERMARK_DELAY_MS
+from pipeline.core.lanes import WATERMARK_DELAY_MS
 from pipeline.core.window_ends import WINDOWS
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import partitions_of

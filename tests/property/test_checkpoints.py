@@ -107,9 +107,10 @@ def test_a_restored_partition_holds_what_the_living_one_holds(items: list[bytes 
     living, (restored, _) = worker.partition, worker.checkpoint()
     assert restored.watermark_ms == living.watermark_ms
     assert restored.tiles == living.tiles
-    assert restored.sessions.keys() == living.sessions.keys()
-    for name, session in living.sessions.items():
-        again = restored.sessions[name]
+    found = restored.sessions.everything()
+    assert found.keys() == living.sessions.everything().keys()
+    for name, session in living.sessions.everything().items():
+        again = found[name]
         assert again.log == session.log
         assert again.ended == session.ended
         assert open_journeys(again) == open_journeys(session)

@@ -64,7 +64,9 @@ class Worker:
     def content(self) -> tuple[Any, ...]:
         """What a cut holds, as it is now."""
         state = self.owned.state
-        sessions = {name: [list(session.log), dict(session.ended)] for name, session in state.sessions.items()}
+        sessions = {
+            name: [list(session.log), dict(session.ended)] for name, session in state.sessions.everything().items()
+        }
         tiles = {
             (bucket, segment): {name: count for name, count in counters.items() if count}
             for bucket, segments in state.tiles.items()
@@ -365,15 +367,15 @@ def test_a_session_that_comes_back_after_it_was_forgotten_is_restored_once() -> 
     worker.checkpoint()
     comes_back = HOUR + 32 * 60_000
     worker.process(comes_back)
-    assert "s0" not in worker.owned.state.sessions
+    assert not worker.owned.state.sessions.holds("s0")
     worker.process(added(comes_back, 0))
     worker.checkpoint()
     again = Worker(store)
     assert len(again.owned.state.sessions) == SESSIONS_PER_SHARD
-    assert [e.at_ms - START_MS for e in again.owned.state.sessions["s0"].log] == [comes_back]
+    assert [e.at_ms - START_MS for e in again.owned.state.sessions.everything()["s0"].log] == [comes_back]
     for one in (worker, again):
         one.process(8 * HOUR)  # all forgotten: the retention of each session is kept once
-        assert one.owned.state.sessions == {}
+        assert len(one.owned.state.sessions) == 0
 
 
 def test_after_a_failed_cut_no_checkpoint_is_made_any_more() -> None:

@@ -1,0 +1,28 @@
+"""Whether there is a fast lane: it is compiled while the project is installed (decisions/0015)."""
+
+from collections.abc import Callable
+
+from pipeline.core.ages import AgeCounters
+from pipeline.core.funnels import Funnels
+
+try:
+    from pipeline.core.native.lane import MOST_FUNNELS, Lane
+except ImportError:  # it was not compiled
+    IS_COMPILED = False
+else:
+    IS_COMPILED = True
+
+WATERMARK_DELAY_MS = 5_000
+
+
+def new_lane(
+    channel: str, funnels: Funnels, currency: str, pseudonym: Callable[[str], str] | None, lateness_ms: int
+) -> "Lane | None":
+    """An empty lane; None where there is none, or where it does not hold so many funnels.
+
+    ``pseudonym``: what customer ids are replaced by; None: they stay.
+    """
+    if not IS_COMPILED or len(funnels.all) > MOST_FUNNELS:
+        return None
+    opened = tuple(AgeCounters.of(funnel.name, funnel.timeout_ms).opened for funnel in funnels.all)
+    return Lane(channel, funnels, opened, currency, pseudonym, WATERMARK_DELAY_MS, lateness_ms)

@@ -1,0 +1,29 @@
+"""One touchpoint event as it lies in its message: texts are places in the message, numbers are read."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+
+
+cdef struct Text:
+    const char *at   # NULL: absent
+    Py_ssize_t size  # bytes of UTF-8
+
+
+cdef enum:
+    NO_AMOUNT = -1
+
+
+cdef struct Touch:
+    int64_t at_ms
+    int64_t amount   # in 1/10,000; NO_AMOUNT: none
+    int type         # by its place in EVENT_TYPES
+    Text channel
+    Text event_id
+    Text session_id
+    Text customer
+    Text currency
+    Text step
+    Text where[4]    # store_id, region, device, campaign: what dims has besides the channel
+
+
+cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch) noexcept nogil
+cdef int type_of(const char *text, Py_ssize_t size) noexcept nogil
