@@ -21,6 +21,7 @@ MODULES: Final = (
     "pipeline/core/event_log.py",
     "pipeline/core/funnels.py",
     "pipeline/core/open_sessions.py",
+    "pipeline/core/packed_sessions.py",
     "pipeline/core/partition.py",
     "pipeline/core/partition_cuts.py",
     "pipeline/core/segments.py",

@@ -31,7 +31,7 @@ _SHORTEST_KEY: Final = 16
 
 
 STEP: Final = "step"
-_STATE_LAYOUT: Final = 4
+_STATE_LAYOUT: Final = 5
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 

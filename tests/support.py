@@ -202,9 +202,12 @@ def assert_same(found: Tables, expected: Tables) -> None:
             assert abs(mine - theirs) <= 1e-9 * max(1.0, abs(theirs)), (key, found.signals[key], value)
 
 
-def stored_partition(partition: Partition, shards: dict[str, Any], rules: Rules = RULES) -> Partition:
+def stored_partition(
+    partition: Partition, shards: dict[str, Any], rules: Rules = RULES, *, with_lane: bool = True
+) -> Partition:
     """A cut laid over earlier ones and read back, as through a checkpoint."""
-    return partition_cuts.restored(partition.channel, rules, _lay(shards, partition_cuts.cut(partition)), shards)
+    head = _lay(shards, partition_cuts.cut(partition))
+    return partition_cuts.restored(partition.channel, rules, head, shards, with_lane=with_lane)
 
 
 def stored_windows(windows: Windows, shards: dict[str, Any], rules: Rules = RULES) -> Windows:

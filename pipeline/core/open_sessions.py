@@ -6,34 +6,27 @@ end of the batch. Without the lane all sessions are objects.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core.agenda import Agenda
 from pipeline.core.cuts import SessionShards
 from pipeline.core.event_log import Names
 from pipeline.core.funnels import NEVER_MS, Funnels, Journey, Walk
+from pipeline.core.packed_sessions import PackedSession, unpacked
 from pipeline.core.session import Session
 
 if TYPE_CHECKING:
-    from pipeline.core.native.lane import Lane, Packed
+    from pipeline.core.native.lane import Lane
 
 _TIMER_SLOT_MS: Final = 1_000
 _RETENTION_SLOT_MS: Final = 60_000
 
 
-class PackedSession(NamedTuple):
-    """All that a session follows from; texts and numbers as ``event_log`` keeps them."""
-
-    session_id: str
-    base: Walk | None
-    names: Names
-    packed: bytes | bytearray
-
-
 class OpenSessions:
     """Finds sessions, has them time out and forgets them."""
 
-    def __init__(self, funnels: Funnels, lane: "Lane | None") -> None:
+    def __init__(self, channel: str, funnels: Funnels, lane: "Lane | None") -> None:
+        self._channel: Final = channel
         self.objects: dict[str, Session] = {}
         """By id, those that are objects just now."""
         self.lane: Final = lane
@@ -172,22 +165,22 @@ class OpenSessions:
         """Whether a cut would write any shard."""
         return bool(self.shards.changed) if self.lane is None else self.lane.has_changed
 
-    def take_changed(self) -> Iterator[tuple[int, list[Session | PackedSession]]]:
-        """The changed shards, ascending, with their sessions; forgets that they changed."""
+    def take_changed(self) -> Iterator[tuple[int, bytes, list[Session]]]:
+        """The changed shards, ascending, with what the lane has stored of each, and their objects."""
         if self.lane is None:
             for number, sessions in self.shards.take_changed(self.objects):
-                yield number, [*sessions]
+                yield number, b"", sessions
             return
-        for number, rows in self.lane.take_changed():
-            yield number, [self._stored(*row) for row in rows]
-
-    def _stored(self, session_id: str, packed: "Packed | None") -> Session | PackedSession:
-        return self.objects[session_id] if packed is None else PackedSession(session_id, None, *packed)
+        for number, stored, away in self.lane.take_changed():
+            yield number, stored, [self.objects[session_id] for session_id in away]
 
     def restore(
-        self, numbers: list[int], stored_in: Callable[[int], Iterable[PackedSession]], watermark_ms: int
+        self,
+        numbers: list[int],
+        stored_in: Callable[[int], tuple[bytes, Iterable[PackedSession]]],
+        watermark_ms: int,
     ) -> None:
-        """Take the stored shards of these numbers.
+        """Take the stored shards of these numbers: what a lane had stored of each, and other sessions.
 
         The newest first: a session that was forgotten and came back is in an older one as well.
         """
@@ -195,22 +188,25 @@ class OpenSessions:
         if self.lane is not None and numbers:
             self.lane.begin_at(min(numbers))
         for number in sorted(numbers, reverse=True):
-            sessions = [one for one in stored_in(number) if not self.holds(one.session_id)]
+            stored, others = stored_in(number)
             if self.lane is None:
-                self._restore_objects(number, sessions)
-            else:
-                for one in sessions:
-                    self._restore_in(self.lane, number, one)
+                self._restore_objects(number, [*unpacked(stored, self._channel), *others])
+                continue
+            self.lane.restore_stored(number, stored, watermark_ms)
+            for one in others:
+                self._restore_in(self.lane, number, one)
         if self.lane is not None and numbers:
             self.lane.end_restoring(max(numbers) + 1)
 
     def _restore_objects(self, number: int, stored: list[PackedSession]) -> None:
-        sessions = [self._restored(*one) for one in stored]
+        sessions = [self._restored(*one) for one in stored if one.session_id not in self.objects]
         self.shards.restore(number, sessions)
         for session in sessions:
             self.adopt(session)
 
     def _restore_in(self, lane: "Lane", number: int, one: PackedSession) -> None:
+        if lane.holds(one.session_id):
+            return
         handle = lane.restore(number, one.session_id)
         if one.base is not None or not lane.put_back(handle, -1, one.names, one.packed, self._settled_ms):
             session = self._restored(*one)

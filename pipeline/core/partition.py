@@ -79,7 +79,7 @@ class Partition:
         lane = (
             new_lane(channel, rules.funnels, rules.currency, pseudonym, rules.lateness_ms) if with_lane else None
         )
-        self.sessions: Final = OpenSessions(rules.funnels, lane)
+        self.sessions: Final = OpenSessions(channel, rules.funnels, lane)
         self._lane: Final = lane
         self.tiles: dict[int, dict[str, Counters]] = {}
         """By bucket and segment: all buckets that an accepted event could still change."""

@@ -2,14 +2,14 @@
 
 import sys
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pipeline.core.cuts import MINUTE, MINUTE_MS, SESSIONS, Cut, Head, Shards
 from pipeline.core.event_log import Dims, Entry, Names, names_of
 from pipeline.core.funnels import Funnels, OpenJourney, Walk
 from pipeline.core.lanes import WATERMARK_DELAY_MS
-from pipeline.core.open_sessions import PackedSession
+from pipeline.core.packed_sessions import PackedSession
 from pipeline.core.partition import Partition
 from pipeline.core.records import ClockRefusal, Rules
 from pipeline.core.session import Session
@@ -20,8 +20,11 @@ def cut(partition: Partition) -> Cut:
     """What has changed since the last cut. To be made between batches."""
     refused = [(offset, *letter) for offset, letter in partition.refused.items()]
     made = Cut({"latest_ms": partition.latest_ms, "refused": refused})
-    for number, sessions in partition.sessions.take_changed():
-        made.put(f"{SESSIONS}{number}", [_row(session) for session in sessions])
+    for number, packed, objects in partition.sessions.take_changed():
+        content = (
+            {"packed": packed, "objects": [_row(session) for session in objects]} if packed or objects else {}
+        )
+        made.put(f"{SESSIONS}{number}", content)
     tiles = partition.tiles
     for minute in partition.changed_minutes:
         buckets = range(minute, minute + MINUTE_MS, BUCKET_MS)
@@ -35,9 +38,9 @@ def has_changed(partition: Partition) -> bool:
     return partition.sessions.has_changed or bool(partition.changed_minutes)
 
 
-def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partition:
+def restored(channel: str, rules: Rules, head: Head, shards: Shards, *, with_lane: bool = True) -> Partition:
     """The state as it was when the cut was made whose head this is."""
-    partition = Partition(channel, rules)
+    partition = Partition(channel, rules, with_lane=with_lane)
     partition.refused = {offset: ClockRefusal(*letter) for offset, *letter in head["refused"]}
     latest_ms = head["latest_ms"]
     if latest_ms is None:
@@ -47,7 +50,7 @@ def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partitio
     numbers = [int(name.removeprefix(SESSIONS)) for name in shards if name.startswith(SESSIONS)]
     partition.sessions.restore(
         numbers,
-        lambda number: map(reader.session, shards[f"{SESSIONS}{number}"]),
+        lambda number: reader.shard(shards[f"{SESSIONS}{number}"]),
         latest_ms - WATERMARK_DELAY_MS,
     )
     for name, content in shards.items():
@@ -57,12 +60,11 @@ def restored(channel: str, rules: Rules, head: Head, shards: Shards) -> Partitio
     return partition
 
 
-def _row(session: Session | PackedSession) -> tuple[Any, ...]:
+def _row(session: Session) -> tuple[Any, ...]:
     """Only what the rest follows from: the folded walk and the kept events."""
     base = session.base
     if base is None:
         return session.session_id, -1, (), session.names, session.packed
-    assert isinstance(session, Session), "what is folded away is kept by objects only"
     opened = [(j.funnel.name, j.opening(session).fields, j.value, j.last_step, j.customer_id) for j in base.open]
     return session.session_id, base.last_ms, opened, session.names, session.packed
 
@@ -74,6 +76,10 @@ class _Reader:
         self._funnels = funnels
         self._dims: dict[Dims, Dims] = {}
         self._beginnings: dict[Dims, Names] = {}
+
+    def shard(self, content: Mapping[str, Any]) -> tuple[bytes, Iterator[PackedSession]]:
+        """What a lane has stored, and the sessions that were objects."""
+        return b64decode(content["packed"]), map(self.session, content["objects"])
 
     def session(self, row: list[Any]) -> PackedSession:
         session_id, last_ms, opened, names, packed = row

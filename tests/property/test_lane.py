@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.event_log import Entry
 from pipeline.core.lanes import IS_COMPILED
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record
@@ -86,16 +87,38 @@ def test_the_lane_gives_batch_by_batch_what_the_objects_give(shop: Any, seed: in
     chance = random.Random(seed)
     log = drawn_log(chance)
     with_lane, without = Partition("web", shop), Partition("web", shop, with_lane=False)
-    shards: dict[str, Any] = {}
     at = 0
     while at < len(log):
         batch = log[at : at + chance.choice([1, 5, 40, 300])]
         fetched_ms = START_MS + chance.choice([0, 10**12])
         assert told(with_lane.process(batch, fetched_ms)) == told(without.process(batch, fetched_ms))
         at += len(batch)
-        if chance.random() < 0.1:
-            with_lane = stored_partition(with_lane, shards, shop)
     assert len(with_lane.sessions.objects) <= len(without.sessions.objects)
+
+
+@settings(max_examples=150)
+@given(seed=st.integers(0, 2**32))
+def test_what_one_way_has_stored_the_other_goes_on_with(seed: int) -> None:
+    chance = random.Random(seed)
+    log = drawn_log(chance)
+    stopped, living = Partition("web", RULES, with_lane=chance.random() < 0.7), Partition("web", RULES)
+    shards: dict[str, Any] = {}
+    at = 0
+    while at < len(log):
+        batch = log[at : at + chance.choice([5, 40, 300])]
+        assert told(stopped.process(batch, START_MS)) == told(living.process(batch, START_MS))
+        at += len(batch)
+        if chance.random() < 0.3:
+            stopped = stored_partition(stopped, shards, with_lane=chance.random() < 0.5)
+            assert changeable(stopped) == changeable(living)
+
+
+def changeable(partition: Partition) -> dict[str, list[Entry]]:
+    """By session the events that a late one could still come before."""
+    cutoff_ms = (partition.watermark_ms or 0) - RULES.lateness_ms
+    logs = {name: session.log for name, session in partition.sessions.everything().items()}
+    kept = {name: [entry for entry in log if entry.at_ms >= cutoff_ms] for name, log in logs.items()}
+    return {name: entries for name, entries in kept.items() if entries}
 
 
 def same_entry(payload: bytes) -> None:

@@ -610,24 +610,49 @@ cdef class Lane:
         self._sessions.remove(handle)
 
     def take_changed(self):
-        """The shards that have changed, ascending: number and rows; forgets that they did."""
-        for number in self._sessions.take_changed():
-            yield number, self.rows(number)
+        """The shards that have changed, ascending: number, packed sessions, ids of those that are away.
 
-    def rows(self, uint64_t number):
-        """Of a shard's sessions the id, and names and packed events; None of one that is away.
+        Forgets that they changed.
+        """
+        for number in self._sessions.take_changed():
+            yield number, self._stored(number), [id_ for id_, packed in self.rows(number, False) if packed is None]
+
+    cdef bytes _stored(self, uint64_t number):
+        """Of each session the bytes of its block, those of its id, and the block, as ``packed_sessions`` tells.
 
         Nothing follows from a session that has kept no event, so it is left out.
         """
         cdef Handle handle
         cdef Packed *session
-        rows = []
+        cdef Py_ssize_t size = 0
+        cdef bytes stored
+        cdef char *at
+        cdef list kept = []
         for handle in self._sessions.members(number):
             session = self._sessions.at(handle)
-            if session.size == session.id_size and not session.is_away:
-                continue
-            rows.append((_str(session_id(session)), None if session.is_away else self._packed(session)))
-        return rows
+            if session.size > session.id_size:
+                size += 6 + session.size
+                kept.append(handle)
+        stored = PyBytes_FromStringAndSize(NULL, size)
+        at = PyBytes_AS_STRING(stored)
+        for handle in kept:
+            session = self._sessions.at(handle)
+            memcpy(at, &session.size, 4)
+            memcpy(at + 4, &session.id_size, 2)
+            memcpy(at + 6, session.block, session.size)
+            at += 6 + session.size
+        return stored
+
+    def rows(self, uint64_t number, bint is_whole=True):
+        """Of a shard's sessions the id, and names and packed events; None of one that is away."""
+        cdef Handle handle
+        cdef Packed *session
+        for handle in self._sessions.members(number):
+            session = self._sessions.at(handle)
+            if session.is_away:
+                yield _str(session_id(session)), None
+            elif is_whole and session.size > session.id_size:
+                yield _str(session_id(session)), self._packed(session)
 
     def everything(self):
         """Rows of all sessions."""
@@ -641,11 +666,49 @@ cdef class Lane:
     def restore(self, number, str session_id):
         """The handle of a session to be put back into this shard."""
         cdef Handle handle = 0
-        cdef Packed *session
         self._sessions.fill(number)
-        session = self._sessions.add(_text(session_id), &handle)
-        self._send_away(session)
+        self._send_away(self._sessions.add(_text(session_id), &handle))
         return handle
+
+    def restore_stored(self, number, bytes stored, int64_t watermark_ms):
+        """Take the sessions of a shard that are not there yet, as ``take_changed`` gave them."""
+        cdef const char *at = stored
+        cdef const char *end = at + len(stored)
+        cdef Packed from_
+        cdef Packed *session
+        cdef Handle handle = 0
+        self._sessions.fill(number)
+        self._is_silent = True
+        try:
+            while at < end:
+                memcpy(&from_.size, at, 4)
+                memcpy(&from_.id_size, at + 4, 2)
+                from_.block = <char *>at + 6
+                if self._sessions.find(session_id(&from_), &handle) == NULL:
+                    session = self._sessions.add(session_id(&from_), &handle)
+                    session.timer_ms = _never
+                    self._copy(session, handle, &from_)
+                    self._time_out(session, watermark_ms)
+                    self._schedule(session, handle)
+                    self._keep(session, handle, session.last_ms)
+                at += 6 + from_.size
+        finally:
+            self._is_silent = False
+
+    cdef int _copy(self, Packed *session, Handle handle, Packed *from_) except -1:
+        """Have a session's walk made of the events of another's block."""
+        cdef uint32_t position = from_.id_size
+        cdef Event *event
+        cdef Touch touch
+        while position < from_.size:
+            event = event_at(from_, position)
+            memset(&touch, 0, sizeof(Touch))
+            touch.at_ms, touch.amount, touch.type = event.at_ms, event.amount, type_in(event)
+            touch.event_id = id_of(event)
+            touch.step, touch.customer = text_at(from_, event.step), text_at(from_, event.customer)
+            self._append(session, handle, &touch, text_at(from_, event.where), None)
+            position += event.size
+        return 0
 
     def end_restoring(self, number):
         """All is as a cut wrote it, so far as nothing had to move; new sessions go into this shard and later ones."""
