@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-#: Modules whose code runs for every event that the lane does not take: by mypyc.
+#: Modules whose code runs for every record, or every event that the lane does not take: by mypyc.
 MODULES: Final = (
+    "pipeline/agents/journey_rows.py",
     "pipeline/core/agenda.py",
     "pipeline/core/contributions.py",
     "pipeline/core/cuts.py",
@@ -27,6 +28,7 @@ MODULES: Final = (
     "pipeline/core/segments.py",
     "pipeline/core/session.py",
     "pipeline/core/tiles.py",
+    "pipeline/kafka/records.py",
     "schemas/decoding.py",
     "schemas/times.py",
     "schemas/touchpoint.py",
@@ -108,8 +110,8 @@ def compile_modules(root: Path) -> None:
 
 def compiled(root: Path) -> list[Path]:
     """Extensions of ours that are there."""
-    folders = (root, root / "pipeline" / "core", root / "pipeline" / "core" / "native", root / "schemas")
-    return [path for folder in folders for path in sorted(folder.glob("*.so"))]
+    folders = {root, *(root / Path(source).parent for source in MODULES + LANE)}
+    return [path for folder in sorted(folders) for path in sorted(folder.glob("*.so"))]
 
 
 def remove(root: Path) -> None:

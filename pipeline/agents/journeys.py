@@ -4,27 +4,27 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
+from pipeline.agents.journey_rows import journey_message, journey_row
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.ticks import Progress
-from pipeline.core.records import DeadLetter, JourneyRow, Outputs, Record, Tile
+from pipeline.core.records import DeadLetter, Outputs, Tile
 from pipeline.core.tiles import Counters, is_by_step
 from pipeline.kafka.logs import Source, source_name
 from pipeline.kafka.reader import RecordBatch
+from pipeline.kafka.records import earliest_ms
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
 from schemas.deadletters import (
     DEADLETTERS_TOPIC,
 )
-from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC, journey_message_id
+from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC
 from schemas.tiles import TILES_TOPIC, TILES_TYPE, tiles_message_id
-from schemas.times import format_rfc3339
-from schemas.units import from_units
 from schemas.versioning import SCHEMA_VERSION
 from sinks.tables import COUNTERS, DEAD_LETTERS, JOURNEYS, TILES
 
@@ -86,7 +86,7 @@ class JourneysStage:
             records = batch.records[start : start + _RECORDS_AT_A_TIME]
             out = owned.state.process(records, batch.fetched_ms)
             receipt = self._outbox.receipt()
-            await self._put_out(batch.source, out, _appended(records), receipt)
+            await self._put_out(batch.source, out, earliest_ms(records), receipt)
             owned.unfinished.append((records[-1].offset + 1, receipt))
             if out.records:
                 owned.changed_at = time.monotonic()
@@ -175,12 +175,6 @@ class JourneysStage:
                 )
 
 
-def _appended(records: Sequence[Record]) -> int | None:
-    """The earliest time of a record that is no tick."""
-    times = (record.timestamp_ms for record in records if record.value is not None and record.timestamp_ms >= 0)
-    return min(times, default=None)
-
-
 class TileRouter:
     """Spreads tiles over the partitions of ``cx.tiles`` by their segment."""
 
@@ -216,56 +210,6 @@ class TileRouter:
 
 def _hash(segment: str) -> bytes:
     return hashlib.blake2b(segment.encode(), digest_size=8).digest()
-
-
-def journey_message(channel: str, row: JourneyRow, version: int) -> dict[str, Any]:
-    """The message of :class:`schemas.journeys.JourneyMessage`."""
-    session_id, journey = row
-    opened = journey.opened_by
-    _, store_id, region, device, _ = opened.dims
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "id": journey_message_id(channel, session_id, journey.journey_id, opened.at_ms, version),
-        "journey_id": journey.journey_id,
-        "funnel": journey.funnel,
-        "session_id": session_id,
-        "customer_id": journey.customer_id,
-        "channel": channel,
-        "store_id": store_id,
-        "region": region,
-        "device": device,
-        "entered_at": format_rfc3339(opened.at_ms),
-        "ended_at": format_rfc3339(journey.ended_ms),
-        "outcome": journey.outcome,
-        "reason": journey.reason,
-        "last_step": journey.last_step,
-        "value": from_units(journey.value),
-        "version": version,
-    }
-
-
-def journey_row(channel: str, row: JourneyRow, version: int) -> tuple[Any, ...]:
-    """The row of the table ``journeys``, in the order of its columns."""
-    session_id, journey = row
-    opened = journey.opened_by
-    _, store_id, region, device, _ = opened.dims
-    return (
-        journey.journey_id,
-        journey.funnel,
-        session_id,
-        journey.customer_id or "",
-        channel,
-        store_id or "",
-        region or "",
-        device or "",
-        opened.at_ms,
-        journey.ended_ms,
-        journey.outcome,
-        journey.reason or "",
-        journey.last_step or "",
-        from_units(journey.value),
-        version,
-    )
 
 
 def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]]:

@@ -10,12 +10,9 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.core.records import Record
 from pipeline.kafka.clients import consumer_config
 from pipeline.settings import KafkaSettings
-from schemas.ticks import tick_time
 
-_new_tuple: Final = tuple.__new__
 Source = tuple[str, int]
 """Topic and partition."""
 
@@ -45,18 +42,6 @@ _PASSING: Final = (
 
 class LogError(RuntimeError):
     """A log could not be read to its end."""
-
-
-def to_record(message: Message) -> Record:
-    """The part of a Kafka message that phase one needs."""
-    value = message.value()
-    offset, timestamp_ms = message.offset() or 0, message.timestamp()[1]
-    if value is not None:
-        # A third of the time of Record(...), and there is one for every event.
-        return _new_tuple(Record, (offset, timestamp_ms, value, None))
-    headers = message.headers()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return Record(offset, timestamp_ms, None, tick_time(pairs))
 
 
 def partitions_of(settings: KafkaSettings, topics: Iterable[str]) -> list[Source]:

@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pipeline.core.records import Record
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import LogError, Source, source_name, to_record
+from pipeline.kafka.logs import LogError, Source, source_name
+from pipeline.kafka.records import by_source
 from pipeline.settings import KafkaSettings
 
 #: A partition so far ahead of the slowest one in event time waits (law 5).
@@ -165,19 +166,9 @@ class BatchReader:
             ]
 
     def _group(self, messages: list[Message]) -> dict[Source, list[Record]]:
-        grouped: dict[Source, list[Record]] = {}
-        topic, partition, records = "", -1, None  # of the message before: most come in runs
-        for message in messages:
-            if message.topic() != topic or message.partition() != partition:
-                topic, partition = message.topic() or "", message.partition() or 0
-                source = (topic, partition)
-                records = grouped.setdefault(source, []) if source in self._epochs else None
-            error = message.error()
-            if error is not None:
-                self._note((topic, partition), error)
-            elif records is not None:
-                records.append(to_record(message))
-        grouped = {source: records for source, records in grouped.items() if records}
+        grouped, errors = by_source(messages, self._epochs)
+        for at, error in errors:
+            self._note(at, error)
         for source, records in grouped.items():
             self._handed_out.add(source)
             self._next[source] = records[-1].offset + 1

@@ -11,7 +11,8 @@ from pipeline.core.lanes import WATERMARK_DELAY_MS
 from pipeline.core.records import Record
 from pipeline.core.refusals import FUTURE_MS
 from pipeline.kafka.clients import new_producer
-from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, to_record
+from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start
+from pipeline.kafka.records import to_record
 from pipeline.replay.formats import FileEvent
 from pipeline.settings import Settings
 from schemas.cloudevents import Headers

@@ -7,7 +7,8 @@ from typing import Any, Final
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start, to_record
+from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start
+from pipeline.kafka.records import to_record
 from pipeline.settings import Settings
 from pipeline.verification import compare, store
 from pipeline.verification.compare import END_OF_TIME, Bounds, Report

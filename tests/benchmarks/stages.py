@@ -14,7 +14,8 @@ from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record
 from pipeline.core.windows import Windows
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import partitions_of, to_record
+from pipeline.kafka.logs import partitions_of
+from pipeline.kafka.records import by_source
 from pipeline.settings import Settings, rules
 from pipeline.simulator.traffic import Event
 from schemas.decoding import decode
@@ -43,10 +44,8 @@ def fetch(settings: Settings, count: int) -> float:
         consumer.assign([TopicPartition(*source, 0) for source in sources])
         seen = 0
         while seen < count:
-            for message in consumer.consume(5_000, timeout=1.0):
-                if message.error() is None:
-                    to_record(message)
-                    seen += 1
+            grouped, _ = by_source(consumer.consume(5_000, timeout=1.0), sources)
+            seen += sum(map(len, grouped.values()))
         consumer.close()
 
     return timed(work)
