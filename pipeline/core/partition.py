@@ -170,8 +170,7 @@ class Partition:
         for dims, bucket, counters in lane.take_counts():
             self._add((dims, bucket), counters)
         for (dims, bucket, kind, step), count in lane.take_details().items():
-            for _ in range(count):
-                self._count_details((dims, bucket), kind, step)
+            self._count_details((dims, bucket), kind, step, count)
 
     def _take(self, event: Touchpoint, at_ms: int) -> bool:
         """Let a valid event change the state; False where it is a duplicate."""
@@ -219,11 +218,11 @@ class Partition:
             answer = survey_counters(event.survey, event.score_units, event.scale_units)
             self._add((place.dims, bucket), answer)
 
-    def _count_details(self, place: Place, kind: str, step: str | None) -> None:
+    def _count_details(self, place: Place, kind: str, step: str | None, count: int = 1) -> None:
         if step is not None and kind in STEP_COUNTERS:
-            self._add(place, step_counters(kind, step, self.rules.known_steps))
+            self._add(place, step_counters(kind, step, self.rules.known_steps), count)
         if kind in FRICTION_TYPES:
-            self._add(place, {FRICTION: 1})
+            self._add(place, {FRICTION: count})
 
     def see(self, at_ms: int) -> None:
         """Let time go on to the latest one seen."""
@@ -234,11 +233,11 @@ class Partition:
             if self._lane is not None:
                 self._lane.see(at_ms)
 
-    def _add(self, place: Place, counters: Counters, sign: int = 1) -> None:
+    def _add(self, place: Place, counters: Counters, times: int = 1) -> None:
         delta = self._deltas.get(place)
         if delta is None:
             delta = self._deltas[place] = {}
-        add(delta, counters, sign)
+        add(delta, counters, times)
 
     def _put(self, contribution: Contribution, sign: int = 1) -> None:
         place, counters = contribution

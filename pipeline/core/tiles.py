@@ -66,9 +66,10 @@ def bucket_of(at_ms: int) -> int:
     return at_ms - at_ms % BUCKET_MS
 
 
-def add(into: Counters, other: Counters, sign: int = 1) -> None:
+def add(into: Counters, other: Counters, times: int = 1) -> None:
+    """Count so many times what the other has; -1 takes it back."""
     for name, count in other.items():
-        into[name] = into.get(name, 0) + sign * count
+        into[name] = into.get(name, 0) + times * count
 
 
 def survey_counters(survey: str, score: int, scale: int) -> Counters:

@@ -47,7 +47,6 @@ cdef struct Session:
     uint32_t customer
     uint32_t opens     # journeys that are open
     uint16_t id_size
-    uint8_t has_opened # whether any event of it opens a journey
     uint8_t is_away    # in objects just now: the block is its id alone
     uint8_t has_retention
 

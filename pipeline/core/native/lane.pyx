@@ -276,7 +276,6 @@ cdef class Lane:
                     opening &= ~(<uint64_t>1 << funnel)
             self._pass(session, event_at(session, position), before_ms)
         if opening:
-            session.has_opened = True
             self._open(session, position, opening)
             if not self._is_silent:
                 row = self._row(place, touch.at_ms)
@@ -516,7 +515,6 @@ cdef class Lane:
             return False
         session.is_away, session.size, session.last_ms = False, session.id_size, -1
         session.where = session.step = session.customer = NONE
-        session.has_opened = False
         self._is_silent = True
         try:
             self._replay(session, handle, names, bytes(packed))

@@ -21,6 +21,8 @@ cdef enum:
     TYPE_SLOTS = 128
     TYPE_LENGTH = 32
 
+cdef uint8_t _ends_text[256]  # quote, backslash and control characters
+_ends_text[:] = [byte < 0x20 or byte in b'"\\' for byte in range(256)]
 cdef const char *_names[29]
 cdef Py_ssize_t _lengths[29]
 cdef uint8_t _slots[TYPE_SLOTS]
@@ -84,14 +86,10 @@ cdef inline const char *_past_blanks(const char *at, const char *end) noexcept n
 cdef inline const char *_text(const char *at, const char *end, Text *found) noexcept nogil:
     """Read a string without escapes, ``at`` behind its opening quote; NULL: not such a one."""
     found.at = at
-    while at < end:
-        if at[0] == c'"':
-            found.size = at - found.at
-            return at + 1
-        if at[0] == c'\\' or <uint8_t>at[0] < 0x20:
-            return NULL
+    while at < end and not _ends_text[<uint8_t>at[0]]:
         at += 1
-    return NULL
+    found.size = at - found.at
+    return at + 1 if at < end and at[0] == c'"' else NULL
 
 
 cdef inline bint _is_digit(char one) noexcept nogil:

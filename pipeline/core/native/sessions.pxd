@@ -60,6 +60,8 @@ cdef class Agenda:
     cdef int64_t slot_ms
     cdef dict _slots
     cdef list _order
+    cdef int64_t _last_slot    # what was added to last: most go to where the one before them went
+    cdef Handles _last
 
     cdef int add(self, int64_t at_ms, Handle handle) except -1
     cdef Handles take(self, int64_t before_ms)

@@ -220,19 +220,24 @@ cdef class Agenda:
         self.slot_ms = slot_ms
         self._slots = {}
         self._order = []
+        self._last_slot = -1
 
     cdef int add(self, int64_t at_ms, Handle handle) except -1:
         cdef int64_t slot = at_ms - at_ms % self.slot_ms
-        cdef Handles there = self._slots.get(slot)
+        cdef Handles there
+        if slot == self._last_slot:
+            return self._last.append(handle)
+        there = self._slots.get(slot)
         if there is None:
             there = self._slots[slot] = Handles()
             heapq.heappush(self._order, slot)
-        there.append(handle)
-        return 0
+        self._last_slot, self._last = slot, there
+        return there.append(handle)
 
     cdef Handles take(self, int64_t before_ms):
         """Take out the slots that begin before the time: some of the last one may be due only after it."""
         cdef Handles taken = Handles()
+        self._last_slot = -1
         while self._order and self._order[0] < before_ms:
             taken.extend(self._slots.pop(heapq.heappop(self._order)))
         return taken
