@@ -18,6 +18,7 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 END_OF_TIME_MS: Final = (date(2200, 1, 1).toordinal() - _EPOCH_DAY) * 86_400_000
 #: What may come after the seconds, as nearly all producers write it.
 _ENDS: Final = {"Z": 0} | {f".{milli:03d}Z": milli for milli in range(1000)}
+_MILLIS: Final = tuple(f".{milli:03d}Z" for milli in range(1000))
 _MAX_CACHED_SECONDS: Final = 20_000
 _seconds: Final[dict[str, int]] = {}
 
@@ -70,12 +71,14 @@ def _remember(text: str, start_of_second: int) -> None:
 
 def format_rfc3339(millis: int) -> str:
     """The instant as UTC text with three fractional digits, such as ``2026-01-31T09:30:00.250Z``."""
-    days, rest = divmod(millis, 86_400_000)
-    minutes, rest = divmod(rest, 60_000)
-    seconds, rest = divmod(rest, 1000)
-    return f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{rest:03d}Z"
+    second, rest = divmod(millis, 1000)
+    return _second(second) + _MILLIS[rest]
 
 
-@lru_cache(maxsize=4096)
-def _day(days: int) -> str:
-    return date.fromordinal(_EPOCH_DAY + days).isoformat()
+@lru_cache(maxsize=_MAX_CACHED_SECONDS)
+def _second(second: int) -> str:
+    days, rest = divmod(second, 86_400)
+    minutes, seconds = divmod(rest, 60)
+    return (
+        f"{date.fromordinal(_EPOCH_DAY + days).isoformat()}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
+    )

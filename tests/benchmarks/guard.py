@@ -60,13 +60,14 @@ def main() -> None:
         events.write_bytes(pickle.dumps(_events()))
         runs = {
             (job, size): pool.submit(instructions, job, events, size)
-            for job in ("whole", "floor")
+            for job in ("whole", "floor", "nothing")
             for size in _SIZES
         }
-        each = {
+        counted = {
             job: (runs[job, _SIZES[1]].result() - runs[job, _SIZES[0]].result()) / (_SIZES[1] - _SIZES[0])
-            for job in ("whole", "floor")
+            for job in ("whole", "floor", "nothing")
         }
+        each = {job: counted[job] - counted["nothing"] for job in ("whole", "floor")}
     ratio = each["whole"] / each["floor"]
     print(f"instructions an event: {each['whole']:,.0f} in all, {each['floor']:,.0f} to decode it: {ratio:.2f}")
     if options.record:
