@@ -1,6 +1,7 @@
 """Compiles the hot path while the project is installed (a build hook of hatchling, decisions/0014 and 0015).
 
-The same modules run uncompiled, two to three times slower, where there is no C compiler or CX_COMPILE=0 is set.
+Where there is no C compiler, or CX_COMPILE=0 is set, the same modules run uncompiled and there is no fast lane: an
+event then takes several times the CPU.
 What was compiled lies beside the sources; it is made anew, or removed, by every installation.
 """
 
@@ -58,7 +59,7 @@ class CompileHook(BuildHookInterface[Any]):
         root = Path(self.root)
         remove(root)
         if why := why_not():
-            self.app.display_warning(f"cx-signals is not compiled: {why}; events take two to three times the CPU")
+            self.app.display_warning(f"cx-signals is not compiled: {why}; events take several times the CPU")
             return
         compile_modules(root)
         build_data["pure_python"] = False

@@ -5,8 +5,8 @@ Reading takes offsets from fetches only: the embedded broker's answer about a lo
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeVar
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -23,6 +23,13 @@ from schemas.reasons import CLOCK_ERROR, Reason
 from schemas.times import parse_rfc3339
 
 _TIMEOUT_S: Final = 10.0
+_RETRY_S: Final = 0.2
+_UNSETTLED: Final = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+T = TypeVar("T")
 #: So many records back from the end a manifest is looked for first.
 _TAIL_RECORDS: Final = 16
 #: Reading over so many records that are not wanted costs less than starting to fetch anew.
@@ -107,7 +114,7 @@ class KafkaCheckpoints:
     def committed(self, source: Source) -> int | None:
         consumer = Consumer(consumer_config(self._settings, self._settings.group))
         try:
-            (at,) = consumer.committed([TopicPartition(*source)], timeout=_TIMEOUT_S)
+            (at,) = once_coordinated(lambda: consumer.committed([TopicPartition(*source)], timeout=_TIMEOUT_S))
             return at.offset if at.offset >= 0 else None
         finally:
             consumer.close()
@@ -170,6 +177,18 @@ def _runs(offsets: list[int]) -> Iterator[list[int]]:
         run.append(offset)
     if run:
         yield run
+
+
+def once_coordinated(ask: Callable[[], T], timeout_s: float = _TIMEOUT_S) -> T:
+    """The answer of a group's coordinator, which another broker may be about to become. Raises KafkaException."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _UNSETTLED or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def _read(consumer: Consumer, place: TopicPartition, start: int, end: int) -> Iterator[Message]:

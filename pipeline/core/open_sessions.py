@@ -2,7 +2,7 @@
 
 The lane (``pipeline.core.native``) holds sessions packed and takes events that come in order. A session of
 which something else is asked is taken out of it, as the objects that ``session`` describes, and put back at the
-end of the batch. Without the lane all sessions are objects.
+end of the batch unless it has become too long. Without the lane all sessions are objects.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,14 +28,15 @@ class OpenSessions:
     def __init__(self, channel: str, funnels: Funnels, lane: "Lane | None") -> None:
         self._channel: Final = channel
         self.objects: dict[str, Session] = {}
-        """By id, those that are objects just now."""
+        """By id, those that are objects just now: taken out for a batch, or too long for the lane."""
         self.lane: Final = lane
         self.shards: Final = SessionShards()
         """Of the objects where there is no lane, which has shards of its own."""
         self._funnels: Final = funnels
         self._timers = Agenda(_TIMER_SLOT_MS)
         self._retention = Agenda(_RETENTION_SLOT_MS)
-        self._taken_out: list[Session] = []
+        self._taken_out: dict[str, Session] = {}
+        """Objects of this batch alone: they are in no agenda."""
         self._settled_ms: int | None = None
         """The watermark that timeouts were last looked at with."""
 
@@ -64,8 +65,7 @@ class OpenSessions:
                 found = Session.restored(session_id, None, *packed, None, self._funnels)
                 found.have_timed_out(timed_out)
                 found.shard, found.last_ms = shard, last_ms
-                self.adopt(found)
-                self._taken_out.append(found)
+                self.objects[session_id] = self._taken_out[session_id] = found
         return found
 
     def _restored(self, session_id: str, base: Walk | None, names: Names, packed: bytes | bytearray) -> Session:
@@ -93,6 +93,8 @@ class OpenSessions:
 
     def schedule(self, session: Session) -> None:
         """Look at the session when its next journey times out."""
+        if session.session_id in self._taken_out:
+            return
         deadline_ms = session.next_deadline_ms()
         if deadline_ms < session.timer_ms:
             session.timer_ms = deadline_ms
@@ -100,7 +102,7 @@ class OpenSessions:
 
     def time_out(self, watermark_ms: int) -> list[tuple[Session, Journey]]:
         """End the journeys of objects whose timeout lies before the watermark."""
-        ended: list[tuple[Session, Journey]] = []
+        ended = [(one, journey) for one in self._taken_out.values() for journey in one.time_out(watermark_ms)]
         # All of a second that the watermark has reached are looked at, at every batch until it has passed.
         reached = self._timers.slot_of(watermark_ms - 1) + _TIMER_SLOT_MS
         for session in self._timers.take(watermark_ms):
@@ -118,18 +120,21 @@ class OpenSessions:
         self._put_back()
 
     def _put_back(self) -> None:
-        taken_out, self._taken_out = self._taken_out, []
-        for session in taken_out:
-            self.put_back(session)
+        taken_out, self._taken_out = self._taken_out, {}
+        for session in taken_out.values():
+            if not self._goes_back(session):
+                self.adopt(session)
 
-    def put_back(self, session: Session) -> None:
-        """Into the lane, unless what is folded away has left journeys open, or there are too many events."""
+    def _goes_back(self, session: Session) -> bool:
+        """Whether it is in the lane now: not if it is too long, or journeys are open of what was folded away."""
         lane, base = self.lane, session.base
         if lane is None or (base is not None and base.open):
-            return
-        if lane.put_back(session.shard, session.last_ms, session.names, session.packed, self._settled_ms):
-            session.timer_ms = NEVER_MS  # the agendas still have the object, which is nobody's now
-            del self.objects[session.session_id]
+            return False
+        if not lane.put_back(session.shard, session.last_ms, session.names, session.packed, self._settled_ms):
+            return False
+        session.timer_ms = NEVER_MS  # an agenda may still have the object, which is nobody's now
+        del self.objects[session.session_id]
+        return True
 
     def forget(self, cutoff_ms: int) -> None:
         """Drop sessions that no event after the cutoff can change, and what others have from before it."""
@@ -141,7 +146,8 @@ class OpenSessions:
             due_ms = session.last_ms + longest_ms
             if due_ms >= passed_ms:
                 session.trim(cutoff_ms, self._funnels)
-                retention.add(due_ms, session)
+                if not self._goes_back(session):
+                    retention.add(due_ms, session)
                 continue
             del self.objects[session.session_id]
             if self.lane is None:

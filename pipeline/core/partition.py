@@ -111,10 +111,11 @@ class Partition:
         """
         out = Outputs()
         at, batch, latest_stamp = 0, list(records), fetched_ms + FUTURE_MS
+        lane = None if self._was_refused(batch) else self._lane
         while at < len(batch):
-            if self._lane is not None and not self.refused:
-                at = self._lane.take(batch, at, latest_stamp)
-                self.see(self._lane.latest_ms)
+            if lane is not None:
+                at = lane.take(batch, at, latest_stamp)
+                self.see(lane.latest_ms)
             if at < len(batch):
                 self._take_record(batch[at], fetched_ms, out)
                 at += 1
@@ -123,6 +124,13 @@ class Partition:
         out.version = (self.rules.generation << GENERATION_SHIFT) + batch[-1].offset + 1
         self._settle(out)
         return out
+
+    def _was_refused(self, batch: list[Record]) -> bool:
+        """Whether an earlier reading refused any of these records; what it refused before them comes no more."""
+        if self.refused:
+            first = batch[0].offset
+            self.refused = {offset: letter for offset, letter in self.refused.items() if offset >= first}
+        return any(offset <= batch[-1].offset for offset in self.refused)
 
     def _take_record(self, record: Record, fetched_ms: int, out: Outputs) -> None:
         """Take any record."""

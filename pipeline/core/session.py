@@ -45,7 +45,7 @@ class Session(EventLog):
         self.timer_ms = NEVER_MS
         """When the partition looks at this session's timeouts next; NEVER_MS: it does not."""
         self.shard = -1
-        """Where it is stored at a checkpoint."""
+        """Where it is stored at a checkpoint: the number of its shard, or with the fast lane its handle there."""
 
     @classmethod
     def restored(
@@ -254,7 +254,8 @@ def could_have_ended(late: Entry, change: "Rewalk", funnels: Funnels) -> "Undone
         closing = funnel.completes_on | funnel.abandons_on
         ends = {entry.at_ms for entry in rest if entry.type in closing}
         ends |= {entry.at_ms + funnel.timeout_ms for entry in rest}
-        ends.add(change.before_ms + funnel.timeout_ms)
+        if funnel.name in change.under_way:
+            ends.add(change.before_ms + funnel.timeout_ms)
         buckets = {bucket_of(end_ms) for end_ms in ends if end_ms >= late.at_ms}
         # Endings are counted at the bucket of entry too, up to the age of the timeout.
         buckets |= {bucket_of(by.at_ms) for by in opened if late.at_ms - by.at_ms < funnel.timeout_ms}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.compile import MODULES, compiled, why_not
+from deploy.compile import LANE, MODULES, compiled, why_not
 from tests.needs import need
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,8 @@ def test_a_wheel_holds_what_was_compiled(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         held = {name for name in content.namelist() if name.endswith(".so")}
     assert held == {str(path.relative_to(source)) for path in compiled(source)}
-    assert len(held) == len(MODULES) + 1  # and the code of all
+    lane = [path for path in LANE if path.endswith(".pyx")]
+    assert len(held) == len(MODULES) + 1 + len(lane)  # and the code of all modules
 
 
 def test_the_same_files_work_uncompiled(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The fast lane and the objects beside it are two ways to one state: same outputs, batch by batch."""
 
+import gc
 import random
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline.core.event_log import Entry
 from pipeline.core.lanes import IS_COMPILED
 from pipeline.core.partition import Partition
-from pipeline.core.records import Outputs, Record
+from pipeline.core.records import ClockRefusal, Outputs, Record
+from pipeline.core.session import Session
 from schemas.events import EVENT_TYPES
 from tests.contract.test_decoding import ACCEPTED, GOOD, REFUSED, as_json
 from tests.support import RULES, START_MS, event_json, stored_partition
@@ -176,6 +178,24 @@ def test_a_message_with_a_bite_taken_out_means_the_same_to_the_lane(data: st.Dat
     same_entry(payload)
 
 
+EDGES = [
+    2**50 / 10_000,
+    1e11,
+    1e12,
+    92_233_720_368_547,
+    922_337_203_685_477,
+    922_337_203_685_478,
+    10**15 - 1,
+    10**15,
+]
+
+
+@pytest.mark.parametrize("value", [number + step for number in map(int, EDGES) for step in (-1, 0, 1)])
+def test_large_values_are_the_same_to_the_lane(value: int) -> None:
+    same_entry(as_json(GOOD | {"value": value}))
+    same_entry(as_json(GOOD | {"value": value + 0.25}))
+
+
 @settings(max_examples=500)
 @given(
     st.from_regex(r"\A-?(0|[1-9][0-9]{0,16})(\.[0-9]{1,7})?(e[+-]?[0-9]{1,2})?\Z"),
@@ -186,3 +206,48 @@ def test_a_message_with_a_bite_taken_out_means_the_same_to_the_lane(data: st.Dat
 def test_numbers_and_times_are_the_same_to_the_lane(number: str, time: str) -> None:
     payload = as_json(GOOD | {"occurred_at": time, "value": 7_777})
     same_entry(payload.replace(b"7777", number.encode()))
+
+
+def views(partition: Partition, sessions: range, at_ms: int) -> None:
+    values = [event_json(at_ms, session_id=f"s-{number}", event_id=str(number)) for number in sessions]
+    partition.process(
+        [Record(number, -1, value) for number, value in zip(sessions, values, strict=True)], START_MS
+    )
+
+
+def test_sessions_come_and_go_by_the_ten_thousands_and_every_checkpoint_holds_those_that_are_there() -> None:
+    partition, shards = Partition("web", RULES), dict[str, Any]()
+    for generation in range(5):
+        views(partition, range(generation * 64 * 256, (generation + 1) * 64 * 256), generation * 180 * MINUTE)
+        restored = stored_partition(partition, shards)
+        assert len(partition.sessions) == len(restored.sessions) == 64 * 256
+        assert sum(name.startswith("sessions-") for name in shards) == 64
+    tick = Record(5 * 64 * 256, -1, None, START_MS + 5 * 180 * MINUTE)
+    partition.process([tick], START_MS)  # the shard that was filled last is full, and empty now
+    stored_partition(partition, shards)
+    assert len(partition.sessions) == 0
+    assert not any(name.startswith("sessions-") for name in shards)
+    views(partition, range(10**6, 10**6 + 300), 5 * 180 * MINUTE)
+    assert len(stored_partition(partition, shards).sessions) == len(partition.sessions) == 300
+    assert "sessions-0" not in shards
+
+
+def test_a_session_that_is_late_in_every_batch_leaves_nothing_behind() -> None:
+    partition = Partition("web", RULES)
+    for number in range(200):
+        at_ms = number * 100
+        batch = [event_json(at_ms + 50, event_id=f"{number}"), event_json(at_ms, event_id=f"{number}-late")]
+        partition.process([Record(2 * number + n, -1, value) for n, value in enumerate(batch)], START_MS)
+    waiting = [one for one in gc.get_objects() if isinstance(one, Session) and one.session_id == "s"]
+    assert len(waiting) <= 1
+
+
+def test_what_was_refused_before_these_records_does_not_keep_the_lane_from_them() -> None:
+    partition = Partition("web", RULES)
+    partition.refused = {
+        5: ClockRefusal(START_MS, "in_future", "0"),
+        200: ClockRefusal(START_MS, "in_future", "0"),
+    }
+    partition.process([Record(100, -1, event_json(0))], START_MS)
+    assert list(partition.refused) == [200]
+    assert not partition.sessions.objects

@@ -13,7 +13,7 @@ from pipeline.core.native.scan cimport Text, Touch
 cdef enum:
     NONE = 0  # no text: the session's id is there
     WHERE_BYTES = 4 * (2 + 256)  # the longest that ``where_of`` writes
-    LARGEST_BLOCK = 8192  # longer sessions are not kept here: looking through them would take too long
+    LARGEST_BLOCK = 8192  # a larger one takes no more events: looking through it would take too long
 
 
 cdef packed struct Event:

@@ -27,7 +27,7 @@ cdef Py_ssize_t where_of(Touch *touch, char *into) noexcept nogil:
 
 
 cdef int _make_room(Session *session, Py_ssize_t more) except -1:
-    """Let the block take so many bytes more; grown by an eighth, for memory is what there is most of."""
+    """Let the block take so many bytes more; grown by an eighth only, for most memory is in blocks."""
     cdef Py_ssize_t needed = session.size + more
     cdef char *block
     if needed > session.room:

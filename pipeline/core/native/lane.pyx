@@ -507,7 +507,7 @@ cdef class Lane:
     def put_back(self, Handle handle, int64_t last_ms, names, packed, object watermark_ms):
         """Have a session here again: the time of its latest event, its names and packed events (``event_log``).
 
-        False where it is too large to be kept here.
+        False where it is over half as large as one may become: it would soon be taken out again.
         """
         cdef Packed *session = self._sessions.at(handle)
         cdef Place place
@@ -523,6 +523,9 @@ cdef class Lane:
                 self._time_out(session, watermark_ms)
         finally:
             self._is_silent = False
+        if session.size > LARGEST_BLOCK:  # texts that take turns are kept each time
+            self._send_away(session)
+            return False
         session.timer_ms = _never
         self._schedule(session, handle)
         if not session.has_retention:

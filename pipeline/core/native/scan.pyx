@@ -18,6 +18,7 @@ cdef enum:
     LONG = 128               # of session_id and customer_id
     EXACT_DIGITS = 15        # a double holds each number of so many decimal digits
     DECIMALS = 4             # of the unit of 1/10,000
+    MOST_UNITS = 1 << 50     # so that the two roundings err by less than half a unit; 1e12 is more
     TYPE_SLOTS = 128
     TYPE_LENGTH = 32
 
@@ -181,7 +182,7 @@ cdef inline const char *_past_name(const char *at, const char *end, Text *name) 
 
 
 cdef const char *_amount(const char *at, const char *end, int64_t *units) noexcept nogil:
-    """A number of at most EXACT_DIGITS digits and four decimals, from 0 to 1e12, in units of 1/10,000.
+    """A number of at most EXACT_DIGITS digits and four decimals, from 0 on, in units of 1/10,000.
 
     Of such a one ``round(float(text) * 10_000)`` is the exact value: the two roundings err by less than half a unit.
     """
@@ -201,10 +202,9 @@ cdef const char *_amount(const char *at, const char *end, int64_t *units) noexce
             if digits > EXACT_DIGITS or decimals > DECIMALS:
                 return NULL
         at += 1
-    found *= _powers[decimals]
-    if found >= (<int64_t>1 << 50):
+    if found > MOST_UNITS // _powers[decimals]:
         return NULL
-    units[0] = found
+    units[0] = found * _powers[decimals]
     return behind
 
 

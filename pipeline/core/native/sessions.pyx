@@ -25,6 +25,7 @@ cdef enum:
     HANDLE_BITS = 40
     HASH_BITS = 24
     LEAST_ROOM = 64
+    FEW_SHARDS = 64  # that are no more: their places may stay
 
 cdef uint64_t _HANDLE_MASK = (<uint64_t>1 << HANDLE_BITS) - 1
 
@@ -108,7 +109,9 @@ cdef class Sessions:
         shard.alive -= 1
         if shard.alive * 2 <= shard.members:
             self.touch(handle)
-        if shard.alive == 0 and shard.used == PER_SHARD:
+        if shard.alive == 0 and (shard.used == PER_SHARD or handle >> 8 < self._filling):
+            if handle >> 8 == self._filling:
+                self._filling += 1  # its number must not come again
             free(shard)
             self._shards[place] = NULL
         return 0
@@ -174,7 +177,7 @@ cdef class Sessions:
         cdef uint64_t gone = 0, place
         while gone < self._count and self._shards[gone] == NULL:
             gone += 1
-        if gone > 1024 and gone * 2 > self._count:
+        if gone > FEW_SHARDS and gone * 2 > self._count:
             for place in range(gone, self._count):
                 self._shards[place - gone] = self._shards[place]
             self._first += gone
@@ -202,7 +205,6 @@ cdef class Sessions:
     def take_changed(self):
         """What a cut must write. Numbers of the shards that have changed, ascending; forgets that they did."""
         cdef uint64_t place
-        self._drop_first()
         numbers = sorted(self.changed)
         self.changed = set()
         for number in numbers:
@@ -210,6 +212,7 @@ cdef class Sessions:
             if place < self._count and self._shards[place] != NULL:
                 self._shards[place].has_changed = False
                 self._shards[place].members = self._shards[place].alive
+        self._drop_first()
         return numbers
 
 
