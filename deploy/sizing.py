@@ -15,7 +15,7 @@ from typing import Final
 EVENTS_PER_CORE: Final = 15_000
 #: Sessions stay for the lateness and the longest timeout. ``make bench``: memory of one with two events, and of
 #: six more.
-SESSION_BYTES: Final = 903 + 6 * 55
+SESSION_BYTES: Final = 344 + 6 * 60
 EVENTS_PER_SESSION: Final = 8
 #: Baselines of a segment with all hours of the week learned, and its tiles of the last two hours.
 SEGMENT_BYTES: Final = 190_000 + 2 * 360 * 400

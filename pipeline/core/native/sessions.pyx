@@ -10,16 +10,14 @@ from libc.string cimport memcmp, memset
 from pipeline.core.native.block cimport Session, begin, clear, session_id
 from pipeline.core.native.scan cimport Text
 
-cdef extern from *:
-    """
-    /* SipHash with the process's secret, so that nobody can choose ids that collide. */
-    #if PY_VERSION_HEX >= 0x030E0000
-    #define cx_hash(at, size) ((uint64_t)Py_HashBuffer((at), (size)))
-    #else
-    #define cx_hash(at, size) ((uint64_t)_Py_HashBytes((at), (size)))
-    #endif
-    """
-    uint64_t cx_hash(const void *at, Py_ssize_t size) noexcept nogil
+cdef extern from "Python.h":
+    ctypedef struct PyHash_FuncDef:
+        Py_hash_t (*hash)(const void *at, Py_ssize_t size) noexcept nogil
+
+    PyHash_FuncDef *PyHash_GetFuncDef()
+
+# SipHash with the process's secret, so that nobody can choose ids that collide.
+cdef PyHash_FuncDef *_siphash = PyHash_GetFuncDef()
 
 cdef enum:
     HANDLE_BITS = 40
@@ -28,6 +26,10 @@ cdef enum:
     FEW_SHARDS = 64  # that are no more: their places may stay
 
 cdef uint64_t _HANDLE_MASK = (<uint64_t>1 << HANDLE_BITS) - 1
+
+
+cdef inline uint64_t _hash_of(Text id_) noexcept nogil:
+    return <uint64_t>_siphash.hash(id_.at, id_.size) >> (64 - HASH_BITS)
 
 
 cdef class Sessions:
@@ -53,7 +55,7 @@ cdef class Sessions:
 
     cdef Session *find(self, Text id_, Handle *handle) except? NULL:
         """The session of this id; NULL: there is none."""
-        cdef uint64_t hashed = cx_hash(id_.at, id_.size) >> (64 - HASH_BITS)
+        cdef uint64_t hashed = _hash_of(id_)
         cdef uint64_t at = hashed & self._mask, entry
         cdef Session *found
         while True:
@@ -71,7 +73,7 @@ cdef class Sessions:
         """A new session, in the shard that is filling up. Its id must not be there yet."""
         cdef Shard *shard
         cdef Session *session
-        cdef uint64_t hashed = cx_hash(id_.at, id_.size) >> (64 - HASH_BITS)
+        cdef uint64_t hashed = _hash_of(id_)
         self._place(self._filling)
         while self._shards[self._filling - self._first].used == PER_SHARD:
             self._filling += 1
@@ -118,7 +120,7 @@ cdef class Sessions:
 
     cdef int _take_out(self, Text id_, Handle handle) except -1:
         """Out of the index; what follows moves up, so that it is found without a gap."""
-        cdef uint64_t at = (cx_hash(id_.at, id_.size) >> (64 - HASH_BITS)) & self._mask, ahead, home
+        cdef uint64_t at = _hash_of(id_) & self._mask, ahead, home
         while self._index[at] & _HANDLE_MASK != handle + 1:
             at = (at + 1) & self._mask
         ahead = at
