@@ -40,12 +40,17 @@ LANE: Final = (
     "pipeline/core/native/block.pxd",
     "pipeline/core/native/block.pyx",
     "pipeline/core/native/lane.pyx",
+    "pipeline/core/native/packing.pxd",
+    "pipeline/core/native/packing.pyx",
     "pipeline/core/native/places.pxd",
     "pipeline/core/native/places.pyx",
     "pipeline/core/native/scan.pxd",
     "pipeline/core/native/scan.pyx",
     "pipeline/core/native/sessions.pxd",
     "pipeline/core/native/sessions.pyx",
+    "pipeline/core/native/texts.pxd",
+    "pipeline/core/native/walks.pxd",
+    "pipeline/core/native/walks.pyx",
 )
 _GROUP: Final = "cx_signals"
 

@@ -1,6 +1,7 @@
 """The fast lane and the objects beside it are two ways to one state: same outputs, batch by batch."""
 
 import gc
+import itertools
 import random
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.event_log import Entry
-from pipeline.core.lanes import IS_COMPILED
+from pipeline.core.lanes import IS_COMPILED, new_lane
 from pipeline.core.partition import Partition
 from pipeline.core.records import ClockRefusal, Outputs, Record
 from pipeline.core.session import Session
+from pipeline.simulator.traffic import ShopSettings, traffic
 from schemas.events import EVENT_TYPES
 from tests.contract.test_decoding import ACCEPTED, GOOD, REFUSED, as_json
 from tests.support import RULES, START_MS, event_json, stored_partition
@@ -251,3 +253,17 @@ def test_what_was_refused_before_these_records_does_not_keep_the_lane_from_them(
     partition.process([Record(100, -1, event_json(0))], START_MS)
     assert list(partition.refused) == [200]
     assert not partition.sessions.objects
+
+
+def test_what_a_shop_sends_is_taken_without_the_objects_but_for_surveys_and_late_events() -> None:
+    lane = new_lane("web", RULES.funnels, RULES.currency, None, RULES.lateness_ms)
+    assert lane is not None
+    sent = list(itertools.islice(traffic(ShopSettings(50.0, seed=7), START_MS), 5_000))
+    records = [Record(n, -1, event.payload) for n, event in enumerate(sent) if event.channel == "web"]
+    left = list[bytes]()
+    at = lane.take(records, 0, START_MS)
+    while at < len(records):
+        left.append(records[at].value or b"")
+        at = lane.take(records, at + 1, START_MS)
+    assert len(records) > 1_000
+    assert all(b'"survey_answered"' in payload for payload in left)

@@ -11,6 +11,7 @@ from pipeline.core.native.scan cimport Text, Touch
 
 
 cdef enum:
+    ABSENT = 0xFFFF  # instead of a length: a dimension that the event does not have
     NONE = 0  # no text: the session's id is there
     WHERE_BYTES = 4 * (2 + 256)  # the longest that ``where_of`` writes
     LARGEST_BLOCK = 8192  # a larger one takes no more events: looking through it would take too long

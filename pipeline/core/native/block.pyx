@@ -7,10 +7,6 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.native.scan cimport Text, Touch
 
-cdef enum:
-    ABSENT = 0xFFFF
-
-
 cdef Py_ssize_t where_of(Touch *touch, char *into) noexcept nogil:
     """Write store, region, device and campaign, each behind its length; gives the bytes written."""
     cdef char *at = into

@@ -1,12 +1,20 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Counts of a batch, by place and bucket."""
 
-from libc.stdint cimport int64_t
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
+
+from pipeline.core.native.block cimport ABSENT
+from pipeline.core.native.scan cimport Text
 
 from pipeline.core.event_log import names_of
 from pipeline.core.tiles import BUCKET_MS
+
+cdef enum:
+    MOST_PLACES = 100_000
 
 cdef int64_t _bucket_ms = BUCKET_MS
 
@@ -53,3 +61,54 @@ cdef class Place:
             taken.append((of[0], {names[at]: of[at + 1] for at in range(self._width - 1) if of[at + 1]}))
         self._count = 0
         return taken
+
+
+cdef class Places:
+    """Finds a place, and remembers those at which a batch has counted something."""
+
+    def __init__(self, str channel, tuple counters):
+        self._channel, self._counters = channel, counters
+        self._places, self._touched = {}, []
+
+    cdef Place at(self, Text where):
+        cdef bytes key = PyBytes_FromStringAndSize(where.at, where.size)
+        cdef Place found = self._places.get(key)
+        if found is None:
+            found = self._places[key] = Place((self._channel, *_values_of(where)), len(self._counters) - 1)
+        return found
+
+    cdef int64_t count(self, Place place, int64_t at_ms, uint64_t opened) except -1:
+        """Count an event that opened journeys of these funnels; gives its bucket."""
+        cdef int64_t *row
+        cdef Py_ssize_t funnel
+        if place._count == 0:
+            self._touched.append(place)
+        row = place.row(at_ms)
+        row[1] += 1
+        for funnel in range(place._width - 2 if opened else 0):
+            row[2 + funnel] += opened >> funnel & 1
+        return row[0]
+
+    def take(self):
+        """Dimensions, bucket and counters of what was counted since the last call."""
+        cdef Place place
+        taken = [(place.dims, *row) for place in self._touched for row in place.take(self._counters)]
+        self._touched = []
+        if len(self._places) > MOST_PLACES:
+            self._places = {}
+        return taken
+
+
+cdef list _values_of(Text where):
+    cdef const char *at = where.at
+    cdef uint16_t size
+    values = []
+    for _ in range(4):
+        memcpy(&size, at, 2)
+        at += 2
+        if size == ABSENT:
+            values.append(None)
+        else:
+            values.append(PyUnicode_DecodeUTF8(at, size, NULL))
+            at += size
+    return values

@@ -18,10 +18,11 @@ cdef enum:
     LONG = 128               # of session_id and customer_id
     EXACT_DIGITS = 15        # a double holds each number of so many decimal digits
     DECIMALS = 4             # of the unit of 1/10,000
-    MOST_UNITS = 1 << 50     # so that the two roundings err by less than half a unit; 1e12 is more
     TYPE_SLOTS = 128
     TYPE_LENGTH = 32
 
+#: So that the two roundings err by less than half a unit. The largest amount, 1e12, is more.
+cdef int64_t _most_units = <int64_t>1 << 50
 cdef uint8_t _ends_text[256]  # quote, backslash and control characters
 _ends_text[:] = [byte < 0x20 or byte in b'"\\' for byte in range(256)]
 cdef const char *_names[29]
@@ -202,7 +203,7 @@ cdef const char *_amount(const char *at, const char *end, int64_t *units) noexce
             if digits > EXACT_DIGITS or decimals > DECIMALS:
                 return NULL
         at += 1
-    if found > MOST_UNITS // _powers[decimals]:
+    if found > _most_units // _powers[decimals]:
         return NULL
     units[0] = found * _powers[decimals]
     return behind
