@@ -139,7 +139,7 @@ def test_journeys_page_by_page_are_those_of_the_table(shop: Running) -> None:
         "SELECT journey_id, session_id, last_step, value FROM cx.journeys FINAL "
         "WHERE funnel = 'checkout' AND outcome = 'abandoned' AND device = 'mobile'"
     )
-    assert len(rows) > 40
+    assert len(rows) > 31  # more than a page
     keys = [(one["journey_id"], one["session_id"], one["last_step"], one["value"]) for one in found]
     assert sorted(keys) == sorted(rows)
     assert len(set(keys)) == len(keys)
