@@ -37,9 +37,13 @@ MODULES: Final = (
 )
 #: The fast lane: by Cython. Its parts include each other's declarations.
 LANE: Final = (
+    "pipeline/core/native/ahead.pxd",
+    "pipeline/core/native/ahead.pyx",
     "pipeline/core/native/block.pxd",
     "pipeline/core/native/block.pyx",
     "pipeline/core/native/lane.pyx",
+    "pipeline/core/native/late.pxd",
+    "pipeline/core/native/late.pyx",
     "pipeline/core/native/packing.pxd",
     "pipeline/core/native/packing.pyx",
     "pipeline/core/native/places.pxd",

@@ -60,10 +60,13 @@ class OpenSessions:
         if found is None and self.lane is not None:
             kept = self.lane.take_out(session_id)
             if kept is not None:
-                shard, last_ms, packed, timed_out = kept
-                # By what was done, not by the watermark: a journey that an event of this batch opened is not yet.
-                found = Session.restored(session_id, None, *packed, None, self._funnels)
-                found.have_timed_out(timed_out)
+                shard, last_ms, packed, timed_out, late = kept
+                if late is None:
+                    # By what was done, not by the watermark: what an event of this batch opened has not ended.
+                    found = Session.restored(session_id, None, *packed, None, self._funnels)
+                    found.have_timed_out(timed_out)
+                else:
+                    found = Session.late(session_id, packed[0], packed[1], late, self._funnels)
                 found.shard, found.last_ms = shard, last_ms
                 self.objects[session_id] = self._taken_out[session_id] = found
         return found

@@ -29,7 +29,7 @@ from pipeline.core.records import (
     Tile,
 )
 from pipeline.core.refusals import FUTURE_MS, Limits, dead_letter, refused, refused_again
-from pipeline.core.session import Session, could_have_ended
+from pipeline.core.session import Rewalk, Session, could_have_ended
 from pipeline.core.tiles import (
     BUCKET_MS,
     EVENTS,
@@ -91,6 +91,8 @@ class Partition:
         self._places: dict[Dims, Spot] = {}
         # Of the batch under way:
         self._late: dict[str, Session] = {}
+        self._walked: dict[str, dict[JourneyKey, Journey]] = {}
+        """Of sessions that the lane has walked anew the journeys that have ended."""
         self._changed: dict[tuple[str, JourneyKey], Journey] = {}
         self._deltas: dict[Place, Counters] = {}
 
@@ -196,6 +198,8 @@ class Partition:
         session = self.sessions.get(event.session_id)
         if session is None:
             session = self.sessions.new(event.session_id, at_ms, place.names)
+        if session.late_from is not None:
+            self._late[session.session_id] = session  # it may have been the lane's until now
         if session.takes_in_order(at_ms, self._watermark_ms):
             self._append(session, entry)
         elif session.insert(entry):
@@ -262,12 +266,11 @@ class Partition:
     def _settle(self, out: Outputs) -> None:
         for session in self._late.values():
             self._rewalk(session)
+        self._settle_late()
         watermark = out.watermark_ms = self.watermark_ms
         if watermark is not None:
             self._time_out(watermark)
-        if self._lane is not None:
-            for session_id, journey in self._lane.take_ended():
-                self._end(session_id, journey)
+        self._take_ended()
         for place in self._places.values():
             for bucket, count in place.counts.items():
                 self._add((place.dims, bucket), {EVENTS: count})
@@ -275,25 +278,46 @@ class Partition:
         out.tiles = self._fold()
         out.journeys = [self._row(key, journey) for key, journey in self._changed.items()]
         self._late.clear()
+        self._walked.clear()
         self._changed.clear()
         self._deltas.clear()
         self.sessions.settle(watermark)
         if watermark is not None:
             self.forget()
 
+    def _take_ended(self) -> None:
+        """Count the journeys that have ended in the lane."""
+        for session_id, journey in () if self._lane is None else self._lane.take_ended():
+            if session_id in self._walked:
+                self._walked[session_id][journey.key] = journey
+            self._end(session_id, journey)
+
+    def _settle_late(self) -> None:
+        """Have the lane's sessions walked anew that a late event has come to."""
+        if self._lane is None:
+            return
+        self._take_ended()  # some of them are about to be taken back
+        for session_id, change, ended in self._lane.settle_late():
+            self._walked[session_id] = ended
+            self._have_changed(session_id, change, ended)
+
     def _rewalk(self, session: Session) -> None:
         late, session.late_from = session.late_from, None
         assert late is not None
-        change = session.rewalk(self.rules.funnels, late)
+        self._have_changed(session.session_id, session.rewalk(self.rules.funnels, late), session.ended)
+        self.sessions.schedule(session)
+
+    def _have_changed(self, session_id: str, change: Rewalk, ended: dict[JourneyKey, Journey]) -> None:
+        """Write what a late event has changed; ``ended``: the session's journeys that have ended now."""
         for journey in change.no_longer_ended:
-            self._end(session.session_id, journey, sign=-1)
+            self._end(session_id, journey, sign=-1)
         for journey in change.ended:
-            self._end(session.session_id, journey)
+            self._end(session_id, journey)
         for opening in change.no_longer_opened:
             self._put(self._journeys.opened(*opening), sign=-1)
         for opening in change.opened:
             self._put(self._journeys.opened(*opening))
-        undone = could_have_ended(late, change, self.rules.funnels)
+        undone = could_have_ended(change, self.rules.funnels)
         segments = self.rules.segmenter.segments
         for dims, buckets in undone.places:
             for one in {segments(one): one for one in dims}.values():
@@ -301,10 +325,9 @@ class Partition:
                     # An empty delta has the tile written again, with zeros where nothing is left.
                     self._add((one, bucket), {})
         for funnel, opened_by in undone.openings:
-            if journey_key(funnel, opened_by) not in session.ended:
+            if journey_key(funnel, opened_by) not in ended:
                 phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None)
-                self._changed[session.session_id, phantom.key] = phantom
-        self.sessions.schedule(session)
+                self._changed[session_id, phantom.key] = phantom
 
     def _time_out(self, watermark_ms: int) -> None:
         for session, journey in self.sessions.time_out(watermark_ms):
@@ -327,7 +350,8 @@ class Partition:
     def _row(self, key: tuple[str, JourneyKey], journey: Journey) -> JourneyRow:
         session_id, which = key
         session = self.sessions.objects.get(session_id)
-        now = journey if session is None else session.ended.get(which)
+        ended = self._walked.get(session_id) if session is None else session.ended
+        now = journey if ended is None else ended.get(which)
         if now is None:
             now = Journey(
                 journey.funnel,

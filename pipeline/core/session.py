@@ -70,6 +70,25 @@ class Session(EventLog):
             session.time_out(watermark_ms)
         return session
 
+    @classmethod
+    def late(
+        cls,
+        session_id: str,
+        names: Names,
+        packed: bytes | bytearray,
+        known: "Late",
+        funnels: Funnels,
+    ) -> "Session":
+        """A session that late events have come to, which is still to be walked anew."""
+        ended, opened, first = known
+        session = cls(session_id, names)
+        session.restore(packed)
+        session._ended = ended or None
+        under_way = [(key, by) for key, by in opened.items() if key not in ended]
+        session.walk = Walk(tuple([OpenJourney(funnels.by_name[key[0]], by) for key, by in under_way]))
+        session.late_from = session.entry_at(session.position_of(*first))
+        return session
+
     @property
     def ended(self) -> dict[JourneyKey, Journey]:
         """Journeys that ended within the log, or by timeout as the watermark has it."""
@@ -132,16 +151,7 @@ class Session(EventLog):
             walk.advance(entry, position, self, funnels, ended)
         now = {journey.key: journey for journey in ended}
         self._ended = now or None
-        opened = self._openings()
-        return Rewalk(
-            no_longer_ended=[j for key, j in before.items() if now.get(key) != j],
-            ended=[j for key, j in now.items() if before.get(key) != j],
-            no_longer_opened=[(key[0], by) for key, by in opened_before.items() if key not in opened],
-            opened=[(key[0], by) for key, by in opened.items() if key not in opened_before],
-            under_way=under_way,
-            before_ms=before_ms,
-            rest=rest,
-        )
+        return changes(before, opened_before, now, self._openings(), under_way, before_ms, rest)
 
     def _note(self, journey: Journey) -> None:
         if self._ended is None:
@@ -211,6 +221,11 @@ class Session(EventLog):
             self.ended.pop(ended.key, None)
 
 
+Late = tuple[dict[JourneyKey, Journey], dict[JourneyKey, Entry], tuple[int, str]]
+"""Before its late events, by key, the journeys that had ended and the events that had opened journeys; time and id
+of the earliest late event."""
+
+
 class Rewalk(NamedTuple):
     """What walking the events of a session anew has changed. Openings: funnel and event."""
 
@@ -226,6 +241,27 @@ class Rewalk(NamedTuple):
     """The late event and all after it."""
 
 
+def changes(
+    before: dict[JourneyKey, Journey],
+    opened_before: dict[JourneyKey, Entry],
+    now: dict[JourneyKey, Journey],
+    opened: dict[JourneyKey, Entry],
+    under_way: dict[str, Entry],
+    before_ms: int,
+    rest: list[Entry],
+) -> Rewalk:
+    """Ended journeys and opening events before a walk was made anew and now, by key."""
+    return Rewalk(
+        no_longer_ended=[j for key, j in before.items() if now.get(key) != j],
+        ended=[j for key, j in now.items() if before.get(key) != j],
+        no_longer_opened=[(key[0], by) for key, by in opened_before.items() if key not in opened],
+        opened=[(key[0], by) for key, by in opened.items() if key not in opened_before],
+        under_way=under_way,
+        before_ms=before_ms,
+        rest=rest,
+    )
+
+
 class Undone(NamedTuple):
     """What must be written again."""
 
@@ -235,14 +271,15 @@ class Undone(NamedTuple):
     """Tiles: any of the dimensions in any of the buckets."""
 
 
-def could_have_ended(late: Entry, change: "Rewalk", funnels: Funnels) -> "Undone":
-    """What a run may have published that had not seen ``late`` and what came after it (law 2).
+def could_have_ended(change: Rewalk, funnels: Funnels) -> Undone:
+    """What a run may have published that had not seen the late event and what came after it (law 2).
 
     Per funnel: the journey under way just before the late event, and each opening event after
     it; with each end not before the late event that any event from the one before it on could
     have given them, by closing them or by being followed by nothing, and where they were opened.
     """
     rest = change.rest
+    late = rest[0]
     undone = Undone([], [])
     for funnel in funnels.all:
         opened = [entry for entry in rest if entry.type in funnel.opens_on]

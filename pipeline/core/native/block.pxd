@@ -50,6 +50,7 @@ cdef struct Session:
     uint16_t id_size
     uint8_t is_away    # in objects just now: the block is its id alone
     uint8_t has_retention
+    uint8_t is_late    # its walk is stale until the batch ends
 
 
 cdef inline Text session_id(Session *session) noexcept nogil:
@@ -84,6 +85,7 @@ cdef inline Text text_at(Session *session, uint32_t position) noexcept nogil:
 
 
 cdef Py_ssize_t where_of(Touch *touch, char *into) noexcept nogil
+cdef int make_room(Session *session, Py_ssize_t more) except -1
 cdef int begin(Session *session, Text session_id) except -1
 cdef int64_t append(Session *session, Touch *touch, Text where) except -1
 cdef void clear(Session *session) noexcept nogil

@@ -22,7 +22,7 @@ cdef Py_ssize_t where_of(Touch *touch, char *into) noexcept nogil:
     return at - into
 
 
-cdef int _make_room(Session *session, Py_ssize_t more) except -1:
+cdef int make_room(Session *session, Py_ssize_t more) except -1:
     """Let the block take so many bytes more; grown by an eighth only, for most memory is in blocks."""
     cdef Py_ssize_t needed = session.size + more
     cdef char *block
@@ -38,7 +38,7 @@ cdef int _make_room(Session *session, Py_ssize_t more) except -1:
 cdef int begin(Session *session, Text session_id) except -1:
     """Make an empty session. Its id must not lie in its own block."""
     memset(session, 0, sizeof(Session))
-    _make_room(session, session_id.size + sizeof(Event) + 64)
+    make_room(session, session_id.size + sizeof(Event) + 64)
     memcpy(session.block, session_id.at, session_id.size)
     session.size = session.id_size = <uint16_t>session_id.size
     session.last_ms = -1
@@ -73,7 +73,7 @@ cdef int64_t append(Session *session, Touch *touch, Text where) except -1:
     """
     cdef uint32_t position = session.size, at = position + sizeof(Event)
     cdef Event *event
-    _make_room(session, sizeof(Event) + touch.event_id.size + touch.step.size + touch.customer.size + where.size + 6)
+    make_room(session, sizeof(Event) + touch.event_id.size + touch.step.size + touch.customer.size + where.size + 6)
     memcpy(session.block + at, touch.event_id.at, touch.event_id.size)
     at += <uint32_t>touch.event_id.size
     if not _is_at(session, session.where, where):

@@ -1,40 +1,40 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Takes events that come in order; for all others ``pipeline.core.partition`` has the word.
+"""Takes most events; for all others ``pipeline.core.partition`` has the word.
 
 What is done here is what ``Partition``, ``Session`` and ``Walk`` do for such an event, and is held to them by a
-property test over whole streams. An event that comes late, a record that is refused and a message that is rare are
-left to them: the session concerned is then taken out into objects (``take_out``), and put back at the end of the
-batch (``put_back``).
+property test over whole streams. A record that is refused and a message that is rare are left to them. A session
+that has become long is taken out into objects (``take_out``), and put back when it can be (``put_back``).
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_ITEM
-from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
-from pipeline.core.native.block cimport LARGEST_BLOCK, NONE, WHERE_BYTES, Session, event_at, has, session_id, where_of
+from pipeline.core.native.ahead cimport Ahead
+from pipeline.core.native.block cimport LARGEST_BLOCK, NONE, WHERE_BYTES, Session, append, event_at, has, session_id, where_of
+from pipeline.core.native.late cimport LateSessions
 from pipeline.core.native.packing cimport next_packed, next_stored, packed
 from pipeline.core.native.places cimport Place, Places
-from pipeline.core.native.scan cimport NO_AMOUNT, Text, Touch, scan, type_of
-from pipeline.core.native.sessions cimport Agenda, Handle, Handles, Sessions
+from pipeline.core.native.scan cimport NO_AMOUNT, Text, Touch, type_of
+from pipeline.core.native.sessions cimport Agenda, Handle, Handles, Sessions, hash_of
 from pipeline.core.native.texts cimport str_of, text_of
 from pipeline.core.native.walks cimport FUNNELS, TYPES, Walks
 
 from pipeline.core.funnels import NEVER_MS
 from pipeline.core.refusals import FUTURE_MS
 from pipeline.core.tiles import EVENTS, FRICTION_TYPES, STEP_COUNTERS
-from schemas.events import EVENT_TYPES, MAX_MESSAGE_BYTES
+from schemas.events import EVENT_TYPES
 
 cdef enum:
     WORTH_TRIMMING = 512  # bytes of a session's block
+    MOST_WHILE_LATE = 3 * LARGEST_BLOCK  # until the batch ends; no sum of its amounts can grow too large
 
 MOST_FUNNELS = FUNNELS
 
 cdef int64_t _never = NEVER_MS
 cdef int64_t _future = FUTURE_MS
-cdef Py_ssize_t _largest_message = MAX_MESSAGE_BYTES
 cdef bint _is_friction[TYPES]
 cdef bint _is_step[TYPES]
 _is_friction[:] = [kind in FRICTION_TYPES for kind in EVENT_TYPES]
@@ -48,10 +48,12 @@ cdef class Lane:
     """The sessions of one partition, and what a batch adds to their tiles and journeys."""
 
     cdef Sessions _sessions
+    cdef Ahead _ahead
     cdef Agenda _timers
     cdef Agenda _retention
     cdef Places _places
     cdef Walks _walks
+    cdef LateSessions _late
     cdef bytes _channel
     cdef bytes _currency
     cdef object _pseudonym
@@ -72,6 +74,7 @@ cdef class Lane:
         self._places = Places(channel, (EVENTS, *opened))
         self._walks = Walks(funnels, self._places)
         self._sessions, self._timers, self._retention = Sessions(), Agenda(1_000), Agenda(60_000)
+        self._ahead, self._late = Ahead(self._sessions), LateSessions(self._sessions, self._walks)
         self.latest_ms = self._watermark_ms = self._cutoff_ms = -_never
         self._details = {}
         self.begin()
@@ -95,24 +98,18 @@ cdef class Lane:
 
     def take(self, list records, Py_ssize_t at, int64_t latest_stamp_ms):
         """Take records from this one on, as far as they are events in order; gives the first that is none."""
-        cdef Touch touch
-        cdef object record, value
+        cdef Touch *touch
         cdef int64_t stamp_ms
-        cdef Outcome outcome
         while at < len(records):
-            record = records[at]
-            value = <object>PyTuple_GET_ITEM(record, 2)
-            if <object>PyTuple_GET_ITEM(record, 3) is not None or not self._read(value, &touch):
+            touch = self._ahead.event(records, at)
+            if touch == NULL:
                 break
-            stamp_ms = <object>PyTuple_GET_ITEM(record, 1)
+            stamp_ms = <object>PyTuple_GET_ITEM(records[at], 1)
             if touch.at_ms < self._cutoff_ms:
                 break
             if stamp_ms >= 0 and not touch.at_ms - _future <= stamp_ms <= latest_stamp_ms:
                 break
-            if not self._is_here(touch.channel):
-                break
-            outcome = self._take(&touch)
-            if outcome == NOT_HERE:
+            if not self._is_here(touch.channel) or self._take(touch) == NOT_HERE:
                 break
             at += 1
         return at
@@ -124,7 +121,7 @@ cdef class Lane:
         memset(&touch, 0, sizeof(Touch))
         touch.at_ms, touch.amount = event.at_ms, NO_AMOUNT
         touch.event_id, touch.session_id = text_of(event.event_id), text_of(event.session_id)
-        touch.channel = text_of(event.channel)
+        touch.channel, touch.hashed = text_of(event.channel), hash_of(touch.session_id)
         touch.type = type_of(text_of(event.type).at, text_of(event.type).size)
         touch.customer, touch.currency, touch.step = text_of(event.customer_id), text_of(event.currency), text_of(event.step)
         touch.where[0], touch.where[1] = text_of(event.store_id), text_of(event.region)
@@ -134,18 +131,6 @@ cdef class Lane:
         outcome = self._take(&touch)
         return None if outcome == NOT_HERE else outcome == TAKEN
 
-    cdef bint _read(self, object value, Touch *touch) except -1:
-        cdef bint is_ascii
-        if type(value) is not bytes or PyBytes_GET_SIZE(value) > _largest_message:
-            return False
-        is_ascii = value.isascii()
-        if not is_ascii:
-            try:
-                PyUnicode_DecodeUTF8(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
-            except UnicodeDecodeError:
-                return False
-        return scan(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), is_ascii, touch)
-
     cdef bint _is_here(self, Text channel) noexcept:
         return channel.at[0] == PyBytes_AS_STRING(self._channel)[0]  # web, app, pos
 
@@ -154,7 +139,7 @@ cdef class Lane:
         cdef Session *session
         cdef char where_bytes[WHERE_BYTES]
         cdef Text where
-        cdef uint64_t opened
+        cdef uint64_t opened = 0
         cdef object customer
         if touch.currency.at != NULL and not self._is_ours(touch.currency):
             touch.amount = NO_AMOUNT
@@ -162,19 +147,22 @@ cdef class Lane:
             customer = self._pseudonym(str_of(touch.customer))
             touch.customer = text_of(customer)
         where.at, where.size = where_bytes, where_of(touch, where_bytes)
-        session = self._sessions.find(touch.session_id, &handle)
+        session = self._sessions.find(touch.session_id, touch.hashed, &handle)
         if session == NULL:
-            session = self._sessions.add(touch.session_id, &handle)
+            session = self._sessions.add(touch.session_id, touch.hashed, &handle)
             session.timer_ms = _never
             self._keep(session, handle, touch.at_ms)
-        elif session.is_away or session.size > LARGEST_BLOCK:
+        elif session.is_away or session.size > (MOST_WHILE_LATE if session.is_late else LARGEST_BLOCK):
             return NOT_HERE
-        elif touch.at_ms <= session.last_ms or session.last_ms + self._walks.shortest(session) < self._watermark_ms:
-            if not has(session, touch.at_ms, touch.event_id):
-                return NOT_HERE
-            self.duplicates += 1
-            return DUPLICATE
-        self._append(session, handle, touch, where, &opened)
+        if touch.at_ms <= session.last_ms or session.last_ms + self._walks.shortest(session) < self._watermark_ms:
+            if has(session, touch.at_ms, touch.event_id):
+                self.duplicates += 1
+                return DUPLICATE
+            self._late.take(session, handle, touch, where)
+        elif session.is_late:
+            append(session, touch, where)
+        else:
+            self._append(session, handle, touch, where, &opened)
         self._sessions.touch(handle)
         self._count(touch, where, opened)
         self.accepted += 1
@@ -211,6 +199,17 @@ cdef class Lane:
             key = (place.dims, bucket, EVENT_TYPES[touch.type], str_of(touch.step))
             self._details[key] = self._details.get(key, 0) + 1
         return 0
+
+    def settle_late(self):
+        """Walk anew the sessions that a late event has come to.
+
+        Gives of each the id, what has changed, and by key the journeys that have ended now.
+        """
+        settled = []
+        for handle, found in self._late.settle():
+            self._schedule(self._sessions.at(handle), handle)
+            settled.append(found)
+        return settled
 
     def take_ended(self):
         """Session and journey of each that has ended since the last call."""
@@ -279,18 +278,23 @@ cdef class Lane:
     def holds(self, str session_id):
         """Whether the session is there, or away."""
         cdef Handle handle = 0
-        return self._sessions.find(text_of(session_id), &handle) != NULL
+        return self._find(text_of(session_id), &handle) != NULL
+
+    cdef inline Session *_find(self, Text session_id, Handle *handle) noexcept:
+        return self._sessions.find(session_id, hash_of(session_id), handle)
 
     def take_out(self, str session_id):
         """A session, which is away from here then; None: there is none.
 
-        Its handle, time of the latest event, names and packed events, and the funnels whose journeys have timed out.
+        Its handle, time of the latest event, names and packed events, the funnels whose journeys have timed out, and
+        of one that a late event has come to in this batch what ``Session.late`` has to know, else None.
         """
         cdef Handle handle = 0
-        cdef Session *session = self._sessions.find(text_of(session_id), &handle)
+        cdef Session *session = self._find(text_of(session_id), &handle)
         if session == NULL:
             return None
-        found = handle, session.last_ms, packed(session, self._places), self._walks.timed_out(session)
+        late = self._late.take_out(handle) if session.is_late else None
+        found = handle, session.last_ms, packed(session, self._places), self._walks.timed_out(session), late
         self._send_away(session)
         return found
 
@@ -413,7 +417,7 @@ cdef class Lane:
         """The handle of a session to be put back into this shard."""
         cdef Handle handle = 0
         self._sessions.fill(number)
-        self._send_away(self._sessions.add(text_of(session_id), &handle))
+        self._send_away(self._sessions.add(text_of(session_id), hash_of(text_of(session_id)), &handle))
         return handle
 
     def restore_stored(self, number, bytes stored, int64_t watermark_ms):
@@ -429,7 +433,7 @@ cdef class Lane:
                 memcpy(&one.size, at, 4)
                 memcpy(&one.id_size, at + 4, 2)
                 one.block = <char *>at + 6
-                if self._sessions.find(session_id(&one), &handle) == NULL:
+                if self._find(session_id(&one), &handle) == NULL:
                     self._restore(&one, watermark_ms)
                 at += 6 + one.size
         finally:
@@ -438,7 +442,7 @@ cdef class Lane:
     cdef int _restore(self, Session *stored, int64_t watermark_ms) except -1:
         """Have a session with the events of a stored block."""
         cdef Handle handle = 0
-        cdef Session *session = self._sessions.add(session_id(stored), &handle)
+        cdef Session *session = self._sessions.add(session_id(stored), hash_of(session_id(stored)), &handle)
         cdef uint32_t position = stored.id_size
         cdef Touch touch
         cdef Text where

@@ -1,11 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Counts of a batch, by place and bucket."""
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.native.block cimport ABSENT
 from pipeline.core.native.scan cimport Text
@@ -15,6 +15,7 @@ from pipeline.core.tiles import BUCKET_MS
 
 cdef enum:
     MOST_PLACES = 100_000
+    RECENT = 1024  # a power of two
 
 cdef int64_t _bucket_ms = BUCKET_MS
 
@@ -22,8 +23,8 @@ cdef int64_t _bucket_ms = BUCKET_MS
 cdef class Place:
     """One combination of dimensions."""
 
-    def __cinit__(self, tuple dims, Py_ssize_t funnels):
-        self.dims = dims
+    def __cinit__(self, bytes key, tuple dims, Py_ssize_t funnels):
+        self._key, self.dims = key, dims
         self.names = names_of(dims)
         self._width = 2 + funnels
 
@@ -68,13 +69,23 @@ cdef class Places:
 
     def __init__(self, str channel, tuple counters):
         self._channel, self._counters = channel, counters
-        self._places, self._touched = {}, []
+        self._places, self._touched, self._recent = {}, [], [None] * RECENT
 
     cdef Place at(self, Text where):
-        cdef bytes key = PyBytes_FromStringAndSize(where.at, where.size)
+        cdef Py_ssize_t slot = _slot_of(where)
+        cdef object recent = self._recent[slot]
+        cdef bytes key
+        if recent is not None:
+            key = (<Place>recent)._key
+            if PyBytes_GET_SIZE(key) == where.size and memcmp(PyBytes_AS_STRING(key), where.at, where.size) == 0:
+                return <Place>recent
+        recent = self._recent[slot] = self._find(PyBytes_FromStringAndSize(where.at, where.size), where)
+        return <Place>recent
+
+    cdef Place _find(self, bytes key, Text where):
         cdef Place found = self._places.get(key)
         if found is None:
-            found = self._places[key] = Place((self._channel, *_values_of(where)), len(self._counters) - 1)
+            found = self._places[key] = Place(key, (self._channel, *_values_of(where)), len(self._counters) - 1)
         return found
 
     cdef int64_t count(self, Place place, int64_t at_ms, uint64_t opened) except -1:
@@ -95,8 +106,22 @@ cdef class Places:
         taken = [(place.dims, *row) for place in self._touched for row in place.take(self._counters)]
         self._touched = []
         if len(self._places) > MOST_PLACES:
-            self._places = {}
+            self._places, self._recent = {}, [None] * RECENT
         return taken
+
+
+cdef inline Py_ssize_t _slot_of(Text where) noexcept nogil:
+    """Where collisions only take time, so a simple hash will do: FNV-1a by eight bytes."""
+    cdef uint64_t found = 0xcbf29ce484222325, eight = 0
+    cdef Py_ssize_t at = 0
+    while where.size - at >= 8:
+        memcpy(&eight, where.at + at, 8)
+        found = (found ^ eight) * <uint64_t>0x100000001b3
+        at += 8
+    eight = 0
+    memcpy(&eight, where.at + at, where.size - at)
+    found = (found ^ eight) * <uint64_t>0x100000001b3
+    return <Py_ssize_t>(found >> 40) & (RECENT - 1)
 
 
 cdef list _values_of(Text where):

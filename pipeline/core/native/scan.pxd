@@ -1,6 +1,6 @@
 """One touchpoint event as it lies in its message: texts are places in the message, numbers are read."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef struct Text:
@@ -16,6 +16,7 @@ cdef struct Touch:
     int64_t at_ms
     int64_t amount   # in 1/10,000; NO_AMOUNT: none
     int type         # by its place in EVENT_TYPES
+    uint64_t hashed  # session_id, for ``sessions``, which writes it
     Text channel
     Text event_id
     Text session_id
@@ -26,4 +27,5 @@ cdef struct Touch:
 
 
 cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch) noexcept nogil
+cdef bint are_ascii(const char *at, Py_ssize_t size) noexcept nogil
 cdef int type_of(const char *text, Py_ssize_t size) noexcept nogil

@@ -3,12 +3,14 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from pipeline.core.native.block cimport Session
-from pipeline.core.native.scan cimport Text
+from pipeline.core.native.scan cimport Text, Touch
 
 
 cdef enum:
     PER_SHARD = 256
 
+
+cdef uint64_t hash_of(Text id_) noexcept nogil
 
 ctypedef uint64_t Handle
 """A session's shard << 8 | its place there. Never used again: a handle of a session that is no more finds nothing."""
@@ -43,8 +45,14 @@ cdef class Sessions:
             return NULL
         return &shard.sessions[handle & 255]
 
-    cdef Session *find(self, Text session_id, Handle *handle) except? NULL
-    cdef Session *add(self, Text session_id, Handle *handle) except NULL
+    cdef void ask(self, Touch *touch) noexcept
+    cdef void ask_more(self, Touch *touches, Py_ssize_t count) noexcept
+    cdef Session *find(self, Text session_id, uint64_t hashed, Handle *handle) noexcept
+    cdef Session *add(self, Text session_id, uint64_t hashed, Handle *handle) except NULL
+    cdef inline Session *_place_of(self, Handle handle) noexcept:
+        """Of a handle that is in the index."""
+        return &self._shards[(handle >> 8) - self._first].sessions[handle & 255]
+
     cdef int touch(self, Handle handle) except -1
     cdef int remove(self, Handle handle) except -1
     cdef int _place(self, uint64_t number) except -1

@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
 
 from pipeline.core.native.block cimport Session, begin, clear, session_id
-from pipeline.core.native.scan cimport Text
+from pipeline.core.native.scan cimport Text, Touch
 
 cdef extern from "Python.h":
     ctypedef struct PyHash_FuncDef:
@@ -24,11 +24,17 @@ cdef enum:
     HASH_BITS = 24
     LEAST_ROOM = 64
     FEW_SHARDS = 64  # that are no more: their places may stay
+    AT_ONCE = 16  # sessions asked for
 
 cdef uint64_t _HANDLE_MASK = (<uint64_t>1 << HANDLE_BITS) - 1
 
 
-cdef inline uint64_t _hash_of(Text id_) noexcept nogil:
+cdef extern from *:
+    void __builtin_prefetch(const void *) noexcept nogil
+
+
+cdef uint64_t hash_of(Text id_) noexcept nogil:
+    """What ``Sessions`` finds an id by."""
     return <uint64_t>_siphash.hash(id_.at, id_.size) >> (64 - HASH_BITS)
 
 
@@ -53,9 +59,31 @@ cdef class Sessions:
         free(self._shards)
         free(self._index)
 
-    cdef Session *find(self, Text id_, Handle *handle) except? NULL:
-        """The session of this id; NULL: there is none."""
-        cdef uint64_t hashed = _hash_of(id_)
+    cdef void ask(self, Touch *touch) noexcept:
+        """Say that the event's session will be looked for."""
+        touch.hashed = hash_of(touch.session_id)
+        __builtin_prefetch(&self._index[touch.hashed & self._mask])
+
+    cdef void ask_more(self, Touch *touches, Py_ssize_t count) noexcept:
+        """Have the sessions of some events on their way from memory, which have been asked for."""
+        cdef Session *asked[AT_ONCE]
+        cdef Py_ssize_t one, found = 0
+        cdef uint64_t entry
+        for one in range(min(count, <Py_ssize_t>AT_ONCE)):
+            entry = self._index[touches[one].hashed & self._mask]
+            # One that is not in its first place is not asked for.
+            if entry >> HANDLE_BITS == touches[one].hashed:
+                asked[found] = self._place_of((entry & _HANDLE_MASK) - 1)
+                __builtin_prefetch(asked[found])
+                found += 1
+        for one in range(found):
+            __builtin_prefetch(asked[one].block)
+            __builtin_prefetch(asked[one].block + asked[one].size)
+            __builtin_prefetch(asked[one].block + asked[one].size + 64)
+            __builtin_prefetch(asked[one].open)
+
+    cdef Session *find(self, Text id_, uint64_t hashed, Handle *handle) noexcept:
+        """The session of this id, whose hash it is; NULL: there is none."""
         cdef uint64_t at = hashed & self._mask, entry
         cdef Session *found
         while True:
@@ -64,16 +92,15 @@ cdef class Sessions:
                 return NULL
             if entry >> HANDLE_BITS == hashed:
                 handle[0] = (entry & _HANDLE_MASK) - 1
-                found = self.at(handle[0])
+                found = self._place_of(handle[0])
                 if found.id_size == id_.size and memcmp(found.block, id_.at, id_.size) == 0:
                     return found
             at = (at + 1) & self._mask
 
-    cdef Session *add(self, Text id_, Handle *handle) except NULL:
+    cdef Session *add(self, Text id_, uint64_t hashed, Handle *handle) except NULL:
         """A new session, in the shard that is filling up. Its id must not be there yet."""
         cdef Shard *shard
         cdef Session *session
-        cdef uint64_t hashed = _hash_of(id_)
         self._place(self._filling)
         while self._shards[self._filling - self._first].used == PER_SHARD:
             self._filling += 1
@@ -120,7 +147,7 @@ cdef class Sessions:
 
     cdef int _take_out(self, Text id_, Handle handle) except -1:
         """Out of the index; what follows moves up, so that it is found without a gap."""
-        cdef uint64_t at = _hash_of(id_) & self._mask, ahead, home
+        cdef uint64_t at = hash_of(id_) & self._mask, ahead, home
         while self._index[at] & _HANDLE_MASK != handle + 1:
             at = (at + 1) & self._mask
         ahead = at

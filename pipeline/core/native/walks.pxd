@@ -25,6 +25,13 @@ cdef class Walks:
     cdef readonly int64_t longest_ms
 
     cdef int advance(self, Session *session, Touch *touch, Text where, uint64_t *opened) except -1
+    cdef int step(self, Session *session, uint32_t position, int64_t before_ms, uint64_t *opened) except -1
+    cdef int have_timed_out(self, Session *session, list funnels) except -1
+    cdef list begin_list(self)
+    cdef list end_list(self, list others)
+    cdef inline str name_of(self, Open *journey):
+        return self._funnels[journey.funnel].name
+
     cdef int time_out(self, Session *session, int64_t watermark_ms) except -1
     cdef int64_t shortest(self, Session *session) noexcept
     cdef int64_t deadline(self, Session *session) noexcept
@@ -33,4 +40,4 @@ cdef class Walks:
     cdef int _open(self, Session *session, uint32_t position, uint64_t opening) except -1
     cdef void _add_up(self, Open *journey, Event *event) noexcept
     cdef int _end(self, Session *session, Open *journey, int64_t at_ms, str outcome, object reason) except -1
-    cdef object _entry(self, Session *session, Event *event)
+    cdef object entry(self, Session *session, Event *event)

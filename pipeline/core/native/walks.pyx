@@ -45,16 +45,20 @@ cdef class Walks:
     cdef int advance(self, Session *session, Touch *touch, Text where, uint64_t *opened) except -1:
         """Take the session's next event (``Walk.advance``); ``opened``: the funnels of which it opens a journey."""
         cdef int64_t before_ms = session.last_ms
-        cdef uint32_t position = <uint32_t>append(session, touch, where)
-        cdef uint64_t opening = self._opens[touch.type]
+        return self.step(session, <uint32_t>append(session, touch, where), before_ms, opened)
+
+    cdef int step(self, Session *session, uint32_t position, int64_t before_ms, uint64_t *opened) except -1:
+        """Let the walk go on to an event; ``before_ms``: the time of the one before it, -1 where there is none."""
+        cdef Event *event = event_at(session, position)
+        cdef uint64_t opening = self._opens[type_in(event)]
         cdef uint32_t at
         cdef int funnel
         if session.opens:
             for at in range(session.opens):
                 funnel = session.open[at].funnel
-                if touch.at_ms - before_ms <= self._timeout_ms[funnel]:
+                if event.at_ms - before_ms <= self._timeout_ms[funnel]:
                     opening &= ~(<uint64_t>1 << funnel)
-            self._pass(session, event_at(session, position), before_ms)
+            self._pass(session, event, before_ms)
         if opening:
             self._open(session, position, opening)
         opened[0] = opening
@@ -123,8 +127,8 @@ cdef class Walks:
             return 0
         last_step, customer = str_of(text_at(session, journey.step)), str_of(text_at(session, journey.customer))
         ended = Journey(
-            self._funnels[journey.funnel].name,
-            self._entry(session, event_at(session, journey.opened_by)),
+            self.name_of(journey),
+            self.entry(session, event_at(session, journey.opened_by)),
             at_ms,
             outcome,
             reason,
@@ -135,7 +139,7 @@ cdef class Walks:
         self._ended.append((str_of(session_id(session)), ended))
         return 0
 
-    cdef object _entry(self, Session *session, Event *event):
+    cdef object entry(self, Session *session, Event *event):
         return Entry(
             event.at_ms,
             str_of(id_of(event)),
@@ -145,6 +149,16 @@ cdef class Walks:
             str_of(text_at(session, event.customer)),
             self._places.at(text_at(session, event.where)).dims,
         )
+
+    cdef list begin_list(self):
+        """Have the journeys that end listed apart; gives those that had ended so far, for ``end_list``."""
+        others, self._ended = self._ended, []
+        return others
+
+    cdef list end_list(self, list others):
+        """Session and journey of each that has ended since ``begin_list``."""
+        listed, self._ended = self._ended, others
+        return listed
 
     cdef int time_out(self, Session *session, int64_t watermark_ms) except -1:
         """End the open journeys whose timeout lies before the watermark."""
@@ -157,6 +171,17 @@ cdef class Walks:
             if not journey.has_timed_out and ended_ms < watermark_ms:
                 journey.has_timed_out = True
                 self._end(session, journey, ended_ms, ABANDONED, TIMEOUT)
+        return 0
+
+    cdef int have_timed_out(self, Session *session, list funnels) except -1:
+        """End the open journeys of these funnels by their timeouts (``Session.have_timed_out``)."""
+        cdef uint32_t at
+        cdef Open *journey
+        for at in range(session.opens):
+            journey = &session.open[at]
+            if self.name_of(journey) in funnels:
+                journey.has_timed_out = True
+                self._end(session, journey, session.last_ms + self._timeout_ms[journey.funnel], ABANDONED, TIMEOUT)
         return 0
 
     cdef int64_t shortest(self, Session *session) noexcept:
@@ -179,6 +204,4 @@ cdef class Walks:
     cdef list timed_out(self, Session *session):
         """The funnels whose journeys have timed out, and are open to the walk."""
         cdef uint32_t at
-        return [
-            self._funnels[session.open[at].funnel].name for at in range(session.opens) if session.open[at].has_timed_out
-        ]
+        return [self.name_of(&session.open[at]) for at in range(session.opens) if session.open[at].has_timed_out]

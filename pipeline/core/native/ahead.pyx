@@ -1,0 +1,58 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Messages read some events before these are taken.
+
+A session drawn from a million is in no cache of the processor. Several of them asked for at once arrive in the time
+of one; asked for one after the other, an event waits longer for memory than it takes to be counted.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_ITEM
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+
+from pipeline.core.native.scan cimport Touch, are_ascii, scan
+from pipeline.core.native.sessions cimport Sessions
+
+from schemas.events import MAX_MESSAGE_BYTES
+
+cdef Py_ssize_t _largest_message = MAX_MESSAGE_BYTES
+
+
+cdef class Ahead:
+    def __init__(self, Sessions sessions):
+        self._sessions = sessions
+        self._records, self._first, self._behind = [], 0, 0
+
+    cdef Touch *event(self, list records, Py_ssize_t at) except? NULL:
+        """The event that a record has; NULL where there is none that the lane may take."""
+        if records is not self._records or not self._first <= at < self._behind:
+            self._read(records, at)
+        return &self._touches[at - self._first] if at < self._behind else NULL
+
+    cdef int _read(self, list records, Py_ssize_t at) except -1:
+        """Read records from this one on, up to the first that is left to the other decoder."""
+        cdef Py_ssize_t behind = min(at + AHEAD, len(records))
+        cdef object record
+        cdef Touch *touch = self._touches
+        self._records, self._first, self._behind = records, at, at
+        while self._behind < behind:
+            record = records[self._behind]
+            if <object>PyTuple_GET_ITEM(record, 3) is not None or not _scanned(<object>PyTuple_GET_ITEM(record, 2), touch):
+                break
+            self._sessions.ask(touch)
+            touch += 1
+            self._behind += 1
+        self._sessions.ask_more(self._touches, self._behind - at)
+        return 0
+
+
+cdef bint _scanned(object value, Touch *touch) except -1:
+    cdef bint is_ascii
+    if type(value) is not bytes or PyBytes_GET_SIZE(value) > _largest_message:
+        return False
+    is_ascii = are_ascii(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    if not is_ascii:
+        try:
+            PyUnicode_DecodeUTF8(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
+        except UnicodeDecodeError:
+            return False
+    return scan(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), is_ascii, touch)
