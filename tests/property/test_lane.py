@@ -2,7 +2,10 @@
 
 import gc
 import itertools
+import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -239,9 +242,11 @@ def test_a_session_that_is_late_in_every_batch_leaves_nothing_behind() -> None:
     partition = Partition("web", RULES)
     for number in range(200):
         at_ms = number * 100
-        batch = [event_json(at_ms + 50, event_id=f"{number}"), event_json(at_ms, event_id=f"{number}-late")]
+        batch = [event_json(at, event_id=str(at), session_id="late") for at in (at_ms + 50, at_ms)]
         partition.process([Record(2 * number + n, -1, value) for n, value in enumerate(batch)], START_MS)
-    assert not [one for one in gc.get_objects() if isinstance(one, Session) and one.session_id == "s"]
+    gc.collect()
+    objects = [one for one in gc.get_objects() if isinstance(one, Session) and one.session_id == "late"]
+    assert objects == [*partition.sessions.objects.values()]  # it has become too long for the lane
 
 
 def test_what_was_refused_before_these_records_does_not_keep_the_lane_from_them() -> None:
@@ -271,3 +276,22 @@ def test_what_a_shop_sends_is_taken_without_the_objects_but_for_surveys() -> Non
     assert lane.duplicates > 5
     assert len(lane.settle_late()) > 5
     assert all(b'"survey_answered"' in payload for payload in left)
+
+
+WITH_HASH_0 = """
+from pipeline.core.partition import Partition
+from pipeline.core.records import Record
+from tests.support import RULES, event_json
+assert hash(b"s-173365") % 2**64 >> 40 == 0
+partition = Partition("web", RULES)
+for number in range(3):
+    event = event_json(number, event_id=str(number), session_id="s-173365")
+    print(partition.process([Record(number, -1, event)], 0).accepted, len(partition.sessions))
+"""
+
+
+def test_an_id_whose_hash_is_0_is_like_any_other() -> None:
+    """One in 16 million is; the index has a 0 where there is no session."""
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    done = subprocess.run([sys.executable, "-c", WITH_HASH_0], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, [b"1"] * 6), done.stderr

@@ -17,5 +17,6 @@ cdef class Ahead:
     cdef Py_ssize_t _behind
     cdef Touch _touches[AHEAD]
 
+    cdef int forget(self) except -1
     cdef Touch *event(self, list records, Py_ssize_t at) except? NULL
     cdef int _read(self, list records, Py_ssize_t at) except -1

@@ -22,6 +22,11 @@ cdef class Ahead:
         self._sessions = sessions
         self._records, self._first, self._behind = [], 0, 0
 
+    cdef int forget(self) except -1:
+        """Let the records go: they are done with."""
+        self._records, self._behind = [], 0
+        return 0
+
     cdef Touch *event(self, list records, Py_ssize_t at) except? NULL:
         """The event that a record has; NULL where there is none that the lane may take."""
         if records is not self._records or not self._first <= at < self._behind:

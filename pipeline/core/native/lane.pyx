@@ -87,6 +87,7 @@ cdef class Lane:
     def begin(self):
         """A new batch: nothing has been taken of it."""
         self.accepted = self.duplicates = 0
+        self._ahead.forget()
         self.newest_ms = -_never
 
     def see(self, int64_t at_ms):

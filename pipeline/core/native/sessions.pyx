@@ -71,8 +71,8 @@ cdef class Sessions:
         cdef uint64_t entry
         for one in range(min(count, <Py_ssize_t>AT_ONCE)):
             entry = self._index[touches[one].hashed & self._mask]
-            # One that is not in its first place is not asked for.
-            if entry >> HANDLE_BITS == touches[one].hashed:
+            # One that is not in its first place is not asked for. A hash may be 0, as where nothing is.
+            if entry != 0 and entry >> HANDLE_BITS == touches[one].hashed:
                 asked[found] = self._place_of((entry & _HANDLE_MASK) - 1)
                 __builtin_prefetch(asked[found])
                 found += 1
