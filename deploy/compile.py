@@ -35,7 +35,7 @@ MODULES: Final = (
     "schemas/touchpoint.py",
     "schemas/units.py",
 )
-#: The fast lane: by Cython. Its parts include each other's declarations.
+#: The fast lane, and what fills it: by Cython. Its parts include each other's declarations.
 LANE: Final = (
     "pipeline/core/native/ahead.pxd",
     "pipeline/core/native/ahead.pyx",
@@ -55,6 +55,7 @@ LANE: Final = (
     "pipeline/core/native/texts.pxd",
     "pipeline/core/native/walks.pxd",
     "pipeline/core/native/walks.pyx",
+    "pipeline/kafka/fetched.pyx",
 )
 _GROUP: Final = "cx_signals"
 

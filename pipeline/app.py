@@ -46,7 +46,7 @@ from sinks.alertmanager import Alertmanager
 from sinks.base import Sink
 from sinks.buffer import Limits, SinkBuffer
 from sinks.clickhouse import Address, ClickHouseSink
-from sinks.tables import COLUMNS
+from sinks.tables import COLUMNS, KEYS
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
         Limits(settings.sink.flush_rows, settings.sink.flush_interval_s, settings.sink.max_buffered_mb << 20),
         metrics.stored,
         metrics.sink_failed,
+        keys=KEYS,
     )
     outbox = Outbox(producer, buffer)
     buffer.on_rejected = RejectedRows(outbox, buffer, metrics).take

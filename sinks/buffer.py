@@ -14,9 +14,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from sinks.base import Columns, Sink, SinkRejectedError, SinkUnavailableError
+from sinks.superseded import joined, newest
 
 logger = logging.getLogger(__name__)
 _LONGEST_BACKOFF_S: Final = 10.0
@@ -83,8 +85,11 @@ class SinkBuffer:
         on_stored: Observer = lambda *_: None,
         on_error: ErrorObserver = lambda *_: None,
         on_rejected: Rejected = _log_rejected,
+        keys: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
+        """``names``: columns by table; ``keys``: of tables that keep one row of each, of the highest version."""
         self._sink = sink
+        self._keys = {table: [names[table].index(name) for name in key] for table, key in keys.items()}
         self._names = names
         self._limits = limits
         self._on_stored = on_stored
@@ -175,13 +180,13 @@ class SinkBuffer:
     async def _flush(self, table: str, queue: _Queue) -> None:
         """Store the oldest chunks, as many as make an insert."""
         together: list[_Chunk] = []
-        columns: list[list[Any]] = [[] for _ in self._names[table]]
+        rows = 0
         for chunk in queue.chunks:
-            if together and len(columns[0]) + len(chunk.columns[0]) > self._limits.flush_rows:
+            rows += len(chunk.columns[0])
+            if together and rows > self._limits.flush_rows:
                 break
             together.append(chunk)
-            for into, column in zip(columns, chunk.columns, strict=True):
-                into.extend(column)
+        columns = self._columns(table, [chunk.columns for chunk in together])
         step = 2 * self._limits.flush_rows
         for start in range(0, len(columns[0]), step):
             await self._store_all(table, [column[start : start + step] for column in columns])
@@ -192,6 +197,10 @@ class SinkBuffer:
             chunk.stored.set()
         async with self._room:
             self._room.notify_all()
+
+    def _columns(self, table: str, chunks: Sequence[Columns]) -> list[list[Any]]:
+        key = self._keys.get(table)
+        return joined(chunks) if key is None else newest(chunks, key, self._names[table].index("version"))
 
     async def _store_all(self, table: str, columns: Columns) -> None:
         """Store all rows but those that are refused for good, which are handed over."""

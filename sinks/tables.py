@@ -76,6 +76,10 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 
+#: Of a table that gets the same row again and again, grown: what tells it from others. A tile is written by every
+#: batch that counts in it, and several batches of a partition go into one insert.
+KEYS: Final[dict[str, tuple[str, ...]]] = {TILES: ("segment", "bucket", "source")}
+
 
 def row_as_json(row: Mapping[str, Any]) -> bytes:
     """A row as JSON; bytes become Base64. The same row gives the same text."""

@@ -6,6 +6,7 @@ age follows from the openings and endings by the bucket of *entry*, and when the
 the bucket of *exit*; so no journey has to be looked at while nothing happens to it.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -61,7 +62,7 @@ class AgeCounters:
         """The bin that holds the age; None at the timeout and after it."""
         if age_ms >= self.edges_ms[-1]:
             return None
-        return sum(1 for edge in self.edges_ms[1:] if edge <= age_ms)
+        return bisect_right(self.edges_ms, age_ms) - 1
 
 
 def age_counters(timeouts_ms: Iterable[tuple[str, int]]) -> dict[str, AgeCounters]:

@@ -15,8 +15,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pipeline.core.records import Record
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import LogError, Source, source_name
-from pipeline.kafka.records import by_source
 from pipeline.settings import KafkaSettings
+
+try:
+    from pipeline.kafka.fetched import by_source as by_source
+except ImportError:  # it was not compiled
+    from pipeline.kafka.records import by_source as by_source
 
 #: A partition so far ahead of the slowest one in event time waits (law 5).
 STEP_MS: Final = 600_000

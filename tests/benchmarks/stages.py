@@ -15,7 +15,7 @@ from pipeline.core.records import Outputs, Record
 from pipeline.core.windows import Windows
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import partitions_of
-from pipeline.kafka.records import by_source
+from pipeline.kafka.reader import by_source
 from pipeline.settings import Settings, rules
 from pipeline.simulator.traffic import Event
 from schemas.decoding import decode

@@ -60,7 +60,9 @@ def run_worker(stack: Stack, events: int) -> tuple[Cost, int]:
     The cost ends when every row is stored and every message delivered.
     """
     url = f"http://127.0.0.1:{stack.web_port}"
-    child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], {})
+    # The events end now. Once they are done with, ticks would go on making batches, and the job would have no end.
+    no_ticks = {"CX_PIPELINE__TICK_INTERVAL_S": "3600"}
+    child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], no_ticks)
     try:
         page = _wait(child, url, lambda page: _taken(page) > 0, 0.05)
         cpu, wall, before = cpu_seconds(child.pid), time.perf_counter(), _taken(page)

@@ -39,6 +39,28 @@ def test_rows_are_stored_in_order_and_tickets_follow() -> None:
     run(work())
 
 
+def test_of_rows_that_wait_together_the_newest_of_a_key_is_stored_and_all_are_acknowledged() -> None:
+    async def work() -> None:
+        sink = MemorySink()
+        names = {"tiles": ("segment", "bucket", "count", "version"), "log": ("segment", "version")}
+        limits = Limits(flush_rows=9, flush_interval_s=60, max_bytes=10_000)
+        buffer = SinkBuffer(sink, names, limits, keys={"tiles": ("segment", "bucket")})
+        running = asyncio.create_task(buffer.run())
+        await buffer.put("tiles", [["a", "b"], [0, 0], [1, 1], [1, 1]])
+        await buffer.put("tiles", [["a", "a"], [0, 10], [2, 1], [2, 2]])
+        await buffer.put("tiles", [["b", "a"], [0, 0], [7, 3], [0, 3]])  # of an older reading, and of a newer one
+        await buffer.put("log", [["a", "a"], [1, 1]])
+        last = await buffer.put("log", [["a"], [2]])
+        buffer.close()
+        await running
+        rows = [tuple(row.values()) for row in sink.tables["tiles"]]
+        assert rows == [("b", 0, 1, 1), ("a", 10, 1, 2), ("b", 0, 7, 0), ("a", 0, 3, 3)]
+        assert len(sink.tables["log"]) == 3
+        assert (buffer.stored, buffer.rows, buffer.bytes) == (last, 0, 0)
+
+    run(work())
+
+
 def test_a_failing_sink_is_waited_for_and_nothing_is_acknowledged_or_lost_meanwhile() -> None:
     async def work() -> None:
         sink = MemorySink()
