@@ -20,7 +20,8 @@ def newest(chunks: Sequence[Columns], key: Sequence[int], version: int) -> list[
     """The columns of the rows without those of which a later one has the key and no lower version.
 
     ``key``, ``version``: the numbers of their columns. The table keeps the highest version of a key, so it comes
-    to the same. Rows stay in order.
+    to the same; where it refuses the newest for good, what that one replaced is not there either. Rows stay in
+    order.
     """
     if len(chunks) == 1:
         return joined(chunks)

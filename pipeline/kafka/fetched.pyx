@@ -41,7 +41,7 @@ cdef extern from *:
 
 
 cdef Getter _getter(str name) except NULL:
-    cdef Getter found = getter_of(getattr(Message, name))
+    cdef Getter found = getter_of(getattr(Message, name, None))
     if found == NULL:
         raise ImportError(f"Message.{name} is no C method without arguments")
     return found
@@ -79,4 +79,4 @@ cdef object _record(object message):
     if value is None:
         return to_record(message)
     timestamp = _timestamp(message, NULL)
-    return new_record(Record, _offset(message, NULL), <object>PyTuple_GET_ITEM(timestamp, 1), value)
+    return new_record(Record, _offset(message, NULL) or 0, <object>PyTuple_GET_ITEM(timestamp, 1), value)

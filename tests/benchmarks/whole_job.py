@@ -18,6 +18,8 @@ from tests.kafka.apache import ApacheKafka
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _TIMEOUT_S = 600.0
+#: The events end now. Once they are done with, ticks would go on making batches, and the job would have no end.
+_NO_TICKS = {"CX_PIPELINE__TICK_INTERVAL_S": "3600"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,7 @@ def run_worker(stack: Stack, events: int) -> tuple[Cost, int]:
     The cost ends when every row is stored and every message delivered.
     """
     url = f"http://127.0.0.1:{stack.web_port}"
-    # The events end now. Once they are done with, ticks would go on making batches, and the job would have no end.
-    no_ticks = {"CX_PIPELINE__TICK_INTERVAL_S": "3600"}
-    child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], no_ticks)
+    child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], _NO_TICKS)
     try:
         page = _wait(child, url, lambda page: _taken(page) > 0, 0.05)
         cpu, wall, before = cpu_seconds(child.pid), time.perf_counter(), _taken(page)
@@ -78,7 +78,9 @@ def run_workers(stack: Stack, events: int, ports: list[int]) -> Cost:
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     started = time.perf_counter()
     children = [
-        stack.run(f"worker-{port}", [sys.executable, "-m", "pipeline", "worker"], {"CX_WEB__PORT": str(port)})
+        stack.run(
+            f"worker-{port}", [sys.executable, "-m", "pipeline", "worker"], _NO_TICKS | {"CX_WEB__PORT": str(port)}
+        )
         for port in ports
     ]
     try:

@@ -41,6 +41,8 @@ def test_records_are_taken_by_partition_in_order_and_errors_of_any(by_source: Ca
     assert all(type(one) is Record for taken in grouped.values() for one in taken)
     assert errors == [(POS, lost)]
     assert by_source([], {WEB}) == ({}, [])
+    nowhere = Message(topic="touchpoints.web", partition=0, value=b"a", timestamp=(1, 5))
+    assert by_source([nowhere], {WEB}) == ({WEB: [Record(0, 5, b"a")]}, [])
 
 
 @pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled here")

@@ -13,7 +13,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.native.ahead cimport Ahead
-from pipeline.core.native.block cimport LARGEST_BLOCK, NONE, WHERE_BYTES, Session, append, event_at, has, session_id, where_of
+from pipeline.core.native.block cimport LARGEST_BLOCK, NONE, WHERE_BYTES, Event, Session, append, event_at, has, session_id, where_of
 from pipeline.core.native.late cimport LateSessions
 from pipeline.core.native.packing cimport next_packed, next_stored, packed
 from pipeline.core.native.places cimport Place, Places
@@ -39,6 +39,10 @@ cdef bint _is_friction[TYPES]
 cdef bint _is_step[TYPES]
 _is_friction[:] = [kind in FRICTION_TYPES for kind in EVENT_TYPES]
 _is_step[:] = [kind in STEP_COUNTERS for kind in EVENT_TYPES]
+
+# All amounts of a session together fit: an event takes more than sizeof(Event), and an amount is at most 10**16.
+_most_amounts = MOST_WHILE_LATE // (sizeof(Event) + 1) + 2
+assert _most_amounts * 10**16 < 2**63
 
 cdef enum Outcome:
     TAKEN, DUPLICATE, NOT_HERE

@@ -111,17 +111,22 @@ cdef class Places:
 
 
 cdef inline Py_ssize_t _slot_of(Text where) noexcept nogil:
-    """Where collisions only take time, so a simple hash will do: FNV-1a by eight bytes."""
-    cdef uint64_t found = 0xcbf29ce484222325, eight = 0
+    """Where collisions only take time, so a simple hash will do: multiplied and shifted, eight bytes after the other."""
+    cdef uint64_t found = <uint64_t>where.size, eight
     cdef Py_ssize_t at = 0
     while where.size - at >= 8:
         memcpy(&eight, where.at + at, 8)
-        found = (found ^ eight) * <uint64_t>0x100000001b3
+        found = _mixed(found ^ eight)
         at += 8
     eight = 0
     memcpy(&eight, where.at + at, where.size - at)
-    found = (found ^ eight) * <uint64_t>0x100000001b3
-    return <Py_ssize_t>(found >> 40) & (RECENT - 1)
+    return <Py_ssize_t>(_mixed(found ^ eight) & (RECENT - 1))
+
+
+cdef inline uint64_t _mixed(uint64_t found) noexcept nogil:
+    """A product's lower bits depend on nothing above them, so the upper ones are brought down."""
+    found *= <uint64_t>0x9E3779B97F4A7C15
+    return found ^ found >> 32
 
 
 cdef list _values_of(Text where):

@@ -105,7 +105,7 @@ cdef class Walks:
     cdef void _add_up(self, Open *journey, Event *event) noexcept:
         """Let an event of the journey change its value, step and customer.
 
-        A value cannot grow too large: amounts are at most 10**16, and LARGEST_BLOCK has less than 300 of them.
+        A value cannot grow too large: amounts are at most 10**16, and no block ever has more than 750 of them (``lane``).
         """
         cdef int type_ = type_in(event)
         if event.step != NONE:
