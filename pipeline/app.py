@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import faust
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from pipeline.agents.alerts import AlertsStage
 from pipeline.agents.checkpoints import Checkpointer
@@ -23,7 +23,8 @@ from pipeline.agents.ticks import Ticker
 from pipeline.alert_rules import load_rules
 from pipeline.background import Background
 from pipeline.checkpoints.kafka import KafkaCheckpoints
-from pipeline.kafka.clients import new_producer, ssl_context
+from pipeline.kafka.clients import describe, new_producer, ssl_context
+from pipeline.kafka.errors import is_passing
 from pipeline.kafka.reader import BatchReader
 from pipeline.logs import spare_repetitions
 from pipeline.metrics import Metrics
@@ -82,7 +83,12 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     buffer.on_rejected = RejectedRows(outbox, buffer, metrics).take
     flood_watch = FloodWatch(metrics, pipeline.dead_letter_share, time.monotonic)
     journeys = JourneysStage(
-        ownership, outbox, metrics, lambda: _partitions(producer, TILES_TOPIC), checkpointer, flood_watch
+        ownership,
+        outbox,
+        metrics,
+        lambda: _partitions(producer, TILES_TOPIC, lambda: app.should_stop),
+        checkpointer,
+        flood_watch,
     )
     signals = SignalsStage(
         ownership, outbox, metrics, checkpointer, is_saturated=lambda: app.consumer.reader.is_saturated
@@ -194,8 +200,17 @@ def _add_agent(app: faust.App, name: str, topics: tuple[str, ...], process: Proc
     app.agent(topic, name=name, concurrency=1)(agent)
 
 
-def _partitions(producer: Producer, topic: str) -> int:
-    count = len(producer.list_topics(topic, timeout=30).topics[topic].partitions)
+def _partitions(producer: Producer, topic: str, is_ending: Callable[[], bool]) -> int:
+    """How many a topic has; asked for until Kafka answers."""
+    while True:
+        try:
+            count = len(producer.list_topics(topic, timeout=10).topics[topic].partitions)
+            break
+        except KafkaException as error:
+            if is_ending() or not is_passing(error.args[0]):
+                raise
+            logger.warning("Kafka does not say how many partitions %s has: %s", topic, describe(error))
+            time.sleep(0.5)
     if not count:
         raise RuntimeError(f"there is no topic {topic}: run 'cx-signals topics' first")
     return count

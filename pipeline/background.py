@@ -17,7 +17,7 @@ from pipeline.agents.paging import Paging
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
 from pipeline.kafka.clients import describe
-from pipeline.kafka.logs import source_name
+from pipeline.kafka.logs import LogError, source_name
 from pipeline.memory import give_back
 from pipeline.metrics import Metrics
 from pipeline.web.live import Live
@@ -87,7 +87,7 @@ class Background:
         while not self.app.should_stop:
             try:
                 await asyncio.to_thread(self.checkpointer.refresh)
-            except KafkaException as error:
+            except (KafkaException, LogError) as error:
                 logger.warning("Kafka does not say where dead letters end: %s", describe(error))
             await asyncio.sleep(_REFRESH_S)
 

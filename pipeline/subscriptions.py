@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, Self, TypeVar, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from pydantic import BaseModel, ValidationError
 
+from pipeline.kafka.errors import is_passing
 from schemas.alerts import ALERTS_TOPIC, AlertMessage
 from schemas.journeys import JOURNEYS_TOPIC, JourneyMessage
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC, SignalMessage
@@ -219,8 +220,7 @@ class Subscription(Generic[M]):
             self._resume.pop((place.topic, place.partition), None)
 
     def _judge(self, error: KafkaError) -> None:
-        passing = error.retriable() or error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)
-        if not passing:
+        if not is_passing(error):
             raise SubscriptionError(f"Kafka: {error.str()}") from KafkaException(error)
 
 

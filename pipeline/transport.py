@@ -19,18 +19,20 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
 
-from pipeline.kafka.logs import LogError, Source, source_name
+from pipeline.kafka.clients import describe
+from pipeline.kafka.errors import is_passing
+from pipeline.kafka.logs import LogError, NoAnswerError, Source, source_name
 from pipeline.kafka.reader import BatchReader, RecordBatch
 
 logger = logging.getLogger(__name__)
 
 ERRORS_HEARD_EVERY_S = 1.0
+RESTORED_AGAIN_AFTER_S = 1.0
 
 
 class StateAuthority(Protocol):
@@ -70,7 +72,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Fau
 
         Reading resumes from checkpoints, so an offset that is not committed costs nothing and the next
         commit makes up for it. Faust's own ends the worker instead, which a broker that is just starting
-        (it does not know its topics yet) or a rebalance under way brings about.
+        (it does not know its topics yet) or a rebalance under way brings about. Whatever aiokafka makes of
+        those, also of its own assertions, is no reason to end.
         """
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
@@ -79,8 +82,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Fau
             return False
         try:
             await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in kept.items()})
-        except KafkaError as error:
-            logger.warning("offsets not committed, the next ones will be: %s", error)
+        except Exception as error:
+            logger.warning("offsets not committed, the next ones will be: %r", error)
             return False
         return True
 
@@ -94,13 +97,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Fau
                 continue
             try:
                 coordinator.check_errors()
-            except KafkaError as error:
+            except Exception as error:
                 if coordinator._coordination_task.done():
                     raise  # it does not go on
                 heartbeat = coordinator._heartbeat_task
                 if heartbeat is not None and heartbeat.done():
                     coordinator.request_rejoin()  # nothing else would start another one
-                logger.warning("group: %s; going on", error)
+                logger.warning("group: %r; going on", error)
+
+    async def on_thread_stop(self) -> None:
+        try:
+            await super().on_thread_stop()
+        except Exception as error:
+            # What one of its tasks died of comes up once more, and would keep the worker from ending in order.
+            logger.warning("the group was not left in order: %r", error)
 
     async def pause_fetching(self, tps: Iterable[TP]) -> None:
         await self.call_thread(self._pause, list(tps))
@@ -176,16 +186,29 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
             if turn != self._turn or source in self.reader.positioned:
                 return
             try:
-                offset, epoch = await asyncio.to_thread(self._acquire, source)
+                found = await self._restored(source, turn)
             except Exception as error:
                 logger.error("stopping: %s", error)
                 await self.app.crash(error)
                 raise
             if turn != self._turn:
                 self._authority.release(source)
-                return
-            self._read_offset[tp] = None
-            self.reader.position(source, offset, epoch)
+            elif found is not None:
+                self._read_offset[tp] = None
+                self.reader.position(source, *found)
+
+    async def _restored(self, source: Source, turn: int) -> tuple[int, int] | None:
+        """The state restored, asked for until Kafka answers; None where the partition was revoked meanwhile."""
+        while turn == self._turn:
+            try:
+                return await asyncio.to_thread(self._acquire, source)
+            except (KafkaException, NoAnswerError) as error:
+                is_away = isinstance(error, NoAnswerError) or is_passing(error.args[0])
+                if self.should_stop or not is_away:
+                    raise
+                logger.warning("%s: not restored yet, trying again: %s", source_name(source), describe(error))
+                await self.sleep(RESTORED_AGAIN_AFTER_S)
+        return None
 
     def _acquire(self, source: Source) -> tuple[int, int]:
         """In a thread of a few: those that wait for their turn while the worker is ended do not begin."""

@@ -1,5 +1,6 @@
 """Running systems for tests: ``cx-signals up`` as a user starts it, and its parts one by one."""
 
+import itertools
 import json
 import os
 import re
@@ -106,12 +107,15 @@ class System:
         return time.monotonic() - started
 
     def last_words(self) -> str:
-        """What a log says of errors, where they began, and its end."""
+        """What the worker started last said of errors: their lines, the ends of tracebacks; and the log's end."""
         lines = self.log.read_text().splitlines()
-        first = next(
-            (i for i, line in enumerate(lines) if re.search("ERROR|CRITICAL|Traceback", line)), len(lines)
-        )
-        return "\n".join([*lines[first : first + 60], "...", *lines[-15:]])
+        starts = [i for i, line in enumerate(lines) if line.endswith("[^Worker]: Starting...")]
+        said = lines[starts[-1] if starts else 0 :]
+        shown: list[str] = []
+        for is_ours, run in itertools.groupby(said, lambda line: line.startswith("[20")):
+            some = list(run)
+            shown += [x for x in some if re.search("WARNING|ERROR|CRITICAL", x)] if is_ours else some[-8:]
+        return "\n".join([*(line[:300] for line in shown[-150:]), "...", *said[-5:]])
 
     def verify(self, timeout_s: float = 200) -> str:
         """Have ``verify`` find no difference; gives what it said."""

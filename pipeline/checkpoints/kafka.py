@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from pipeline.checkpoints.store import CheckpointError, Stored, joined
 from pipeline.core.records import ClockRefusal
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import LogError, Source, bounds, partitions_of, read_to_end, source_name
+from pipeline.kafka.errors import UNKNOWN, is_passing
+from pipeline.kafka.logs import NoAnswerError, Source, bounds, partitions_of, read_to_end, source_name
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
 from schemas.deadletters import DEADLETTERS_TOPIC
@@ -24,11 +25,6 @@ from schemas.times import parse_rfc3339
 
 _TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 0.2
-_UNSETTLED: Final = (
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-)
 T = TypeVar("T")
 #: So many records back from the end a manifest is looked for first.
 _TAIL_RECORDS: Final = 16
@@ -186,27 +182,27 @@ def once_coordinated(ask: Callable[[], T], timeout_s: float = _TIMEOUT_S) -> T:
         try:
             return ask()
         except KafkaException as error:
-            if error.args[0].code() not in _UNSETTLED or time.monotonic() > deadline:
+            if not is_passing(error.args[0]) or time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_S)
 
 
 def _read(consumer: Consumer, place: TopicPartition, start: int, end: int) -> Iterator[Message]:
-    """Records of a partition in [start, end), as far as there are any. Raises LogError where none comes."""
+    """Records of a partition in [start, end), as far as there are any. Raises NoAnswerError where none comes."""
     consumer.assign([TopicPartition(place.topic, place.partition, start)])
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
         for message in consumer.consume(num_messages=64, timeout=0.02):
-            deadline = time.monotonic() + _TIMEOUT_S
             error = message.error()
             if error is None:
+                deadline = time.monotonic() + _TIMEOUT_S
                 if (message.offset() or 0) < end:
                     yield message
                 if (message.offset() or 0) >= end - 1:
                     return
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
-            elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
+            elif not is_passing(error) and error.code() not in UNKNOWN:
                 raise KafkaException(error)
         if time.monotonic() > deadline:
-            raise LogError(f"no answer for {_TIMEOUT_S:g} s about {place.topic}:{place.partition}")
+            raise NoAnswerError(f"no answer for {_TIMEOUT_S:g} s about {place.topic}:{place.partition}")

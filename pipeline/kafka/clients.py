@@ -121,6 +121,7 @@ def wait_until_reachable(settings: KafkaSettings, tell: Callable[[str], None] = 
                 told = True
 
 
-def describe(error: KafkaException) -> str:
+def describe(error: Exception) -> str:
+    """What an error of Kafka's, or of our reading from it, says."""
     inner = error.args[0] if error.args else error
     return str(inner.str() if hasattr(inner, "str") else inner)

@@ -11,6 +11,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.kafka.clients import consumer_config
+from pipeline.kafka.errors import UNKNOWN, is_passing
 from pipeline.settings import KafkaSettings
 
 Source = tuple[str, int]
@@ -27,21 +28,14 @@ _POLL_S: Final = 0.05
 _ANSWER_S: Final = 10.0
 #: A topic that was only just created is not known everywhere at once.
 _UNKNOWN_S: Final = 3.0
-_UNKNOWN: Final = (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_PARTITION,
-    KafkaError._UNKNOWN_TOPIC,
-)
-_PASSING: Final = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TRANSPORT,
-)
 
 
 class LogError(RuntimeError):
     """A log could not be read to its end."""
+
+
+class NoAnswerError(LogError):
+    """Nothing comes at the moment."""
 
 
 def partitions_of(settings: KafkaSettings, topics: Iterable[str]) -> list[Source]:
@@ -62,7 +56,7 @@ def read_to_end(
 ) -> Iterator[tuple[Source, list[Message]]]:
     """Messages of the partitions from ``start`` (default: the beginning) to their present ends.
 
-    Raises LogError where nothing more comes for ``timeout_s`` before the ends are reached.
+    Raises NoAnswerError where nothing more comes for ``timeout_s`` before the ends are reached.
     """
     # The end of a partition is told without waiting for more.
     consumer = Consumer(consumer_config(settings, f"{settings.group}-read") | {"fetch.wait.max.ms": 10})
@@ -74,16 +68,17 @@ def read_to_end(
         quiet_s = 0.0
         while waiting:
             # Waits for so many messages or so long, the end of a partition being one message among them.
-            messages = consumer.consume(num_messages=10_000, timeout=_POLL_S)
-            quiet_s = 0.0 if messages else quiet_s + _POLL_S
+            asked, left = time.monotonic(), len(waiting)
+            found = _by_source(consumer.consume(num_messages=10_000, timeout=_POLL_S), waiting)
+            quiet_s = 0.0 if found or len(waiting) < left else quiet_s + time.monotonic() - asked
             if quiet_s >= timeout_s:
-                raise LogError(f"no answer for {timeout_s:g} s from {settings.bootstrap_servers}")
-            yield from _by_source(messages, waiting)
+                raise NoAnswerError(f"no answer for {timeout_s:g} s from {settings.bootstrap_servers}")
+            yield from found.items()
     finally:
         consumer.close()
 
 
-def _by_source(messages: list[Message], waiting: set[Source]) -> Iterator[tuple[Source, list[Message]]]:
+def _by_source(messages: list[Message], waiting: set[Source]) -> dict[Source, list[Message]]:
     grouped: dict[Source, list[Message]] = {}
     for message in messages:
         source = (message.topic() or "", message.partition() or 0)
@@ -93,31 +88,43 @@ def _by_source(messages: list[Message], waiting: set[Source]) -> Iterator[tuple[
                 grouped.setdefault(source, []).append(message)
         elif error.code() == KafkaError._PARTITION_EOF:
             waiting.discard(source)
-        elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
+        elif not is_passing(error) and error.code() not in UNKNOWN:
             raise KafkaException(error)
-    yield from grouped.items()
+    return grouped
 
 
 def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """The oldest offset, and one that is not after the end. Raises LogError where there is no partition.
+    """The oldest offset, and one that is not after the end.
 
     A partition that has no leader at the moment (it was only just created, or a broker is away) is waited
-    for.
+    for. Raises LogError where there is no such partition, NoAnswerError where that is not to be known either.
     """
     started = time.monotonic()
-    deadline = started + _ANSWER_S
     while True:
         try:
             low, high = consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
             return int(low), int(high)
         except KafkaException as error:
-            kind = error.args[0]
-            if kind.code() in _UNKNOWN and time.monotonic() > started + _UNKNOWN_S:
+            kind, waited_s = error.args[0], time.monotonic() - started
+            if not is_passing(kind) and kind.code() not in UNKNOWN:
+                raise
+            if waited_s > _UNKNOWN_S and kind.code() in UNKNOWN and _is_missing(consumer, place):
                 where = f"{place.topic} with a partition {place.partition}"
                 raise LogError(f"there is no topic {where}: run 'cx-signals topics'") from error
-            if (not kind.retriable() and kind.code() not in (*_PASSING, *_UNKNOWN)) or time.monotonic() > deadline:
-                raise
+            if waited_s > _ANSWER_S:
+                raise NoAnswerError(f"no answer about {place.topic}:{place.partition}: {kind.str()}") from error
             time.sleep(0.2)
+
+
+def _is_missing(consumer: Consumer, place: TopicPartition) -> bool:
+    """Whether a broker says so: librdkafka calls unknown also what it cannot ask for while all are away."""
+    try:
+        known = consumer.list_topics(place.topic, timeout=_ANSWER_S).topics[place.topic]
+    except KafkaException:
+        return False
+    if known.error is not None:
+        return known.error.code() in UNKNOWN
+    return place.partition not in known.partitions
 
 
 def tail_start(settings: KafkaSettings, sources: Sequence[Source], count: int) -> dict[Source, int]:

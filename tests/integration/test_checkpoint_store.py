@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from deploy.embedded import kafka
 from deploy.embedded.process import free_port
@@ -16,8 +16,8 @@ from pipeline.agents.deadletters import letter_message
 from pipeline.checkpoints.kafka import KafkaCheckpoints
 from pipeline.checkpoints.store import CheckpointError
 from pipeline.core.records import ClockRefusal, DeadLetter
-from pipeline.kafka.clients import new_admin, new_producer
-from pipeline.kafka.logs import LogError
+from pipeline.kafka.clients import consumer_config, new_admin, new_producer
+from pipeline.kafka.logs import LogError, NoAnswerError, bounds
 from pipeline.kafka.topics import create_missing
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, manifest_key, part_key
@@ -131,3 +131,20 @@ def test_a_topic_that_is_not_there_is_said_to_be_missing(setting: Setting) -> No
     with pytest.raises(LogError, match="run 'cx-signals topics'"):
         setting.store.log_start(("touchpoints.web", 77))
     assert setting.store.count_sources() == 12
+
+
+def test_a_topic_of_a_broker_that_is_away_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    """librdkafka calls it an unknown partition, at once and again and again."""
+    port = free_port()
+    child = kafka.start(port, tmp_path / "kafka.log")
+    settings = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}")
+    consumer = Consumer(consumer_config(settings, "asks"))
+    try:
+        create_missing(new_admin(settings), settings)
+        consumer.list_topics(DEADLETTERS_TOPIC, timeout=30)
+        child.kill()
+        with pytest.raises(NoAnswerError, match=f"no answer about {DEADLETTERS_TOPIC}:0"):
+            bounds(consumer, TopicPartition(DEADLETTERS_TOPIC, 0))
+    finally:
+        consumer.close()
+        child.kill()

@@ -1,6 +1,7 @@
 """Defects of Faust 0.15.3's own consumer: ours does not have them, the original has."""
 
 import asyncio
+import contextlib
 import tempfile
 import threading
 import time
@@ -15,7 +16,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError as KafkaErrorCode
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.cimpl import NewTopic
 from faust.types import TP, ConsumerMessage
 
@@ -23,7 +25,9 @@ from deploy.embedded import kafka
 from deploy.embedded.process import free_port
 from pipeline.agents.ownership import Kept, Owned
 from pipeline.app import _add_agent
+from pipeline.checkpoints.store import CheckpointError
 from pipeline.kafka.clients import consumer_config, new_admin, new_producer
+from pipeline.kafka.logs import NoAnswerError
 from pipeline.kafka.reader import BatchReader
 from pipeline.settings import KafkaSettings, PipelineSettings
 from pipeline.transport import Consumer
@@ -54,10 +58,14 @@ class Authority:
         self.may_acquire = threading.Event()
         self.may_acquire.set()
         self.asked = threading.Event()
+        self.errors: list[Exception] = []
+        """To be raised, one each time that it is asked."""
 
     def acquire(self, source: Source) -> tuple[int, int]:
         self.asked.set()
         assert self.may_acquire.wait(ENOUGH_S)
+        if self.errors:
+            raise self.errors.pop(0)
         self.owned[source] = Owned(None, 1, Kept(None))
         return self.start, 1
 
@@ -261,6 +269,7 @@ def test_nothing_is_kept_of_what_is_done(scheme: str) -> None:
 class Refusing:
     """In place of aiokafka's consumer: a broker that has just started and does not know its topics yet."""
 
+    error: Exception
     refusals: int = 0
 
     def assignment(self) -> set[TP]:
@@ -269,16 +278,19 @@ class Refusing:
     async def commit(self, offsets: Mapping[TP, Any]) -> None:
         assert offsets
         self.refusals += 1
-        raise KafkaError("Unexpected error: UnknownTopicOrPartitionError()")
+        raise self.error
 
 
+@pytest.mark.parametrize(
+    "error", [KafkaError("Unexpected error: UnknownTopicOrPartitionError()"), AssertionError("no bootstrap?")]
+)
 @original_and_ours("a commit that is refused ends the worker")
-def test_a_refused_commit_is_no_reason_to_end(scheme: str) -> None:
+def test_a_refused_commit_is_no_reason_to_end(scheme: str, error: Exception) -> None:
     async def crashed() -> tuple[bool, bool, int]:
         consumer = Processing.start(scheme).consumer
         thread = consumer._new_consumer_thread()
         thread._thread_running = asyncio.get_running_loop().create_future()
-        thread._consumer = Refusing()
+        thread._consumer = Refusing(error)
         is_done = await thread._commit({PARTITION: 7})
         if thread._thread_running.done():
             thread._thread_running.exception()
@@ -468,6 +480,33 @@ def test_a_partition_that_is_revoked_while_its_state_is_restored_is_let_go(is_ca
     assert not owned
 
 
+AWAY = (NoAnswerError("no answer for 10 s"), KafkaException(KafkaErrorCode(KafkaErrorCode.LEADER_NOT_AVAILABLE)))
+
+
+@pytest.mark.parametrize(
+    ("errors", "is_taken_on"),
+    [
+        (AWAY, True),
+        ((*AWAY, CheckpointError("made under other rules")), False),
+        ((KafkaException(KafkaErrorCode(KafkaErrorCode.TOPIC_AUTHORIZATION_FAILED)),), False),
+    ],
+)
+def test_a_state_is_asked_for_until_kafka_answers(errors: tuple[Exception, ...], is_taken_on: bool) -> None:
+    async def taken_on() -> tuple[list[Source], bool]:
+        processing = Processing.start(OURS)
+        consumer, authority = processing.consumer, processing.authority
+        authority.errors = list(errors)
+        await consumer.on_partitions_assigned({PARTITION})
+        with contextlib.suppress(CheckpointError, KafkaException):
+            await asyncio.wait_for(consumer.perform_seek(), ENOUGH_S)
+        positioned = list(consumer.reader.positioned)
+        consumer.reader.close()
+        assert not authority.errors
+        return positioned, consumer.app.crashed
+
+    assert asyncio.run(taken_on()) == ([SOURCE] if is_taken_on else [], not is_taken_on)
+
+
 def test_nothing_is_taken_on_between_a_revocation_and_the_next_assignment() -> None:
     async def held() -> list[Source]:
         processing = Processing.start(OURS)
@@ -508,6 +547,7 @@ async def _raise(error: Exception) -> None:
     raise error
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_group_goes_on_after_an_error_that_no_poll_hears(broker: Broker) -> None:
     topic = "defect-unheard"
     broker.create(topic)
@@ -522,11 +562,12 @@ def test_the_group_goes_on_after_an_error_that_no_poll_hears(broker: Broker) -> 
             thread = consumer._thread
             coordinator = thread._consumer._coordinator
 
-            async def fail() -> None:
-                await coordinator._push_error_to_user(KafkaError("the heartbeat failed"))
+            async def fail(error: Exception) -> None:
+                await coordinator._push_error_to_user(error)
 
-            await asyncio.wait_for(thread.call_thread(fail), 10)
-            assert not thread.crashed
+            for error in (KafkaError("the heartbeat failed"), AssertionError("no bootstrap?")):
+                await asyncio.wait_for(thread.call_thread(fail, error), 10)
+                assert not thread.crashed
 
             await until(lambda: coordinator._heartbeat_task is not None)
             failed: list[Any] = []
