@@ -7,6 +7,7 @@ long the log is. Keys are (partition, shard, slot, part), or (partition, manifes
 one that the newest manifest names, nor another writer's.
 """
 
+import contextlib
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,9 @@ from schemas.versioning import SCHEMA_VERSION
 _PREFIX: Final = "cx.checkpoints."
 MAX_PART_BYTES: Final = 512 * 1024
 MANIFEST_KEY: Final = "manifest"
+_BEGINS_JSON: Final = (b"{", b"[")
+_pack: Final = msgspec.msgpack.Encoder().encode
+_to_json: Final = msgspec.json.Encoder().encode
 
 
 def checkpoint_topic(topic: str) -> str:
@@ -60,6 +64,22 @@ class Manifest(msgspec.Struct, frozen=True):
     shards: dict[str, ShardRef]
     freed: list[Freed]
     schema_version: str = SCHEMA_VERSION
+
+
+def encode_shard(content: Any, *, has_bytes: bool) -> bytes:
+    """A shard's content. Where it ``has_bytes`` MessagePack: as JSON they would be a third larger.
+
+    JSON where MessagePack has no number that large.
+    """
+    if has_bytes:
+        with contextlib.suppress(OverflowError):
+            return _pack(content)
+    return _to_json(content)
+
+
+def decode_shard(text: bytes) -> Any:
+    """The content, a list or a dict, whichever way it was written: in JSON bytes are Base64, as text."""
+    return msgspec.json.decode(text) if text[:1] in _BEGINS_JSON else msgspec.msgpack.decode(text)
 
 
 def part_key(source: str, shard: str, slot: str, part: int) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline.alert_rules import load_rules
 from pipeline.core import partition_cuts, windows_cuts
-from pipeline.core.cuts import Cut
+from pipeline.core.cuts import SESSIONS, Cut
 from pipeline.core.funnels import RETRACTED
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record, Rules
@@ -26,6 +26,7 @@ from pipeline.verification.naive_types import (
     Tables,
 )
 from pipeline.verification.rules import naive_rules
+from schemas.checkpoints import decode_shard, encode_shard
 from schemas.times import format_rfc3339, parse_rfc3339
 
 DEFAULTS = Settings()
@@ -219,9 +220,6 @@ def stored_windows(windows: Windows, shards: dict[str, Any], rules: Rules = RULE
 def _lay(shards: dict[str, Any], made: Cut) -> Any:
     for name in made.gone:
         shards.pop(name, None)
-    shards.update(_through_json(made.changed))
-    return _through_json(dict(made.head))
-
-
-def _through_json(content: Any) -> Any:
-    return msgspec.json.decode(msgspec.json.encode(content))
+    for name, content in made.changed.items():
+        shards[name] = decode_shard(encode_shard(content, has_bytes=name.startswith(SESSIONS)))
+    return msgspec.json.decode(msgspec.json.encode(dict(made.head)))

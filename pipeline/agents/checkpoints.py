@@ -20,13 +20,21 @@ from pipeline.agents.ownership import Owned, Ownership
 from pipeline.agents.recovery import digest_of
 from pipeline.checkpoints.store import CheckpointStore, Stored
 from pipeline.core import partition_cuts, windows_cuts
-from pipeline.core.cuts import Cut
+from pipeline.core.cuts import SESSIONS, Cut
 from pipeline.core.detection import cuts as detection_cuts
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
 from pipeline.kafka.logs import Source, source_name
 from pipeline.metrics import Metrics
-from schemas.checkpoints import MAX_PART_BYTES, Freed, Manifest, ShardRef, manifest_key, part_key
+from schemas.checkpoints import (
+    MAX_PART_BYTES,
+    Freed,
+    Manifest,
+    ShardRef,
+    encode_shard,
+    manifest_key,
+    part_key,
+)
 
 _encode = msgspec.json.Encoder().encode
 #: No more of the worker's time than this goes into cutting and encoding.
@@ -168,7 +176,8 @@ class Checkpointer:
             if name in owned.kept.shards:
                 under_way.free(name, owned.kept.shards[name])
         for name, content in cut.changed.items():
-            self._queue(source, owned, under_way, name, _encode(content))
+            encoded = encode_shard(content, has_bytes=name.startswith(SESSIONS))
+            self._queue(source, owned, under_way, name, encoded)
         took = self._clock() - started
         self._allowance_s -= took
         self._metrics.checkpoint_cut_seconds.observe(took)

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from pipeline.checkpoints.store import CheckpointError, CheckpointStore
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.ages import age_counters
@@ -19,7 +17,7 @@ from pipeline.core.partition import Partition
 from pipeline.core.records import GENERATION_SHIFT, Rules
 from pipeline.core.windows import Windows
 from pipeline.kafka.logs import Source, source_name
-from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic
+from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic, decode_shard
 from schemas.events import TOPIC_PREFIX
 from schemas.tiles import TILES_TOPIC
 
@@ -119,7 +117,7 @@ class Recovery:
             if not self._rebuild:
                 raise CheckpointError(f"{name}: {error}") from error
             return None, Where(BEGINNING, kept=0), {}
-        shards = {shard: msgspec.json.decode(text) for shard, text in content.items()}
+        shards = {shard: decode_shard(text) for shard, text in content.items()}
         where = Where(manifest.next_offset, manifest.next_offset, manifest.shards, manifest.freed)
         return manifest, where, shards
 

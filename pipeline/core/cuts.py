@@ -3,8 +3,8 @@
 A state is kept in *shards*, small enough to be stored whole: sessions by when they began, so that old
 ones stay as they are, and counters by minute of event time. A cut names the shards that changed, with
 their content, and those that are no more; all the others are as an earlier cut had them. Its head is
-small and always complete. Content and head are made of dicts, lists, strings, integers and None: they
-refer to the live state and must be encoded before it changes.
+small and always complete. Content and head are made of dicts, lists, strings, integers, None and,
+of sessions, bytes: they refer to the live state and must be encoded before it changes.
 """
 
 from collections.abc import Iterator, Mapping

@@ -345,7 +345,8 @@ class Partition:
                 counters = tiles.setdefault(segment, {})
                 add(counters, delta)
                 touched[segment, bucket] = counters
-        return [Tile(segment, bucket, dict(c)) for (segment, bucket), c in touched.items()]
+        # The constructor that a NamedTuple has for itself is Python.
+        return [tuple.__new__(Tile, (segment, bucket, dict(c))) for (segment, bucket), c in touched.items()]
 
     def _row(self, key: tuple[str, JourneyKey], journey: Journey) -> JourneyRow:
         session_id, which = key
@@ -363,7 +364,7 @@ class Partition:
                 last_step=None,
                 customer_id=journey.opened_by.customer_id,
             )
-        return JourneyRow(session_id, now)
+        return tuple.__new__(JourneyRow, (session_id, now))
 
     def forget(self) -> None:
         """Drop sessions and tiles that no event within the allowed lateness can change."""

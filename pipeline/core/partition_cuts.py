@@ -69,6 +69,11 @@ def _row(session: Session) -> tuple[Any, ...]:
     return session.session_id, base.last_ms, opened, session.names, session.packed
 
 
+def _bytes(stored: bytes | str) -> bytes:
+    """Where a cut went through JSON they are Base64."""
+    return stored if isinstance(stored, bytes) else b64decode(stored)
+
+
 class _Reader:
     """Sessions from their rows. Texts that repeat are kept once, as in a state that grew by itself."""
 
@@ -79,12 +84,12 @@ class _Reader:
 
     def shard(self, content: Mapping[str, Any]) -> tuple[bytes, Iterator[PackedSession]]:
         """What a lane has stored, and the sessions that were objects."""
-        return b64decode(content["packed"]), map(self.session, content["objects"])
+        return _bytes(content["packed"]), map(self.session, content["objects"])
 
     def session(self, row: list[Any]) -> PackedSession:
         session_id, last_ms, opened, names, packed = row
         base = None if last_ms < 0 else Walk(tuple([self._open_journey(*one) for one in opened]), last_ms)
-        return PackedSession(session_id, base, self._names(names), b64decode(packed))
+        return PackedSession(session_id, base, self._names(names), _bytes(packed))
 
     def _open_journey(self, funnel: str, opened_by: list[Any], *rest: Any) -> OpenJourney:
         journey = OpenJourney(self._funnels.by_name[funnel], self._entry(opened_by))

@@ -17,17 +17,16 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Final
 
-import msgspec
-
 from deploy.embedded.process import free_port
 from deploy.embedded.stack import resident_bytes
 from pipeline.core import partition_cuts
-from pipeline.core.cuts import Head
+from pipeline.core.cuts import SESSIONS, Head
 from pipeline.core.partition import Partition
 from pipeline.core.records import Record
 from pipeline.core.tiles import BUCKET_MS, Counters
 from pipeline.core.windows import Windows
 from pipeline.settings import Settings, rules
+from schemas.checkpoints import decode_shard, encode_shard
 from tests.benchmarks.backlog import send, simulated
 from tests.benchmarks.whole_job import Cost, run_worker, run_workers, stack_of
 from tests.support import event_json
@@ -81,7 +80,7 @@ def sessions(count: int) -> Sessions:
     head: Head = {"latest_ms": partition.latest_ms, "refused": []}
 
     def restore() -> None:
-        shards = {name: msgspec.json.decode(text) for name, text in content.items()}
+        shards = {name: decode_shard(text) for name, text in content.items()}
         assert len(partition_cuts.restored("web", rules(Settings()), head, shards).sessions) == count
 
     sizes = sum(map(len, content.values())), sum(map(len, changed.values()))
@@ -122,7 +121,9 @@ def _drawn(
 def _cut(partition: Partition) -> dict[str, bytes]:
     """Encoded, as a checkpoint stores it."""
     made = partition_cuts.cut(partition)
-    return {name: msgspec.json.encode(content) for name, content in made.changed.items()}
+    return {
+        name: encode_shard(content, has_bytes=name.startswith(SESSIONS)) for name, content in made.changed.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pipeline.core.funnels import ABANDONED, ADDS, COMPLETED, EXPLICIT, NEVER_MS
 from schemas.events import EVENT_TYPES
 
 cdef int64_t _never = NEVER_MS
+cdef object _new = tuple.__new__
 cdef int _sets = EVENT_TYPES.index(SETS)
 cdef int _adds = EVENT_TYPES.index(ADDS)
 cdef int _subtracts = EVENT_TYPES.index(SUBTRACTS)
@@ -126,15 +127,19 @@ cdef class Walks:
         if self.is_silent:
             return 0
         last_step, customer = str_of(text_at(session, journey.step)), str_of(text_at(session, journey.customer))
-        ended = Journey(
-            self.name_of(journey),
-            self.entry(session, event_at(session, journey.opened_by)),
-            at_ms,
-            outcome,
-            reason,
-            journey.value,
-            last_step,
-            customer,
+        # The constructor that a NamedTuple has for itself is Python.
+        ended = _new(
+            Journey,
+            (
+                self.name_of(journey),
+                self.entry(session, event_at(session, journey.opened_by)),
+                at_ms,
+                outcome,
+                reason,
+                journey.value,
+                last_step,
+                customer,
+            ),
         )
         self._ended.append((str_of(session_id(session)), ended))
         return 0
