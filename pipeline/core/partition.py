@@ -325,9 +325,11 @@ class Partition:
                     # An empty delta has the tile written again, with zeros where nothing is left.
                     self._add((one, bucket), {})
         for funnel, opened_by in undone.openings:
-            if journey_key(funnel, opened_by) not in ended:
-                phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None)
-                self._changed[session_id, phantom.key] = phantom
+            # One that has not changed is written again all the same: seen from between two late events it was
+            # another, or none.
+            key = journey_key(funnel, opened_by)
+            phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None)
+            self._changed[session_id, key] = ended.get(key, phantom)
 
     def _time_out(self, watermark_ms: int) -> None:
         for session, journey in self.sessions.time_out(watermark_ms):

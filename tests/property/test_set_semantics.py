@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.records import Record
@@ -122,6 +122,21 @@ def test_any_log_at_all_cut_in_any_way_gives_its_naive_tables(
     assert_same(found.tables(), expected)
 
 
+def events(*kinds: tuple[int, str, str]) -> list[bytes | int]:
+    return [event_json(minutes * MINUTE, event_id=event_id, type=kind) for minutes, event_id, kind in kinds]
+
+
+#: The cart of minute 32 is there without the last two events, not with the first of them only, and with both.
+TWO_LATE = events(
+    (0, "a", "product_added"),
+    (32, "a", "product_added"),
+    (64, "a", "product_added"),
+    (8, "a", "product_added"),
+    (8, "b", "order_completed"),
+)
+
+
+@example(items=TWO_LATE, crashed_at=4, cuts={3})
 @settings(max_examples=500)
 @given(
     st.lists(st.one_of(revived(), revived(), st.integers(0, 2 * HOUR)), min_size=2, max_size=8),

@@ -1,0 +1,47 @@
+"""How the content of a shard is written: each way is read again, also what an earlier version wrote."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.core import partition_cuts
+from pipeline.core.cuts import SESSIONS
+from pipeline.core.partition import Partition
+from schemas.checkpoints import decode_shard, encode_shard
+from tests.support import RULES, START_MS, event_json, log_of
+
+
+@pytest.mark.parametrize("content", [{"packed": b"\x00\xff", "objects": [["a", -1, None]]}, [[1, {"x": 2}]]])
+def test_what_has_bytes_is_kept_as_it_is(content: Any) -> None:
+    text = encode_shard(content, has_bytes=True)
+    assert decode_shard(text) == content
+    assert len(text) < len(msgspec.json.encode(content))
+
+
+def test_numbers_too_large_for_one_are_written_the_other_way() -> None:
+    content = {"packed": b"\x00\xff", "objects": [["a", 10**30]]}
+    assert decode_shard(encode_shard(content, has_bytes=True)) == {"packed": "AP8=", "objects": [["a", 10**30]]}
+
+
+def test_keys_that_are_numbers_are_texts_without_bytes() -> None:
+    """As they have always been read again."""
+    assert decode_shard(encode_shard({1: 10**30}, has_bytes=False)) == {"1": 10**30}
+
+
+@pytest.mark.parametrize("with_lane", [False, True])
+@pytest.mark.parametrize("has_bytes", [False, True])
+def test_a_partition_is_the_same_from_either(has_bytes: bool, with_lane: bool) -> None:
+    partition = Partition("web", RULES, with_lane=with_lane)
+    added = [event_json(n, type="product_added", session_id=f"s{n % 7}", event_id=str(n)) for n in range(40)]
+    partition.process(log_of(added), START_MS)
+    expected = {name: list(session.log) for name, session in partition.sessions.everything().items()}
+    made = partition_cuts.cut(partition)
+    shards = {
+        name: decode_shard(encode_shard(content, has_bytes=has_bytes and name.startswith(SESSIONS)))
+        for name, content in made.changed.items()
+    }
+    again = partition_cuts.restored("web", RULES, made.head, shards)
+    assert {name: list(session.log) for name, session in again.sessions.everything().items()} == expected
+    assert len(expected) == 7
+    assert again.tiles == partition.tiles
