@@ -17,23 +17,32 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 #: Modules whose code runs for every record, or every event that the lane does not take: by mypyc.
 MODULES: Final = (
     "pipeline/agents/journey_rows.py",
+    "pipeline/agents/outbox.py",
+    "pipeline/agents/tile_rows.py",
     "pipeline/core/agenda.py",
     "pipeline/core/contributions.py",
     "pipeline/core/cuts.py",
     "pipeline/core/event_log.py",
+    "pipeline/core/exposure.py",
     "pipeline/core/funnels.py",
     "pipeline/core/open_sessions.py",
     "pipeline/core/packed_sessions.py",
     "pipeline/core/partition.py",
     "pipeline/core/partition_cuts.py",
+    "pipeline/core/buckets.py",
+    "pipeline/core/segment_tiles.py",
     "pipeline/core/segments.py",
     "pipeline/core/session.py",
+    "pipeline/core/signals.py",
     "pipeline/core/tiles.py",
+    "pipeline/core/windows.py",
     "pipeline/kafka/records.py",
+    "schemas/cloudevents.py",
     "schemas/decoding.py",
     "schemas/times.py",
     "schemas/touchpoint.py",
     "schemas/units.py",
+    "sinks/superseded.py",
 )
 #: The fast lane, and what fills it: by Cython. Its parts include each other's declarations.
 LANE: Final = (

@@ -2,11 +2,24 @@
 
 from typing import Any
 
+from pipeline.agents.outbox import Outgoing
 from pipeline.core.records import JourneyRow
-from schemas.journeys import journey_message_id
+from schemas.cloudevents import headers
+from schemas.journeys import JOURNEY_TYPE, journey_message_id
 from schemas.times import format_rfc3339
 from schemas.units import from_units
 from schemas.versioning import SCHEMA_VERSION
+
+
+def journey_messages(channel: str, rows: list[JourneyRow], version: int) -> list[Outgoing]:
+    """What is to be sent of each, keyed by session."""
+    messages = []
+    for row in rows:
+        body = journey_message(channel, row, version)
+        # The constructor that a NamedTuple has for itself is Python.
+        message = tuple.__new__(Outgoing, (body, headers(JOURNEY_TYPE, body["id"]), row.session_id, -1))
+        messages.append(message)
+    return messages
 
 
 def journey_message(channel: str, row: JourneyRow, version: int) -> dict[str, Any]:

@@ -1,20 +1,19 @@
 """Phase one as a stage: a batch of a touchpoint partition in, journeys, tiles and dead letters out."""
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
-from pipeline.agents.journey_rows import journey_message, journey_row
+from pipeline.agents.journey_rows import journey_messages, journey_row
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.ticks import Progress
-from pipeline.core.records import DeadLetter, Outputs, Tile
-from pipeline.core.tiles import Counters, is_by_step
+from pipeline.agents.tile_rows import TileRouter, tile_columns
+from pipeline.core.records import DeadLetter, Outputs
 from pipeline.kafka.logs import Source, source_name
 from pipeline.kafka.reader import RecordBatch
 from pipeline.kafka.records import earliest_ms
@@ -23,20 +22,16 @@ from schemas.cloudevents import headers
 from schemas.deadletters import (
     DEADLETTERS_TOPIC,
 )
-from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC
+from schemas.journeys import JOURNEYS_TOPIC
 from schemas.tiles import TILES_TOPIC, TILES_TYPE, tiles_message_id
 from schemas.versioning import SCHEMA_VERSION
-from sinks.tables import COUNTERS, DEAD_LETTERS, JOURNEYS, TILES
+from sinks.tables import DEAD_LETTERS, JOURNEYS, TILES
 
 logger = logging.getLogger(__name__)
-#: Tiles in one message, about: 60 to 100 bytes each, well under a broker's usual 1 MiB.
-_TILES_PER_MESSAGE: Final = 4_000
 #: All tiles of a segment travel in one message, so a batch of sparse history must not be too long:
 #: 5,000 records make at most 10,000 tiles of a segment, 2 MiB with the longest names.
 _RECORDS_AT_A_TIME: Final = 5_000
 _ANNOUNCE_S: Final = 5.0
-_MAX_PLACES: Final = 100_000
-_COLUMNS: Final = frozenset(COUNTERS)
 
 
 class JourneysStage:
@@ -112,9 +107,7 @@ class JourneysStage:
     async def _journeys(self, source: Source, out: Outputs, receipt: Receipt) -> None:
         channel = source[0].removeprefix("touchpoints.")
         rows = [journey_row(channel, row, out.version) for row in out.journeys]
-        bodies = (journey_message(channel, row, out.version) for row in out.journeys)
-        messages = (Outgoing(b, headers(JOURNEY_TYPE, b["id"]), key=b["session_id"]) for b in bodies)
-        await self._outbox.send(receipt, JOURNEYS_TOPIC, messages)
+        await self._outbox.send(receipt, JOURNEYS_TOPIC, journey_messages(channel, out.journeys, out.version))
         await self._outbox.store(receipt, JOURNEYS, columns_of(rows))
 
     async def _tiles(self, source: Source, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
@@ -173,68 +166,3 @@ class JourneysStage:
                     "list the known ones in CX_SEGMENTS__KNOWN, the others become 'other'",
                     dimension,
                 )
-
-
-class TileRouter:
-    """Spreads tiles over the partitions of ``cx.tiles`` by their segment."""
-
-    def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
-        self._places: dict[str, int] = {}
-
-    def split(self, tiles: list[Tile]) -> dict[int, list[list[Tile]]]:
-        """By partition, the tiles of each message; all tiles of a segment are in one message.
-
-        Every partition gets at least one message, if only for the watermark's sake.
-        """
-        by_segment: dict[str, list[Tile]] = {}
-        for tile in tiles:
-            by_segment.setdefault(tile.segment, []).append(tile)
-        messages: dict[int, list[list[Tile]]] = {p: [[]] for p in range(self._partitions)}
-        for segment, group in by_segment.items():
-            parts = messages[self._partition(segment)]
-            if parts[-1] and len(parts[-1]) + len(group) > _TILES_PER_MESSAGE:
-                parts.append([])
-            parts[-1].extend(group)
-        return messages
-
-    def _partition(self, segment: str) -> int:
-        place = self._places.get(segment)
-        if place is None:
-            if len(self._places) >= _MAX_PLACES:
-                self._places.clear()
-            hashed = int.from_bytes(_hash(segment), "big")
-            place = self._places[segment] = hashed % self._partitions
-        return place
-
-
-def _hash(segment: str) -> bytes:
-    return hashlib.blake2b(segment.encode(), digest_size=8).digest()
-
-
-def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]]:
-    """The columns of the table ``tiles``."""
-    count = len(tiles)
-    return [
-        [tile.segment for tile in tiles],
-        [tile.bucket_ms for tile in tiles],
-        [source] * count,
-        *([tile.counters.get(name, 0) for tile in tiles] for name in COUNTERS),
-        *_maps(tiles),
-        [version] * count,
-    ]
-
-
-def _maps(tiles: list[Tile]) -> tuple[list[Counters], list[Counters]]:
-    """Of each tile the counters that have no column: by age, by step."""
-    by_age: list[Counters] = []
-    by_step: list[Counters] = []
-    for tile in tiles:
-        ages: Counters = {}
-        steps: Counters = {}
-        for name, count in tile.counters.items():
-            if name not in _COLUMNS:
-                (steps if is_by_step(name) else ages)[name] = count
-        by_age.append(ages)
-        by_step.append(steps)
-    return by_age, by_step

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.embedded.stack import resident_bytes
-from pipeline.agents.journeys import tile_columns
+from pipeline.agents.tile_rows import tile_columns
 from pipeline.app import clickhouse_address
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record

@@ -184,6 +184,21 @@ def test_a_message_with_a_bite_taken_out_means_the_same_to_the_lane(data: st.Dat
     same_entry(payload)
 
 
+BLANKS = st.sampled_from([b"", b"", b" ", b"\n\t "])
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_fields_in_any_order_and_spacing_one_after_the_other_are_the_same_to_the_lane(data: st.DataObject) -> None:
+    """It guesses what comes next by what came last time."""
+    fields = [as_json({name: value})[1:-1].partition(b":") for name, value in (GOOD | EXTRAS).items()]
+    fields.append((b'"event_idx"', b":", b'"e"'))
+    for _ in range(3):
+        some = data.draw(st.permutations(fields))[: data.draw(st.integers(9, len(fields)))]
+        before, behind = data.draw(BLANKS), data.draw(BLANKS)
+        same_entry(b"{" + b",".join(name + before + b":" + behind + value for name, _, value in some) + b"}")
+
+
 EDGES = [
     2**50 / 10_000,
     1e11,

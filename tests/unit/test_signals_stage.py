@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -125,15 +125,23 @@ def test_latency_is_from_the_oldest_record_to_its_signals_stored() -> None:
     run(work)
 
 
+class Slow:
+    """Windows on a slow machine: an emission takes so long."""
+
+    def __init__(self, setting: Setting, seconds: float) -> None:
+        self._setting = setting
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._setting.windows, name)
+
+    def emit(self) -> Any:
+        self._setting.now_s += self._seconds
+        return self._setting.windows.emit()
+
+
 def slow_down(setting: Setting, seconds: float) -> None:
-    """An emission takes so long."""
-    emit = setting.windows.emit
-
-    def with_time() -> Any:
-        setting.now_s += seconds
-        return emit()
-
-    setting.windows.emit = with_time  # type: ignore[method-assign]  # a slow machine
+    setting.ownership.windows[TILES].state = cast(Windows, Slow(setting, seconds))
 
 
 @pytest.mark.parametrize(("is_saturated", "pause_s"), [(True, 2.0), (False, 0.6)])

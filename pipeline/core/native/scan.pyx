@@ -25,6 +25,8 @@ cdef enum:
     DECIMALS = 4             # of the unit of 1/10,000
     TYPE_SLOTS = 128
     TYPE_LENGTH = 32
+    GUESSED = 24             # bytes of a name with quotes, colon and a blank or two
+    TO_SECONDS = 19          # of a time's text
 
 #: So that the two roundings err by less than half a unit. The largest amount, 1e12, is more.
 cdef int64_t _most_units = <int64_t>1 << 50
@@ -43,10 +45,10 @@ assert len(_kept) == 29 and max(map(len, _kept)) <= TYPE_LENGTH
 
 cdef inline uint32_t _type_hash(const char *text, Py_ssize_t size) noexcept nogil:
     cdef uint32_t found = <uint32_t>size
-    cdef Py_ssize_t at
-    for at in range(size):
-        found = found * 31 + <uint8_t>text[at]
-    return found & (TYPE_SLOTS - 1)
+    if size:
+        found = (found * 31 + <uint8_t>text[0]) * 31 + <uint8_t>text[size >> 1]
+        found = found * 31 + <uint8_t>text[size - 1]
+    return (found ^ found >> 7) & (TYPE_SLOTS - 1)
 
 
 cdef int _fill_types() except -1:
@@ -275,13 +277,36 @@ cdef inline int _days_in(int year, int month) noexcept nogil:
     return 30 if month == 4 or month == 6 or month == 9 or month == 11 else 31
 
 
+cdef char _last_second[TO_SECONDS]
+cdef int64_t _last_second_ms
+memset(_last_second, 0, TO_SECONDS)
+
+
 cdef bint _time(Text text, int64_t *at_ms) noexcept nogil:
     """``2026-01-31T09:30:00.250Z``, with up to nine decimals or none; digits past the third are cut off."""
+    global _last_second_ms
     cdef const char *at = text.at
-    cdef int year, month, day, hour, minute, second, place, millis = 0
+    cdef int place, millis = 0
     cdef int decimals = <int>text.size - 21
     if text.size < 20 or text.size > 30 or text.size == 21 or at[text.size - 1] != c'Z':
         return False
+    # Many events share a second with the one before.
+    if memcmp(at, _last_second, TO_SECONDS) != 0:
+        if not _second(at, &_last_second_ms):
+            return False
+        memcpy(_last_second, at, TO_SECONDS)
+    if decimals > 0:
+        if at[19] != c'.' or _number(at + 20, decimals) < 0:
+            return False
+        for place in range(3):
+            millis = millis * 10 + (at[20 + place] - c'0' if place < decimals else 0)
+    at_ms[0] = _last_second_ms + millis
+    return True
+
+
+cdef bint _second(const char *at, int64_t *at_ms) noexcept nogil:
+    """``2026-01-31T09:30:00``."""
+    cdef int year, month, day, hour, minute, second
     if at[4] != c'-' or at[7] != c'-' or at[10] != c'T' or at[13] != c':' or at[16] != c':':
         return False
     year, month, day = _number(at, 4), _number(at + 5, 2), _number(at + 8, 2)
@@ -290,12 +315,7 @@ cdef bint _time(Text text, int64_t *at_ms) noexcept nogil:
         return False
     if not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59):
         return False
-    if decimals > 0:
-        if at[19] != c'.' or _number(at + 20, decimals) < 0:
-            return False
-        for place in range(3):
-            millis = millis * 10 + (at[20 + place] - c'0' if place < decimals else 0)
-    at_ms[0] = (((_days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000 + millis
+    at_ms[0] = (((_days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000
     return True
 
 
@@ -311,7 +331,36 @@ cdef inline bint _fits(Text text, Py_ssize_t most, bint is_ascii) noexcept nogil
 
 cdef enum Field:
     UNKNOWN, EVENT_ID, TYPE, OCCURRED_AT, CHANNEL, SESSION_ID, CUSTOMER_ID, STORE_ID, REGION, DEVICE, CAMPAIGN
-    VALUE, CURRENCY, STEP, ATTRIBUTES, OF_SURVEYS
+    VALUE, CURRENCY, STEP, ATTRIBUTES, OF_SURVEYS, NO_FIELD
+
+
+cdef struct Guess:
+    # What came next after a field, the last time that something else did than was guessed: a name of ours with its
+    # quotes and its colon, as it was written.
+    char text[GUESSED]
+    Py_ssize_t size
+    Field field
+
+
+cdef Guess _guesses[NO_FIELD + 1]
+memset(_guesses, 0, sizeof(_guesses))
+
+
+cdef inline const char *_past_field(const char *at, const char *end, Guess *guess, Field *field) noexcept nogil:
+    """Behind a member's name and its colon; nearly all messages of a shop have their fields in one order."""
+    cdef const char *begin = at
+    cdef Text name
+    if 0 < guess.size <= end - at and memcmp(at, guess.text, guess.size) == 0:
+        field[0] = guess.field
+        return _past_blanks(at + guess.size, end)
+    at = _past_name(at, end, &name)
+    if at == NULL:
+        return NULL
+    field[0] = _field(name)
+    if field[0] != UNKNOWN and at - begin <= GUESSED:
+        memcpy(guess.text, begin, at - begin)
+        guess.size, guess.field = at - begin, field[0]
+    return at
 
 
 cdef Field _field(Text name) noexcept nogil:
@@ -415,8 +464,7 @@ cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch
     cdef const char *at = message
     cdef const char *end = message + size
     cdef uint32_t seen = 0
-    cdef Text name
-    cdef Field field
+    cdef Field field = NO_FIELD
     memset(touch, 0, sizeof(Touch))
     touch.at_ms, touch.amount, touch.type = -1, NO_AMOUNT, -1
     at = _past_blanks(at, end)
@@ -424,10 +472,9 @@ cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch
         return False
     at = _past_blanks(at + 1, end)
     while True:
-        at = _past_name(at, end, &name)
+        at = _past_field(at, end, &_guesses[<int>field], &field)
         if at == NULL:
             return False
-        field = _field(name)
         if field != UNKNOWN and seen >> <int>field & 1:
             return False
         seen |= <uint32_t>1 << <int>field

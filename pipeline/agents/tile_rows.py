@@ -1,0 +1,78 @@
+"""Tiles as messages and as rows: compiled, for it is done for each that a batch has touched."""
+
+import hashlib
+from typing import Any, Final
+
+from pipeline.core.records import Tile
+from pipeline.core.tiles import Counters, is_by_step
+from sinks.tables import COUNTERS
+
+#: Tiles in one message, about: 60 to 100 bytes each, well under a broker's usual 1 MiB.
+_TILES_PER_MESSAGE: Final = 4_000
+_MAX_PLACES: Final = 100_000
+_COLUMNS: Final = frozenset(COUNTERS)
+
+
+class TileRouter:
+    """Spreads tiles over the partitions of ``cx.tiles`` by their segment."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._places: dict[str, int] = {}
+
+    def split(self, tiles: list[Tile]) -> dict[int, list[list[Tile]]]:
+        """By partition, the tiles of each message; all tiles of a segment are in one message.
+
+        Every partition gets at least one message, if only for the watermark's sake.
+        """
+        by_segment: dict[str, list[Tile]] = {}
+        for tile in tiles:
+            by_segment.setdefault(tile.segment, []).append(tile)
+        messages: dict[int, list[list[Tile]]] = {p: [[]] for p in range(self._partitions)}
+        for segment, group in by_segment.items():
+            parts = messages[self._partition(segment)]
+            if parts[-1] and len(parts[-1]) + len(group) > _TILES_PER_MESSAGE:
+                parts.append([])
+            parts[-1].extend(group)
+        return messages
+
+    def _partition(self, segment: str) -> int:
+        place = self._places.get(segment)
+        if place is None:
+            if len(self._places) >= _MAX_PLACES:
+                self._places.clear()
+            hashed = int.from_bytes(_hash(segment), "big")
+            place = self._places[segment] = hashed % self._partitions
+        return place
+
+
+def _hash(segment: str) -> bytes:
+    return hashlib.blake2b(segment.encode(), digest_size=8).digest()
+
+
+def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]]:
+    """The columns of the table ``tiles``."""
+    count = len(tiles)
+    return [
+        [tile.segment for tile in tiles],
+        [tile.bucket_ms for tile in tiles],
+        [source] * count,
+        *([tile.counters.get(name, 0) for tile in tiles] for name in COUNTERS),
+        *_maps(tiles),
+        [version] * count,
+    ]
+
+
+def _maps(tiles: list[Tile]) -> tuple[list[Counters], list[Counters]]:
+    """Of each tile the counters that have no column: by age, by step."""
+    by_age: list[Counters] = []
+    by_step: list[Counters] = []
+    for tile in tiles:
+        ages: Counters = {}
+        steps: Counters = {}
+        for name, count in tile.counters.items():
+            if name not in _COLUMNS:
+                (steps if is_by_step(name) else ages)[name] = count
+        by_age.append(ages)
+        by_step.append(steps)
+    return by_age, by_step
