@@ -175,9 +175,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
         turn = self._turn
         assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
         await self._thread.pause_fetching(assigned)
-        # Faust cancels this at the next rebalance or after broker_request_timeout. A thread cannot be
-        # cancelled, so each one ends by itself: with the partition positioned, or let go again.
-        await asyncio.shield(asyncio.gather(*(self._take_on(tp, turn) for tp in sorted(assigned))))
+        # Faust cancels this at the next rebalance or after broker_request_timeout, and an end of the worker does
+        # not wait for it. A thread cannot be cancelled, so each one ends by itself: with the partition
+        # positioned, or let go again.
+        each = (self._take_on(tp, turn) for tp in sorted(assigned))
+        taking_on = asyncio.gather(*each, return_exceptions=True)
+        await self.app.wait(asyncio.shield(taking_on))
 
     async def _take_on(self, tp: TP, turn: int) -> None:
         """Have the partition's state restored, then read on from where that stands."""
@@ -190,31 +193,37 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust is untyped
             except Exception as error:
                 logger.error("stopping: %s", error)
                 await self.app.crash(error)
-                raise
-            if turn != self._turn:
+                return
+            if turn != self._turn or self._is_ending:
                 self._authority.release(source)
             elif found is not None:
                 self._read_offset[tp] = None
                 self.reader.position(source, *found)
 
     async def _restored(self, source: Source, turn: int) -> tuple[int, int] | None:
-        """The state restored, asked for until Kafka answers; None where the partition was revoked meanwhile."""
-        while turn == self._turn:
+        """The state restored, asked for until Kafka answers.
+
+        None where the partition was revoked meanwhile, or the worker is ending.
+        """
+        while turn == self._turn and not self._is_ending:
             try:
                 return await asyncio.to_thread(self._acquire, source)
             except (KafkaException, NoAnswerError) as error:
                 is_away = isinstance(error, NoAnswerError) or is_passing(error.args[0])
-                if self.should_stop or not is_away:
+                if not is_away:
                     raise
                 logger.warning("%s: not restored yet, trying again: %s", source_name(source), describe(error))
                 await self.sleep(RESTORED_AGAIN_AFTER_S)
         return None
 
-    def _acquire(self, source: Source) -> tuple[int, int]:
+    def _acquire(self, source: Source) -> tuple[int, int] | None:
         """In a thread of a few: those that wait for their turn while the worker is ended do not begin."""
-        if self.should_stop:
-            raise LogError(f"{source_name(source)}: not restored, the worker is ending")
-        return self._authority.acquire(source)
+        return None if self._is_ending else self._authority.acquire(source)
+
+    @property
+    def _is_ending(self) -> bool:
+        # The app's own comes first: it waits for a seek before it ends the consumer.
+        return bool(self.app.should_stop or self.should_stop)
 
     # --- records ------------------------------------------------------------------------------------
 

@@ -507,6 +507,26 @@ def test_a_state_is_asked_for_until_kafka_answers(errors: tuple[Exception, ...],
     assert asyncio.run(taken_on()) == ([SOURCE] if is_taken_on else [], not is_taken_on)
 
 
+def test_a_worker_that_ends_does_not_wait_for_states_that_kafka_does_not_give() -> None:
+    async def ended() -> tuple[list[Source], bool]:
+        processing = Processing.start(OURS)
+        consumer, authority = processing.consumer, processing.authority
+        authority.errors = [NoAnswerError("no answer for 10 s")] * 1_000
+        await consumer.on_partitions_assigned({PARTITION})
+        authority.may_acquire.clear()
+        seek = asyncio.ensure_future(consumer.perform_seek())
+        await until(authority.asked.is_set)
+        consumer.app._stopped_set()
+        await asyncio.wait_for(seek, ENOUGH_S)
+        authority.may_acquire.set()
+        await asyncio.sleep(MOMENT_S)
+        positioned = list(consumer.reader.positioned)
+        consumer.reader.close()
+        return positioned, consumer.app.crashed
+
+    assert asyncio.run(ended()) == ([], False)
+
+
 def test_nothing_is_taken_on_between_a_revocation_and_the_next_assignment() -> None:
     async def held() -> list[Source]:
         processing = Processing.start(OURS)
