@@ -44,7 +44,7 @@ def fetch(settings: Settings, count: int) -> float:
         consumer.assign([TopicPartition(*source, 0) for source in sources])
         seen = 0
         while seen < count:
-            grouped, _ = by_source(consumer.consume(5_000, timeout=1.0), sources)
+            grouped, _ = by_source(consumer.consume(1_000, timeout=1.0), sources)
             seen += sum(map(len, grouped.values()))
         consumer.close()
 
