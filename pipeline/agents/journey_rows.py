@@ -25,48 +25,52 @@ def journey_messages(channel: str, rows: list[JourneyRow], version: int) -> list
 def journey_message(channel: str, row: JourneyRow, version: int) -> dict[str, Any]:
     """The message of :class:`schemas.journeys.JourneyMessage`."""
     session_id, journey = row
-    opened = journey.opened_by
+    # Taken apart, for a field looked up by its name costs three times as much.
+    funnel, opened, ended_ms, outcome, reason, value, last_step, customer_id = journey
     _, store_id, region, device, _ = opened.dims
+    entered_ms, journey_id = opened.at_ms, f"{funnel}:{opened.event_id}"
     return {
         "schema_version": SCHEMA_VERSION,
-        "id": journey_message_id(channel, session_id, journey.journey_id, opened.at_ms, version),
-        "journey_id": journey.journey_id,
-        "funnel": journey.funnel,
+        "id": journey_message_id(channel, session_id, journey_id, entered_ms, version),
+        "journey_id": journey_id,
+        "funnel": funnel,
         "session_id": session_id,
-        "customer_id": journey.customer_id,
+        "customer_id": customer_id,
         "channel": channel,
         "store_id": store_id,
         "region": region,
         "device": device,
-        "entered_at": format_rfc3339(opened.at_ms),
-        "ended_at": format_rfc3339(journey.ended_ms),
-        "outcome": journey.outcome,
-        "reason": journey.reason,
-        "last_step": journey.last_step,
-        "value": from_units(journey.value),
+        "entered_at": format_rfc3339(entered_ms),
+        "ended_at": format_rfc3339(ended_ms),
+        "outcome": outcome,
+        "reason": reason,
+        "last_step": last_step,
+        "value": from_units(value),
         "version": version,
     }
 
 
-def journey_row(channel: str, row: JourneyRow, version: int) -> tuple[Any, ...]:
-    """The row of the table ``journeys``, in the order of its columns."""
-    session_id, journey = row
-    opened = journey.opened_by
-    _, store_id, region, device, _ = opened.dims
-    return (
-        journey.journey_id,
-        journey.funnel,
-        session_id,
-        journey.customer_id or "",
-        channel,
-        store_id or "",
-        region or "",
-        device or "",
-        opened.at_ms,
-        journey.ended_ms,
-        journey.outcome,
-        journey.reason or "",
-        journey.last_step or "",
-        from_units(journey.value),
-        version,
-    )
+def journey_columns(channel: str, rows: list[JourneyRow], version: int) -> list[list[Any]]:
+    """The columns of the table ``journeys``."""
+    columns: list[list[Any]] = [[] for _ in range(13)]
+    ids, funnels, sessions, customers, stores, regions, devices, entered, ended, *more = columns
+    outcomes, reasons, last_steps, values = more
+    for row in rows:
+        session_id, journey = row
+        funnel, opened, ended_ms, outcome, reason, value, last_step, customer_id = journey
+        _, store_id, region, device, _ = opened.dims
+        ids.append(f"{funnel}:{opened.event_id}")
+        funnels.append(funnel)
+        sessions.append(session_id)
+        customers.append(customer_id or "")
+        stores.append(store_id or "")
+        regions.append(region or "")
+        devices.append(device or "")
+        entered.append(opened.at_ms)
+        ended.append(ended_ms)
+        outcomes.append(outcome)
+        reasons.append(reason or "")
+        last_steps.append(last_step or "")
+        values.append(from_units(value))
+    count = len(rows)
+    return [*columns[:4], [channel] * count, *columns[4:], [version] * count]

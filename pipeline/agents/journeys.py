@@ -8,7 +8,7 @@ from typing import Final
 
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
-from pipeline.agents.journey_rows import journey_messages, journey_row
+from pipeline.agents.journey_rows import journey_columns, journey_messages
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.ticks import Progress
@@ -106,9 +106,8 @@ class JourneysStage:
 
     async def _journeys(self, source: Source, out: Outputs, receipt: Receipt) -> None:
         channel = source[0].removeprefix("touchpoints.")
-        rows = [journey_row(channel, row, out.version) for row in out.journeys]
         await self._outbox.send(receipt, JOURNEYS_TOPIC, journey_messages(channel, out.journeys, out.version))
-        await self._outbox.store(receipt, JOURNEYS, columns_of(rows))
+        await self._outbox.store(receipt, JOURNEYS, journey_columns(channel, out.journeys, out.version))
 
     async def _tiles(self, source: Source, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
         name = source_name(source)
