@@ -8,6 +8,7 @@ import typer
 
 from pipeline.app import create_app
 from pipeline.cli.common import clickhouse_client, kafka_admin
+from pipeline.memory import keep_for_reuse
 from pipeline.settings import Settings, load
 
 logger = logging.getLogger(__name__)
@@ -43,5 +44,6 @@ def run_worker(settings: Settings) -> None:
     """Run the app until a signal ends it. Does not return."""
     app = create_app(settings)
     quiet_collector()
+    keep_for_reuse()
     level = settings.log_level.upper()
     faust.Worker(app, loglevel=level, redirect_stdouts=False, quiet=True).execute_from_commandline()
