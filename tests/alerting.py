@@ -1,8 +1,5 @@
 """Detection as a stage, with everything around it in memory, and evidence to give it."""
 
-import json
-from typing import Any
-
 import numpy as np
 
 from pipeline.agents.alerts import AlertsStage
@@ -15,6 +12,7 @@ from pipeline.checkpoints.memory import MemoryCheckpoints
 from pipeline.core.ages import age_counters
 from pipeline.core.evidence import HOUR_MS, STEP_MS
 from pipeline.core.records import GENERATION_SHIFT, Record
+from pipeline.kafka.memory import MemoryProducer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.evidence import EVIDENCE_TOPIC, EvidenceMessage
@@ -31,31 +29,17 @@ HOURS = 5
 FIRST = 1 << GENERATION_SHIFT
 
 
-class Told:
-    """Takes messages and acknowledges them at once."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[str, str, dict[str, Any]]] = []
-
-    def produce(self, topic: str, *, value: bytes, key: str, on_delivery: Any, **_: Any) -> None:
-        self.messages.append((topic, key, json.loads(value)))
-        on_delivery(None, None)
-
-    def poll(self, _timeout: float) -> int:
-        return 0
-
-
 class Setting:
     def __init__(self) -> None:
         store, self.metrics = MemoryCheckpoints(), Metrics()
         self.pager, self.now_s = MemoryPager(), MONDAY / 1000 + HOURS * 3600
         self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
         _, self.epoch = self.ownership.acquire(EVIDENCE)
-        self.told, self.sink = Told(), MemorySink()
+        self.producer, self.sink = MemoryProducer(), MemorySink()
         self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(1, 0.001, 1 << 20))
         checkpointer = Checkpointer(self.ownership, store, self.metrics, 1, "d")
         self.paging = self.new_paging(self.pager)
-        outbox = Outbox(self.told, self.buffer)
+        outbox = Outbox(self.producer, self.buffer)
         self.stage = AlertsStage(
             self.ownership, outbox, self.metrics, checkpointer, 1, lambda alerts: self.paging.note(alerts)
         )

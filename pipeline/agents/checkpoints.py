@@ -178,6 +178,8 @@ class Checkpointer:
         for name, content in cut.changed.items():
             encoded = encode_shard(content, has_bytes=name.startswith(SESSIONS))
             self._queue(source, owned, under_way, name, encoded)
+            # One by one: each then takes the memory that the one before has just let go of.
+            self._append_queued(source, under_way)
         took = self._clock() - started
         self._allowance_s -= took
         self._metrics.checkpoint_cut_seconds.observe(took)
@@ -216,7 +218,8 @@ class Checkpointer:
             under_way.queue.append(_Record(part_key(source_name(source), name, ref.slot, number), part, stored))
         self._metrics.checkpoint_bytes.inc(len(content))
 
-    def _go_on(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
+    def _append_queued(self, source: Source, under_way: _UnderWay) -> bool:
+        """Whether none is left: where the producer's queue is full they wait for the next step."""
         queue = under_way.queue
         try:
             while queue:
@@ -224,7 +227,12 @@ class Checkpointer:
                 self._store.append(source, record.key, record.value, record.stored)
                 queue.popleft()
         except BufferError:
-            return  # the producer's queue is full: at the next step
+            return False
+        return True
+
+    def _go_on(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
+        if not self._append_queued(source, under_way):
+            return
         if not under_way.pending and not under_way.manifest_sent and owned.is_done(under_way.offset):
             self._send_manifest(source, owned, under_way)
 

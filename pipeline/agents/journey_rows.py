@@ -1,53 +1,53 @@
 """A journey as a message and as a row: compiled, for it is done for every one of them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline.agents.outbox import Outgoing
 from pipeline.core.records import JourneyRow
 from schemas.cloudevents import headers
-from schemas.journeys import JOURNEY_TYPE, journey_message_id
+from schemas.journeys import JOURNEY_TYPE, JourneyBody, journey_message_id
 from schemas.times import format_rfc3339
 from schemas.units import from_units
 from schemas.versioning import SCHEMA_VERSION
 
 
-def journey_messages(channel: str, rows: list[JourneyRow], version: int) -> list[Outgoing]:
-    """What is to be sent of each, keyed by session."""
-    messages = []
+def journey_messages(channel: str, rows: list[JourneyRow], version: int) -> Iterator[Outgoing]:
+    """What is to be sent of each, keyed by session.
+
+    One after the other: of thousands held at once the garbage collector takes a fifth of the time.
+    """
     for row in rows:
-        body = journey_message(channel, row, version)
+        body = journey_body(channel, row, version)
         # The constructor that a NamedTuple has for itself is Python.
-        message = tuple.__new__(Outgoing, (body, headers(JOURNEY_TYPE, body["id"]), row.session_id, -1))
-        messages.append(message)
-    return messages
+        yield tuple.__new__(Outgoing, (body, headers(JOURNEY_TYPE, body.id), row.session_id, -1))
 
 
-def journey_message(channel: str, row: JourneyRow, version: int) -> dict[str, Any]:
-    """The message of :class:`schemas.journeys.JourneyMessage`."""
+def journey_body(channel: str, row: JourneyRow, version: int) -> JourneyBody:
     session_id, journey = row
     # Taken apart, for a field looked up by its name costs three times as much.
     funnel, opened, ended_ms, outcome, reason, value, last_step, customer_id = journey
     _, store_id, region, device, _ = opened.dims
     entered_ms, journey_id = opened.at_ms, f"{funnel}:{opened.event_id}"
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "id": journey_message_id(channel, session_id, journey_id, entered_ms, version),
-        "journey_id": journey_id,
-        "funnel": funnel,
-        "session_id": session_id,
-        "customer_id": customer_id,
-        "channel": channel,
-        "store_id": store_id,
-        "region": region,
-        "device": device,
-        "entered_at": format_rfc3339(entered_ms),
-        "ended_at": format_rfc3339(ended_ms),
-        "outcome": outcome,
-        "reason": reason,
-        "last_step": last_step,
-        "value": from_units(value),
-        "version": version,
-    }
+    return JourneyBody(
+        SCHEMA_VERSION,
+        journey_message_id(channel, session_id, journey_id, entered_ms, version),
+        journey_id,
+        funnel,
+        session_id,
+        customer_id,
+        channel,
+        store_id,
+        region,
+        device,
+        format_rfc3339(entered_ms),
+        format_rfc3339(ended_ms),
+        outcome,
+        reason,
+        last_step,
+        from_units(value),
+        version,
+    )
 
 
 def journey_columns(channel: str, rows: list[JourneyRow], version: int) -> list[list[Any]]:

@@ -15,8 +15,7 @@ from pipeline.agents.ticks import Progress
 from pipeline.agents.tile_rows import TileRouter, tile_columns
 from pipeline.core.records import DeadLetter, Outputs
 from pipeline.kafka.logs import Source, source_name
-from pipeline.kafka.reader import RecordBatch
-from pipeline.kafka.records import earliest_ms
+from pipeline.kafka.reader import RecordBatch, earliest_ms
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
 from schemas.deadletters import (

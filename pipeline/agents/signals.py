@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.outbox import Clock, Outbox, Outgoing, Receipt
 from pipeline.agents.ownership import Owned, Ownership
+from pipeline.agents.signal_messages import signal_messages
 from pipeline.core.evidence import Evidence
 from pipeline.core.telling import Told
 from pipeline.core.windows import SignalRows, Windows
@@ -20,8 +20,7 @@ from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
 from schemas.evidence import EVIDENCE_TOPIC, EVIDENCE_TYPE, evidence_message_id
-from schemas.signals import signal_id, topic_of, type_of
-from schemas.times import format_rfc3339
+from schemas.signals import topic_of
 from schemas.versioning import SCHEMA_VERSION
 from sinks.tables import SIGNALS
 
@@ -244,7 +243,7 @@ class SignalsStage:
         c = rows.columns
         ends = rows.ends_ms.tolist()
         numbers = [x.tolist() for x in (c.numerator, c.denominator, c.value, c.lower, c.upper)]
-        await self._outbox.send(receipt, topic_of(c.signal), _messages(rows, ends, numbers))
+        await self._outbox.send(receipt, topic_of(c.signal), signal_messages(rows, ends, numbers))
         count = len(ends)
         columns = [[c.signal] * count, rows.segments, rows.windows, ends]
         await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, [rows.version] * count])
@@ -256,48 +255,3 @@ def _in_parts(told: Told) -> list[tuple[list[Evidence], list[Evidence]]]:
     steps = [(told.steps[at : at + most], list[Evidence]()) for at in range(0, len(told.steps), most)]
     hours = [(list[Evidence](), told.hours[at : at + most]) for at in range(0, len(told.hours), most)]
     return [*steps, *hours] or [([], [])]
-
-
-class _Signal(msgspec.Struct):
-    """Write side of :class:`schemas.signals.SignalMessage`."""
-
-    schema_version: str
-    id: str
-    signal: str
-    segment: str
-    window: str
-    window_end: str
-    numerator: float
-    denominator: float
-    value: float
-    lower: float
-    upper: float
-    version: int
-
-
-#: The same ends come for every signal and segment: a third of what a message costs (decisions/0006).
-_end_text = lru_cache(maxsize=65_536)(format_rfc3339)
-
-
-def _messages(rows: SignalRows, ends: list[int], numbers: list[list[float]]) -> Iterator[Outgoing]:
-    signal, version = rows.columns.signal, rows.version
-    kind = type_of(signal)
-    for segment, window, end_ms, numerator, denominator, value, lower, upper in zip(
-        rows.segments, rows.windows, ends, *numbers, strict=True
-    ):
-        event_id = signal_id(signal, segment, window, end_ms, version)
-        body = _Signal(
-            SCHEMA_VERSION,
-            event_id,
-            signal,
-            segment,
-            window,
-            _end_text(end_ms),
-            numerator,
-            denominator,
-            value,
-            lower,
-            upper,
-            version,
-        )
-        yield Outgoing(body, headers(kind, event_id), segment)

@@ -49,7 +49,7 @@ def age_rows(
     changed = _Changed(some)
     all_now, all_due = changed.ends(newest), changed.ends(smallest)
     rows = [ages.rows for ages in some]
-    for ends in Ends(np.concatenate([all_now.keys, all_due.keys])).pieces():
+    for ends in Ends.of([all_now.keys, all_due.keys]).pieces():
         now, due = all_now.among(ends), all_due.among(ends)
         windows = ends.segments, ends.starts_ms, ends.ends_ms
         grouped = GroupedRows(rows, *windows, look_back_ms(counters))
@@ -70,7 +70,7 @@ class _Changed:
         self._some = some
         merged = [ages.changed.merged() for ages in some]
         found = np.array([each for one in merged for each in one], dtype=np.int64).reshape(-1, 2)
-        self._segments = np.repeat(np.arange(len(some), dtype=np.int64), [len(one) for one in merged])
+        self._segments = np.arange(len(some), dtype=np.int64).repeat([len(one) for one in merged])
         self._from_ms, self._until_ms = found[:, 0], found[:, 1]
 
     def ends(self, reached: Reached) -> Ends:
@@ -88,7 +88,7 @@ class _Changed:
             if known is None or known < limit:
                 from_ms = known - window.length_ms if known is not None else None
                 found.append(np.unique(covering(*buckets_since(rows, from_ms), at, known, limit)))
-        return Ends(np.concatenate(found))
+        return Ends.of(found)
 
     def may_be_written(self, reached: Reached, ends: Ends) -> Flags:
         """Of which ends a row may be written: by an earlier emission, or by a run that has crashed since."""
@@ -106,8 +106,8 @@ class _Changed:
     def _touch(self, ends: Ends) -> Flags:
         """Whether a window reaches into a time in which something has changed: from < end, start <= until."""
         # As the stretches of a segment are ascending and apart, so many more have begun than have ended.
-        begun = np.searchsorted(keys_of(self._segments, self._from_ms), keys_of(ends.segments, ends.ends_ms))
-        ended = np.searchsorted(keys_of(self._segments, self._until_ms), keys_of(ends.segments, ends.starts_ms))
+        begun = keys_of(self._segments, self._from_ms).searchsorted(keys_of(ends.segments, ends.ends_ms))
+        ended = keys_of(self._segments, self._until_ms).searchsorted(keys_of(ends.segments, ends.starts_ms))
         found: Flags = begun > ended
         return found
 

@@ -20,6 +20,8 @@ class BucketRows:
         """Row of each bucket in the two arrays, which are in order of time once ``_settle`` was called."""
         self._buckets = np.empty(_LEAST_ROOM, dtype=np.int64)
         self._counts = np.zeros((_LEAST_ROOM, width), dtype=np.int64)
+        self._flat = self._counts.reshape(-1).data
+        """The counts row after row: one number is changed in a third of the time that an array takes."""
         self._in_order = True
 
     def __len__(self) -> int:
@@ -37,7 +39,7 @@ class BucketRows:
         self._settle()
         return self._counts[: len(self._rows)]
 
-    def row(self, bucket_ms: int) -> Ints:
+    def row(self, bucket_ms: int) -> memoryview:
         """The bucket's row, to be changed at once: it may move when another one is made."""
         at = self._rows.get(bucket_ms)
         if at is None:
@@ -45,12 +47,12 @@ class BucketRows:
             if at == len(self._buckets):
                 self._buckets = np.concatenate([self._buckets, np.empty(at, dtype=np.int64)])
                 self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+                self._flat = self._counts.reshape(-1).data
             self._in_order = self._in_order and (at == 0 or bool(bucket_ms > self._buckets[at - 1]))
             self._buckets[at] = bucket_ms
             self._counts[at] = 0
             self._rows[bucket_ms] = at
-        found: Ints = self._counts[at]
-        return found
+        return self._flat[at * self.width : (at + 1) * self.width]
 
     def forget(self, before_ms: int) -> list[int]:
         """Drop the buckets that end at or before the time, and say which."""
@@ -73,5 +75,5 @@ class BucketRows:
         room = max(_LEAST_ROOM, len(order))
         buckets, counts = np.empty(room, dtype=np.int64), np.zeros((room, self.width), dtype=np.int64)
         buckets[: len(order)], counts[: len(order)] = self._buckets[order], self._counts[order]
-        self._buckets, self._counts = buckets, counts
+        self._buckets, self._counts, self._flat = buckets, counts, counts.reshape(-1).data
         self._rows = {bucket: at for at, bucket in enumerate(buckets[: len(order)].tolist())}

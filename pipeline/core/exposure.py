@@ -117,11 +117,11 @@ def life_tables(rows: GroupedRows, ages: AgeCounters, groups: Ints, starts_ms: I
 
     reached = np.empty((len(left), bins + 1), dtype=np.int64)
     reached[:, 0] = rows.counts[:, 0]
-    np.subtract(rows.counts[:, :1], np.cumsum(left, axis=1), out=reached[:, 1:])
+    np.subtract(rows.counts[:, :1], left.cumsum(axis=1), out=reached[:, 1:])
     entries = _Running(rows, middles, reached)
-    inflow = entries.integral(groups, ends - edges) - entries.integral(groups, starts - edges)
+    inflow = entries.between(groups, starts - edges, ends - edges)
     endings = _Running(rows, middles, ended)
-    outflow = endings.integral(groups, ends) - endings.integral(groups, starts)
+    outflow = endings.between(groups, starts, ends)
     at_risk = _unopened(rows, bins)[groups] * (ends - starts) + inflow[:, :-1] - inflow[:, 1:] - outflow
 
     exits = rows.sums_of(by_exit, groups, starts_ms, ends_ms)
@@ -156,12 +156,18 @@ class _Running:
         self._moment = running_sums(counts * times[:, None])
         self._columns = np.arange(counts.shape[1])
 
-    def integral(self, groups: Ints, until: Ints) -> Ints:
-        """Of each column's running count up to a time of its own. Shape of ``until``: groups, columns or 1."""
-        at = np.searchsorted(self._keys, keys_of(groups[:, None], until))
-        begin = self._begins[groups][:, None]
-        count = self._sum[at, self._columns] - self._sum[begin, self._columns]
-        found: Ints = until * count - (self._moment[at, self._columns] - self._moment[begin, self._columns])
+    def between(self, groups: Ints, starts: Ints, ends: Ints) -> Ints:
+        """Integral of each column's running count, between times of its own.
+
+        Shape of ``starts`` and ``ends``: groups, columns or 1.
+        """
+        # What the group's first row begins with is in both integrals; only with the time does it count.
+        first = self._keys.searchsorted(keys_of(groups[:, None], starts))
+        last = self._keys.searchsorted(keys_of(groups[:, None], ends))
+        begin = self._sum[self._begins[groups]]
+        upper = ends * (self._sum[last, self._columns] - begin) - self._moment[last, self._columns]
+        lower = starts * (self._sum[first, self._columns] - begin) - self._moment[first, self._columns]
+        found: Ints = upper - lower
         return found
 
 

@@ -19,7 +19,7 @@ _NEVER_MS: Final = 1 << 62
 
 
 def keys_of(groups: Ints | int, times_ms: Ints) -> Ints:
-    found: Ints = (np.asarray(groups, dtype=np.int64) << _TIME_BITS) + (times_ms + _BIAS_MS)
+    found: Ints = (groups << _TIME_BITS) + (times_ms + _BIAS_MS)
     return found
 
 
@@ -39,27 +39,30 @@ def numbered(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
     if not columns:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     numbers = np.arange(len(columns), dtype=np.int64)
-    return np.repeat(numbers, [len(column) for column in columns]), np.concatenate(columns)
+    return numbers.repeat([len(column) for column in columns]), np.concatenate(columns)
 
 
 def buckets_since(parts: Sequence[BucketRows], from_ms: int | None) -> tuple[Ints, Ints]:
     """Numbers of the parts, and their buckets from a time on; None: all of them."""
     columns = [part.buckets for part in parts]
     if from_ms is not None:
-        columns = [buckets[np.searchsorted(buckets, from_ms) :] for buckets in columns]
+        columns = [buckets[buckets.searchsorted(from_ms) :] for buckets in columns]
     return numbered(columns)
 
 
 def spread(groups: Ints, first_ms: Ints, last_ms: Ints, step_ms: int) -> Ints:
     """Keys of every time from ``first_ms`` to ``last_ms`` in steps, for each entry; not in order."""
-    counts = np.maximum((last_ms - first_ms) // step_ms + 1, 0)
-    nth = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    return keys_of(np.repeat(groups, counts), np.repeat(first_ms, counts) + nth * step_ms)
+    counts: Ints = np.maximum((last_ms - first_ms) // step_ms + 1, 0)
+    until = counts.cumsum()
+    # Less the steps of the entries before, so that all together are counted through.
+    begins = keys_of(groups, first_ms - (until - counts) * step_ms)
+    found: Ints = begins.repeat(counts) + np.arange(0, (until[-1] if len(until) else 0) * step_ms, step_ms)
+    return found
 
 
 def hold_any(keys: Ints, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> np.typing.NDArray[np.bool_]:
     """Whether any of the keys (ascending) is of the group and in [start, end)."""
-    return np.searchsorted(keys, keys_of(groups, ends_ms)) > np.searchsorted(keys, keys_of(groups, starts_ms))
+    return keys.searchsorted(keys_of(groups, ends_ms)) > keys.searchsorted(keys_of(groups, starts_ms))
 
 
 class GroupedRows:
@@ -76,7 +79,7 @@ class GroupedRows:
         self._pairs = pairs = [(part, _between(part.buckets, first, last)) for part, first, last in bounds]
         numbers, self.buckets = numbered([part.buckets[at] for part, at in pairs])
         self.keys: Final = keys_of(numbers, self.buckets)
-        self.begins: Final[Ints] = np.searchsorted(numbers, np.arange(len(parts) + 1))
+        self.begins: Final[Ints] = numbers.searchsorted(np.arange(len(parts) + 1))
         """Of each group the first row; and where the last one ends."""
         self.counts: Final[Ints] = np.concatenate([part.counts[at] for part, at in pairs])
 
@@ -87,7 +90,7 @@ class GroupedRows:
 
     def places(self, groups: Ints, times_ms: Ints) -> Ints:
         """Of the first row of the group at or after the time; the group's end where there is none."""
-        return np.searchsorted(self.keys, keys_of(groups, times_ms))
+        return self.keys.searchsorted(keys_of(groups, times_ms))
 
     def sums(self, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> Ints:
         """Sums of the group's rows in [start, end). Shape: windows, width."""
@@ -101,12 +104,12 @@ class GroupedRows:
 
 
 def _between(buckets: Ints, since_ms: int, until_ms: int) -> slice:
-    first = int(np.searchsorted(buckets, since_ms))
-    return slice(first, max(first, int(np.searchsorted(buckets, until_ms))))
+    first, behind = buckets.searchsorted((since_ms, until_ms)).tolist()
+    return slice(first, max(first, behind))
 
 
 def running_sums(counts: Ints) -> Ints:
     """Of the rows before each; one more than there are rows. They may pass 64 bits: their differences do not."""
     found = np.zeros((len(counts) + 1, counts.shape[1]), dtype=np.int64)
-    np.cumsum(counts, axis=0, out=found[1:])
+    counts.cumsum(axis=0, out=found[1:])
     return found

@@ -1,11 +1,13 @@
 """Whether there is a fast lane: it is compiled while the project is installed (decisions/0015)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pipeline.core.ages import AgeCounters
 from pipeline.core.funnels import Funnels
+from pipeline.core.records import Record
 
 try:
+    from pipeline.core.native.columns import RecordColumns
     from pipeline.core.native.lane import MOST_FUNNELS, Lane
 except ImportError:  # it was not compiled
     IS_COMPILED = False
@@ -26,3 +28,8 @@ def new_lane(
         return None
     opened = tuple(AgeCounters.of(funnel.name, funnel.timeout_ms).opened for funnel in funnels.all)
     return Lane(channel, funnels, opened, currency, pseudonym, WATERMARK_DELAY_MS, lateness_ms)
+
+
+def by_column(records: Sequence[Record]) -> Sequence[Record]:
+    """The records as a lane takes them, where there are lanes."""
+    return RecordColumns(records) if IS_COMPILED and not isinstance(records, RecordColumns) else records

@@ -17,7 +17,7 @@ from pipeline.core.funnels import (
     JourneyKey,
     journey_key,
 )
-from pipeline.core.lanes import WATERMARK_DELAY_MS, new_lane
+from pipeline.core.lanes import WATERMARK_DELAY_MS, by_column, new_lane
 from pipeline.core.open_sessions import OpenSessions
 from pipeline.core.records import (
     GENERATION_SHIFT,
@@ -112,7 +112,7 @@ class Partition:
         Gives all that changed, each row once, as it stands after the last record.
         """
         out = Outputs()
-        at, batch, latest_stamp = 0, list(records), fetched_ms + FUTURE_MS
+        at, batch, latest_stamp = 0, by_column(records), fetched_ms + FUTURE_MS
         lane = None if self._was_refused(batch) else self._lane
         while at < len(batch):
             if lane is not None:
@@ -127,7 +127,7 @@ class Partition:
         self._settle(out)
         return out
 
-    def _was_refused(self, batch: list[Record]) -> bool:
+    def _was_refused(self, batch: Sequence[Record]) -> bool:
         """Whether an earlier reading refused any of these records; what it refused before them comes no more."""
         if self.refused:
             first = batch[0].offset

@@ -72,7 +72,7 @@ class SegmentTiles:
 
     def _put_ages(self, bucket_ms: int, delta: Counters, passed_ms: int | None) -> None:
         effects = self._layout.effects
-        touched: dict[str, tuple[Ints, int, int]] = {}
+        touched: dict[str, tuple[memoryview, int, int]] = {}
         for name, count in delta.items():
             effect = effects.get(name)
             if effect is None:
@@ -107,5 +107,18 @@ class SegmentTiles:
 
 
 def _difference(new: Counters, old: Counters) -> Counters:
-    changed = {name: count - old.get(name, 0) for name, count in new.items() if count != old.get(name, 0)}
-    return changed | {name: -count for name, count in old.items() if count and name not in new}
+    changed: Counters = {}
+    kept = 0
+    for name, count in new.items():
+        before = old.get(name)
+        if before is None:
+            before = 0
+        else:
+            kept += 1
+        if count != before:
+            changed[name] = count - before
+    if kept < len(old):
+        for name, count in old.items():
+            if count and name not in new:
+                changed[name] = -count
+    return changed

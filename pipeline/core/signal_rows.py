@@ -36,7 +36,7 @@ def _ends(some: Sequence[SegmentTiles], before_ms: int | None, newest_ms: int) -
         found.append(np.unique(covering(*dirty, at, limit_ms=limit)))
         if before_ms is not None and (known := next_end(before_ms, window)) < limit:
             found.append(np.unique(covering(*buckets_since(sums, known - window.length_ms), at, known, limit)))
-    return Ends(np.concatenate(found))
+    return Ends.of(found)
 
 
 def _kept_at_zero(some: Sequence[SegmentTiles], ends: Ends) -> dict[str, Ints]:

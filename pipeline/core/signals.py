@@ -64,7 +64,7 @@ class SignalTable:
         """All signals, in the order in which they are computed."""
         return tuple(self._denominators)
 
-    def add(self, row: Ints, counters: Mapping[str, int]) -> bool:
+    def add(self, row: memoryview, counters: Mapping[str, int]) -> bool:
         """Add those counters that signals are made of to a row of sums; tells whether there were any."""
         found = False
         for name, count in counters.items():
@@ -72,11 +72,11 @@ class SignalTable:
             if at is None:
                 continue
             found = True
-            limbs = self._limbs.get(name, 1)
-            for limb in range(limbs - 1):
-                row[at + limb] += count & _LIMB_MASK
+            for _ in range(self._limbs.get(name, 1) - 1):
+                row[at] += count & _LIMB_MASK
                 count >>= LIMB_BITS
-            row[at + limbs - 1] += count
+                at += 1
+            row[at] += count
         return found
 
     def named(self, sums: Ints) -> list[dict[str, int]]:
@@ -92,6 +92,8 @@ class SignalTable:
     def shrunk(self, change: Mapping[str, int]) -> list[str]:
         """Signals whose denominator falls with the change: their rows may have to become 0."""
         fallen = {name for name, count in change.items() if count < 0}
+        if not fallen:
+            return []
         return [signal for signal, counters in self._denominators.items() if not fallen.isdisjoint(counters)]
 
     def compute(self, sums: Ints, kept_at_zero: Mapping[str, Ints]) -> Iterator[SignalColumns]:

@@ -1,6 +1,6 @@
 """Rolling windows, and which of their ends there are (DESIGN.md, section 2.3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,9 +45,9 @@ class Ends:
     """Window ends of several segments: parallel columns in order of segment, window and end."""
 
     def __init__(self, keys: Ints) -> None:
-        """``keys``: of groups, one for each segment and window, and ends; in any order."""
-        self.keys: Final[Ints] = np.unique(keys)
-        groups = groups_of(self.keys)
+        """``keys``: of groups, one for each segment and window, and ends; ascending, each once."""
+        self.keys: Final = keys
+        groups = groups_of(keys)
         self.segments: Final[Ints] = groups // len(WINDOWS)
         """Numbers of the segments."""
         self.windows: Final[Ints] = groups % len(WINDOWS)
@@ -55,22 +55,30 @@ class Ends:
         self.ends_ms: Final[Ints] = times_of(self.keys)
         self.starts_ms: Final[Ints] = self.ends_ms - _LENGTHS_MS[self.windows]
 
+    @classmethod
+    def of(cls, keys: Sequence[Ints]) -> "Ends":
+        """Those of all these keys, in any order."""
+        return cls(np.unique(np.concatenate(keys)))
+
     def __len__(self) -> int:
         return len(self.keys)
 
     def pieces(self) -> Iterator["Ends"]:
         """The same ends, so many at a time that what is computed of them stays small."""
+        if 0 < len(self) <= _ENDS_AT_A_TIME:
+            yield self
+            return
         for first in range(0, len(self), _ENDS_AT_A_TIME):
             yield Ends(self.keys[first : first + _ENDS_AT_A_TIME])
 
     def among(self, piece: "Ends") -> "Ends":
         """Those that are in a piece of ends that hold them all."""
-        first, last = np.searchsorted(self.keys, [piece.keys[0], piece.keys[-1] + 1]).tolist()
-        return Ends(self.keys[first:last])
+        first, last = self.keys.searchsorted((piece.keys[0], piece.keys[-1] + 1)).tolist()
+        return self if last - first == len(self) else Ends(self.keys[first:last])
 
     def places_of(self, others: "Ends") -> Ints:
         """Where the others are among these, which hold them all."""
-        return np.searchsorted(self.keys, others.keys)
+        return self.keys.searchsorted(others.keys)
 
 
 def covering(

@@ -6,9 +6,9 @@ librdkafka fetches outside Python's lock and costs half the CPU (``decisions/000
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -18,9 +18,11 @@ from pipeline.kafka.logs import LogError, Source, source_name
 from pipeline.settings import KafkaSettings
 
 try:
-    from pipeline.kafka.fetched import by_source as by_source
+    from pipeline.kafka.fetched import earliest_ms as earliest_ms
+    from pipeline.kafka.fetched import sort_in as sort_in
 except ImportError:  # it was not compiled
-    from pipeline.kafka.records import by_source as by_source
+    from pipeline.kafka.records import earliest_ms as earliest_ms
+    from pipeline.kafka.records import sort_in as sort_in
 
 #: A partition so far ahead of the slowest one in event time waits (law 5).
 STEP_MS: Final = 600_000
@@ -40,7 +42,7 @@ class RecordBatch:
     source: Source
     epoch: int
     fetched_ms: int
-    records: list[Record]
+    records: Sequence[Record]
 
     @property
     def next_offset(self) -> int:
@@ -172,16 +174,13 @@ class BatchReader:
                 RecordBatch(source, self._epochs[source], now_ms, records) for source, records in grouped.items()
             ]
 
-    def _fetch(self, max_records: int, timeout_s: float) -> dict[Source, list[Record]]:
-        grouped: dict[Source, list[Record]] = {}
+    def _fetch(self, max_records: int, timeout_s: float) -> Mapping[Source, Sequence[Record]]:
+        grouped: dict[Source, Any] = {}
         until = time.monotonic() + timeout_s
         while max_records > 0:
             asked = min(max_records, _MESSAGES_AT_A_TIME)
             messages = self._consumer.consume(asked, timeout=max(0.0, until - time.monotonic()))
-            found, errors = by_source(messages, self._epochs)
-            for source, records in found.items():
-                grouped.setdefault(source, []).extend(records)
-            for at, error in errors:
+            for at, error in sort_in(messages, self._epochs, grouped):
                 self._note(at, error)
             if len(messages) < asked:
                 break
@@ -189,7 +188,7 @@ class BatchReader:
             del messages  # before others are made: these take the same memory, which the cache has
         return grouped
 
-    def _take_note(self, grouped: dict[Source, list[Record]]) -> None:
+    def _take_note(self, grouped: Mapping[Source, Sequence[Record]]) -> None:
         """Of how far the partitions were read."""
         for source, records in grouped.items():
             self._handed_out.add(source)

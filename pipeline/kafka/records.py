@@ -1,7 +1,7 @@
-"""What is taken of librdkafka's messages: compiled, for it is done for every one of them."""
+"""What is taken of librdkafka's messages."""
 
 from collections.abc import Container, Sequence
-from typing import Any, Final
+from typing import Any
 
 from confluent_kafka import KafkaError, Message
 
@@ -9,40 +9,33 @@ from pipeline.core.records import Record
 from pipeline.kafka.logs import Source
 from schemas.ticks import tick_time
 
-_new_tuple: Final[Any] = tuple.__new__
-
 
 def to_record(message: Message) -> Record:
     """The part of a Kafka message that phase one needs."""
     value = message.value()
     offset, timestamp_ms = message.offset() or 0, message.timestamp()[1]
     if value is not None:
-        # A third of the time of Record(...), and there is one for every event.
-        found: Record = _new_tuple(Record, (offset, timestamp_ms, value, None))
-        return found
+        return Record(offset, timestamp_ms, value)
     headers = message.headers()
     pairs = headers.items() if isinstance(headers, dict) else headers
     return Record(offset, timestamp_ms, None, tick_time(pairs))
 
 
-def by_source(
-    messages: Sequence[Message], wanted: Container[Source]
-) -> tuple[dict[Source, list[Record]], list[tuple[Source, KafkaError]]]:
-    """Records of the partitions that are wanted, and errors of any."""
-    grouped: dict[Source, list[Record]] = {}
+def sort_in(
+    messages: Sequence[Message], wanted: Container[Source], grouped: dict[Source, Any]
+) -> list[tuple[Source, KafkaError]]:
+    """Add records to those of their partitions, where these are wanted; gives the errors of any.
+
+    What ``grouped`` holds are sequences of records, of one kind.
+    """
     errors: list[tuple[Source, KafkaError]] = []
-    topic, partition, records = "", -1, None  # of the message before: most come in runs
     for message in messages:
-        if message.topic() != topic or message.partition() != partition:
-            topic, partition = message.topic() or "", message.partition() or 0
-            source = (topic, partition)
-            records = grouped.setdefault(source, []) if source in wanted else None
-        error = message.error()
+        source, error = (message.topic() or "", message.partition() or 0), message.error()
         if error is not None:
-            errors.append(((topic, partition), error))
-        elif records is not None:
-            records.append(to_record(message))
-    return {source: records for source, records in grouped.items() if records}, errors
+            errors.append((source, error))
+        elif source in wanted:
+            grouped.setdefault(source, []).append(to_record(message))
+    return errors
 
 
 def earliest_ms(records: Sequence[Record]) -> int | None:

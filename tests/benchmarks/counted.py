@@ -10,9 +10,8 @@ made, as for the other two.
 import asyncio
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,8 +23,10 @@ from pipeline.agents.ownership import Ownership
 from pipeline.agents.recovery import Recovery
 from pipeline.agents.signals import SignalsStage
 from pipeline.checkpoints.memory import MemoryCheckpoints
+from pipeline.core.lanes import by_column
 from pipeline.core.records import Record
 from pipeline.kafka.logs import Source
+from pipeline.kafka.memory import MemoryProducer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings, rules
@@ -36,26 +37,9 @@ from sinks.tables import COLUMNS
 from tests.benchmarks.rivals.floor import Touchpoint
 from tests.support import ALERT_RULES
 
-Logs = dict[Source, list[Record]]
+Logs = Mapping[Source, Sequence[Record]]
 _BATCH = 1_000
 _TILES_PARTITIONS = 4
-
-
-class Kept:
-    """A producer whose messages have arrived at once. Those of tiles are kept, to be read."""
-
-    def __init__(self) -> None:
-        self.tiles: list[list[bytes]] = [[] for _ in range(_TILES_PARTITIONS)]
-
-    def produce(
-        self, topic: str, *, value: bytes, partition: int, on_delivery: Callable[[Any, Any], None], **_: Any
-    ) -> None:
-        if topic == TILES_TOPIC:
-            self.tiles[partition].append(value)
-        on_delivery(None, None)
-
-    def poll(self, _timeout: float) -> int:
-        return 0
 
 
 class Nowhere:
@@ -77,7 +61,7 @@ class Worker:
         self._epochs = {source: self._ownership.acquire(source)[1] for source in sources}
         self._tiles = [(TILES_TOPIC, number) for number in range(_TILES_PARTITIONS)]
         self._epochs |= {source: self._ownership.acquire(source)[1] for source in self._tiles}
-        self._producer, self._offsets = Kept(), dict.fromkeys(self._tiles, 0)
+        self._producer, self._offsets = MemoryProducer(), dict.fromkeys(self._tiles, 0)
         self.buffer = SinkBuffer(Nowhere(), COLUMNS, Limits(10_000, 0.5, 1 << 30))
         outbox = Outbox(self._producer, self.buffer)
         checkpointer = Checkpointer(self._ownership, store, metrics, 1, "d")
@@ -87,22 +71,25 @@ class Worker:
         )
         self._signals = SignalsStage(self._ownership, outbox, metrics, checkpointer, lambda: 0.0, lambda: 0.0)
 
-    async def take(self, source: Source, records: list[Record]) -> None:
+    async def take(self, source: Source, records: Sequence[Record]) -> None:
         epoch = self._epochs[source]
         await self._journeys.process(RecordBatch(source, epoch, records[-1].timestamp_ms, records))
 
     async def put_out(self) -> None:
         """Read the tiles there are, and put out the signals that follow."""
-        for source, waiting in zip(self._tiles, self._producer.tiles, strict=True):
-            records = [Record(at, 0, value, None) for at, value in enumerate(waiting, self._offsets[source])]
+        sent = [one for one in self._producer.produced if one.topic == TILES_TOPIC]
+        self._producer.produced.clear()
+        for source in self._tiles:
+            values = [one.value for one in sent if one.partition == source[1]]
+            records = [Record(at, 0, value, None) for at, value in enumerate(values, self._offsets[source])]
             self._offsets[source] += len(records)
-            waiting.clear()
             await self._signals.process(RecordBatch(source, self._epochs[source], 0, records))
         await self._signals.emit(force=True)
 
 
 async def whole(logs: Logs) -> None:
     worker = Worker(list(logs))
+    logs = {source: by_column(log) for source, log in logs.items()}
     writing = asyncio.create_task(worker.buffer.run())
     for start in range(0, max(map(len, logs.values())), _BATCH):
         for source, log in logs.items():
@@ -121,7 +108,7 @@ def floor(logs: Logs) -> None:
 
 
 def main(job: str, path: str, count: int) -> None:
-    logs: Logs = {}
+    logs: dict[Source, list[Record]] = {}
     for topic, partition, at_ms, payload in pickle.loads(Path(path).read_bytes())[:count]:
         log = logs.setdefault((topic, partition), [])
         log.append(Record(len(log), at_ms, payload, None))

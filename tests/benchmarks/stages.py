@@ -3,19 +3,21 @@
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.embedded.stack import resident_bytes
 from pipeline.agents.tile_rows import tile_columns
 from pipeline.app import clickhouse_address
+from pipeline.core.lanes import by_column
 from pipeline.core.partition import Partition
 from pipeline.core.records import Outputs, Record
 from pipeline.core.windows import Windows
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import partitions_of
-from pipeline.kafka.reader import by_source
+from pipeline.kafka.logs import Source, partitions_of
+from pipeline.kafka.reader import sort_in
 from pipeline.settings import Settings, rules
 from pipeline.simulator.traffic import Event
 from schemas.decoding import decode
@@ -44,7 +46,8 @@ def fetch(settings: Settings, count: int) -> float:
         consumer.assign([TopicPartition(*source, 0) for source in sources])
         seen = 0
         while seen < count:
-            grouped, _ = by_source(consumer.consume(1_000, timeout=1.0), sources)
+            grouped: dict[Source, Any] = {}
+            sort_in(consumer.consume(1_000, timeout=1.0), sources, grouped)
             seen += sum(map(len, grouped.values()))
         consumer.close()
 
@@ -68,15 +71,15 @@ def profile(settings: Settings, events: list[Event]) -> dict[str, float]:
     return found
 
 
-Logs = dict[tuple[str, int], list[Record]]
+Logs = Mapping[tuple[str, int], Sequence[Record]]
 
 
 def _logs(events: list[Event]) -> Logs:
-    logs: Logs = {}
+    logs: dict[tuple[str, int], list[Record]] = {}
     for event in events:
         log = logs.setdefault((event.channel, hash(event.session_id) % _PARTITIONS), [])
         log.append(Record(len(log), event.at_ms, event.payload))
-    return logs
+    return {source: by_column(log) for source, log in logs.items()}
 
 
 def _phase_one(settings: Settings, logs: Logs, *, with_lane: bool = True) -> Iterator[tuple[str, Outputs]]:

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from schemas.asyncapi import asyncapi
 from schemas.export import json_schemas
+from schemas.journeys import JourneyBody, JourneyMessage
+from schemas.signals import SignalBody, SignalMessage
 from schemas.versioning import SCHEMA_VERSION
 from tests.contract.compatibility import unreadable
 
@@ -32,6 +35,11 @@ def test_older_readers_and_older_producers_are_not_broken(name: str) -> None:
     now = json_schemas()[name]
     broken = unreadable(KEPT[name], now) if name == INPUT else unreadable(now, KEPT[name])
     assert broken == [], "raise the major version in schemas/versioning.py, or keep to what was"
+
+
+@pytest.mark.parametrize(("written", "read"), [(JourneyBody, JourneyMessage), (SignalBody, SignalMessage)])
+def test_what_is_written_has_the_fields_of_what_is_read(written: Any, read: type[BaseModel]) -> None:
+    assert list(written.__struct_fields__) == list(read.model_fields)
 
 
 def changed(name: str, **fields: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.event_log import Entry
-from pipeline.core.lanes import IS_COMPILED, new_lane
+from pipeline.core.lanes import IS_COMPILED, by_column, new_lane
 from pipeline.core.partition import Partition
 from pipeline.core.records import ClockRefusal, Outputs, Record
 from pipeline.core.session import Session
@@ -281,7 +281,7 @@ def test_what_a_shop_sends_is_taken_without_the_objects_but_for_surveys() -> Non
     rates = Rates(out_of_order=0.05, late=0.0, duplicate=0.01, broken=0.0)
     sendings = disturb(traffic(ShopSettings(50.0, seed=7), START_MS), rates, seed=7)
     sent = [sending.event for sending in itertools.islice(sendings, 5_000)]
-    records = [Record(n, -1, event.payload) for n, event in enumerate(sent) if event.channel == "web"]
+    records = by_column([Record(n, -1, e.payload) for n, e in enumerate(sent) if e.channel == "web"])
     left = list[bytes]()
     at = lane.take(records, 0, START_MS)
     while at < len(records):

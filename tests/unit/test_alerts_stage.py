@@ -15,14 +15,16 @@ def test_an_outage_is_told_as_it_opens_fires_and_ends() -> None:
     async def work() -> None:
         setting = Setting()
         await setting.take(evidence(MONDAY, HOURS * 120, 8.0))
-        assert setting.told.messages == []
+        assert setting.producer.produced == []
         at = MONDAY + HOURS * HOUR_MS
         await setting.take(evidence(at, 10, 0.0, version=FIRST + 1))
         await setting.take(evidence(at + 10 * STEP_MS, 60, 8.0, version=FIRST + 2))
         told = [
-            AlertMessage.model_validate(body) for topic, _, body in setting.told.messages if topic == ALERTS_TOPIC
+            AlertMessage.model_validate_json(message.value or b"")
+            for message in setting.producer.produced
+            if message.topic == ALERTS_TOPIC
         ]
-        assert [key for _, key, _ in setting.told.messages] == [one.alert_id for one in told]
+        assert [message.key for message in setting.producer.produced] == [one.alert_id for one in told]
         assert len({one.alert_id for one in told}) == 1
         statuses = list(dict.fromkeys(one.status for one in told))
         assert statuses in (["pending", "firing", "resolved"], ["firing", "resolved"])

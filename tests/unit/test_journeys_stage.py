@@ -1,8 +1,6 @@
 """Phase one as a stage: what is published before what, and what is not while others own the partition."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch
@@ -12,6 +10,7 @@ from pipeline.agents.ownership import Ownership
 from pipeline.agents.recovery import Recovery
 from pipeline.checkpoints.memory import MemoryCheckpoints
 from pipeline.core.records import Record
+from pipeline.kafka.memory import MemoryProducer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.deadletters import DEADLETTERS_TOPIC
@@ -24,30 +23,12 @@ from tests.support import ALERT_RULES, RULES, START_MS, event_json
 WEB = ("touchpoints.web", 0)
 
 
-class SlowProducer:
-    """Acknowledges when told to."""
-
-    def __init__(self) -> None:
-        self.topics: list[str] = []
-        self.waiting: list[Callable[[Any, Any], None]] = []
-        self.delivers = False
-
-    def produce(self, topic: str, *, on_delivery: Callable[[Any, Any], None], **_: Any) -> None:
-        self.topics.append(topic)
-        self.waiting.append(on_delivery)
-
-    def poll(self, _timeout: float) -> int:
-        while self.delivers and self.waiting:
-            self.waiting.pop(0)(None, None)
-        return 0
-
-
 class Setting:
     def __init__(self) -> None:
         store, metrics = MemoryCheckpoints(), Metrics()
         self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
         _, self.epoch = self.ownership.acquire(WEB)
-        self.producer, self.sink = SlowProducer(), MemorySink()
+        self.producer, self.sink = MemoryProducer(delivers=False), MemorySink()
         self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(1, 0.001, 1 << 20))
         checkpointer = Checkpointer(self.ownership, store, metrics, 1, "d")
         watch = FloodWatch(metrics, 0.5, lambda: 0.0)

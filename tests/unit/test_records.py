@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from pipeline.core.lanes import IS_COMPILED
+from pipeline.core.lanes import IS_COMPILED, by_column
 from pipeline.core.records import Record
 from pipeline.kafka import reader, records
 from schemas.ticks import TICK_HEADER
@@ -21,8 +21,8 @@ def message(source: tuple[str, int], offset: int, value: bytes | None, **more: A
     )
 
 
-@pytest.mark.parametrize("by_source", [records.by_source, reader.by_source], ids=["as written", "as used"])
-def test_records_are_taken_by_partition_in_order_and_errors_of_any(by_source: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("sort_in", [records.sort_in, reader.sort_in], ids=["as written", "as used"])
+def test_records_are_taken_by_partition_in_order_and_errors_of_any(sort_in: Callable[..., Any]) -> None:
     lost = KafkaError(KafkaError._PARTITION_EOF)
     tick = [(TICK_HEADER, b"2026-03-02T09:00:00.000Z")]
     fetched = [
@@ -33,20 +33,55 @@ def test_records_are_taken_by_partition_in_order_and_errors_of_any(by_source: Ca
         message(POS, 2, b"of the error", error=lost),
         message(WEB, 9, b"c"),
     ]
-    grouped, errors = by_source(fetched, {WEB, POS})
-    assert grouped == {
+    grouped: dict[Any, Any] = {}
+    assert sort_in(fetched[:3], {WEB, POS}, grouped) == []
+    assert sort_in(fetched[3:], {WEB, POS}, grouped) == [(POS, lost)]
+    assert {source: list(taken) for source, taken in grouped.items()} == {
         WEB: [Record(7, 1_007, b"a"), Record(8, 1_008, None, 1_772_442_000_000), Record(9, 1_009, b"c")],
         POS: [Record(1, 1_001, b"b")],
     }
     assert all(type(one) is Record for taken in grouped.values() for one in taken)
-    assert errors == [(POS, lost)]
-    assert by_source([], {WEB}) == ({}, [])
+    nothing: dict[Any, Any] = {}
+    assert (sort_in([message(POS, 2, None, error=lost)], {POS}, nothing), nothing) == ([(POS, lost)], {})
     nowhere = Message(topic="touchpoints.web", partition=0, value=b"a", timestamp=(1, 5))
-    assert by_source([nowhere], {WEB}) == ({WEB: [Record(0, 5, b"a")]}, [])
+    assert sort_in([nowhere], {WEB}, nothing) == []
+    assert list(nothing[WEB]) == [Record(0, 5, b"a")]
 
 
 @pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled here")
 def test_where_there_is_a_compiler_the_faster_way_is_used() -> None:
-    assert reader.by_source.__module__ == "pipeline.kafka.fetched"
+    assert reader.sort_in.__module__ == reader.earliest_ms.__module__ == "pipeline.kafka.fetched"
     with pytest.raises(TypeError):
-        reader.by_source([b"no message"], {WEB})  # type: ignore[list-item]
+        reader.sort_in([b"no message"], {WEB}, {})  # type: ignore[list-item]
+
+
+LOG = [Record(n, 1_000 - n, None, 5) if n % 3 == 0 else Record(n, 1_000 + n, b"%d" % n) for n in range(10, 3_000)]
+
+
+@pytest.mark.parametrize("earliest_ms", [records.earliest_ms, reader.earliest_ms], ids=["as written", "as used"])
+def test_the_earliest_time_is_that_of_a_record_with_a_value(earliest_ms: Callable[..., Any]) -> None:
+    for log in (LOG, by_column(LOG)):
+        assert earliest_ms(log) == 1_010
+        assert earliest_ms(log[2:]) == 1_013
+        assert earliest_ms(log[2:3]) is None  # a tick
+    assert earliest_ms(by_column([Record(1, -1, b"a"), Record(2, 7, b"b"), Record(3, 6, b"c")])) == 6
+    assert earliest_ms(by_column([Record(1, -1, b"a")])) is None
+
+
+def test_by_column_they_are_the_same_sequence() -> None:
+    log = by_column(LOG)
+    assert list(log) == LOG
+    assert len(log) == len(LOG)
+    assert [log[0], log[-1], log[-len(LOG)]] == [LOG[0], LOG[-1], LOG[0]]
+    for part in (slice(0, 5), slice(7, 2_000), slice(None, None, 3), slice(5, 5), slice(-3, None)):
+        assert list(log[part]) == LOG[part]
+    assert by_column(log) is log
+    for beyond in (len(LOG), -len(LOG) - 1):
+        with pytest.raises(IndexError):
+            log[beyond]
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled here")
+def test_a_tick_has_no_value() -> None:
+    with pytest.raises(ValueError, match="record 4 has a value and is said to be a tick"):
+        by_column([Record(4, 1, b"a", 5)])

@@ -15,6 +15,7 @@ from pipeline.agents.signals import SignalsStage
 from pipeline.checkpoints.memory import MemoryCheckpoints
 from pipeline.core.records import Record
 from pipeline.core.windows import Windows
+from pipeline.kafka.memory import MemoryProducer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from schemas.tiles import TILES_TOPIC
@@ -25,16 +26,6 @@ from tests.support import ALERT_RULES, RULES, START_MS
 
 TILES = (TILES_TOPIC, 0)
 HOUR = 3_600_000
-
-
-class Delivering:
-    """A producer whose messages have arrived at once."""
-
-    def produce(self, _topic: str, *, on_delivery: Callable[[Any, Any], None], **_: Any) -> None:
-        on_delivery(None, None)
-
-    def poll(self, _timeout: float) -> int:
-        return 0
 
 
 class Setting:
@@ -50,7 +41,7 @@ class Setting:
         self.running = asyncio.create_task(self.buffer.run())
         self.stage = SignalsStage(
             self.ownership,
-            Outbox(Delivering(), self.buffer),
+            Outbox(MemoryProducer(), self.buffer),
             self.metrics,
             Checkpointer(self.ownership, store, self.metrics, 1, "d"),
             lambda: self.now_s,

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from pipeline.core.native.columns cimport RecordColumns
 from pipeline.core.native.scan cimport Touch
 from pipeline.core.native.sessions cimport Sessions
 
@@ -12,11 +13,11 @@ cdef enum:
 
 cdef class Ahead:
     cdef Sessions _sessions
-    cdef list _records
+    cdef RecordColumns _records
     cdef Py_ssize_t _first
     cdef Py_ssize_t _behind
     cdef Touch _touches[AHEAD]
 
     cdef int forget(self) except -1
-    cdef Touch *event(self, list records, Py_ssize_t at) except? NULL
-    cdef int _read(self, list records, Py_ssize_t at) except -1
+    cdef Touch *event(self, RecordColumns records, Py_ssize_t at) except? NULL
+    cdef int _read(self, RecordColumns records, Py_ssize_t at) except -1

@@ -6,9 +6,9 @@ of one; asked for one after the other, an event waits longer for memory than it 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.tuple cimport PyTuple_GET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 
+from pipeline.core.native.columns cimport RecordColumns
 from pipeline.core.native.scan cimport Touch, are_ascii, scan
 from pipeline.core.native.sessions cimport Sessions
 
@@ -20,28 +20,26 @@ cdef Py_ssize_t _largest_message = MAX_MESSAGE_BYTES
 cdef class Ahead:
     def __init__(self, Sessions sessions):
         self._sessions = sessions
-        self._records, self._first, self._behind = [], 0, 0
+        self._records, self._first, self._behind = None, 0, 0
 
     cdef int forget(self) except -1:
         """Let the records go: they are done with."""
-        self._records, self._behind = [], 0
+        self._records, self._behind = None, 0
         return 0
 
-    cdef Touch *event(self, list records, Py_ssize_t at) except? NULL:
+    cdef Touch *event(self, RecordColumns records, Py_ssize_t at) except? NULL:
         """The event that a record has; NULL where there is none that the lane may take."""
         if records is not self._records or not self._first <= at < self._behind:
             self._read(records, at)
         return &self._touches[at - self._first] if at < self._behind else NULL
 
-    cdef int _read(self, list records, Py_ssize_t at) except -1:
+    cdef int _read(self, RecordColumns records, Py_ssize_t at) except -1:
         """Read records from this one on, up to the first that is left to the other decoder."""
-        cdef Py_ssize_t behind = min(at + AHEAD, len(records))
-        cdef object record
+        cdef Py_ssize_t behind = min(at + AHEAD, len(records.values))
         cdef Touch *touch = self._touches
         self._records, self._first, self._behind = records, at, at
         while self._behind < behind:
-            record = records[self._behind]
-            if <object>PyTuple_GET_ITEM(record, 3) is not None or not _scanned(<object>PyTuple_GET_ITEM(record, 2), touch):
+            if not _scanned(records.values[self._behind], touch):
                 break
             self._sessions.ask(touch)
             touch += 1

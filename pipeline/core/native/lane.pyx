@@ -7,18 +7,18 @@ that has become long is taken out into objects (``take_out``), and put back when
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.native.ahead cimport Ahead
 from pipeline.core.native.block cimport LARGEST_BLOCK, NONE, WHERE_BYTES, Event, Session, append, event_at, has, session_id, where_of
+from pipeline.core.native.columns cimport RecordColumns
 from pipeline.core.native.late cimport LateSessions
 from pipeline.core.native.packing cimport next_packed, next_stored, packed
 from pipeline.core.native.places cimport Place, Places
 from pipeline.core.native.scan cimport NO_AMOUNT, Text, Touch, type_of
-from pipeline.core.native.sessions cimport Agenda, Handle, Handles, Sessions, hash_of
+from pipeline.core.native.sessions cimport PER_SHARD, Agenda, Handle, Handles, Sessions, hash_of
 from pipeline.core.native.texts cimport str_of, text_of
 from pipeline.core.native.walks cimport FUNNELS, TYPES, Walks
 
@@ -101,15 +101,15 @@ cdef class Lane:
             self._watermark_ms = at_ms - self._delay_ms
             self._cutoff_ms = self._watermark_ms - self._lateness_ms
 
-    def take(self, list records, Py_ssize_t at, int64_t latest_stamp_ms):
+    def take(self, RecordColumns records not None, Py_ssize_t at, int64_t latest_stamp_ms):
         """Take records from this one on, as far as they are events in order; gives the first that is none."""
         cdef Touch *touch
         cdef int64_t stamp_ms
-        while at < len(records):
+        while at < len(records.values):
             touch = self._ahead.event(records, at)
             if touch == NULL:
                 break
-            stamp_ms = <object>PyTuple_GET_ITEM(records[at], 1)
+            stamp_ms = records.stamps[at]
             if touch.at_ms < self._cutoff_ms:
                 break
             if stamp_ms >= 0 and not touch.at_ms - _future <= stamp_ms <= latest_stamp_ms:
@@ -370,35 +370,39 @@ cdef class Lane:
         Forgets that they changed.
         """
         for number in self._sessions.take_changed():
-            yield number, self._stored(number), [id_ for id_, packed in self.rows(number, False) if packed is None]
+            away = []
+            yield number, self._stored(number, away), away
 
-    cdef bytes _stored(self, uint64_t number):
+    cdef bytes _stored(self, uint64_t number, list away):
         """Of each session the bytes of its block, those of its id, and the block, as ``packed_sessions`` tells.
 
         Nothing follows from a session that has kept no event, so it is left out.
         """
         cdef Handle handle
         cdef Session *session
-        cdef Py_ssize_t size = 0
+        cdef Session *kept[PER_SHARD]
+        cdef Py_ssize_t size = 0, count = 0, number_kept
         cdef bytes stored
         cdef char *at
-        cdef list kept = []
         for handle in self._sessions.members(number):
             session = self._sessions.at(handle)
-            if session.size > session.id_size:
+            if session.is_away:
+                away.append(str_of(session_id(session)))
+            elif session.size > session.id_size:
                 size += 6 + session.size
-                kept.append(handle)
+                kept[count] = session
+                count += 1
         stored = PyBytes_FromStringAndSize(NULL, size)
         at = PyBytes_AS_STRING(stored)
-        for handle in kept:
-            session = self._sessions.at(handle)
+        for number_kept in range(count):
+            session = kept[number_kept]
             memcpy(at, &session.size, 4)
             memcpy(at + 4, &session.id_size, 2)
             memcpy(at + 6, session.block, session.size)
             at += 6 + session.size
         return stored
 
-    def rows(self, uint64_t number, bint is_whole=True):
+    def rows(self, uint64_t number):
         """Of a shard's sessions the id, and names and packed events; None of one that is away."""
         cdef Handle handle
         cdef Session *session
@@ -406,7 +410,7 @@ cdef class Lane:
             session = self._sessions.at(handle)
             if session.is_away:
                 yield str_of(session_id(session)), None
-            elif is_whole and session.size > session.id_size:
+            elif session.size > session.id_size:
                 yield str_of(session_id(session)), packed(session, self._places)
 
     def everything(self):
