@@ -83,7 +83,9 @@ class ClickHouseSink:
 
     def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
         query = f"INSERT INTO {DATABASE}.{table} ({', '.join(names)}) VALUES"
-        client = self._clients.setdefault(table, connect(self._address))
+        client = self._clients.get(table)
+        if client is None:
+            client = self._clients[table] = connect(self._address)
         where = f"ClickHouse {self._address}, table {table}"
         try:
             client.execute(query, list(columns), columnar=True, settings=self._settings)

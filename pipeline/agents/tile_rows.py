@@ -10,7 +10,7 @@ from sinks.tables import COUNTERS
 #: Tiles in one message, about: 60 to 100 bytes each, well under a broker's usual 1 MiB.
 _TILES_PER_MESSAGE: Final = 4_000
 _MAX_PLACES: Final = 100_000
-_COLUMNS: Final = frozenset(COUNTERS)
+_COLUMNS: Final = {name: place for place, name in enumerate(COUNTERS)}
 
 
 class TileRouter:
@@ -53,26 +53,22 @@ def _hash(segment: str) -> bytes:
 def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]]:
     """The columns of the table ``tiles``."""
     count = len(tiles)
-    return [
-        [tile.segment for tile in tiles],
-        [tile.bucket_ms for tile in tiles],
-        [source] * count,
-        *([tile.counters.get(name, 0) for tile in tiles] for name in COUNTERS),
-        *_maps(tiles),
-        [version] * count,
-    ]
-
-
-def _maps(tiles: list[Tile]) -> tuple[list[Counters], list[Counters]]:
-    """Of each tile the counters that have no column: by age, by step."""
+    # A tile has a few of the many counters: they are put in place, not each place looked for in it.
+    columns = [[0] * count for _ in COUNTERS]
     by_age: list[Counters] = []
     by_step: list[Counters] = []
-    for tile in tiles:
+    for at, (_, _, counters) in enumerate(tiles):
         ages: Counters = {}
         steps: Counters = {}
-        for name, count in tile.counters.items():
-            if name not in _COLUMNS:
-                (steps if is_by_step(name) else ages)[name] = count
+        for name, number in counters.items():
+            place = _COLUMNS.get(name, -1)
+            if place >= 0:
+                columns[place][at] = number
+            elif is_by_step(name):
+                steps[name] = number
+            else:
+                ages[name] = number
         by_age.append(ages)
         by_step.append(steps)
-    return by_age, by_step
+    segments, buckets = [tile.segment for tile in tiles], [tile.bucket_ms for tile in tiles]
+    return [segments, buckets, [source] * count, *columns, by_age, by_step, [version] * count]

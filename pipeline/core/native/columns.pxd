@@ -12,5 +12,5 @@ cdef class RecordColumns:
 
     cdef int add(self, int64_t offset, int64_t stamp_ms, object value) except -1
     cdef int64_t earliest_ms(self) noexcept
-    cdef int _grow(self) except -1
-    cdef RecordColumns _some(self, places)
+    cdef int _have_room(self, Py_ssize_t room) except -1
+    cdef RecordColumns _some(self, Py_ssize_t start, Py_ssize_t stop)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
 
 from pipeline.core.records import Record
 
@@ -40,19 +41,18 @@ cdef class RecordColumns:
         """Append a record that is no tick."""
         cdef Py_ssize_t at = len(self.values)
         if at == self._room:
-            self._grow()
+            self._have_room(max(FIRST_ROOM, 2 * self._room))
         self.offsets[at], self.stamps[at] = offset, stamp_ms
         self.values.append(value)
         return 0
 
-    cdef int _grow(self) except -1:
-        cdef Py_ssize_t room = max(FIRST_ROOM, 2 * self._room)
+    cdef int _have_room(self, Py_ssize_t room) except -1:
         cdef void *offsets = realloc(self.offsets, room * sizeof(int64_t))
-        if offsets == NULL:
+        if offsets == NULL and room:
             raise MemoryError
         self.offsets = <int64_t *>offsets
         cdef void *stamps = realloc(self.stamps, room * sizeof(int64_t))
-        if stamps == NULL:
+        if stamps == NULL and room:
             raise MemoryError
         self.stamps, self._room = <int64_t *>stamps, room
         return 0
@@ -74,22 +74,26 @@ cdef class RecordColumns:
         """A record, or, of a slice, records by column; of all of them the same object."""
         cdef Py_ssize_t place, count = len(self.values)
         if isinstance(at, slice):
-            return self._some(range(count)[at])
+            start, stop, step = at.indices(count)
+            if step != 1:
+                raise ValueError("consecutive records only")
+            return self._some(start, max(start, stop))
         place = at + count if at < 0 else at
         if not 0 <= place < count:
             raise IndexError(f"no record {at} of {count}")
         return Record(self.offsets[place], self.stamps[place], self.values[place], self.ticks.get(place))
 
-    cdef RecordColumns _some(self, places):
-        cdef Py_ssize_t place
-        cdef RecordColumns some = RecordColumns()
-        if places == range(len(self.values)):
+    cdef RecordColumns _some(self, Py_ssize_t start, Py_ssize_t stop):
+        cdef RecordColumns some
+        if start == 0 and stop == len(self.values):
             return self
-        for place in places:
-            if place in self.ticks:
-                some.append(self[place])
-            else:
-                some.add(self.offsets[place], self.stamps[place], self.values[place])
+        some = RecordColumns()
+        some._have_room(stop - start)
+        some.values = self.values[start:stop]
+        if stop > start:
+            memcpy(some.offsets, self.offsets + start, (stop - start) * sizeof(int64_t))
+            memcpy(some.stamps, self.stamps + start, (stop - start) * sizeof(int64_t))
+        some.ticks = {place - start: tick_ms for place, tick_ms in self.ticks.items() if start <= place < stop}
         return some
 
     def __iter__(self):
