@@ -30,7 +30,7 @@ _FORGET_AFTER_S: Final = 60.0
 _LONGEST_PAUSE_S: Final = 3.0
 #: Of the time, what emissions may take.
 _SHARE: Final = 1 / 3
-_SHARE_SATURATED: Final = 1 / 10
+_SHARE_SATURATED: Final = 1 / 20
 _MOST_SAVED_S: Final = 3.0
 #: While the sources are far apart (history comes in one partition after the other) each has windows written
 #: anew, and nobody waits for what is not complete (decisions/0004 has the figures).
@@ -119,7 +119,7 @@ class SignalsStage:
         """Put out every signal that is new or has changed.
 
         No more than a third of the time goes into it, and where there is more to read than can be kept up with a
-        tenth, unless ``force`` is given. While nothing comes in (history is told piece by piece) there is nobody
+        twentieth, unless ``force`` is given. While nothing comes in (history is told piece by piece) there is nobody
         to make room for.
         """
         if self._has_input and self._clock() < self.next_emission_s and not force:

@@ -135,13 +135,13 @@ def slow_down(setting: Setting, seconds: float) -> None:
     setting.ownership.windows[TILES].state = cast(Windows, Slow(setting, seconds))
 
 
-@pytest.mark.parametrize(("is_saturated", "pause_s"), [(True, 2.0), (False, 0.6)])
+@pytest.mark.parametrize(("is_saturated", "pause_s"), [(True, 2.0), (False, 0.3)])
 def test_emissions_make_room_where_there_is_more_to_read_than_can_be_kept_up_with(
     is_saturated: bool, pause_s: float
 ) -> None:
     async def work(setting: Setting) -> None:
         setting.is_saturated = is_saturated
-        slow_down(setting, 0.2)
+        slow_down(setting, 0.1)
         await setting.take("web:0", 1, START_MS, START_MS)
         await setting.take("web:1", 1, START_MS, START_MS)
         await setting.stage.emit()
