@@ -118,8 +118,8 @@ class SignalsStage:
     async def emit(self, force: bool = False) -> None:
         """Put out every signal that is new or has changed.
 
-        No more than a third of the time goes into it, and where there is more to read than can be kept up with a
-        twentieth, unless ``force`` is given. While nothing comes in (history is told piece by piece) there is nobody
+        No more than a third of the time goes into it, and a twentieth where there is more to read than can be kept
+        up with, unless ``force`` is given. While nothing comes in (history is told piece by piece) there is nobody
         to make room for.
         """
         if self._has_input and self._clock() < self.next_emission_s and not force:
