@@ -1,0 +1,46 @@
+"""What the stages put out: how it is given to the producer, and when it counts as arrived."""
+
+import asyncio
+
+import msgspec
+
+from pipeline.agents.outbox import Outbox, Outgoing
+from pipeline.kafka.memory import MemoryProducer, Produced
+from schemas.cloudevents import headers
+from sinks.buffer import Limits, SinkBuffer
+from sinks.memory import MemorySink
+from sinks.tables import COLUMNS
+
+BODY = {"id": "a/1", "value": 2.5}
+
+
+def test_a_message_goes_out_with_its_key_its_headers_and_where_it_belongs() -> None:
+    producer = MemoryProducer()
+    outbox = Outbox(producer, SinkBuffer(MemorySink(), COLUMNS, Limits(1, 0.001, 1 << 20)))
+    head = headers("cx.journey", "a/1")
+    messages = [Outgoing(BODY, head, "key"), Outgoing(BODY, head, partition=3)]
+    asyncio.run(outbox.send(outbox.receipt(), "cx.journeys", messages))
+    value = msgspec.json.encode(BODY)
+    assert producer.produced == [
+        Produced("cx.journeys", value, "key", -1, head),
+        Produced("cx.journeys", value, None, 3, head),
+    ]
+    assert dict(head) == {
+        "ce_specversion": b"1.0",
+        "ce_source": b"/cx-signals",
+        "content-type": b"application/json",
+        "ce_type": b"cx.journey",
+        "ce_id": b"a/1",
+    }
+
+
+def test_a_step_is_done_when_all_its_messages_are_acknowledged() -> None:
+    producer = MemoryProducer(delivers=False)
+    outbox = Outbox(producer, SinkBuffer(MemorySink(), COLUMNS, Limits(1, 0.001, 1 << 20)))
+    first, second = outbox.receipt(), outbox.receipt()
+    asyncio.run(outbox.send(first, "cx.journeys", [Outgoing(BODY, [], "key")] * 2))
+    outbox.poll()
+    assert (first.pending, first.is_done(), second.is_done()) == (2, False, True)
+    producer.delivers = True
+    outbox.poll()
+    assert (first.pending, first.is_done()) == (0, True)
