@@ -5,6 +5,7 @@ when all are, and all outputs up to the offset are delivered and stored, the man
 Only then is the input acknowledged. One checkpoint of a source is under way at a time.
 """
 
+import contextlib
 import time
 import uuid
 import zlib
@@ -218,21 +219,17 @@ class Checkpointer:
             under_way.queue.append(_Record(part_key(source_name(source), name, ref.slot, number), part, stored))
         self._metrics.checkpoint_bytes.inc(len(content))
 
-    def _append_queued(self, source: Source, under_way: _UnderWay) -> bool:
-        """Whether none is left: where the producer's queue is full they wait for the next step."""
+    def _append_queued(self, source: Source, under_way: _UnderWay) -> None:
+        """Where the producer's queue is full they wait for the next step; pending they are all the while."""
         queue = under_way.queue
-        try:
+        with contextlib.suppress(BufferError):
             while queue:
                 record = queue[0]
                 self._store.append(source, record.key, record.value, record.stored)
                 queue.popleft()
-        except BufferError:
-            return False
-        return True
 
     def _go_on(self, source: Source, owned: Owned[Any], under_way: _UnderWay) -> None:
-        if not self._append_queued(source, under_way):
-            return
+        self._append_queued(source, under_way)
         if not under_way.pending and not under_way.manifest_sent and owned.is_done(under_way.offset):
             self._send_manifest(source, owned, under_way)
 
