@@ -21,7 +21,7 @@ class BucketRows:
         self._buckets = np.empty(_LEAST_ROOM, dtype=np.int64)
         self._counts = np.zeros((_LEAST_ROOM, width), dtype=np.int64)
         self._flat = self._counts.reshape(-1).data
-        """The counts row after row: one number is changed in a third of the time that an array takes."""
+        """The counts row after row: one number is changed in half of the time that an array takes."""
         self._in_order = True
 
     def __len__(self) -> int:
