@@ -26,6 +26,7 @@ from pipeline.checkpoints.kafka import KafkaCheckpoints
 from pipeline.kafka.clients import describe, new_producer, ssl_context
 from pipeline.kafka.errors import is_passing
 from pipeline.kafka.reader import BatchReader
+from pipeline.kafka.values import SharedValues
 from pipeline.logs import spare_repetitions
 from pipeline.metrics import Metrics
 from pipeline.settings import (
@@ -59,8 +60,9 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     producer = new_producer(settings.kafka)
     checkpoints, digest = KafkaCheckpoints(settings.kafka, producer), rules_digest(settings)
     alert_rules = load_rules(settings.alerts.rules, funnel_names(settings))
-    customers = customers_digest(settings)
-    recovery = Recovery(checkpoints, rules(settings), digest, alert_rules, pipeline.rebuild, customers)
+    customers, started_ms = customers_digest(settings), int(time.time() * 1000)
+    deciding = rules(settings)
+    recovery = Recovery(checkpoints, deciding, digest, alert_rules, pipeline.rebuild, customers, started_ms)
     ownership = Ownership(recovery, metrics.forget, metrics.acquired)
     checkpointer = Checkpointer(
         ownership,
@@ -89,6 +91,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
         lambda: _partitions(producer, TILES_TOPIC, lambda: app.should_stop),
         checkpointer,
         flood_watch,
+        SharedValues(settings.kafka, deciding.segmenter.values),
     )
     signals = SignalsStage(
         ownership, outbox, metrics, checkpointer, is_saturated=lambda: app.consumer.reader.is_saturated
@@ -147,7 +150,8 @@ def _new_app(settings: Settings) -> faust.App:
         **({"consumer_group_instance_id": kafka.instance_id} if kafka.instance_id else {}),
         store="memory://",
         autodiscover=False,
-        datadir=tempfile.gettempdir(),
+        # Faust writes nothing there, but looks: a folder with a name that others can guess could be theirs.
+        datadir=tempfile.mkdtemp(prefix="cx-signals-"),
         web_host=settings.web.host,
         web_bind=settings.web.host,
         web_port=settings.web.port,

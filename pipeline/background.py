@@ -16,6 +16,7 @@ from pipeline.agents.ownership import Ownership
 from pipeline.agents.paging import Paging
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
+from pipeline.checkpoints.store import CheckpointError
 from pipeline.kafka.clients import describe
 from pipeline.kafka.logs import LogError, source_name
 from pipeline.memory import give_back
@@ -87,6 +88,10 @@ class Background:
         while not self.app.should_stop:
             try:
                 await asyncio.to_thread(self.checkpointer.refresh)
+            except CheckpointError as error:
+                logger.error("stopping: %s", error)
+                await self.app.crash(error)
+                return
             except (KafkaException, LogError) as error:
                 logger.warning("Kafka does not say where dead letters end: %s", describe(error))
             await asyncio.sleep(_REFRESH_S)
@@ -129,9 +134,7 @@ class Background:
         self.metrics.unfinished.set(self.ownership.unfinished())
         reader = self.app.consumer.reader
         for source in reader.positioned:
-            high, at = reader.high_watermark(source), reader.next_offset(source)
-            if high is not None and at is not None:
-                lag = max(0, high - max(0, at))
+            if (lag := reader.lag(source)) is not None:
                 self.metrics.consumer_lag.labels(source_name(source)).set(lag)
 
     async def _finish(self, *_: Any, **__: Any) -> None:

@@ -12,6 +12,7 @@ from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.incidents import FIRING, Alert
 from pipeline.core.detection.measures import Measures
 from pipeline.core.detection.watch import Rule
+from pipeline.core.funnels import NEVER_MS
 from pipeline.core.partition import Partition
 from pipeline.core.records import Record, Rules
 from pipeline.core.windows import Windows
@@ -69,7 +70,7 @@ class Backtest:
 
     def _process(self, source: Source, batch: Sequence[Record]) -> None:
         # What was accepted once is judged by its own time only: the wall clock of now says nothing of it.
-        out = self._partitions[source].process(batch, max(record.timestamp_ms for record in batch))
+        out = self._partitions[source].process(batch, NEVER_MS)
         windows = self._windows
         windows.merge(source_name(source), out.version, out.watermark_ms, out.tiles)
         self._decide()

@@ -43,6 +43,20 @@ class Metrics:
         self.dead_letters = self._counter(
             "cx_dead_letters_total", "Refused records, by reason code.", "topic", "reason"
         )
+        self.misplaced = self._counter(
+            "cx_misplaced_records_total", "Records in another partition than that of their session_id.", "topic"
+        )
+        self.ticks_ahead = self._counter(
+            "cx_ticks_ahead_total",
+            "Ticks too far past their record's time or their fetch, which moved nothing.",
+            "topic",
+        )
+        self.unreadable = self._counter(
+            "cx_unreadable_records_total", "Records of our own topics that are none of ours, passed over.", "topic"
+        )
+        self.rejected_messages = self._counter(
+            "cx_rejected_messages_total", "Messages that Kafka refuses for good; they are dead letters.", "topic"
+        )
         self.flooded = self._gauge(
             "cx_dead_letter_flood",
             "1 where a topic's last minute was refused beyond the share set, else 0.",
@@ -79,10 +93,20 @@ class Metrics:
         self.refused_tiles = self._of_source(
             "cx_refused_tiles", "Tiles of sources heard of after phase two had forgotten."
         )
-        self.crowded_values = self._gauge(
+        self.dimension_values = self._gauge(
             "cx_dimension_values",
-            "Distinct values of a dimension that has more than 2,000 and no list of known ones.",
+            "Values told apart of a dimension, or steps, without a list of known ones.",
             "dimension",
+        )
+        self.dimension_full = self._gauge(
+            "cx_dimension_full",
+            "1 where these are as many as are told apart: others count as 'other'.",
+            "dimension",
+        )
+        self.long_sessions = self._counter(
+            "cx_long_session_batches_total",
+            "Batches with a session in them that has more events than are kept.",
+            "topic",
         )
         self.checkpoint_time = self._of_source(
             "cx_checkpoint_timestamp_seconds", "When the newest checkpoint of a source was taken."

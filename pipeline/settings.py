@@ -21,17 +21,18 @@ from pydantic_settings import (
 from pipeline.core.funnels import Funnel, Funnels
 from pipeline.core.records import Rules
 from pipeline.core.segments import Segmenter
+from pipeline.core.values import STEP, Values
 from schemas.events import EVENT_TYPES
 from schemas.privacy import pseudonym
 from schemas.segments import DIMENSIONS
+from schemas.versioning import MOST_GENERATIONS
 
 PREFIX: Final = "CX_"
 _FROM_FILE: Final = "_FILE"
 _SHORTEST_KEY: Final = 16
 
 
-STEP: Final = "step"
-_STATE_LAYOUT: Final = 5
+_STATE_LAYOUT: Final = 6
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 
@@ -189,6 +190,9 @@ class SegmentsSettings(Part):
     """Combinations of dimensions that make the segments; the empty one is ``all``."""
     known: dict[str, tuple[str, ...]] = {}
     """For a dimension, or for ``step``, the values that are told apart; all others become ``other``."""
+    most_values: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    """Of a dimension, or of steps, without such a list so many are told apart, those seen first; others become
+    ``other``."""
 
     @model_validator(mode="after")
     def _dimensions_exist(self) -> "SegmentsSettings":
@@ -246,10 +250,12 @@ class PrivacySettings(Part):
 
 
 class PipelineSettings(Part):
-    generation: Annotated[int, Field(ge=1, le=1_000)] = 1
+    generation: Annotated[int, Field(ge=1, lt=MOST_GENERATIONS)] = 1
     """Rises by one whenever a topic was emptied and starts anew: versions then keep rising."""
     lateness_s: Annotated[float, Field(ge=0, le=86_400)] = 3_600.0
     """Allowed lateness behind a partition's watermark."""
+    session_events: Annotated[int, Field(ge=1_000, le=1_000_000)] = 20_000
+    """An event with so many later ones in its session is too late: what an event costs has a bound."""
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
     """The shop's currency; amounts in others do not count."""
     batch_records: Annotated[int, Field(ge=1, le=100_000)] = 50_000
@@ -395,6 +401,7 @@ def rules_digest(settings: Settings) -> str:
         settings.segments.model_dump(),
         settings.pipeline.lateness_s,
         settings.pipeline.currency,
+        settings.pipeline.session_events,
     ]
     text = json.dumps(decisive, sort_keys=True, default=sorted)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -416,14 +423,13 @@ def rules(settings: Settings) -> Rules:
         Funnel(name, f.opens_on, f.completes_on, f.abandons_on, round(f.timeout_s * 1000))
         for name, f in settings.funnels
     )
-    pipeline = settings.pipeline
-    known_steps = settings.segments.known.get(STEP)
+    pipeline, segments = settings.pipeline, settings.segments
     return Rules(
         funnels=funnels,
-        segmenter=Segmenter(settings.segments.combinations, settings.segments.known),
+        segmenter=Segmenter(segments.combinations, Values(segments.most_values, segments.known)),
         lateness_ms=round(pipeline.lateness_s * 1000),
         currency=pipeline.currency,
         generation=pipeline.generation,
-        known_steps=frozenset(known_steps) if known_steps is not None else None,
+        most_later=pipeline.session_events,
         customer_key=settings.privacy.customer_key.get_secret_value().encode(),
     )

@@ -63,6 +63,9 @@ class Manifest(msgspec.Struct, frozen=True):
     head: dict[str, Any]
     shards: dict[str, ShardRef]
     freed: list[Freed]
+    topic_id: str = ""
+    """Of the source's topic, by which one that was deleted and made anew is told; empty where brokers tell
+    none."""
     schema_version: str = SCHEMA_VERSION
 
 

@@ -1,11 +1,13 @@
 """Messages on ``cx.deadletters``: input that was refused, with where it was and why."""
 
 import hashlib
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.reasons import Reason
+from schemas.times import parse_rfc3339
 from schemas.versioning import SchemaVersion
 
 DEADLETTERS_TOPIC: Final = "cx.deadletters"
@@ -42,6 +44,38 @@ class DeadLetterMessage(BaseModel):
     """Bytes of the whole payload."""
     sha256: str
     """Of the whole payload, hexadecimal; its HMAC-SHA-256 where customer ids are replaced under a key."""
+
+
+class Letter(NamedTuple):
+    """What is read of a dead letter by our own programs."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    error: str
+    received_ms: int
+    sha256: str
+
+
+class _Read(msgspec.Struct):
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    error: str
+    received_at: str
+    sha256: str
+
+
+def letter_of(value: bytes | None) -> Letter | None:
+    """A dead letter; None for a record that is none of ours."""
+    try:
+        read = msgspec.json.decode(value or b"", type=_Read)
+        received_ms = parse_rfc3339(read.received_at)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return Letter(read.topic, read.partition, read.offset, read.reason, read.error, received_ms, read.sha256)
 
 
 def place_of(payload: bytes) -> int:

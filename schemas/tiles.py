@@ -1,7 +1,8 @@
 """Messages on ``cx.tiles``: what one touchpoint partition changed with one batch.
 
 Every batch sends at least one message to each partition of ``cx.tiles``, so that all of phase two
-hears the source's watermark. All tiles of a segment that a batch changed are in one message.
+hears the source's watermark. All tiles of a segment that a batch changed are in one partition, in parts of
+bounded size.
 """
 
 from typing import Annotated, Final
@@ -21,11 +22,13 @@ class TilesMessage(BaseModel):
     source: str
     """``topic:partition``."""
     version: Annotated[int, Field(ge=0)]
-    """Generation x 2**48 + the source's next offset."""
+    """Generation x 2**44 + the source's next offset."""
     watermark: int | None
     """The source's watermark, ms since the epoch."""
     tiles: list[tuple[str, int, dict[str, int]]]
     """Segment, start of the bucket in ms, counters; each replaces an older version."""
+    more: bool = False
+    """Whether further parts of the same batch follow in this partition: no row is made before they have come."""
     appended: int | None = None
     """When the oldest of the batch's records was appended, ms since the epoch; None: only ticks."""
 

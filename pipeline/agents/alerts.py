@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
-
 from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.inner import EvidenceRead, Inner
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.core.detection.incidents import FIRING, PENDING, Alert
@@ -24,19 +23,6 @@ from sinks.tables import ALERTS
 
 #: Steps decided on before others get their turn: heartbeats must not wait for a long catch-up.
 _STEPS_AT_A_TIME: Final = 5
-
-
-class _Evidence(msgspec.Struct):
-    """Read side of :class:`schemas.evidence.EvidenceMessage`."""
-
-    source: str
-    version: int
-    complete: int | None
-    steps: list[tuple[str, int, dict[str, int]]]
-    hours: list[tuple[str, int, dict[str, int]]]
-
-
-_decode = msgspec.json.Decoder(_Evidence).decode
 
 
 class AlertsStage:
@@ -57,6 +43,7 @@ class AlertsStage:
         self._checkpointer = checkpointer
         self._first_version = generation << GENERATION_SHIFT
         self._on_alerts = on_alerts
+        self._inner = Inner(EvidenceRead, metrics, time.time)
 
     async def process(self, batch: RecordBatch) -> None:
         owned = self._ownership.detectors.get(batch.source)
@@ -66,10 +53,8 @@ class AlertsStage:
         owned.cut_at = None
         detector, receipt = owned.state, self._outbox.receipt()
         for record in batch.records:
-            if record.value is None:
-                continue
-            message = _decode(record.value)
-            if message.version < self._first_version:
+            message = self._inner.read(batch.source, record)
+            if message is None or message.version < self._first_version:
                 continue  # of an earlier generation: it is told anew
             steps, hours = (map(Evidence._make, some) for some in (message.steps, message.hours))
             detector.take(message.source, message.version, message.complete, steps, hours)

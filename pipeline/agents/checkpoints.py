@@ -18,8 +18,8 @@ import msgspec
 
 from pipeline.agents.outbox import Clock
 from pipeline.agents.ownership import Owned, Ownership
-from pipeline.agents.recovery import digest_of
-from pipeline.checkpoints.store import CheckpointStore, Stored
+from pipeline.agents.recovery import digest_of, replaced
+from pipeline.checkpoints.store import CheckpointStore, LogReplacedError, Stored
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.cuts import SESSIONS, Cut
 from pipeline.core.detection import cuts as detection_cuts
@@ -107,11 +107,25 @@ class Checkpointer:
         self._under_way: dict[tuple[Source, int], _UnderWay] = {}
         self._last: dict[tuple[Source, int], float] = {}
         self._dead_letters: dict[int, int] = {}
+        self.partitions: dict[str, int] = {}
+        """Of the topics, when last asked."""
         self._allowance_s, self._accrued_at = _MOST_SAVED_S, clock()
 
     def refresh(self) -> None:
-        """Ask where dead letters end by now. Blocks; before it was called once nothing is cut."""
+        """Ask where dead letters end by now, and how the topics are. Blocks; before it was called once nothing
+        is cut.
+
+        Raises LogReplacedError where a topic has been deleted and made anew under this worker.
+        """
         self._dead_letters = dict(self._store.dead_letters_end())
+        facts = self._store.topics()
+        for source, owned in self._ownership.all():
+            topic = facts.get(source[0])
+            if topic is None:
+                continue
+            if owned.kept.topic_id and topic.topic_id and topic.topic_id != owned.kept.topic_id:
+                raise LogReplacedError(replaced(source[0]))
+        self.partitions = {name: topic.partitions for name, topic in facts.items()}
 
     def step(self, force: bool = False) -> int:
         """Go on with all checkpoints, begin those that are due; gives how many are under way.
@@ -244,6 +258,7 @@ class Checkpointer:
             head=dict(under_way.head),
             shards=under_way.shards,
             freed=under_way.freed,
+            topic_id=owned.kept.topic_id,
         )
 
         def stored(_offset: int) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from confluent_kafka import KafkaException
 
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
@@ -14,8 +16,12 @@ from pipeline.agents.ownership import Ownership
 from pipeline.agents.ticks import Progress
 from pipeline.agents.tile_rows import TileRouter, tile_columns
 from pipeline.core.records import DeadLetter, Outputs
-from pipeline.kafka.logs import Source, source_name
+from pipeline.core.values import Value, Values
+from pipeline.kafka.clients import KafkaUnavailableError, describe
+from pipeline.kafka.errors import is_passing
+from pipeline.kafka.logs import NoAnswerError, Source, source_name
 from pipeline.kafka.reader import RecordBatch, earliest_ms
+from pipeline.logs import Notes
 from pipeline.metrics import Metrics
 from schemas.cloudevents import headers
 from schemas.deadletters import (
@@ -27,10 +33,17 @@ from schemas.versioning import SCHEMA_VERSION
 from sinks.tables import DEAD_LETTERS, JOURNEYS, TILES
 
 logger = logging.getLogger(__name__)
-#: All tiles of a segment travel in one message, so a batch of sparse history must not be too long:
-#: 5,000 records make at most 10,000 tiles of a segment, 2 MiB with the longest names.
+#: Others get their turn after so many.
 _RECORDS_AT_A_TIME: Final = 5_000
 _ANNOUNCE_S: Final = 5.0
+_ASKED_AGAIN_S: Final = 1.0
+
+
+class Admission(Protocol):
+    """Decides which values are told apart, for all workers alike."""
+
+    def admit(self, wanted: Iterable[Value]) -> None:
+        """Return when it is decided of all these. Blocks. Raises errors of Kafka."""
 
 
 class JourneysStage:
@@ -44,7 +57,9 @@ class JourneysStage:
         tiles_partitions: Callable[[], int],
         checkpointer: Checkpointer,
         flood_watch: FloodWatch,
+        admission: Admission | None = None,
     ) -> None:
+        """``admission``: of values to those told apart; None: nobody else has a say in it."""
         self._ownership = ownership
         self._checkpointer = checkpointer
         self._flood_watch = flood_watch
@@ -52,7 +67,9 @@ class JourneysStage:
         self._metrics = metrics
         self._tiles_partitions = tiles_partitions
         self._router: TileRouter | None = None
-        self._warned: set[str] = set()
+        self._admission = admission
+        self._notes = Notes()
+        self._full: set[str] = set()
         self._announced: dict[tuple[Source, int], float] = {}
         """When a partition was said to be empty last."""
 
@@ -78,7 +95,13 @@ class JourneysStage:
                 return  # taken away while a full buffer was waited for
             started = time.perf_counter()
             records = batch.records[start : start + _RECORDS_AT_A_TIME]
-            out = owned.state.process(records, batch.fetched_ms)
+            owned.state.spread_over(self._checkpointer.partitions.get(batch.source[0], 0))
+            out = owned.state.take(records, batch.fetched_ms)
+            if wanted := owned.state.undecided():
+                await self._decide(owned.state.rules.segmenter.values, wanted)
+                if not self._ownership.holds(batch.source, owned):
+                    return  # taken away meanwhile
+            owned.state.settle(out)
             receipt = self._outbox.receipt()
             await self._put_out(batch.source, out, earliest_ms(records), receipt)
             owned.unfinished.append((records[-1].offset + 1, receipt))
@@ -94,7 +117,33 @@ class JourneysStage:
         owned.cut_at = batch.next_offset
         self._checkpointer.consider(batch.source, owned)
         self._metrics.open_sessions.labels(source_name(batch.source)).set(len(owned.state.sessions))
-        self._warn_of_crowds(owned.state.rules.segmenter.crowded())
+
+    async def _decide(self, values: Values, wanted: list[Value]) -> None:
+        """Have it decided which of the values are told apart; asked until Kafka answers."""
+        if self._admission is None:
+            values.admit(wanted)
+        while any(not values.is_decided(*one) for one in wanted):
+            assert self._admission is not None
+            try:
+                await asyncio.to_thread(self._admission.admit, wanted)
+            except (KafkaException, NoAnswerError, KafkaUnavailableError) as error:
+                if isinstance(error, KafkaException) and not is_passing(error.args[0]):
+                    raise
+                logger.warning(
+                    "it is not known yet which values are told apart, asking again: %s", describe(error)
+                )
+                await asyncio.sleep(_ASKED_AGAIN_S)
+        for dimension, count in values.counts().items():
+            self._metrics.dimension_values.labels(dimension).set(count)
+            self._metrics.dimension_full.labels(dimension).set(count >= values.most)
+            if count >= values.most and dimension not in self._full:
+                self._full.add(dimension)
+                logger.warning(
+                    "%s has %d values, as many as are told apart: further ones count as 'other'. List those that "
+                    "matter in CX_SEGMENTS__KNOWN, or raise CX_SEGMENTS__MOST_VALUES",
+                    dimension,
+                    count,
+                )
 
     async def _put_out(self, source: Source, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
         if out.dead_letters:
@@ -122,6 +171,7 @@ class JourneysStage:
                     "version": out.version,
                     "watermark": out.watermark_ms,
                     "tiles": tiles,
+                    "more": part < len(parts) - 1,
                     "appended": appended_ms,
                 }
                 messages.append(Outgoing(body, headers(TILES_TYPE, event_id), partition=partition))
@@ -144,23 +194,32 @@ class JourneysStage:
         metrics.events.labels(topic, "accepted").inc(out.accepted)
         metrics.events.labels(topic, "duplicate").inc(out.duplicates)
         metrics.events.labels(topic, "tick").inc(out.ticks)
+        metrics.ticks_ahead.labels(topic).inc(out.refused_ticks)
         metrics.events.labels(topic, "dead_letter").inc(len(out.dead_letters))
         self._flood_watch.count(topic, len(out.dead_letters), out.records)
         for letter in out.dead_letters:
             metrics.dead_letters.labels(topic, letter.reason).inc()
+        self._note_oddities(topic, out)
         if out.watermark_ms is not None:
             metrics.watermark.labels(source_name(source)).set(out.watermark_ms / 1000)
         if out.newest_ms is not None:
             metrics.event_lag.labels(source_name(source)).set((batch.fetched_ms - out.newest_ms) / 1000)
         metrics.batch_seconds.labels("journeys").observe(seconds)
 
-    def _warn_of_crowds(self, crowded: dict[str, int]) -> None:
-        for dimension, count in crowded.items():
-            self._metrics.crowded_values.labels(dimension).set(count)
-            if dimension not in self._warned:
-                self._warned.add(dimension)
-                logger.warning(
-                    "dimension %s has over 2,000 values, each with segments of its own; "
-                    "list the known ones in CX_SEGMENTS__KNOWN, the others become 'other'",
-                    dimension,
-                )
+    def _note_oddities(self, topic: str, out: Outputs) -> None:
+        """Tell of input that is taken, and is hardly what its senders mean."""
+        self._metrics.misplaced.labels(topic).inc(out.misplaced)
+        if out.misplaced:
+            self._notes.warn(
+                f"misplaced {topic}",
+                f"{topic}: {out.misplaced} records of a batch are in another partition than their session_id's. "
+                "Such sessions may be split, unfinished to us: producers must use the session_id as the key, with "
+                "the partitioner murmur2 (where partitions were added, open sessions are split for a while)",
+            )
+        for session_id, count in out.long_sessions.items():
+            self._metrics.long_sessions.labels(topic).inc()
+            self._notes.warn(
+                f"long {topic} {session_id}",
+                f"{topic}: session {session_id!r} has {count} events within the lateness: one session_id for many "
+                "visitors, or a bot? An event with CX_PIPELINE__SESSION_EVENTS later ones in it is too late",
+            )

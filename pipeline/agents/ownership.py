@@ -32,10 +32,12 @@ class Kept:
     shards: dict[str, ShardRef] = field(default_factory=dict)
     freed: list[Freed] = field(default_factory=list)
     """What is to be removed from the store when its time has come."""
+    topic_id: str = ""
+    """Of the topic that the state is made of."""
 
     @classmethod
     def of(cls, where: Where) -> "Kept":
-        return cls(where.kept, where.shards, where.freed)
+        return cls(where.kept, where.shards, where.freed, where.topic.topic_id)
 
 
 @dataclass(slots=True)

@@ -1,12 +1,13 @@
 """A partition's state from its newest checkpoint, and where to go on reading (law 3)."""
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from pipeline.checkpoints.store import CheckpointError, CheckpointStore
+from pipeline.checkpoints.store import CheckpointError, CheckpointStore, LogReplacedError
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.ages import age_counters
 from pipeline.core.detection import cuts as detection_cuts
@@ -14,17 +15,18 @@ from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.measures import Measures
 from pipeline.core.detection.watch import Rule
 from pipeline.core.partition import Partition
-from pipeline.core.records import GENERATION_SHIFT, Rules
+from pipeline.core.records import Rules
 from pipeline.core.windows import Windows
 from pipeline.kafka.logs import Source, source_name
+from pipeline.kafka.topics import TopicFacts
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic, decode_shard
-from schemas.events import TOPIC_PREFIX
+from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
 from schemas.tiles import TILES_TOPIC
 
 logger = logging.getLogger(__name__)
+_UNKNOWN: Final = TopicFacts(0, "")
 BEGINNING: Final = -2
 """Kafka's logical offset of the oldest record."""
-_MOST_VERSIONS: Final = 1 << (64 - GENERATION_SHIFT)
 _REBUILD: Final = "CX_PIPELINE__REBUILD=true"
 
 
@@ -37,6 +39,27 @@ class Where:
     """The manifest's offset, to be acknowledged again; 0 where a log starts anew."""
     shards: dict[str, ShardRef] = field(default_factory=dict)
     freed: list[Freed] = field(default_factory=list)
+    topic: TopicFacts = _UNKNOWN
+
+
+def replaced(topic: str) -> str:
+    """What to say of a topic that is another one than the state was made of."""
+    return (
+        f"the topic {topic} was deleted and made anew since the checkpoint was taken: it holds another log now. "
+        "Raise CX_PIPELINE__GENERATION by one to begin with it (rows of the former one stay until replaced)"
+    )
+
+
+@contextlib.contextmanager
+def _as_checkpoint_error(source: Source) -> Iterator[None]:
+    """What was stored is not as it should be, though its sum is right: say so, and what to do."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise CheckpointError(
+            f"{source_name(source)}: its checkpoint cannot be read ({type(error).__name__}: {error}); "
+            f"set {_REBUILD} to make the state anew from the log"
+        ) from error
 
 
 def digest_of(source: Source, digest: str, customers: str) -> str:
@@ -55,24 +78,30 @@ class Recovery:
         alert_rules: tuple[Rule, ...],
         rebuild: bool = False,
         customers: str = "",
+        started_ms: int = 0,
     ) -> None:
-        """``customers``: what the digest of touchpoint partitions has besides."""
+        """``rebuild``: every state from a checkpoint before ``started_ms`` (wall clock) is made anew from its log.
+
+        ``customers``: what the digest of touchpoint partitions has besides.
+        """
         self._store = store
         self._alert_rules = alert_rules
         self._rules = rules
         self._digest = digest
         self._customers = customers
         self._rebuild = rebuild
+        self._started_ms = started_ms
 
     def partition(self, source: Source) -> tuple[Partition, Where]:
         """Phase one of a touchpoint partition. Raises CheckpointError."""
-        channel = source[0].removeprefix(TOPIC_PREFIX)
         manifest, where, shards = self._restore(source)
+        channel, count = source[0].removeprefix(TOPIC_PREFIX), where.topic.partitions
+        partition = Partition(channel, self._rules, number=source[1], partitions=count)
         if manifest is None:
-            partition = Partition(channel, self._rules)
             partition.refused = dict(self._store.refusals(source, {}))
             return partition, where
-        partition = partition_cuts.restored(channel, self._rules, manifest.head, shards)
+        with _as_checkpoint_error(source):
+            partition_cuts.restore(partition, manifest.head, shards)
         found = self._store.refusals(source, manifest.dead_letters)
         partition.refused |= {at: letter for at, letter in found.items() if at >= manifest.next_offset}
         return partition, where
@@ -81,15 +110,13 @@ class Recovery:
         """Phase two of a partition of ``cx.tiles``. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         rules = self._rules
-        sources = self._store.count_sources()
-        if sources * rules.generation >= _MOST_VERSIONS:
-            raise CheckpointError(
-                f"{source_name(source)}: versions of {sources} touchpoint partitions in generation "
-                f"{rules.generation} exceed 64 bits; begin again at 1, with new tables"
-            )
+        sources = sum(
+            facts.partitions for name, facts in self._store.topics().items() if name in TOUCHPOINT_TOPICS
+        )
         windows = Windows(rules.funnels, rules.lateness_ms, rules.generation, sources)
         if manifest is not None:
-            windows_cuts.restore(windows, manifest.head, shards)
+            with _as_checkpoint_error(source):
+                windows_cuts.restore(windows, manifest.head, shards)
         return windows, where
 
     def detector(self, source: Source) -> tuple[Detector, Where]:
@@ -97,28 +124,35 @@ class Recovery:
         manifest, where, shards = self._restore(source)
         rules = self._rules
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
-        sources = self._store.count_partitions(TILES_TOPIC)
+        sources = self._store.topics()[TILES_TOPIC].partitions
         detector = Detector(Measures(ages), self._alert_rules, rules.lateness_ms, sources, currency=rules.currency)
         if manifest is not None:
-            detection_cuts.restore(detector, manifest.head, shards)
+            with _as_checkpoint_error(source):
+                detection_cuts.restore(detector, manifest.head, shards)
         return detector, where
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
-        name = source_name(source)
+        name, topic = source_name(source), self._store.topics().get(source[0], _UNKNOWN)
+        anew = Where(BEGINNING, kept=0, topic=topic)
         manifests = iter(self._store.manifests(source))
         try:
             newest = next(manifests, None)
             if newest is None:
-                return None, self._without_manifest(source), {}
+                return None, replace(self._without_manifest(source), topic=topic), {}
             if newest.generation < self._rules.generation:
-                return None, Where(BEGINNING, kept=0), {}
+                return None, anew, {}
+            if newest.topic_id and topic.topic_id and newest.topic_id != topic.topic_id:
+                raise LogReplacedError(replaced(source[0]))
+            if self._rebuild and newest.taken_ms < self._started_ms:
+                return None, anew, {}
             manifest, content = self._newest_that_is_whole(source, newest, manifests)
+            with _as_checkpoint_error(source):
+                shards = {shard: decode_shard(text) for shard, text in content.items()}
         except CheckpointError as error:
-            if not self._rebuild:
-                raise CheckpointError(f"{name}: {error}") from error
-            return None, Where(BEGINNING, kept=0), {}
-        shards = {shard: decode_shard(text) for shard, text in content.items()}
-        where = Where(manifest.next_offset, manifest.next_offset, manifest.shards, manifest.freed)
+            if not self._rebuild or isinstance(error, LogReplacedError):
+                raise type(error)(f"{name}: {error}") from error
+            return None, anew, {}
+        where = Where(manifest.next_offset, manifest.next_offset, manifest.shards, manifest.freed, topic)
         return manifest, where, shards
 
     def _newest_that_is_whole(

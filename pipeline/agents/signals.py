@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.inner import Inner, TilesRead
 from pipeline.agents.outbox import Clock, Outbox, Outgoing, Receipt
 from pipeline.agents.ownership import Owned, Ownership
 from pipeline.agents.signal_messages import signal_messages
-from pipeline.core.evidence import Evidence
 from pipeline.core.telling import Told
 from pipeline.core.windows import SignalRows, Windows
 from pipeline.kafka.logs import Source, source_name
@@ -36,25 +36,17 @@ _MOST_SAVED_S: Final = 3.0
 #: anew, and nobody waits for what is not complete (decisions/0004 has the figures).
 _LONGEST_PAUSE_APART_S: Final = 30.0
 _APART_AT_MOST_S: Final = 600.0
-#: Of evidence in one message: 100 to 500 bytes each.
-_STEPS_PER_MESSAGE: Final = 1_000
+#: The parts of one batch are sent together.
+_REST_AFTER_S: Final = 30.0
+#: Of evidence in one message, about. Its counters are named after steps, which are input.
+_BYTES_PER_MESSAGE: Final = 400_000
 #: Rows put out before others get their turn: heartbeats and the console must not wait.
 _ROWS_AT_A_TIME: Final = 1_000
 #: The same of messages that are merged.
 _RECORDS_AT_A_TIME: Final = 200
 
 
-class _Tiles(msgspec.Struct):
-    """Read side of :class:`schemas.tiles.TilesMessage`."""
-
-    source: str
-    version: int
-    watermark: int | None
-    tiles: list[tuple[str, int, dict[str, int]]]
-    appended: int | None = None
-
-
-_decode = msgspec.json.Decoder(_Tiles).decode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class SignalsStage:
@@ -88,7 +80,9 @@ class SignalsStage:
         self._apart_since: float | None = None
         self._has_input = False
         """Whether any tiles have come since the last emission began."""
+        self._mid_batch_since: dict[Source, float] = {}
         self._told: dict[Source, int | None] = {}
+        self._inner = Inner(TilesRead, metrics, wall_clock)
         # Merging waits while an emission is held back by a full buffer: memory stays bounded.
         self._turn = asyncio.Lock()
 
@@ -104,9 +98,11 @@ class SignalsStage:
                     await asyncio.sleep(0)
                     if not self._ownership.holds(batch.source, owned):
                         return  # taken away meanwhile
-                if record.value is not None:
-                    message = _decode(record.value)
-                    owned.state.merge(message.source, message.version, message.watermark, message.tiles)
+                message = self._inner.read(batch.source, record)
+                if message is not None:
+                    owned.state.merge(
+                        message.source, message.version, message.watermark, message.tiles, message.more
+                    )
                     if message.tiles:
                         owned.changed_at = self._clock()
                         self._has_input = True
@@ -160,7 +156,19 @@ class SignalsStage:
         # The longer it takes the rarer: something is seen at once, and little is written twice.
         return min(_LONGEST_PAUSE_APART_S, max(_LONGEST_PAUSE_S, apart_s))
 
+    def _awaits_rest(self, source: Source, is_mid_batch: bool) -> bool:
+        """Whether the rest of a batch is on its way. Not for ever: its worker may be gone, and another one
+        stopped.
+        """
+        if not is_mid_batch:
+            self._mid_batch_since.pop(source, None)
+            return False
+        now = self._clock()
+        return now - self._mid_batch_since.setdefault(source, now) < _REST_AFTER_S
+
     async def _emit(self, source: Source, owned: Owned[Windows]) -> None:
+        if self._awaits_rest(source, owned.state.is_mid_batch):
+            return  # parts of one batch make no rows of their own: equal versions must mean equal content
         next_offset, owned.merged = owned.merged, None
         if next_offset is None or not self._ownership.holds(source, owned):
             return
@@ -249,9 +257,16 @@ class SignalsStage:
         await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, [rows.version] * count])
 
 
-def _in_parts(told: Told) -> list[tuple[list[Evidence], list[Evidence]]]:
-    """Steps and hours of each message; at least one, for how far all is complete."""
-    most = _STEPS_PER_MESSAGE
-    steps = [(told.steps[at : at + most], list[Evidence]()) for at in range(0, len(told.steps), most)]
-    hours = [(list[Evidence](), told.hours[at : at + most]) for at in range(0, len(told.hours), most)]
-    return [*steps, *hours] or [([], [])]
+def _in_parts(told: Told) -> list[tuple[list[msgspec.Raw], list[msgspec.Raw]]]:
+    """Steps and hours of each message, as JSON; at least one, for how far all is complete."""
+    parts: list[tuple[list[msgspec.Raw], list[msgspec.Raw]]] = [([], [])]
+    size = 0
+    for place, some in enumerate((told.steps, told.hours)):
+        for one in some:
+            text = _encode(one)
+            if size and size + len(text) > _BYTES_PER_MESSAGE:
+                parts.append(([], []))
+                size = 0
+            parts[-1][place].append(msgspec.Raw(text))
+            size += len(text)
+    return parts

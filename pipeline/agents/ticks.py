@@ -1,7 +1,7 @@
 """The clock of idle partitions (law 4).
 
 A partition that has had something and now has nothing to read gets tick records. Their time goes on
-from the latest time seen at the pace of the wall clock; it never jumps to now.
+from the time that was reached at the pace of the wall clock; it never jumps to now.
 """
 
 import time
@@ -38,7 +38,7 @@ class Ticker:
         self._interval_s = interval_s
         self._clock = clock
         self._bases: dict[Source, tuple[float, int, int]] = {}
-        """(wall clock, time seen, accepted events) when the partition was last not idle."""
+        """(wall clock, time reached, accepted events) when the partition was last not idle."""
         self._under_way: set[Source] = set()
         """Partitions with a tick that the broker has not acknowledged."""
 
@@ -48,16 +48,16 @@ class Ticker:
         sent = 0
         now = self._clock()
         for source, owned in list(self._ownership.partitions.items()):
-            latest = owned.state.latest_ms
-            if latest is None or source in self._under_way or not ends.is_at_end(source):
+            reached = owned.state.reached_ms
+            if reached is None or source in self._under_way or not ends.is_at_end(source):
                 self._bases.pop(source, None)
                 continue
             accepted = owned.state.accepted
-            since, base_ms, counted = self._bases.get(source, (now, latest, -1))
+            since, base_ms, counted = self._bases.get(source, (now, reached, -1))
             expected = base_ms + round((now - since) * 1000)
-            if counted != accepted or latest > expected:
-                self._bases[source] = (now, latest, accepted)
-            elif expected - latest >= self._interval_s * 1000:
+            if counted != accepted or reached > expected:
+                self._bases[source] = (now, reached, accepted)
+            elif expected - reached >= self._interval_s * 1000:
                 sent += self._produce(source, expected)
         return sent
 

@@ -3,13 +3,17 @@
 import hashlib
 from typing import Any, Final
 
+import msgspec
+
 from pipeline.core.records import Tile
 from pipeline.core.tiles import Counters, is_by_step
 from sinks.tables import COUNTERS
 
-#: Tiles in one message, about: 60 to 100 bytes each, well under a broker's usual 1 MiB.
-_TILES_PER_MESSAGE: Final = 4_000
+#: Of one message, about. A tile's counters are named after steps, which are input: it is counted in bytes, not
+#: tiles.
+_BYTES_PER_MESSAGE: Final = 400_000
 _MAX_PLACES: Final = 100_000
+_encode: Final = msgspec.json.Encoder().encode
 _COLUMNS: Final = {name: place for place, name in enumerate(COUNTERS)}
 
 
@@ -20,20 +24,27 @@ class TileRouter:
         self._partitions = partitions
         self._places: dict[str, int] = {}
 
-    def split(self, tiles: list[Tile]) -> dict[int, list[list[Tile]]]:
-        """By partition, the tiles of each message; all tiles of a segment are in one message.
+    def split(self, tiles: list[Tile]) -> dict[int, list[list[msgspec.Raw]]]:
+        """By partition, the tiles of each message, as JSON; all tiles of a segment are in one partition.
 
         Every partition gets at least one message, if only for the watermark's sake.
         """
         by_segment: dict[str, list[Tile]] = {}
         for tile in tiles:
             by_segment.setdefault(tile.segment, []).append(tile)
-        messages: dict[int, list[list[Tile]]] = {p: [[]] for p in range(self._partitions)}
+        messages: dict[int, list[list[msgspec.Raw]]] = {p: [[]] for p in range(self._partitions)}
+        sizes = [0] * self._partitions
         for segment, group in by_segment.items():
-            parts = messages[self._partition(segment)]
-            if parts[-1] and len(parts[-1]) + len(group) > _TILES_PER_MESSAGE:
-                parts.append([])
-            parts[-1].extend(group)
+            partition = self._partition(segment)
+            parts = messages[partition]
+            for tile in group:
+                text = _encode(tile)
+                size = len(text)
+                if parts[-1] and sizes[partition] + size > _BYTES_PER_MESSAGE:
+                    parts.append([])
+                    sizes[partition] = 0
+                parts[-1].append(msgspec.Raw(text))
+                sizes[partition] += size
         return messages
 
     def _partition(self, segment: str) -> int:

@@ -3,7 +3,7 @@
 Reading takes offsets from fetches only: the embedded broker's answer about a log's end is too low.
 """
 
-import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
@@ -16,13 +16,13 @@ from pipeline.core.records import ClockRefusal
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.errors import UNKNOWN, is_passing
 from pipeline.kafka.logs import NoAnswerError, Source, bounds, partitions_of, read_to_end, source_name
+from pipeline.kafka.topics import STATEFUL, TopicFacts, topic_facts
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
-from schemas.deadletters import DEADLETTERS_TOPIC
-from schemas.events import TOUCHPOINT_TOPICS
+from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
 from schemas.reasons import CLOCK_ERROR, Reason
-from schemas.times import parse_rfc3339
 
+logger = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 0.2
 T = TypeVar("T")
@@ -36,18 +36,6 @@ _SHORT: Final = {
     "queued.max.messages.kbytes": 8_192,
     "fetch.wait.max.ms": 10,
 }
-
-
-class _Letter(msgspec.Struct):
-    """Read side of :class:`schemas.deadletters.DeadLetterMessage`."""
-
-    topic: str
-    partition: int
-    offset: int
-    reason: str
-    error: str
-    received_at: str
-    sha256: str
 
 
 class KafkaCheckpoints:
@@ -83,7 +71,14 @@ class KafkaCheckpoints:
                     if message.key() == key
                 ]
                 for text in reversed(found):
-                    yield msgspec.json.decode(text, type=Manifest)
+                    try:
+                        manifest = msgspec.json.decode(text, type=Manifest)
+                    except (msgspec.DecodeError, RecursionError) as error:
+                        logger.warning(
+                            "%s: a manifest is passed over, it cannot be read: %s", source_name(source), error
+                        )
+                        continue
+                    yield manifest
                 back, end = back * 8, start
         finally:
             consumer.close()
@@ -122,11 +117,8 @@ class KafkaCheckpoints:
         finally:
             consumer.close()
 
-    def count_sources(self) -> int:
-        return len(partitions_of(self._settings, TOUCHPOINT_TOPICS))
-
-    def count_partitions(self, topic: str) -> int:
-        return len(partitions_of(self._settings, [topic]))
+    def topics(self) -> Mapping[str, TopicFacts]:
+        return topic_facts(self._settings, STATEFUL)
 
     def dead_letters_end(self) -> Mapping[int, int]:
         consumer = self._consumer()
@@ -143,24 +135,16 @@ class KafkaCheckpoints:
         found = {}
         for _, messages in read_to_end(self._settings, places, starts, _TIMEOUT_S):
             for message in messages:
-                letter = _letter(message.value())
+                letter = letter_of(message.value())
                 if letter is None or (letter.topic, letter.partition) != source:
                     continue
                 if letter.reason == Reason.IN_FUTURE and letter.error.startswith(CLOCK_ERROR):
-                    received_ms = parse_rfc3339(letter.received_at)
-                    found[letter.offset] = ClockRefusal(received_ms, letter.error, letter.sha256)
+                    found[letter.offset] = ClockRefusal(letter.received_ms, letter.error, letter.sha256)
         return found
 
     def _consumer(self) -> Consumer:
         config = consumer_config(self._settings, f"{self._settings.group}-checkpoints")
         return Consumer(config | _SHORT)
-
-
-def _letter(value: bytes | None) -> _Letter | None:
-    """A dead letter; None for a record that is none of ours."""
-    with contextlib.suppress(msgspec.DecodeError):
-        return msgspec.json.decode(value or b"", type=_Letter)
-    return None
 
 
 def _runs(offsets: list[int]) -> Iterator[list[int]]:

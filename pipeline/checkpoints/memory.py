@@ -7,7 +7,11 @@ import msgspec
 from pipeline.checkpoints.store import CheckpointError, Stored, joined
 from pipeline.core.records import ClockRefusal
 from pipeline.kafka.logs import Source, source_name
+from pipeline.kafka.topics import TopicFacts
 from schemas.checkpoints import Manifest, ShardRef, manifest_key
+from schemas.events import TOUCHPOINT_TOPICS
+from schemas.evidence import EVIDENCE_TOPIC
+from schemas.tiles import TILES_TOPIC
 
 
 class MemoryCheckpoints:
@@ -18,6 +22,7 @@ class MemoryCheckpoints:
         self.commits: dict[Source, int] = {}
         self.starts: dict[Source, int] = {}
         self.refused: dict[Source, dict[int, ClockRefusal]] = {}
+        self.facts = {name: TopicFacts(1, "") for name in (TOUCHPOINT_TOPICS[0], TILES_TOPIC, EVIDENCE_TOPIC)}
         self.held_back: list[Callable[[], None]] | None = None
         """Set to a list to have acknowledgements put there instead of given."""
 
@@ -59,11 +64,8 @@ class MemoryCheckpoints:
     def log_start(self, source: Source) -> int:
         return self.starts.get(source, 0)
 
-    def count_sources(self) -> int:
-        return 1
-
-    def count_partitions(self, topic: str) -> int:
-        return 1
+    def topics(self) -> Mapping[str, TopicFacts]:
+        return self.facts
 
     def dead_letters_end(self) -> Mapping[int, int]:
         return {0: 0}

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pipeline.core.records import ClockRefusal
 from pipeline.kafka.logs import Source
+from pipeline.kafka.topics import TopicFacts
 from schemas.checkpoints import Manifest, ShardRef
 
 Stored = Callable[[int], None]
@@ -17,6 +18,10 @@ class CheckpointError(RuntimeError):
 
     Not raised where the store cannot be asked at the moment.
     """
+
+
+class LogReplacedError(CheckpointError):
+    """The log that a state was made of is no more. Reading what is there now needs a generation of its own."""
 
 
 class CheckpointStore(Protocol):
@@ -37,11 +42,8 @@ class CheckpointStore(Protocol):
     def log_start(self, source: Source) -> int:
         """The offset of the oldest record that is still there. May block."""
 
-    def count_sources(self) -> int:
-        """Partitions of all touchpoint topics as of now. May block."""
-
-    def count_partitions(self, topic: str) -> int:
-        """Partitions of a topic as of now. May block."""
+    def topics(self) -> Mapping[str, TopicFacts]:
+        """The topics that have a state, as of now. May block."""
 
     def dead_letters_end(self) -> Mapping[int, int]:
         """By partition of ``cx.deadletters``: no letter to come is before it. May block."""

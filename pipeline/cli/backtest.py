@@ -14,9 +14,10 @@ from pipeline.core.detection.incidents import Alert
 from pipeline.core.detection.sentence import sentence
 from pipeline.core.records import Record
 from pipeline.kafka.logs import Source
+from pipeline.kafka.values import read_values
 from pipeline.replay.formats import FORMATS
 from pipeline.settings import Settings, funnel_names, load, rules
-from pipeline.verification.run import read_logs
+from pipeline.verification.run import read_logs, refused_by_clock
 from schemas.times import format_rfc3339
 
 _WEEK_MS = 7 * 86_400_000
@@ -46,7 +47,10 @@ def backtest(
     alert_rules = load_rules(rules_file or settings.alerts.rules, funnel_names(settings))
     logs = logs_of(read_events(file, file_format)) if file is not None else _topics(settings)
     records = sum(map(len, logs.values()))
-    test = Backtest(rules(settings), alert_rules, list(logs))
+    deciding = rules(settings)
+    if file is None:
+        deciding.segmenter.values.admit(read_values(settings.kafka)[0])
+    test = Backtest(deciding, alert_rules, list(logs))
     with progress("detecting", records) as advance:
         alerts = test.run(logs, advance)
     weeks = test.seen_ms / _WEEK_MS
@@ -59,10 +63,15 @@ def backtest(
 
 
 def _topics(settings: Settings) -> dict[Source, list[Record]]:
+    """The logs without the records that the workers have refused by their clock."""
     kafka_admin(settings)
     with progress("reading topics") as advance:
         logs = read_logs(settings, {}, advance)
-    return {source: [Record(*record) for record in log] for source, log in logs.items()}
+    refused = refused_by_clock(settings)
+    return {
+        source: [Record(*record) for record in log if (*source, record.offset) not in refused]
+        for source, log in logs.items()
+    }
 
 
 def _described(alert: Alert, fired_ms: int) -> dict[str, Any]:

@@ -30,8 +30,9 @@ def replay(
 ) -> None:
     """Send a file's events to the touchpoint topics; return when the broker has them all.
 
-    Ends with a tick two hours past the last event on every partition, so that the last journeys and
-    windows close. Rows that cannot be read are reported and counted, not sent.
+    Ends with a tick two hours past the last event, but never past now, on every partition, so that the last
+    journeys and windows close; not where live producers are at work in the same topics. Rows that cannot be read
+    are reported and counted, not sent.
     """
     if file_format not in FORMATS:
         raise typer.BadParameter(f"there are: {', '.join(FORMATS)}", param_hint="--format")
@@ -48,8 +49,13 @@ def replay(
     sending = in_sending_order(events, order, shuffle, duplicate, seed)
     with progress(f"replaying {file.name}", len(sending)) as advance:
         sent = send_all(settings, sending, speed, advance)
-    listed = ", ".join(f"{count} to touchpoints.{channel}" for channel, count in sorted(sent.items()))
+    listed = ", ".join(f"{count} to touchpoints.{channel}" for channel, count in sorted(sent.by_channel.items()))
     print(f"sent {len(sending)} events: {listed}")
+    if sent.closed_ms is None:
+        say(
+            "live producers are at work in these topics, so no closing tick was sent: it would make their events "
+            "too late. The last journeys and windows of the file close as time goes on"
+        )
 
 
 def read_events(file: Path, file_format: str) -> list[FileEvent]:

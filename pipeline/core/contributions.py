@@ -4,13 +4,11 @@ Each contribution is the dimensions and the bucket it belongs to, and its counte
 its opening event and its end alone: taken back and given anew it leaves no trace, whatever the order.
 """
 
-from collections.abc import Collection
 from typing import Final
 
 from pipeline.core.ages import AgeCounters
 from pipeline.core.event_log import Dims, Entry
 from pipeline.core.funnels import COMPLETED, TIMEOUT, Funnels, Journey
-from pipeline.core.segments import OTHER
 from pipeline.core.tiles import STEP_COUNTERS, Counters, bucket_of, funnel_counters
 
 Place = tuple[Dims, int]
@@ -49,9 +47,6 @@ class JourneyCounters:
         return found
 
 
-def step_counters(kind: str, step: str, known: Collection[str] | None) -> Counters:
-    """What an event at a step adds; steps that are not among the known ones are ``other``."""
-    beginning = STEP_COUNTERS.get(kind)
-    if beginning is None:
-        return {}
-    return {beginning + (step if known is None or step in known else OTHER): 1}
+def step_counter(kind: str, step: str) -> str:
+    """The counter of an event of a type in ``STEP_COUNTERS`` at a step."""
+    return STEP_COUNTERS[kind] + step

@@ -88,12 +88,14 @@ class Entry:
 class EventLog:
     """Events in order of (time, id). A *position* is where one begins in ``packed``."""
 
-    __slots__ = ("_marks", "names", "packed")
+    __slots__ = ("_marks", "count", "names", "packed")
 
     def __init__(self, names: Names) -> None:
         """``names``: a tuple may be shared with other logs, for it is copied when it grows."""
         self.names: Names = names
         self.packed = bytearray()
+        self.count = 0
+        """Events that are kept."""
         self._marks: list[int] | None = None
         """Positions, ascending from 0, of some events; None while there are few."""
 
@@ -131,9 +133,10 @@ class EventLog:
         """Take an event that comes after all others; gives its position."""
         position = len(self.packed)
         self.packed += self._packed(entry)
+        self.count += 1
         if position > _BYTES_PER_MARK:
             if self._marks is None:
-                self._mark()
+                self._mark()  # counts them too
             elif position - self._marks[-1] > _BYTES_PER_MARK:
                 self._marks.append(position)
         return position
@@ -150,6 +153,7 @@ class EventLog:
             return self.put_last(entry)
         packed = self._packed(entry)
         self.packed[position:position] = packed
+        self.count += 1
         if self._marks is not None:
             self._marks = [mark if mark <= position else mark + len(packed) for mark in self._marks]
             self._halve(self._marks, bisect_right(self._marks, position) - 1)
@@ -170,6 +174,23 @@ class EventLog:
             position = self._after(position)
         return position
 
+    def has_after(self, position: int, count: int) -> bool:
+        """Whether so many events begin at or after a position."""
+        if self.count < count:
+            return False
+        left = count
+        while left and position < len(self.packed):
+            position = self._after(position)
+            left -= 1
+        return not left
+
+    def position_of_last(self, count: int) -> int:
+        """Where the last so many events begin."""
+        position = 0
+        for _ in range(self.count - count):
+            position = self._after(position)
+        return position
+
     def drop_before(self, position: int) -> None:
         """Forget the events before a position; those after it move there."""
         del self.packed[:position]
@@ -185,11 +206,13 @@ class EventLog:
             self.packed += self._packed(entry)
 
     def _mark(self) -> None:
-        marks, position = [0], 0
+        marks, position, count = [0], 0, 0
         while position < len(self.packed):
             if position - marks[-1] > _BYTES_PER_MARK:
                 marks.append(position)
             position = self._after(position)
+            count += 1
+        self.count = count
         self._marks = marks if len(marks) > 1 else None
 
     def _halve(self, marks: list[int], at: int) -> None:

@@ -7,7 +7,7 @@ cut into batches (laws 1 and 2). The state of a partition is this object and not
 from collections.abc import Sequence
 from typing import Final
 
-from pipeline.core.contributions import Contribution, JourneyCounters, Place, step_counters
+from pipeline.core.contributions import Contribution, JourneyCounters, Place, step_counter
 from pipeline.core.cuts import MINUTE_MS
 from pipeline.core.event_log import Dims, Entry, Names, names_of
 from pipeline.core.funnels import (
@@ -28,7 +28,16 @@ from pipeline.core.records import (
     Rules,
     Tile,
 )
-from pipeline.core.refusals import FUTURE_MS, Limits, dead_letter, refused, refused_again
+from pipeline.core.refusals import (
+    FUTURE_MS,
+    Limits,
+    dead_letter,
+    is_tick_ahead,
+    refused,
+    refused_again,
+    refused_tick,
+    too_far_back,
+)
 from pipeline.core.session import Rewalk, Session, could_have_ended
 from pipeline.core.tiles import (
     BUCKET_MS,
@@ -41,7 +50,9 @@ from pipeline.core.tiles import (
     bucket_of,
     survey_counters,
 )
+from pipeline.core.values import STEP, Value
 from schemas.decoding import decode
+from schemas.partitions import partition_of
 from schemas.privacy import Pseudonyms
 from schemas.reasons import Refusal
 from schemas.touchpoint import Touchpoint
@@ -64,11 +75,17 @@ class Spot:
 class Partition:
     """State of one touchpoint partition, and the step from one batch to the next."""
 
-    def __init__(self, channel: str, rules: Rules, *, with_lane: bool = True) -> None:
-        """``with_lane``: whether events in order go through the fast lane, where there is one."""
+    def __init__(
+        self, channel: str, rules: Rules, *, number: int = 0, partitions: int = 0, with_lane: bool = True
+    ) -> None:
+        """``number``, ``partitions``: which of how many of its topic it is; 0 where nobody minds.
+
+        ``with_lane``: whether events in order go through the fast lane, where there is one.
+        """
         self.channel: Final = channel
         self.rules: Final = rules
         self._latest_ms = _NEVER
+        self._reached_ms = _NEVER
         self._watermark_ms = _NEVER
         self._cutoff_ms = _NEVER
         """Events before it are too late."""
@@ -81,6 +98,9 @@ class Partition:
         )
         self.sessions: Final = OpenSessions(channel, rules.funnels, lane)
         self._lane: Final = lane
+        self._number: Final = number
+        self._partitions = 0
+        self.spread_over(partitions)
         self.tiles: dict[int, dict[str, Counters]] = {}
         """By bucket and segment: all buckets that an accepted event could still change."""
         self.changed_minutes: set[int] = set()
@@ -95,6 +115,10 @@ class Partition:
         """Of sessions that the lane has walked anew the journeys that have ended."""
         self._changed: dict[tuple[str, JourneyKey], Journey] = {}
         self._deltas: dict[Place, Counters] = {}
+        self._steps: dict[tuple[Place, str, str], int] = {}
+        """How many events: by place, type and step, of the types that are counted by step."""
+        self._rewritten: list[tuple[set[Dims], set[int]]] = []
+        """Tiles that are to be written again, whether or not anything in them has changed: dimensions, buckets."""
 
     @property
     def latest_ms(self) -> int | None:
@@ -102,14 +126,35 @@ class Partition:
         return None if self._latest_ms == _NEVER else self._latest_ms
 
     @property
+    def reached_ms(self) -> int | None:
+        """How far time has certainly come: the latest of all times seen, each no later than its record's own.
+
+        One client's clock may be five minutes ahead. Others must not be taken for gone by it (decisions/0016).
+        """
+        return None if self._reached_ms == _NEVER else self._reached_ms
+
+    @property
     def watermark_ms(self) -> int | None:
-        """The latest time seen less the delay; None before the first."""
-        return None if self._latest_ms == _NEVER else self._watermark_ms
+        """The time reached less the delay; None before the first event or tick."""
+        return None if self._reached_ms == _NEVER else self._watermark_ms
+
+    def spread_over(self, partitions: int) -> None:
+        """Its topic has so many partitions now."""
+        self._partitions = partitions
+        if self._lane is not None:
+            self._lane.partition, self._lane.partitions = self._number, partitions
 
     def process(self, records: Sequence[Record], fetched_ms: int) -> Outputs:
+        """Take a batch where nobody else has a say in which values are told apart (``core.values``)."""
+        out = self.take(records, fetched_ms)
+        self.rules.segmenter.values.admit(self.undecided())
+        self.settle(out)
+        return out
+
+    def take(self, records: Sequence[Record], fetched_ms: int) -> Outputs:
         """Take consecutive records, oldest first, that were fetched at ``fetched_ms`` (wall clock).
 
-        Gives all that changed, each row once, as it stands after the last record.
+        Nothing else may be asked of the state until what is ``undecided`` has been decided, and it is settled.
         """
         out = Outputs()
         at, batch, latest_stamp = 0, by_column(records), fetched_ms + FUTURE_MS
@@ -117,15 +162,42 @@ class Partition:
         while at < len(batch):
             if lane is not None:
                 at = lane.take(batch, at, latest_stamp)
-                self.see(lane.latest_ms)
+                self.see(lane.latest_ms, lane.reached_ms)
             if at < len(batch):
                 self._take_record(batch[at], fetched_ms, out)
                 at += 1
         self._take_over(out)
         self.accepted += out.accepted
         out.version = (self.rules.generation << GENERATION_SHIFT) + batch[-1].offset + 1
-        self._settle(out)
+        self._walk(out)
         return out
+
+    def undecided(self) -> list[Value]:
+        """What must be decided of the batch taken before it can be settled, in an order of its own."""
+        segmenter = self.rules.segmenter
+        wanted = {pair for dims in {dims for dims, _ in self._deltas} for pair in segmenter.undecided(dims)}
+        for dims, _ in self._rewritten:
+            wanted.update(pair for one in dims for pair in segmenter.undecided(one))
+        steps = {step for _, _, step in self._steps}
+        wanted.update((STEP, step) for step in steps if not segmenter.values.is_decided(STEP, step))
+        return sorted(wanted)
+
+    def settle(self, out: Outputs) -> None:
+        """Put into ``out`` all that the batch has changed, each row once, as it stands after the last record."""
+        self._count_steps()
+        out.tiles = self._fold()
+        out.journeys = [self._row(key, journey) for key, journey in self._changed.items()]
+        self._late.clear()
+        self._walked.clear()
+        self._changed.clear()
+        self._deltas.clear()
+        self._rewritten.clear()
+        for session_id in out.long_sessions:
+            self.sessions.objects[session_id].shorten(self.rules.most_later, self.rules.funnels)
+        watermark = self.watermark_ms
+        self.sessions.settle(watermark)
+        if watermark is not None:
+            self.forget()
 
     def _was_refused(self, batch: Sequence[Record]) -> bool:
         """Whether an earlier reading refused any of these records; what it refused before them comes no more."""
@@ -136,14 +208,13 @@ class Partition:
 
     def _take_record(self, record: Record, fetched_ms: int, out: Outputs) -> None:
         """Take any record."""
-        key, stamp_ms, tick_ms = self.rules.customer_key, record.timestamp_ms, record.tick_ms
-        if tick_ms is not None:
-            self.see(tick_ms)
-            out.ticks += 1
-            return
+        key, stamp_ms = self.rules.customer_key, record.timestamp_ms
         before = self.refused.pop(record.offset, None)
         if before is not None and (letter := refused_again(record, before, key)):
             out.dead_letters.append(letter)
+            return
+        if record.tick_ms is not None:
+            self._take_tick(record, record.tick_ms, fetched_ms, out)
             return
         event = decode(record.value)
         if isinstance(event, Refusal):
@@ -153,20 +224,30 @@ class Partition:
         if (
             event.channel != self.channel
             or at_ms < self._cutoff_ms
-            or (stamp_ms >= 0 and not at_ms - FUTURE_MS <= stamp_ms <= fetched_ms + FUTURE_MS)
+            or not at_ms - FUTURE_MS <= (stamp_ms if stamp_ms >= 0 else fetched_ms) <= fetched_ms + FUTURE_MS
         ):
             limits = Limits(self.channel, fetched_ms, self._cutoff_ms, self.rules.lateness_ms, key)
             out.dead_letters.append(refused(record, event, limits))
             return
         taken = None if self._lane is None else self._lane.offer(event)
-        if taken is None and self._take(event, at_ms):
-            out.accept(at_ms)
-        elif taken is None:
-            out.duplicates += 1
+        if taken is None:
+            taken = self._take(event, at_ms, out)
+            if taken is None:
+                out.dead_letters.append(dead_letter(record, fetched_ms, too_far_back(self.rules.most_later), key))
         elif taken and event.survey is not None:
             place = (self.channel, event.store_id, event.region, event.device, event.campaign), bucket_of(at_ms)
             self._add(place, survey_counters(event.survey, event.score_units, event.scale_units))
-        self.see(at_ms)
+        if taken:
+            self.see(at_ms, at_ms if stamp_ms < 0 else min(at_ms, stamp_ms))
+
+    def _take_tick(self, record: Record, tick_ms: int, fetched_ms: int, out: Outputs) -> None:
+        if is_tick_ahead(record, fetched_ms):
+            out.refused_ticks += 1
+            if letter := refused_tick(record, fetched_ms, self.rules.customer_key):
+                out.dead_letters.append(letter)
+            return
+        self.see(tick_ms, tick_ms if record.timestamp_ms < 0 else min(tick_ms, record.timestamp_ms))
+        out.ticks += 1
 
     def _take_over(self, out: Outputs) -> None:
         """Have what the lane has taken of the batch."""
@@ -176,14 +257,16 @@ class Partition:
         if lane.accepted:
             out.accept(lane.newest_ms, lane.accepted)
         out.duplicates += lane.duplicates
+        out.misplaced += lane.misplaced
         lane.begin()
         for dims, bucket, counters in lane.take_counts():
             self._add((dims, bucket), counters)
         for (dims, bucket, kind, step), count in lane.take_details().items():
             self._count_details((dims, bucket), kind, step, count)
 
-    def _take(self, event: Touchpoint, at_ms: int) -> bool:
-        """Let a valid event change the state; False where it is a duplicate."""
+    def _take(self, event: Touchpoint, at_ms: int, out: Outputs) -> bool | None:
+        """Let a valid event change the state; False where it is a duplicate, None where its session is past it."""
+        self._note_place(event.session_id, out)
         key = (event.store_id, event.region, event.device, event.campaign)
         place = self._places.get(key)
         if place is None:
@@ -202,13 +285,23 @@ class Partition:
             self._late[session.session_id] = session  # it may have been the lane's until now
         if session.takes_in_order(at_ms, self._watermark_ms):
             self._append(session, entry)
+        elif session.is_settled_at(entry, self.rules.most_later):
+            return None
         elif session.insert(entry):
             self._late[session.session_id] = session
         else:
+            out.duplicates += 1
             return False
         self.sessions.touch(session)
+        if session.count > self.rules.most_later:
+            out.long_sessions[session.session_id] = session.count
         self._count(event, place)
+        out.accept(at_ms)
         return True
+
+    def _note_place(self, session_id: str, out: Outputs) -> None:
+        if self._partitions:
+            out.misplaced += partition_of(session_id, self._partitions) != self._number
 
     def _append(self, session: Session, entry: Entry) -> None:
         ended: list[Journey] = []
@@ -232,18 +325,21 @@ class Partition:
 
     def _count_details(self, place: Place, kind: str, step: str | None, count: int = 1) -> None:
         if step is not None and kind in STEP_COUNTERS:
-            self._add(place, step_counters(kind, step, self.rules.known_steps), count)
+            key = place, kind, step
+            self._steps[key] = self._steps.get(key, 0) + count
         if kind in FRICTION_TYPES:
             self._add(place, {FRICTION: count})
 
-    def see(self, at_ms: int) -> None:
-        """Let time go on to the latest one seen."""
+    def see(self, at_ms: int, reached_ms: int) -> None:
+        """Let time go on to the latest one seen, and to how far it has certainly come."""
         if at_ms > self._latest_ms:
             self._latest_ms = at_ms
-            self._watermark_ms = at_ms - WATERMARK_DELAY_MS
-            self._cutoff_ms = self._watermark_ms - self.rules.lateness_ms
-            if self._lane is not None:
-                self._lane.see(at_ms)
+            self._cutoff_ms = at_ms - WATERMARK_DELAY_MS - self.rules.lateness_ms
+        if reached_ms > self._reached_ms:
+            self._reached_ms = reached_ms
+            self._watermark_ms = reached_ms - WATERMARK_DELAY_MS
+        if self._lane is not None:
+            self._lane.see(at_ms, reached_ms)
 
     def _add(self, place: Place, counters: Counters, times: int = 1) -> None:
         delta = self._deltas.get(place)
@@ -263,7 +359,7 @@ class Partition:
 
     # --- the end of a batch ---------------------------------------------------------------------
 
-    def _settle(self, out: Outputs) -> None:
+    def _walk(self, out: Outputs) -> None:
         for session in self._late.values():
             self._rewalk(session)
         self._settle_late()
@@ -275,15 +371,12 @@ class Partition:
             for bucket, count in place.counts.items():
                 self._add((place.dims, bucket), {EVENTS: count})
             place.counts.clear()
-        out.tiles = self._fold()
-        out.journeys = [self._row(key, journey) for key, journey in self._changed.items()]
-        self._late.clear()
-        self._walked.clear()
-        self._changed.clear()
-        self._deltas.clear()
-        self.sessions.settle(watermark)
-        if watermark is not None:
-            self.forget()
+
+    def _count_steps(self) -> None:
+        values = self.rules.segmenter.values
+        for (place, kind, step), count in self._steps.items():
+            self._add(place, {step_counter(kind, values.of(STEP, step)): count})
+        self._steps.clear()
 
     def _take_ended(self) -> None:
         """Count the journeys that have ended in the lane."""
@@ -318,12 +411,7 @@ class Partition:
         for opening in change.opened:
             self._put(self._journeys.opened(*opening))
         undone = could_have_ended(change, self.rules.funnels)
-        segments = self.rules.segmenter.segments
-        for dims, buckets in undone.places:
-            for one in {segments(one): one for one in dims}.values():
-                for bucket in buckets:
-                    # An empty delta has the tile written again, with zeros where nothing is left.
-                    self._add((one, bucket), {})
+        self._rewritten += undone.places
         for funnel, opened_by in undone.openings:
             # One that has not changed is written again all the same: seen from between two late events it was
             # another, or none.
@@ -340,15 +428,27 @@ class Partition:
     def _fold(self) -> list[Tile]:
         """Add the batch's deltas to the tiles; gives every tile touched, whole."""
         touched: dict[tuple[str, int], Counters] = {}
+        segments = self.rules.segmenter.segments
         for (dims, bucket), delta in self._deltas.items():
-            self.changed_minutes.add(bucket - bucket % MINUTE_MS)
-            tiles = self.tiles.setdefault(bucket, {})
-            for segment in self.rules.segmenter.segments(dims):
-                counters = tiles.setdefault(segment, {})
-                add(counters, delta)
-                touched[segment, bucket] = counters
+            self._fold_in(bucket, segments(dims), delta, touched)
+        nothing = Counters()
+        for some, buckets in self._rewritten:
+            for each in {segments(one) for one in some}:
+                for bucket in buckets:
+                    self._fold_in(bucket, each, nothing, touched)
         # The constructor that a NamedTuple has for itself is Python.
         return [tuple.__new__(Tile, (segment, bucket, dict(c))) for (segment, bucket), c in touched.items()]
+
+    def _fold_in(
+        self, bucket: int, segments: tuple[str, ...], delta: Counters, touched: dict[tuple[str, int], Counters]
+    ) -> None:
+        """Add to the tiles of a bucket. Where nothing is left of one it is written with zeros."""
+        self.changed_minutes.add(bucket - bucket % MINUTE_MS)
+        tiles = self.tiles.setdefault(bucket, {})
+        for segment in segments:
+            counters = tiles.setdefault(segment, {})
+            add(counters, delta)
+            touched[segment, bucket] = counters
 
     def _row(self, key: tuple[str, JourneyKey], journey: Journey) -> JourneyRow:
         session_id, which = key

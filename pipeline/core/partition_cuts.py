@@ -11,7 +11,7 @@ from pipeline.core.funnels import Funnels, OpenJourney, Walk
 from pipeline.core.lanes import WATERMARK_DELAY_MS
 from pipeline.core.packed_sessions import PackedSession
 from pipeline.core.partition import Partition
-from pipeline.core.records import ClockRefusal, Rules
+from pipeline.core.records import ClockRefusal
 from pipeline.core.session import Session
 from pipeline.core.tiles import BUCKET_MS
 
@@ -19,7 +19,7 @@ from pipeline.core.tiles import BUCKET_MS
 def cut(partition: Partition) -> Cut:
     """What has changed since the last cut. To be made between batches."""
     refused = [(offset, *letter) for offset, letter in partition.refused.items()]
-    made = Cut({"latest_ms": partition.latest_ms, "refused": refused})
+    made = Cut({"latest_ms": partition.latest_ms, "reached_ms": partition.reached_ms, "refused": refused})
     for number, packed, objects in partition.sessions.take_changed():
         content = (
             {"packed": packed, "objects": [_row(session) for session in objects]} if packed or objects else {}
@@ -38,26 +38,24 @@ def has_changed(partition: Partition) -> bool:
     return partition.sessions.has_changed or bool(partition.changed_minutes)
 
 
-def restored(channel: str, rules: Rules, head: Head, shards: Shards, *, with_lane: bool = True) -> Partition:
-    """The state as it was when the cut was made whose head this is."""
-    partition = Partition(channel, rules, with_lane=with_lane)
+def restore(partition: Partition, head: Head, shards: Shards) -> None:
+    """Bring a new state to what it was when the cut was made whose head this is."""
     partition.refused = {offset: ClockRefusal(*letter) for offset, *letter in head["refused"]}
-    latest_ms = head["latest_ms"]
+    latest_ms, reached_ms = head["latest_ms"], head["reached_ms"]
     if latest_ms is None:
-        return partition
-    partition.see(latest_ms)
-    reader = _Reader(rules.funnels)
+        return
+    partition.see(latest_ms, reached_ms)
+    reader = _Reader(partition.rules.funnels)
     numbers = [int(name.removeprefix(SESSIONS)) for name in shards if name.startswith(SESSIONS)]
     partition.sessions.restore(
         numbers,
         lambda number: reader.shard(shards[f"{SESSIONS}{number}"]),
-        latest_ms - WATERMARK_DELAY_MS,
+        reached_ms - WATERMARK_DELAY_MS,
     )
     for name, content in shards.items():
         if name.startswith(MINUTE):
             partition.tiles.update(dict(content))
     partition.forget()
-    return partition
 
 
 def _row(session: Session) -> tuple[Any, ...]:

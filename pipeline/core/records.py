@@ -9,8 +9,9 @@ from pipeline.core.tiles import Counters
 from schemas.deadletters import KEPT_PAYLOAD_BYTES
 from schemas.privacy import Pseudonyms, fingerprint
 from schemas.reasons import Reason, Refusal
+from schemas.versioning import OFFSET_BITS
 
-GENERATION_SHIFT: Final = 48
+GENERATION_SHIFT: Final = OFFSET_BITS
 """A version is the generation shifted by so many bits, plus the log's next offset."""
 
 
@@ -89,6 +90,12 @@ class Outputs:
     """The newest event accepted."""
     duplicates: int = 0
     ticks: int = 0
+    misplaced: int = 0
+    """Records whose session belongs in another partition: it may be split."""
+    long_sessions: dict[str, int] = field(default_factory=dict)
+    """Sessions with more events than are kept, and how many are: one id for many visitors, or a bot."""
+    refused_ticks: int = 0
+    """Ticks too far ahead, which have moved nothing."""
 
     def accept(self, newest_ms: int, count: int = 1) -> None:
         """Count events, of which the newest is of this time."""
@@ -109,9 +116,9 @@ class Rules:
     segmenter: Segmenter
     lateness_ms: int = 3_600_000
     currency: str = "EUR"
-    known_steps: frozenset[str] | None = None
-    """Steps that are told apart in tiles; None: all."""
     generation: int = 1
+    most_later: int = 20_000
+    """An event with so many later ones in its session is too late: the price of an event has a bound."""
     customer_key: bytes = b""
     """Customer ids are replaced by their HMAC under this key; empty: kept as they are."""
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pipeline.core.event_log import NOWHERE, Dims, Entry, EventLog, Names
 from pipeline.core.funnels import (
     NEVER_MS,
+    Funnel,
     Funnels,
     Journey,
     JourneyKey,
@@ -21,6 +22,9 @@ from pipeline.core.funnels import (
 )
 from pipeline.core.tiles import bucket_of
 
+EventKey = tuple[int, str]
+"""Time and id of an event, by which a session's events are in order."""
+
 
 class Session(EventLog):
     """Mutable state of one session; ``Partition`` decides when to do what.
@@ -28,7 +32,7 @@ class Session(EventLog):
     It is its log, and does not have one: that would take 56 bytes more.
     """
 
-    __slots__ = ("_ended", "base", "last_ms", "late_from", "session_id", "shard", "timer_ms", "walk")
+    __slots__ = ("_ended", "_late", "base", "last_ms", "late_from", "session_id", "shard", "timer_ms", "walk")
 
     def __init__(self, session_id: str, names: Names) -> None:
         super().__init__(names)
@@ -40,6 +44,8 @@ class Session(EventLog):
         self._ended: dict[JourneyKey, Journey] | None = None
         self.late_from: Entry | None = None
         """The earliest event of this batch that came after something later was (or could be) seen."""
+        self._late: set[EventKey] | None = None
+        """That one and all that have come in this batch since."""
         self.last_ms = -1
         """Time of the latest event; -1 before the first."""
         self.timer_ms = NEVER_MS
@@ -80,14 +86,23 @@ class Session(EventLog):
         funnels: Funnels,
     ) -> "Session":
         """A session that late events have come to, which is still to be walked anew."""
-        ended, opened, first = known
+        ended, opened, first, late = known
         session = cls(session_id, names)
         session.restore(packed)
         session._ended = ended or None
         under_way = [(key, by) for key, by in opened.items() if key not in ended]
         session.walk = Walk(tuple([OpenJourney(funnels.by_name[key[0]], by) for key, by in under_way]))
-        session.late_from = session.entry_at(session.position_of(*first))
+        session.late_from, session._late = session.entry_at(session.position_of(*first)), late
         return session
+
+    def is_settled_at(self, entry: Entry, most_later: int) -> bool:
+        """Whether so many later events have been taken that none is put before them any more.
+
+        A session without an end (one id for all visitors, a bot) must not make each late event of it dearer. It
+        is a question to the set of the events taken, so neither batches nor what was folded away change the
+        answer.
+        """
+        return self.has_after(self.position_of(entry.at_ms, entry.event_id), most_later)
 
     @property
     def ended(self) -> dict[JourneyKey, Journey]:
@@ -110,6 +125,9 @@ class Session(EventLog):
         position = self.put_last(entry)
         at_ms = self.last_ms = entry.at_ms
         if self.late_from is not None:
+            # The walk stands still since: whether a timeout could have been published before it came is not known.
+            assert self._late is not None
+            self._late.add(entry.key)
             return ()
         walk = self.walk
         opens = entry.type in funnels.opened_by_type
@@ -131,6 +149,9 @@ class Session(EventLog):
             if journey.position >= position:
                 journey.position += len(self.packed) - bytes_before
         self.last_ms = max(self.last_ms, entry.at_ms)
+        if self._late is None:
+            self._late = set()
+        self._late.add(entry.key)
         if self.late_from is None or entry.key < self.late_from.key:
             self.late_from = entry
         return True
@@ -151,7 +172,8 @@ class Session(EventLog):
             walk.advance(entry, position, self, funnels, ended)
         now = {journey.key: journey for journey in ended}
         self._ended = now or None
-        return changes(before, opened_before, now, self._openings(), under_way, before_ms, rest)
+        late_ones, self._late = self._late or set(), None
+        return changes(before, opened_before, now, self._openings(), under_way, before_ms, rest, late_ones)
 
     def _note(self, journey: Journey) -> None:
         if self._ended is None:
@@ -200,7 +222,15 @@ class Session(EventLog):
 
     def trim(self, cutoff_ms: int, funnels: Funnels) -> None:
         """Fold events before the cutoff, which nothing can change any more, into ``base``."""
-        until = self.position_of(cutoff_ms, "")
+        self._fold(self.position_of(cutoff_ms, ""), funnels)
+
+    def shorten(self, most_later: int, funnels: Funnels) -> None:
+        """Fold away what no event is put before any more (``is_settled_at``), once that is half as much again."""
+        if self.count >= most_later + most_later // 2:
+            self._fold(self.position_of_last(most_later), funnels)
+
+    def _fold(self, until: int, funnels: Funnels) -> None:
+        """Fold the events before a position into ``base``."""
         if not until:
             return
         base = self.base = self.base or Walk()
@@ -221,9 +251,9 @@ class Session(EventLog):
             self.ended.pop(ended.key, None)
 
 
-Late = tuple[dict[JourneyKey, Journey], dict[JourneyKey, Entry], tuple[int, str]]
-"""Before its late events, by key, the journeys that had ended and the events that had opened journeys; time and id
-of the earliest late event."""
+Late = tuple[dict[JourneyKey, Journey], dict[JourneyKey, Entry], EventKey, set[EventKey]]
+"""Before its late events, by key, the journeys that had ended and the events that had opened journeys; the
+earliest late event; that one and all that have come since."""
 
 
 class Rewalk(NamedTuple):
@@ -239,6 +269,8 @@ class Rewalk(NamedTuple):
     """Time of the event before the late one; -1 where there is none."""
     rest: list[Entry]
     """The late event and all after it."""
+    late: set[EventKey]
+    """Which of these came late, or after one that did."""
 
 
 def changes(
@@ -249,6 +281,7 @@ def changes(
     under_way: dict[str, Entry],
     before_ms: int,
     rest: list[Entry],
+    late: set[EventKey],
 ) -> Rewalk:
     """Ended journeys and opening events before a walk was made anew and now, by key."""
     return Rewalk(
@@ -259,6 +292,7 @@ def changes(
         under_way=under_way,
         before_ms=before_ms,
         rest=rest,
+        late=late,
     )
 
 
@@ -272,29 +306,96 @@ class Undone(NamedTuple):
 
 
 def could_have_ended(change: Rewalk, funnels: Funnels) -> Undone:
-    """What a run may have published that had not seen the late event and what came after it (law 2).
+    """What a run may have published that had not seen the late events and what came after them (law 2).
 
-    Per funnel: the journey under way just before the late event, and each opening event after
-    it; with each end not before the late event that any event from the one before it on could
-    have given them, by closing them or by being followed by nothing, and where they were opened.
+    Per funnel and late event: the journey under way just before it, the event itself where it opens one, and the
+    first opening event after it; with each end that these could have had, and where they were opened. That reaches
+    as far as the funnel is closed whichever of the late events are there: by an event that closes it, or a gap.
     """
-    rest = change.rest
-    late = rest[0]
     undone = Undone([], [])
     for funnel in funnels.all:
-        opened = [entry for entry in rest if entry.type in funnel.opens_on]
-        if funnel.name in change.under_way:
-            opened.insert(0, change.under_way[funnel.name])
-        if not opened:
-            continue
-        undone.openings.extend((funnel.name, entry) for entry in opened)
-        closing = funnel.completes_on | funnel.abandons_on
-        ends = {entry.at_ms for entry in rest if entry.type in closing}
-        ends |= {entry.at_ms + funnel.timeout_ms for entry in rest}
-        if funnel.name in change.under_way:
-            ends.add(change.before_ms + funnel.timeout_ms)
-        buckets = {bucket_of(end_ms) for end_ms in ends if end_ms >= late.at_ms}
-        # Endings are counted at the bucket of entry too, up to the age of the timeout.
-        buckets |= {bucket_of(by.at_ms) for by in opened if late.at_ms - by.at_ms < funnel.timeout_ms}
-        undone.places.append(({entry.dims for entry in opened}, buckets))
+        _Reach(funnel, change, undone).follow()
     return undone
+
+
+class _Reach:
+    """How far late events have changed the walk of one funnel."""
+
+    def __init__(self, funnel: Funnel, change: Rewalk, undone: Undone) -> None:
+        self._funnel = funnel
+        self._change = change
+        self._undone = undone
+        self._closing = funnel.completes_on | funnel.abandons_on
+        self._under_way = change.under_way.get(funnel.name)
+        self._is_open = False
+        """Whether the walk may be another than without some of the late events."""
+        self._needs_opening = False
+        self._opened: dict[EventKey, Entry] = {}
+        self._ends: set[int] = set()
+        self._since_ms = 0
+
+    def follow(self) -> None:
+        before_ms, late = self._change.before_ms, self._change.late
+        for entry in self._change.rest:
+            if entry.at_ms - before_ms > self._funnel.timeout_ms:
+                self._time_out(before_ms)
+            if entry.key in late:
+                self._take_late(entry, before_ms)
+            elif self._is_open:
+                self._take_other(entry)
+            self._go_on(entry)
+            before_ms = entry.at_ms
+        self._close()
+
+    def _time_out(self, before_ms: int) -> None:
+        """A gap: whatever was open has timed out."""
+        if self._is_open:
+            self._ends.add(before_ms + self._funnel.timeout_ms)
+            self._close()
+        self._under_way = None
+
+    def _take_late(self, entry: Entry, before_ms: int) -> None:
+        funnel = self._funnel
+        if not self._is_open:
+            self._is_open, self._since_ms = True, entry.at_ms
+        if self._under_way is not None:
+            self._opened[self._under_way.key] = self._under_way
+        self._needs_opening = True
+        if entry.type in funnel.opens_on:
+            self._opened[entry.key] = entry
+        if before_ms >= 0:
+            self._ends.add(before_ms + funnel.timeout_ms)
+        self._ends.add(entry.at_ms + funnel.timeout_ms)
+        if entry.type in self._closing:
+            self._ends.add(entry.at_ms)
+
+    def _take_other(self, entry: Entry) -> None:
+        opens = entry.type in self._funnel.opens_on
+        closes = entry.type in self._closing
+        if opens and (self._needs_opening or closes):
+            self._opened[entry.key] = entry
+            self._needs_opening = False
+        if closes:
+            self._ends.add(entry.at_ms)
+            if not opens:
+                self._close()
+
+    def _go_on(self, entry: Entry) -> None:
+        """Let the walk take the event, as it is now."""
+        if self._under_way is None:
+            self._under_way = entry if entry.type in self._funnel.opens_on else None
+        elif entry.type in self._closing:
+            self._under_way = None
+
+    def _close(self) -> None:
+        """From here on the walk is what it was."""
+        if self._is_open and self._opened:
+            opened = self._opened.values()
+            self._undone.openings.extend((self._funnel.name, entry) for entry in opened)
+            buckets = {bucket_of(end_ms) for end_ms in self._ends if end_ms >= self._since_ms}
+            # Endings are counted at the bucket of entry too, up to the age of the timeout.
+            timeout_ms = self._funnel.timeout_ms
+            buckets |= {bucket_of(by.at_ms) for by in opened if self._since_ms - by.at_ms < timeout_ms}
+            self._undone.places.append(({entry.dims for entry in opened}, buckets))
+        self._is_open = self._needs_opening = False
+        self._opened, self._ends = {}, set()

@@ -99,6 +99,8 @@ class Windows:
         self._lateness_ms = lateness_ms
         self.first_version = generation << GENERATION_SHIFT
         self._sources = sources
+        self._mid_batch: set[str] = set()
+        """Sources of which a part of a batch has come, and not all of it."""
         self.versions: dict[str, int] = {}
         """By source: the highest version received."""
         self.watermarks: dict[str, int] = {}
@@ -127,14 +129,17 @@ class Windows:
         version: int,
         watermark_ms: int | None,
         tiles: Iterable[tuple[str, int, Counters]],
+        more: bool = False,
     ) -> None:
         """Take what one source sent after one batch: its watermark and its changed tiles.
 
+        ``more``: it is a part of that, and others follow.
         What is left in the topic from an earlier generation is passed over: that log is told anew.
         """
         if version < self.first_version:
             return
         self.versions[source] = max(version, self.versions.get(source, version))
+        (self._mid_batch.add if more else self._mid_batch.discard)(source)
         passed_ms = max(self.watermarks.values(), default=None)
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
@@ -162,14 +167,15 @@ class Windows:
         return min([*self.watermarks.values(), *(at_ms for at_ms in self.empty.values() if at_ms is not None)])
 
     @property
-    def version(self) -> int:
-        """Of a row as it is now: the sum over all sources.
+    def is_mid_batch(self) -> bool:
+        """Whether nothing may be put out, for a part of a batch is missing yet."""
+        return bool(self._mid_batch)
 
-        One not heard of counts as standing at the beginning of its log. Else the first rows of a new
-        generation, made from few sources, would lose to older ones made from many.
-        """
-        unheard = max(0, self._sources - len(self.versions))
-        return sum(self.versions.values()) + unheard * self.first_version
+    @property
+    def version(self) -> int:
+        """Of a row as it is now: the generation, and the sum over all sources of how far each was read."""
+        first = self.first_version
+        return first + sum([version - first for version in self.versions.values()])
 
     def held(self, segment: str) -> SegmentTiles:
         """What is held of a segment, new where there is nothing yet."""

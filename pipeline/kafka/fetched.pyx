@@ -7,7 +7,6 @@ cannot be imported, and the other takes its place.
 """
 
 from cpython.object cimport PyObject
-from cpython.tuple cimport PyTuple_GET_ITEM
 
 from confluent_kafka import Message
 
@@ -41,10 +40,10 @@ cdef Getter _value = _getter("value"), _offset = _getter("offset"), _timestamp =
 
 
 def sort_in(list messages not None, wanted, dict grouped not None):
-    """Add records to those of their partitions, where these are wanted; gives the errors of any."""
+    """Add records to those of their partitions, where these are wanted; gives the errors of any, each with its offset."""
     cdef list errors = []
     cdef RecordColumns records = None
-    cdef object message, topic, partition, error, value, at_topic = "", at_partition = -1
+    cdef object message, topic, partition, error, value, stamp, at_topic = "", at_partition = -1
     cdef bint is_wanted = False
     for message in messages:
         if type(message) is not Message:
@@ -56,7 +55,7 @@ def sort_in(list messages not None, wanted, dict grouped not None):
             is_wanted, records = source in wanted, grouped.get(source)
         error = _error(message, NULL)
         if error is not None:
-            errors.append(((at_topic, at_partition), error))
+            errors.append(((at_topic, at_partition), error, _offset(message, NULL) or 0))
         elif is_wanted:
             if records is None:
                 records = grouped[source] = RecordColumns()
@@ -64,7 +63,9 @@ def sort_in(list messages not None, wanted, dict grouped not None):
             if value is None:
                 records.append(to_record(message))
             else:
-                records.add(_offset(message, NULL) or 0, <object>PyTuple_GET_ITEM(_timestamp(message, NULL), 1), value)
+                # Kept in a variable: the tuple is made for this call, and what is borrowed of it goes with it.
+                stamp = _timestamp(message, NULL)
+                records.add(_offset(message, NULL) or 0, stamp[1], value)
     return errors
 
 

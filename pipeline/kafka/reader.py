@@ -43,10 +43,13 @@ class RecordBatch:
     epoch: int
     fetched_ms: int
     records: Sequence[Record]
+    end: int = 0
+    """Where the log ended when they were fetched, if they are its last."""
 
     @property
     def next_offset(self) -> int:
-        return self.records[-1].offset + 1
+        """Where to go on. Behind the markers of transactions that the log ends with, which nobody is given."""
+        return max(self.records[-1].offset + 1, self.end)
 
 
 class BatchReader:
@@ -60,7 +63,10 @@ class BatchReader:
         self._epochs: dict[Source, int] = {}
         self._paused: set[Source] = set()
         self._next: dict[Source, int] = {}
-        self._at_end: set[Source] = set()
+        self._ends: dict[Source, int] = {}
+        """Where each ended when a fetch found that it does: librdkafka says it once, with the position that it
+        is at then. The high watermark does not tell: what lies before it may be markers of transactions, which
+        take offsets and are given to nobody, or records of a transaction that is still open."""
         self._handed_out: set[Source] = set()
         self._last_read = 0.0
         self._held = False
@@ -76,7 +82,7 @@ class BatchReader:
                 self._consumer.incremental_unassign([TopicPartition(*source)])
             self._epochs[source] = epoch
             self._paused.discard(source)
-            self._at_end.discard(source)
+            self._ends.pop(source, None)
             self._handed_out.discard(source)
             self._behind.pop(source, None)
             self._next[source] = offset
@@ -88,7 +94,7 @@ class BatchReader:
             if self._epochs.pop(source, None) is not None:
                 self._consumer.incremental_unassign([TopicPartition(*source)])
                 self._paused.discard(source)
-                self._at_end.discard(source)
+                self._ends.pop(source, None)
                 self._behind.pop(source, None)
                 del self._next[source]
 
@@ -111,7 +117,18 @@ class BatchReader:
 
     def is_at_end(self, source: Source) -> bool:
         """Whether the last fetch found nothing more in it, and was only just made."""
-        return source in self._at_end and time.monotonic() - self._last_read < _FRESH_S
+        return self._has_ended(source) and time.monotonic() - self._last_read < _FRESH_S
+
+    def _has_ended(self, source: Source) -> bool:
+        end = self._ends.get(source)
+        return end is not None and end >= self._next.get(source, end + 1)
+
+    def lag(self, source: Source) -> int | None:
+        """Records not handed out yet, those of open transactions left aside; None while unknown."""
+        high, at = self.high_watermark(source), self._next.get(source)
+        if high is None or at is None:
+            return None
+        return 0 if self._has_ended(source) else max(0, high - max(0, at))
 
     def high_watermark(self, source: Source) -> int | None:
         """The partition's end as of the last fetch; None while unknown."""
@@ -140,7 +157,7 @@ class BatchReader:
         behind = [
             watermark if watermark is not None else -1
             for source, watermark in watermarks.items()
-            if source not in self._at_end
+            if not self._has_ended(source)
         ]
         slowest = min(behind) if behind else None
         ahead = {
@@ -171,7 +188,8 @@ class BatchReader:
             self._most = max_records
             self._take_note(grouped)
             return [
-                RecordBatch(source, self._epochs[source], now_ms, records) for source, records in grouped.items()
+                RecordBatch(source, self._epochs[source], now_ms, records, self._ends.get(source, 0))
+                for source, records in grouped.items()
             ]
 
     def _fetch(self, max_records: int, timeout_s: float) -> Mapping[Source, Sequence[Record]]:
@@ -180,8 +198,8 @@ class BatchReader:
         while max_records > 0:
             asked = min(max_records, _MESSAGES_AT_A_TIME)
             messages = self._consumer.consume(asked, timeout=max(0.0, until - time.monotonic()))
-            for at, error in sort_in(messages, self._epochs, grouped):
-                self._note(at, error)
+            for source, error, offset in sort_in(messages, self._epochs, grouped):
+                self._note(source, error, offset)
             if len(messages) < asked:
                 break
             max_records -= asked
@@ -192,17 +210,15 @@ class BatchReader:
         """Of how far the partitions were read."""
         for source, records in grouped.items():
             self._handed_out.add(source)
-            self._next[source] = records[-1].offset + 1
+            at = self._next[source] = max(records[-1].offset + 1, self._ends.get(source, 0))
             _, high = self._consumer.get_watermark_offsets(TopicPartition(*source), cached=True)
-            self._behind[source] = max(0, high - self._next[source])
-            if 0 <= high <= self._next[source]:
-                self._at_end.add(source)
-            else:
-                self._at_end.discard(source)
+            if 0 <= high <= at:
+                self._ends[source] = at  # the end itself is told only by the next fetch
+            self._behind[source] = 0 if self._has_ended(source) else max(0, high - at)
 
-    def _note(self, source: Source, error: KafkaError) -> None:
+    def _note(self, source: Source, error: KafkaError, offset: int) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
-            self._at_end.add(source)
+            self._ends[source] = offset
             self._behind.pop(source, None)
         elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
             raise LogError(

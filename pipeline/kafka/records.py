@@ -16,23 +16,35 @@ def to_record(message: Message) -> Record:
     offset, timestamp_ms = message.offset() or 0, message.timestamp()[1]
     if value is not None:
         return Record(offset, timestamp_ms, value)
-    headers = message.headers()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return Record(offset, timestamp_ms, None, tick_time(pairs))
+    return Record(offset, timestamp_ms, None, tick_time(readable_headers(message)))
+
+
+def readable_headers(message: Message) -> list[tuple[str, Any]]:
+    """The headers of a message; none where the name of any is not UTF-8.
+
+    confluent-kafka makes a list with a hole of those and raises SystemError; asked once more, it hands the hole
+    out and the process ends. So they are asked for once, here.
+    """
+    try:
+        headers = message.headers()
+    except (SystemError, UnicodeDecodeError):
+        return []
+    return list(headers.items() if isinstance(headers, dict) else headers or ())
 
 
 def sort_in(
     messages: Sequence[Message], wanted: Container[Source], grouped: dict[Source, Any]
-) -> list[tuple[Source, KafkaError]]:
-    """Add records to those of their partitions, where these are wanted; gives the errors of any.
+) -> list[tuple[Source, KafkaError, int]]:
+    """Add records to those of their partitions, where these are wanted; gives the errors of any, each with its
+    offset.
 
     What ``grouped`` holds are sequences of records, of one kind.
     """
-    errors: list[tuple[Source, KafkaError]] = []
+    errors: list[tuple[Source, KafkaError, int]] = []
     for message in messages:
         source, error = (message.topic() or "", message.partition() or 0), message.error()
         if error is not None:
-            errors.append((source, error))
+            errors.append((source, error, message.offset() or 0))
         elif source in wanted:
             grouped.setdefault(source, []).append(to_record(message))
     return errors

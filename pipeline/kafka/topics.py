@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from pipeline.kafka.clients import MAX_BATCH_BYTES
+from pipeline.kafka.clients import MAX_BATCH_BYTES, new_admin
+from pipeline.kafka.errors import UNKNOWN
 from pipeline.settings import KafkaSettings
 from schemas.alerts import ALERTS_TOPIC
 from schemas.checkpoints import checkpoint_topic
@@ -19,8 +20,10 @@ from schemas.evidence import EVIDENCE_TOPIC
 from schemas.journeys import JOURNEYS_TOPIC
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC
 from schemas.tiles import TILES_TOPIC
+from schemas.values import VALUES_TOPIC
 
 _DAY_MS: Final = 86_400_000
+_ANSWER_S: Final = 10.0
 _LARGE: Final = (TILES_TOPIC, EVIDENCE_TOPIC)
 STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC, EVIDENCE_TOPIC)
 """Topics whose partitions have a state, kept in a checkpoint topic with as many partitions."""
@@ -64,6 +67,7 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
         TILES_TOPIC: known.get(TILES_TOPIC, settings.tiles_partitions),
         EVIDENCE_TOPIC: 1,
         ALERTS_TOPIC: 1,
+        VALUES_TOPIC: 1,
         DEADLETTERS_TOPIC: 1,
     }
     # A single broker that has acknowledged and is then lost would take a checkpoint with it.
@@ -79,8 +83,11 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
         )
         for name, count in days.items()
     )
+    values = TopicSpec(
+        VALUES_TOPIC, 1, {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"} | safe
+    )
     states = (TopicSpec(checkpoint_topic(name), partitions[name], _COMPACTED | safe) for name in STATEFUL)
-    return (*data, *states)
+    return (*data, values, *states)
 
 
 def create_missing(admin: AdminClient, settings: KafkaSettings) -> list[str]:
@@ -107,6 +114,31 @@ def create_missing(admin: AdminClient, settings: KafkaSettings) -> list[str]:
         grown = [NewPartitions(s.name, s.partitions) for s in short]
         _await_all(admin.create_partitions(grown, request_timeout=30).values())
     return [spec.name for spec in missing]
+
+
+class TopicFacts(NamedTuple):
+    """What the brokers say of a topic."""
+
+    partitions: int
+    topic_id: str
+    """Another one after the topic was deleted and made anew; empty where the broker tells none."""
+
+
+def topic_facts(settings: KafkaSettings, names: Iterable[str]) -> dict[str, TopicFacts]:
+    """Of those topics that exist. Raises KafkaException where no broker answers."""
+    asked = new_admin(settings).describe_topics(TopicCollection(list(names)), request_timeout=_ANSWER_S)
+    found: dict[str, TopicFacts] = {}
+    for name, future in asked.items():
+        try:
+            topic = future.result()
+        except KafkaException as error:
+            if error.args[0].code() not in UNKNOWN:
+                raise
+        else:
+            topic_id = topic.topic_id
+            is_told = topic_id.get_most_significant_bits() or topic_id.get_least_significant_bits()
+            found[name] = TopicFacts(len(topic.partitions), str(topic_id) if is_told else "")
+    return found
 
 
 def _await_all(futures: Iterable[Future[None]]) -> None:

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from aiokafka.partitioner import murmur2
-
 from pipeline.core.lanes import WATERMARK_DELAY_MS
 from pipeline.core.refusals import FUTURE_MS
 from pipeline.kafka.logs import Source, partitions_of, read_to_end
-from pipeline.replay.send import Sender, latest_times
+from pipeline.replay.send import Sender, newest_times
 from pipeline.settings import KafkaSettings, Settings
 from schemas.deadletters import OWN_MARK
 from schemas.decoding import decode
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
+from schemas.partitions import partition_of
 from schemas.privacy import Pseudonyms, fingerprint
 from schemas.reasons import Refusal
 from schemas.touchpoint import Touchpoint
@@ -118,18 +117,17 @@ class Judge:
     def _target(self, event: Touchpoint) -> Source:
         """Where the event belongs, by the partitioner of Java's clients."""
         topic = TOPIC_PREFIX + event.channel
-        hashed = murmur2(event.session_id.encode()) & 0x7FFFFFFF
-        return topic, hashed % self._partitions[topic]
+        return topic, partition_of(event.session_id, self._partitions[topic])
 
 
 def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
     """A judge that knows the topics as they are now."""
     sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
     allowed = WATERMARK_DELAY_MS + round(settings.pipeline.lateness_s * 1000)
-    latest = latest_times(settings, TOUCHPOINT_TOPICS)
+    newest = newest_times(settings, TOUCHPOINT_TOPICS)
     return Judge(
         {topic: sum(1 for t, _ in sources if t == topic) for topic in TOUCHPOINT_TOPICS},
-        {source: at_ms - allowed for source, at_ms in latest.items()},
+        {source: found.seen_ms - allowed for source, found in newest.items()},
         sent,
         now_ms,
         lambda letter: _whole_payload(settings.kafka, letter),

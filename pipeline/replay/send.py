@@ -3,13 +3,13 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from pipeline.core.lanes import WATERMARK_DELAY_MS
 from pipeline.core.records import Record
-from pipeline.core.refusals import FUTURE_MS
+from pipeline.core.refusals import FUTURE_MS, is_tick_ahead
 from pipeline.kafka.clients import new_producer
 from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start
 from pipeline.kafka.records import to_record
@@ -24,7 +24,9 @@ from schemas.times import format_rfc3339
 
 CLOSING_TICK_MS: Final = 7_200_000
 """So far past the last event the last journeys have timed out and the last windows are complete."""
+LIVE_MS: Final = 3_600_000
 _TAIL_RECORDS: Final = 10_000
+_ALL: Final = 1 << 62
 _FLUSH_S: Final = 300.0
 
 
@@ -51,6 +53,15 @@ def in_sending_order(
     return [event for _, _, event in placed]
 
 
+class Newest(NamedTuple):
+    """The latest times among a partition's newest records, ms."""
+
+    seen_ms: int
+    """Of events and ticks: what decides what is too late."""
+    event_ms: int | None
+    """Of events alone; None where there are none."""
+
+
 def check_not_behind(settings: Settings, events: Sequence[FileEvent]) -> None:
     """Raise ReplayError where a topic has moved on so far that the first event would be too late.
 
@@ -60,38 +71,56 @@ def check_not_behind(settings: Settings, events: Sequence[FileEvent]) -> None:
     for channel in sorted({event.channel for event in events}):
         first = min(event.at_ms for event in events if event.channel == channel)
         topic = TOPIC_PREFIX + channel
-        latest = latest_times(settings, [topic])
-        if latest and first < max(latest.values()) - WATERMARK_DELAY_MS - lateness_ms:
+        seen = [newest.seen_ms for newest in newest_times(settings, [topic]).values()]
+        if seen and first < max(seen) - WATERMARK_DELAY_MS - lateness_ms:
             raise ReplayError(
-                f"{topic} is already at {format_rfc3339(max(latest.values()))}; the file begins at "
+                f"{topic} is already at {format_rfc3339(max(seen))}; the file begins at "
                 f"{format_rfc3339(first)} and would be too late. Replay files in the order of their "
                 "dates, use fresh topics, or give --allow-late to have the late events dead-lettered"
             )
 
 
-def latest_times(settings: Settings, topics: Iterable[str]) -> dict[Source, int]:
-    """The latest time among the newest records of each partition that has any, ms."""
-    sources = partitions_of(settings.kafka, topics)
-    starts = tail_start(settings.kafka, sources, _TAIL_RECORDS)
-    latest: dict[Source, int] = {}
-    for source, messages in read_to_end(settings.kafka, sources, starts):
-        for message in messages:
-            at_ms = _time_of(to_record(message), source[0])
-            if at_ms is not None:
-                latest[source] = max(at_ms, latest.get(source, at_ms))
-    return latest
+def has_live_producers(settings: Settings, now_ms: int) -> bool:
+    """Whether the topics hold an event of the last hour: others are at work there, with now as their time."""
+    found = newest_times(settings, TOUCHPOINT_TOPICS).values()
+    return any(newest.event_ms is not None and newest.event_ms > now_ms - LIVE_MS for newest in found)
+
+
+def newest_times(settings: Settings, topics: Iterable[str]) -> dict[Source, Newest]:
+    """Of each partition that has anything that counts. Looked for further back where the end has nothing such."""
+    sources, found, count = partitions_of(settings.kafka, topics), dict[Source, Newest](), _TAIL_RECORDS
+    while sources:
+        starts = tail_start(settings.kafka, sources, count)
+        for source, messages in read_to_end(settings.kafka, sources, starts):
+            for message in messages:
+                _take_note(found, source, to_record(message))
+        # The end of a log may be nothing but refused records, or markers of transactions.
+        low = tail_start(settings.kafka, sources, _ALL)
+        sources = [source for source in sources if source not in found and starts[source] > low[source]]
+        count *= 10
+    return found
+
+
+def _take_note(found: dict[Source, Newest], source: Source, record: Record) -> None:
+    at_ms = _time_of(record, source[0])
+    if at_ms is None:
+        return
+    seen_ms, event_ms = found.get(source, (at_ms, None))
+    if record.tick_ms is None:
+        event_ms = at_ms if event_ms is None else max(at_ms, event_ms)
+    found[source] = Newest(max(at_ms, seen_ms), event_ms)
 
 
 def _time_of(record: Record, topic: str) -> int | None:
     """The event time that a record moves its partition to; None where it is refused."""
+    now_ms = int(time.time() * 1000)
     if record.tick_ms is not None:
-        return record.tick_ms
+        return None if is_tick_ahead(record, now_ms) else record.tick_ms
     event = decode(record.value)
     if isinstance(event, Refusal) or event.channel != topic.removeprefix(TOPIC_PREFIX):
         return None
-    now_ms, stamp_ms = int(time.time() * 1000), record.timestamp_ms
-    is_ahead = stamp_ms >= 0 and (event.at_ms > stamp_ms + FUTURE_MS or stamp_ms > now_ms + FUTURE_MS)
-    return None if is_ahead else event.at_ms
+    stamp_ms = record.timestamp_ms if record.timestamp_ms >= 0 else now_ms
+    return event.at_ms if event.at_ms - FUTURE_MS <= stamp_ms <= now_ms + FUTURE_MS else None
 
 
 class Sender:
@@ -136,24 +165,32 @@ class Sender:
             self._error = error
 
 
+class Sent(NamedTuple):
+    by_channel: Mapping[str, int]
+    closed_ms: int | None
+    """The time of the closing tick; None where none was sent for the sake of live producers."""
+
+
 def replay(
     settings: Settings,
     events: Sequence[FileEvent],
     speed: float = 0.0,
     advance: Callable[[int], None] = lambda _: None,
-) -> Mapping[str, int]:
-    """Send the events in the order given between an opening and the closing tick; gives the number per channel.
+) -> Sent:
+    """Send the events in the order given between an opening and the closing tick.
 
     ``speed``: so many times as fast as they happened; 0: as fast as it goes.
     """
+    if not events:
+        return Sent({}, None)
+    is_live = has_live_producers(settings, _now_ms())
     sender = Sender(settings)
     sent: dict[str, int] = {}
     started = time.monotonic()
-    first = events[0].at_ms if events else 0
-    if events:
-        # Partitions whose first event comes late in the file hold the others' windows open meanwhile.
-        earliest = min(event.at_ms for event in events)
-        sender.tick_all(max(0, earliest - round(settings.pipeline.lateness_s * 1000)))
+    first = events[0].at_ms
+    # Partitions whose first event comes late in the file hold the others' windows open meanwhile.
+    earliest = min(event.at_ms for event in events)
+    sender.tick_all(max(0, earliest - round(settings.pipeline.lateness_s * 1000)))
     for number, event in enumerate(events):
         if speed:
             due = started + (event.at_ms - first) / 1000 / speed
@@ -165,7 +202,13 @@ def replay(
         if number % 1000 == 999:
             sender.poll()
             advance(1000)
-    if events:
-        sender.tick_all(max(event.at_ms for event in events) + CLOSING_TICK_MS)
+    last_ms = max(event.at_ms for event in events)
+    # Past the last event it would make all that is yet to come of others too late.
+    closed_ms = last_ms if is_live else max(last_ms, min(last_ms + CLOSING_TICK_MS, _now_ms()))
+    sender.tick_all(closed_ms)
     sender.finish()
-    return sent
+    return Sent(sent, None if is_live else closed_ms)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.verification.naive_types import JourneyKey, JourneyValue, SignalValue, Source, Tables
+from schemas.versioning import OFFSET_BITS
 
 _SHOWN: Final = 20
 _RELATIVE: Final = 1e-9
@@ -31,7 +32,7 @@ class Bounds:
         """Whether a row of this version was written by records after the ends."""
         if source is None:
             return True
-        return version > (self.generation << 48) + self.ends.get(source, 0)
+        return version > (self.generation << OFFSET_BITS) + self.ends.get(source, 0)
 
 
 @dataclass
@@ -60,7 +61,7 @@ def compare_journeys(
     missing = dict(tables.journeys)
     for key, row, version in found:
         expected = missing.pop(key, None)
-        if version >> 48 < bounds.generation and expected is None:
+        if version >> OFFSET_BITS < bounds.generation and expected is None:
             continue
         if bounds.is_later(source_of(key), version):
             report.left_out += 1
@@ -89,7 +90,7 @@ def compare_tiles(
     missing = {key: row for key, row in missing.items() if row}
     for key, counters, version in found:
         expected = missing.pop(key, {})
-        if version >> 48 < bounds.generation and not expected:
+        if version >> OFFSET_BITS < bounds.generation and not expected:
             continue
         topic, _, partition = key[2].rpartition(":")
         if bounds.is_later((topic, int(partition)), version):

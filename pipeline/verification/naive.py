@@ -1,5 +1,6 @@
 """All tables from whole logs: sort, walk, count. Slow, simple, and written apart from the core."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -85,39 +86,62 @@ def _accept(
     tables: Tables,
 ) -> list[Touchpoint]:
     topic, partition = source
-    latest = None
-    seen = set()
+    latest = reached = None
+    sessions: dict[str, list[tuple[int, str]]] = defaultdict(list)
     events = []
     for record in records:
-        if record.tick_ms is not None:
-            latest = record.tick_ms if latest is None else max(latest, record.tick_ms)
-            continue
         where = (topic, partition, record.offset)
-        event = decode(record.value)
-        if isinstance(event, Refusal):
-            tables.dead_letters[where] = event.reason
+        if record.tick_ms is not None:
+            if where in refused_by_clock:
+                tables.dead_letters[where] = Reason.IN_FUTURE
+            elif not 0 <= record.timestamp_ms < record.tick_ms - FIVE_MINUTES:
+                latest = _later(latest, record.tick_ms)
+                reached = _later(reached, _certain(record.tick_ms, record))
             continue
-        if topic != f"touchpoints.{event.channel}":
-            tables.dead_letters[where] = Reason.WRONG_TOPIC
+        event = _checked(record, topic, where in refused_by_clock, latest, rules)
+        if isinstance(event, Reason):
+            tables.dead_letters[where] = event
             continue
-        ahead = record.timestamp_ms >= 0 and event.at_ms > record.timestamp_ms + FIVE_MINUTES
-        if ahead or where in refused_by_clock:
-            tables.dead_letters[where] = Reason.IN_FUTURE
-            continue
-        if latest is not None and event.at_ms < latest - 5_000 - rules.lateness_ms:
+        keys, key = sessions[event.session_id], (event.at_ms, event.event_id)
+        at = bisect_left(keys, key)
+        if len(keys) - at >= rules.most_later:
             tables.dead_letters[where] = Reason.TOO_LATE
-            continue
-        identity = (event.channel, event.session_id, event.event_id, event.at_ms)
-        if identity in seen:
+        elif keys[at : at + 1] == [key]:
             tables.duplicates += 1
-            continue
-        seen.add(identity)
-        events.append(event)
-        tables.accepted += 1
-        latest = event.at_ms if latest is None else max(latest, event.at_ms)
-    if latest is not None:
-        tables.watermarks[source] = latest - 5_000
+        else:
+            keys.insert(at, key)
+            events.append(event)
+            tables.accepted += 1
+            latest = _later(latest, event.at_ms)
+            reached = _later(reached, _certain(event.at_ms, record))
+    if reached is not None:
+        tables.watermarks[source] = reached - 5_000
     return events
+
+
+def _checked(
+    record: LogRecord, topic: str, is_refused_by_clock: bool, latest: int | None, rules: NaiveRules
+) -> Touchpoint | Reason:
+    """The event, or why there is none, as far as neither its session nor the clock of its reader decides."""
+    event = decode(record.value)
+    if isinstance(event, Refusal):
+        return event.reason
+    if topic != f"touchpoints.{event.channel}":
+        return Reason.WRONG_TOPIC
+    if is_refused_by_clock or 0 <= record.timestamp_ms < event.at_ms - FIVE_MINUTES:
+        return Reason.IN_FUTURE
+    if latest is not None and event.at_ms < latest - 5_000 - rules.lateness_ms:
+        return Reason.TOO_LATE
+    return event
+
+
+def _later(before: int | None, at_ms: int) -> int:
+    return at_ms if before is None else max(before, at_ms)
+
+
+def _certain(at_ms: int, record: LogRecord) -> int:
+    """No later than the record's own time, where it has one."""
+    return at_ms if record.timestamp_ms < 0 else min(at_ms, record.timestamp_ms)
 
 
 def _sessions(events: Iterable[Touchpoint]) -> Iterable[list[Touchpoint]]:
@@ -201,12 +225,20 @@ def _segments(event: Touchpoint, rules: NaiveRules) -> Iterable[str]:
             value = getattr(event, name)
             if value is None:
                 break
-            if name in rules.known and value not in rules.known[name]:
-                value = "other"
+            if name != "channel":
+                value = _told_apart(name, value, rules)
             value = value.replace("%", "%25").replace("|", "%7C").replace("=", "%3D")
             parts.append(f"{name}={value}")
         else:
             yield "|".join(parts) or "all"
+
+
+def _told_apart(name: str, value: str, rules: NaiveRules) -> str:
+    """The value, or ``other``. What is not admitted yet is told apart while there is room."""
+    if name in rules.known:
+        return value if value in rules.known[name] else "other"
+    admitted = rules.admitted.get(name, frozenset())
+    return value if value in admitted or len(admitted) < rules.most_values else "other"
 
 
 def _count_event(event: Touchpoint, source: str, rules: NaiveRules, tiles: Any) -> None:
@@ -215,8 +247,7 @@ def _count_event(event: Touchpoint, source: str, rules: NaiveRules, tiles: Any) 
         tile["events"] += 1
         kind = {"checkout_step_viewed": "viewed", "checkout_step_completed": "completed", "error_shown": "errors"}
         if event.step is not None and event.type in kind:
-            known = rules.known.get("step")
-            step = event.step if known is None or event.step in known else "other"
+            step = _told_apart("step", event.step, rules)
             tile[f"step_{kind[event.type]}_{step}"] += 1
         if event.type in ("rage_clicked", "dead_clicked", "error_shown"):
             tile["friction"] += 1

@@ -38,6 +38,12 @@ class NaiveRules:
     known: Mapping[str, Sequence[str]]
     lateness_ms: int
     currency: str
+    most_later: int = 20_000
+    """An event with so many later ones in its session is too late."""
+    most_values: int = 2_000
+    """Of a dimension that is not in ``known``, and of steps, so many are told apart."""
+    admitted: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By dimension those that are."""
     customer_key: bytes = b""
 
 

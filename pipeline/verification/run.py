@@ -9,13 +9,14 @@ from confluent_kafka import Consumer, TopicPartition
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import Source, partitions_of, read_to_end, tail_start
 from pipeline.kafka.records import to_record
+from pipeline.kafka.values import read_values
 from pipeline.settings import Settings
 from pipeline.verification import compare, store
 from pipeline.verification.compare import END_OF_TIME, Bounds, Report
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import LogRecord, Tables
 from pipeline.verification.rules import naive_rules
-from schemas.deadletters import DEADLETTERS_TOPIC, DeadLetterMessage
+from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
 from schemas.decoding import decode
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.reasons import Reason, Refusal
@@ -104,14 +105,14 @@ def refused_by_clock(settings: Settings) -> frozenset[tuple[str, int, int]]:
     found = set()
     for _, messages in read_to_end(settings.kafka, partitions_of(settings.kafka, [DEADLETTERS_TOPIC])):
         for message in messages:
-            letter = DeadLetterMessage.model_validate_json(message.value() or b"")
-            if letter.reason is Reason.IN_FUTURE:
+            letter = letter_of(message.value())
+            if letter is not None and letter.reason == Reason.IN_FUTURE:
                 found.add((letter.topic, letter.partition, letter.offset))
     return frozenset(found)
 
 
 def expected_tables(settings: Settings, logs: Logs) -> Tables:
-    return compute(logs, naive_rules(settings), refused_by_clock(settings))
+    return compute(logs, naive_rules(settings, read_values(settings.kafka)[0]), refused_by_clock(settings))
 
 
 def touched_ms(tables: Tables, later: Logs, lateness_ms: int) -> int:

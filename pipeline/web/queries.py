@@ -6,8 +6,8 @@ Rows are versioned, so tables are read with FINAL.
 from typing import Any, Final, NamedTuple
 
 from pipeline.core.evidence import HOUR_MS, hour_start
-from pipeline.core.segments import OTHER
 from pipeline.core.telling import DAY_MS
+from pipeline.core.values import OTHER
 from pipeline.core.window_ends import WINDOWS
 from schemas.segments import parse_segment
 

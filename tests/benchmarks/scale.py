@@ -77,11 +77,13 @@ def sessions(count: int) -> Sessions:
     changed: dict[str, bytes] = {}
     next_s = _timed(lambda: changed.update(_cut(partition)))
     content |= changed
-    head: Head = {"latest_ms": partition.latest_ms, "refused": []}
+    head: Head = {"latest_ms": partition.latest_ms, "reached_ms": partition.reached_ms, "refused": []}
 
     def restore() -> None:
         shards = {name: decode_shard(text) for name, text in content.items()}
-        assert len(partition_cuts.restored("web", rules(Settings()), head, shards).sessions) == count
+        again = Partition("web", rules(Settings()))
+        partition_cuts.restore(again, head, shards)
+        assert len(again.sessions) == count
 
     sizes = sum(map(len, content.values())), sum(map(len, changed.values()))
     return Sessions(spent / _MEASURED * 1e6, each, whole_s, sizes[0], next_s, sizes[1], _timed(restore))

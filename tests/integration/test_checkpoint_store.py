@@ -22,6 +22,7 @@ from pipeline.kafka.topics import create_missing
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, manifest_key, part_key
 from schemas.deadletters import DEADLETTERS_TOPIC
+from schemas.events import TOUCHPOINT_TOPICS
 from schemas.reasons import CLOCK_ERROR, Reason, Refusal
 from tests.kafka.apache import ApacheKafka, require
 
@@ -130,7 +131,8 @@ def test_refusals_by_the_wall_clock_are_found_from_an_offset_on(setting: Setting
 def test_a_topic_that_is_not_there_is_said_to_be_missing(setting: Setting) -> None:
     with pytest.raises(LogError, match="run 'cx-signals topics'"):
         setting.store.log_start(("touchpoints.web", 77))
-    assert setting.store.count_sources() == 12
+    facts = setting.store.topics()
+    assert sum(facts[name].partitions for name in TOUCHPOINT_TOPICS) == 12
 
 
 def test_a_topic_of_a_broker_that_is_away_is_not_said_to_be_missing(tmp_path: Path) -> None:

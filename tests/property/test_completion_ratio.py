@@ -13,6 +13,7 @@ from pipeline.core.windows import Windows
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import Source
 from tests.support import (
+    FETCHED_MS,
     NAIVE,
     RULES,
     START_MS,
@@ -171,7 +172,7 @@ def test_rows_that_only_a_crashed_run_could_put_out_are_taken_back(seed: int) ->
     while any(rest.values()):
         source = chance.choice([source for source in rest if rest[source]])
         batch, rest[source] = rest[source][:3], rest[source][3:]
-        out = partitions[source].process(batch, fetched_ms=START_MS)
+        out = partitions[source].process(batch, fetched_ms=FETCHED_MS)
         found.take(source, out)
         sent.append((f"{source[0]}:{source[1]}", out))
     crashing, kept, shards = new_windows(), len(sent) // 3, dict[str, Any]()

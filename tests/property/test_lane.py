@@ -20,9 +20,11 @@ from pipeline.core.records import ClockRefusal, Outputs, Record
 from pipeline.core.session import Session
 from pipeline.simulator.disturbance import Rates, disturb
 from pipeline.simulator.traffic import ShopSettings, traffic
+from schemas.decoding import decode
 from schemas.events import EVENT_TYPES
+from schemas.reasons import Refusal
 from tests.contract.test_decoding import ACCEPTED, GOOD, REFUSED, as_json
-from tests.support import RULES, START_MS, event_json, stored_partition
+from tests.support import FETCHED_MS, RULES, START_MS, event_json, stored_partition
 
 pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled here: there is no lane")
 
@@ -37,12 +39,20 @@ def told(out: Outputs) -> dict[str, Any]:
         (row.session_id, row.journey[0], row.journey.opened_by.fields, row.journey[2:]) for row in out.journeys
     ]
     tiles = [(t.segment, t.bucket_ms, sorted((k, n) for k, n in t.counters.items() if n)) for t in out.tiles]
-    numbers = (out.version, out.watermark_ms, out.accepted, out.duplicates, out.newest_ms, out.ticks)
+    numbers = (
+        out.version,
+        out.watermark_ms,
+        out.accepted,
+        out.duplicates,
+        out.newest_ms,
+        out.ticks,
+        out.refused_ticks,
+    )
     return {
         "journeys": sorted(journeys, key=repr),
         "tiles": sorted(tiles),
         "dead letters": out.dead_letters,
-        "numbers": numbers,
+        "numbers": (*numbers, out.misplaced),
     }
 
 
@@ -83,9 +93,19 @@ def drawn_log(chance: random.Random) -> list[Record]:
         else:
             values.append(drawn_event(chance, at_ms - back, sessions))
     return [
-        Record(n, -1, None, value) if isinstance(value, int) else Record(n, chance.choice([-1, START_MS]), value)
+        Record(n, chance.choice([-1, value - 299_000, value - 301_000]), None, value)
+        if isinstance(value, int)
+        else Record(n, drawn_stamp(chance, value), value)
         for n, value in enumerate(values)
     ]
+
+
+def drawn_stamp(chance: random.Random, value: bytes) -> int:
+    """The record's time: that of its event, or up to five minutes and more beside it; or none."""
+    event = decode(value)
+    if isinstance(event, Refusal):
+        return chance.choice([-1, START_MS])
+    return chance.choice([-1, event.at_ms, event.at_ms + chance.randrange(-310_000, 4_000_000)])
 
 
 @pytest.mark.parametrize("shop", [RULES, WITH_KEY], ids=["customers as they are", "pseudonyms"])
@@ -94,11 +114,11 @@ def drawn_log(chance: random.Random) -> list[Record]:
 def test_the_lane_gives_batch_by_batch_what_the_objects_give(shop: Any, seed: int) -> None:
     chance = random.Random(seed)
     log = drawn_log(chance)
-    with_lane, without = Partition("web", shop), Partition("web", shop, with_lane=False)
+    with_lane, without = (Partition("web", shop, number=1, partitions=3, with_lane=lane) for lane in (True, False))
     at = 0
     while at < len(log):
         batch = log[at : at + chance.choice([1, 5, 40, 300])]
-        fetched_ms = START_MS + chance.choice([0, 10**12])
+        fetched_ms = START_MS + chance.choice([0, 10**7, 10**12])
         assert told(with_lane.process(batch, fetched_ms)) == told(without.process(batch, fetched_ms))
         at += len(batch)
     assert len(with_lane.sessions.objects) <= len(without.sessions.objects)
@@ -114,7 +134,7 @@ def test_what_one_way_has_stored_the_other_goes_on_with(seed: int) -> None:
     at = 0
     while at < len(log):
         batch = log[at : at + chance.choice([5, 40, 300])]
-        assert told(stopped.process(batch, START_MS)) == told(living.process(batch, START_MS))
+        assert told(stopped.process(batch, FETCHED_MS)) == told(living.process(batch, FETCHED_MS))
         at += len(batch)
         if chance.random() < 0.3:
             stopped = stored_partition(stopped, shards, with_lane=chance.random() < 0.5)
@@ -232,7 +252,7 @@ def test_numbers_and_times_are_the_same_to_the_lane(number: str, time: str) -> N
 def views(partition: Partition, sessions: range, at_ms: int) -> None:
     values = [event_json(at_ms, session_id=f"s-{number}", event_id=str(number)) for number in sessions]
     partition.process(
-        [Record(number, -1, value) for number, value in zip(sessions, values, strict=True)], START_MS
+        [Record(number, -1, value) for number, value in zip(sessions, values, strict=True)], FETCHED_MS
     )
 
 
@@ -244,7 +264,7 @@ def test_sessions_come_and_go_by_the_ten_thousands_and_every_checkpoint_holds_th
         assert len(partition.sessions) == len(restored.sessions) == 64 * 256
         assert sum(name.startswith("sessions-") for name in shards) == 64
     tick = Record(5 * 64 * 256, -1, None, START_MS + 5 * 180 * MINUTE)
-    partition.process([tick], START_MS)  # the shard that was filled last is full, and empty now
+    partition.process([tick], FETCHED_MS)  # the shard that was filled last is full, and empty now
     stored_partition(partition, shards)
     assert len(partition.sessions) == 0
     assert not any(name.startswith("sessions-") for name in shards)
@@ -258,7 +278,7 @@ def test_a_session_that_is_late_in_every_batch_leaves_nothing_behind() -> None:
     for number in range(200):
         at_ms = number * 100
         batch = [event_json(at, event_id=str(at), session_id="late") for at in (at_ms + 50, at_ms)]
-        partition.process([Record(2 * number + n, -1, value) for n, value in enumerate(batch)], START_MS)
+        partition.process([Record(2 * number + n, -1, value) for n, value in enumerate(batch)], FETCHED_MS)
     gc.collect()
     objects = [one for one in gc.get_objects() if isinstance(one, Session) and one.session_id == "late"]
     assert objects == [*partition.sessions.objects.values()]  # it has become too long for the lane
@@ -270,7 +290,7 @@ def test_what_was_refused_before_these_records_does_not_keep_the_lane_from_them(
         5: ClockRefusal(START_MS, "in_future", "0"),
         200: ClockRefusal(START_MS, "in_future", "0"),
     }
-    partition.process([Record(100, -1, event_json(0))], START_MS)
+    partition.process([Record(100, -1, event_json(0))], FETCHED_MS)
     assert list(partition.refused) == [200]
     assert not partition.sessions.objects
 
@@ -283,10 +303,10 @@ def test_what_a_shop_sends_is_taken_without_the_objects_but_for_surveys() -> Non
     sent = [sending.event for sending in itertools.islice(sendings, 5_000)]
     records = by_column([Record(n, -1, e.payload) for n, e in enumerate(sent) if e.channel == "web"])
     left = list[bytes]()
-    at = lane.take(records, 0, START_MS)
+    at = lane.take(records, 0, FETCHED_MS)
     while at < len(records):
         left.append(records[at].value or b"")
-        at = lane.take(records, at + 1, START_MS)
+        at = lane.take(records, at + 1, FETCHED_MS)
     assert len(records) > 1_000
     assert lane.duplicates > 5
     assert len(lane.settle_late()) > 5
@@ -296,12 +316,12 @@ def test_what_a_shop_sends_is_taken_without_the_objects_but_for_surveys() -> Non
 WITH_HASH_0 = """
 from pipeline.core.partition import Partition
 from pipeline.core.records import Record
-from tests.support import RULES, event_json
+from tests.support import FETCHED_MS, RULES, event_json
 assert hash(b"s-173365") % 2**64 >> 40 == 0
 partition = Partition("web", RULES)
 for number in range(3):
     event = event_json(number, event_id=str(number), session_id="s-173365")
-    print(partition.process([Record(number, -1, event)], 0).accepted, len(partition.sessions))
+    print(partition.process([Record(number, -1, event)], FETCHED_MS).accepted, len(partition.sessions))
 """
 
 

@@ -11,7 +11,7 @@ from pipeline.core.partition import Partition
 from pipeline.core.statistics import Floats
 from pipeline.core.windows import Windows
 from tests.benchmarks.alerts.shop import HOUR, NEVER, Counter, Day, Journeys, Shop, Trouble
-from tests.support import RULES, START_MS, event_json, log_of
+from tests.support import FETCHED_MS, RULES, START_MS, event_json, log_of
 
 FROM, UNTIL = 10 * HOUR, 12 * HOUR
 AGES = age_counters((funnel.name, funnel.timeout_ms) for funnel in RULES.funnels.all)
@@ -39,7 +39,7 @@ def counted(shop: Shop, journeys: Journeys) -> dict[str, dict[int, Floats]]:
     windows = Windows(RULES.funnels, RULES.lateness_ms, look_back_ms=None)
     for channel in ("web", "app"):
         log = log_of([*(event for _, of, event in sent if of == channel), 20 * HOUR])
-        out = Partition(channel, RULES).process(log, fetched_ms=START_MS)
+        out = Partition(channel, RULES).process(log, fetched_ms=FETCHED_MS)
         tiles = [(tile.segment, tile.bucket_ms, tile.counters) for tile in out.tiles]
         windows.merge(f"touchpoints.{channel}:0", out.version, out.watermark_ms, tiles)
     found: dict[str, dict[int, Floats]] = {}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.partition import Partition
-from tests.support import RULES, START_MS, event_json, log_of
+from tests.support import FETCHED_MS, RULES, START_MS, event_json, log_of
 
 MINUTE = 60_000
 Outcome = tuple[str, str, str | None, int, int]
@@ -13,7 +13,7 @@ Outcome = tuple[str, str, str | None, int, int]
 
 
 def journeys(*events: bytes, closing_ms: int = 6 * 60 * MINUTE) -> dict[str, Any]:
-    out = Partition("web", RULES).process(log_of([*events, closing_ms]), fetched_ms=START_MS)
+    out = Partition("web", RULES).process(log_of([*events, closing_ms]), fetched_ms=FETCHED_MS)
     return {
         f"{row.journey.journey_id}@{row.journey.opened_by.at_ms - START_MS}": row.journey for row in out.journeys
     }
@@ -107,9 +107,9 @@ def test_a_long_lived_session_keeps_only_what_can_still_change() -> None:
     partition = Partition("web", RULES)
     for hour in range(12):
         batch = [added(hour * 60 * MINUTE + n * MINUTE, f"{hour}-{n}") for n in range(0, 60, 5)]
-        partition.process(log_of(batch, start=hour * 100), fetched_ms=START_MS)
+        partition.process(log_of(batch, start=hour * 100), fetched_ms=FETCHED_MS)
     (session,) = partition.sessions.everything().values()
     assert len(session.log) < 60
-    out = partition.process(log_of([20 * 60 * MINUTE], start=5_000), fetched_ms=START_MS)
+    out = partition.process(log_of([20 * 60 * MINUTE], start=5_000), fetched_ms=FETCHED_MS)
     assert [row.journey.journey_id for row in out.journeys] == ["cart:0-0"]
     assert len(partition.sessions) == 0

@@ -35,14 +35,14 @@ def test_records_are_taken_by_partition_in_order_and_errors_of_any(sort_in: Call
     ]
     grouped: dict[Any, Any] = {}
     assert sort_in(fetched[:3], {WEB, POS}, grouped) == []
-    assert sort_in(fetched[3:], {WEB, POS}, grouped) == [(POS, lost)]
+    assert sort_in(fetched[3:], {WEB, POS}, grouped) == [(POS, lost, 2)]
     assert {source: list(taken) for source, taken in grouped.items()} == {
         WEB: [Record(7, 1_007, b"a"), Record(8, 1_008, None, 1_772_442_000_000), Record(9, 1_009, b"c")],
         POS: [Record(1, 1_001, b"b")],
     }
     assert all(type(one) is Record for taken in grouped.values() for one in taken)
     nothing: dict[Any, Any] = {}
-    assert (sort_in([message(POS, 2, None, error=lost)], {POS}, nothing), nothing) == ([(POS, lost)], {})
+    assert (sort_in([message(POS, 2, None, error=lost)], {POS}, nothing), nothing) == ([(POS, lost, 2)], {})
     nowhere = Message(topic="touchpoints.web", partition=0, value=b"a", timestamp=(1, 5))
     assert sort_in([nowhere], {WEB}, nothing) == []
     assert list(nothing[WEB]) == [Record(0, 5, b"a")]

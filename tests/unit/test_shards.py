@@ -9,7 +9,7 @@ from pipeline.core import partition_cuts
 from pipeline.core.cuts import SESSIONS
 from pipeline.core.partition import Partition
 from schemas.checkpoints import decode_shard, encode_shard
-from tests.support import RULES, START_MS, event_json, log_of
+from tests.support import FETCHED_MS, RULES, event_json, log_of
 
 
 @pytest.mark.parametrize("content", [{"packed": b"\x00\xff", "objects": [["a", -1, None]]}, [[1, {"x": 2}]]])
@@ -34,14 +34,15 @@ def test_keys_that_are_numbers_are_texts_without_bytes() -> None:
 def test_a_partition_is_the_same_from_either(has_bytes: bool, with_lane: bool) -> None:
     partition = Partition("web", RULES, with_lane=with_lane)
     added = [event_json(n, type="product_added", session_id=f"s{n % 7}", event_id=str(n)) for n in range(40)]
-    partition.process(log_of(added), START_MS)
+    partition.process(log_of(added), FETCHED_MS)
     expected = {name: list(session.log) for name, session in partition.sessions.everything().items()}
     made = partition_cuts.cut(partition)
     shards = {
         name: decode_shard(encode_shard(content, has_bytes=has_bytes and name.startswith(SESSIONS)))
         for name, content in made.changed.items()
     }
-    again = partition_cuts.restored("web", RULES, made.head, shards)
+    again = Partition("web", RULES)
+    partition_cuts.restore(again, made.head, shards)
     assert {name: list(session.log) for name, session in again.sessions.everything().items()} == expected
     assert len(expected) == 7
     assert again.tiles == partition.tiles

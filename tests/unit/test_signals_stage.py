@@ -76,13 +76,13 @@ def test_a_horizon_of_a_minute_ago_goes_no_further_than_the_one_of_now() -> None
     """A source that was taken for empty has begun since, far back."""
 
     async def work(setting: Setting) -> None:
-        await setting.take("web:0", 1, START_MS + 100 * HOUR, START_MS)
-        await setting.take("web:1", 1, None)
+        await setting.take("touchpoints.web:0", 1, START_MS + 20 * HOUR, START_MS)
+        await setting.take("touchpoints.web:1", 1, None)
         await setting.stage.emit(force=True)
-        await setting.take("web:1", 2, START_MS + HOUR, START_MS + HOUR)
+        await setting.take("touchpoints.web:1", 2, START_MS + HOUR, START_MS + HOUR)
         setting.now_s = 61.0
         await setting.stage.emit(force=True)
-        await setting.take("web:1", 3, START_MS + 2 * HOUR, START_MS)
+        await setting.take("touchpoints.web:1", 3, START_MS + 2 * HOUR, START_MS)
         assert setting.windows.refused == 0
         assert setting.windows.segments["all"].buckets.tolist() == [START_MS, START_MS + HOUR]
 
@@ -91,20 +91,20 @@ def test_a_horizon_of_a_minute_ago_goes_no_further_than_the_one_of_now() -> None
 
 def test_what_all_have_passed_is_forgotten_a_minute_later() -> None:
     async def work(setting: Setting) -> None:
-        for source in ("web:0", "web:1"):
-            await setting.take(source, 1, START_MS + 100 * HOUR, START_MS)
+        for source in ("touchpoints.web:0", "touchpoints.web:1"):
+            await setting.take(source, 1, START_MS + 20 * HOUR, START_MS)
         await setting.stage.emit(force=True)
         setting.now_s = 61.0
-        await setting.take("web:0", 2, START_MS + 101 * HOUR, START_MS + 100 * HOUR)
+        await setting.take("touchpoints.web:0", 2, START_MS + 21 * HOUR, START_MS + 20 * HOUR)
         await setting.stage.emit(force=True)
-        assert setting.windows.segments["all"].buckets.tolist() == [START_MS + 100 * HOUR]
+        assert setting.windows.segments["all"].buckets.tolist() == [START_MS + 20 * HOUR]
 
     run(work)
 
 
 def test_latency_is_from_the_oldest_record_to_its_signals_stored() -> None:
     async def work(setting: Setting) -> None:
-        await setting.take("web:0", 1, START_MS + 60_000, START_MS)
+        await setting.take("touchpoints.web:0", 1, START_MS + 60_000, START_MS)
         await setting.stage.emit(force=True)
         setting.now_s = 3.0
         await setting.stored()
@@ -142,8 +142,8 @@ def test_emissions_make_room_where_there_is_more_to_read_than_can_be_kept_up_wit
     async def work(setting: Setting) -> None:
         setting.is_saturated = is_saturated
         slow_down(setting, 0.1)
-        await setting.take("web:0", 1, START_MS, START_MS)
-        await setting.take("web:1", 1, START_MS, START_MS)
+        await setting.take("touchpoints.web:0", 1, START_MS, START_MS)
+        await setting.take("touchpoints.web:1", 1, START_MS, START_MS)
         await setting.stage.emit()
         assert setting.stage.next_emission_s == pytest.approx(pause_s)
 
@@ -155,8 +155,8 @@ def test_quiet_times_pay_for_a_long_emission() -> None:
         setting.is_saturated = False
         slow_down(setting, 2.4)
         setting.now_s += 4.8  # a third of it is saved, two thirds of 2.4 s are needed
-        await setting.take("web:0", 1, START_MS, START_MS)
-        await setting.take("web:1", 1, START_MS, START_MS)
+        await setting.take("touchpoints.web:0", 1, START_MS, START_MS)
+        await setting.take("touchpoints.web:1", 1, START_MS, START_MS)
         await setting.stage.emit()
         assert setting.stage.next_emission_s == pytest.approx(setting.now_s)
 
@@ -167,8 +167,8 @@ def test_while_sources_are_apart_emissions_come_rarer_but_not_for_ever() -> None
     """History is read one partition after the other; a source that always lags is no history."""
 
     async def pause_after(setting: Setting, version: int, watermark: int) -> float:
-        await setting.take("web:0", version, watermark, watermark - 60_000)
-        await setting.take("web:1", version, START_MS, START_MS)
+        await setting.take("touchpoints.web:0", version, watermark, watermark - 60_000)
+        await setting.take("touchpoints.web:1", version, START_MS, START_MS)
         await setting.stage.emit(force=True)
         return setting.stage.next_emission_s - (setting.now_s - 5.0)
 
@@ -194,7 +194,7 @@ def test_what_an_emission_has_put_out_is_stored_without_waiting_for_more() -> No
         setting.buffer = SinkBuffer(MemorySink(), COLUMNS, Limits(1_000_000, 3_600.0, 1 << 20))
         setting.stage._outbox._buffer = setting.buffer
         setting.running = asyncio.create_task(setting.buffer.run())
-        await setting.take("web:0", 1, START_MS + 60_000, START_MS)
+        await setting.take("touchpoints.web:0", 1, START_MS + 60_000, START_MS)
         await setting.stage.emit(force=True)
         await asyncio.wait_for(setting.stored(), 5)
 
@@ -205,7 +205,7 @@ def test_a_partition_taken_away_while_a_batch_is_merged_is_not_gone_on_with() ->
     async def work(setting: Setting) -> None:
         body = {"watermark": START_MS, "tiles": [("all", START_MS, {"events": 1})], "appended": START_MS}
         records = [
-            Record(n, START_MS, msgspec.json.encode(body | {"source": f"web:{n}", "version": 1}))
+            Record(n, START_MS, msgspec.json.encode(body | {"source": f"touchpoints.web:{n}", "version": 1}))
             for n in range(900)
         ]
         merging = asyncio.create_task(setting.stage.process(RecordBatch(TILES, setting.epoch, START_MS, records)))

@@ -9,7 +9,7 @@ from pipeline.checkpoints.memory import MemoryCheckpoints
 from pipeline.core.records import Record
 from schemas.ticks import TICK_HEADER, tick_time
 from schemas.times import format_rfc3339
-from tests.support import ALERT_RULES, RULES, START_MS, event_json
+from tests.support import ALERT_RULES, FETCHED_MS, RULES, START_MS, event_json
 
 SOURCE = ("touchpoints.web", 0)
 
@@ -50,7 +50,7 @@ def setting() -> tuple[Ownership, Log, list[float], Ticker, Ends]:
 
 
 def feed(ownership: Ownership, *records: Record) -> None:
-    ownership.partitions[SOURCE].state.process(records, START_MS)
+    ownership.partitions[SOURCE].state.process(records, FETCHED_MS)
 
 
 def test_time_goes_on_at_the_wall_clocks_pace_and_never_jumps_to_now() -> None:

@@ -1,5 +1,7 @@
 """Tiles as messages and as rows."""
 
+import msgspec
+
 from pipeline.agents.tile_rows import TileRouter, tile_columns
 from pipeline.core.records import Tile
 from sinks.tables import COLUMNS, TILES
@@ -41,9 +43,20 @@ def test_a_segment_is_in_one_message_and_every_partition_gets_one() -> None:
     parts = TileRouter(4).split(tiles)
     assert sorted(parts) == [0, 1, 2, 3]
     messages = [message for some in parts.values() for message in some]
-    assert sorted(tile for message in messages for tile in message) == sorted(tiles)
-    homes = [{tile.segment for tile in message} for message in messages]
+    assert sorted(Tile(*msgspec.json.decode(one)) for message in messages for one in message) == sorted(tiles)
+    homes = [{msgspec.json.decode(one)[0] for message in some for one in message} for some in parts.values()]
     assert sum(map(len, homes)) == 40
+
+
+def test_messages_are_bounded_in_bytes_whatever_the_steps_are_called() -> None:
+    steps = {f"step_errors_{n:04}{'x' * 60}": 1 for n in range(2_000)}
+    tiles = [Tile("all", n * 10_000, steps) for n in range(20)]
+    (parts,) = TileRouter(1).split(tiles).values()
+    assert max(sum(map(len, map(bytes, part))) for part in parts) < 600_000
+    assert [msgspec.json.decode(one)[1] for part in parts for one in part] == [n * 10_000 for n in range(20)]
+
+
+def test_where_there_are_no_tiles_every_partition_gets_a_message() -> None:
     assert {partition: len(some) for partition, some in TileRouter(4).split([]).items()} == dict.fromkeys(
         range(4), 1
     )

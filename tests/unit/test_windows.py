@@ -98,12 +98,12 @@ def test_the_first_rows_of_a_new_generation_outrank_the_last_ones_of_the_old() -
     """Made from one source, against rows made from all three at the ends of long logs."""
     old = Windows(RULES.funnels, HOUR, generation=1, sources=3)
     for name in ("web:0", "app:0", "pos:0"):
-        old.merge(name, (1 << 48) + 10**9, T0, [("all", T0, {"events": 1})])
+        old.merge(name, (1 << 44) + 10**9, T0, [("all", T0, {"events": 1})])
     new = Windows(RULES.funnels, HOUR, generation=2, sources=3)
-    new.merge("web:0", (2 << 48) + 1, T0, [("all", T0, {"events": 1})])
+    new.merge("web:0", (2 << 44) + 1, T0, [("all", T0, {"events": 1})])
     assert new.version > old.version
     before = new.version
-    new.merge("app:0", (1 << 48) + 5, T0, [("all", T0, {"events": 1})])  # left in the topic by the old one
+    new.merge("app:0", (1 << 44) + 5, T0, [("all", T0, {"events": 1})])  # left in the topic by the old one
     assert new.version == before
     assert rows(new) == {10: 1}
 

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pipeline.core.detection.baselines import fading, grown
-from pipeline.core.segments import OTHER
 from pipeline.core.statistics import Floats
 from pipeline.core.tiles import EVENTS, STEP_COUNTERS, Counters
+from pipeline.core.values import OTHER
 
 VIEWED, COMPLETED, ERRORS, _EVENTS = range(4)
 _PREFIXES: Final = dict(zip(STEP_COUNTERS.values(), (VIEWED, COMPLETED, ERRORS), strict=True))

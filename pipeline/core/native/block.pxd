@@ -51,6 +51,7 @@ cdef struct Session:
     uint8_t is_away    # in objects just now: the block is its id alone
     uint8_t has_retention
     uint8_t is_late    # its walk is stale until the batch ends
+    uint8_t is_misplaced  # its id belongs in another partition
 
 
 cdef inline Text session_id(Session *session) noexcept nogil:
@@ -90,3 +91,4 @@ cdef int begin(Session *session, Text session_id) except -1
 cdef int64_t append(Session *session, Touch *touch, Text where) except -1
 cdef void clear(Session *session) noexcept nogil
 cdef bint has(Session *session, int64_t at_ms, Text event_id) noexcept nogil
+cdef bint is_whole(Session *stored, int types) noexcept nogil

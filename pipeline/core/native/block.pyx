@@ -104,3 +104,52 @@ cdef bint has(Session *session, int64_t at_ms, Text event_id) noexcept nogil:
                 return True
         position += event.size
     return False
+
+
+cdef bint is_whole(Session *stored, int types) noexcept nogil:
+    """Whether all that a stored block refers to lies in it. ``types``: how many types of events there are."""
+    cdef uint32_t position = stored.id_size
+    cdef Event *event
+    if stored.id_size == 0 or stored.size < stored.id_size:
+        return False
+    while position < stored.size:
+        if stored.size - position < sizeof(Event):
+            return False
+        event = event_at(stored, position)
+        if event.size > stored.size - position or event.size < sizeof(Event) + (event.id_type >> 7):
+            return False
+        if type_in(event) >= types or not _is_where(stored, event.where):
+            return False
+        if not _is_text(stored, event.step) or not _is_text(stored, event.customer):
+            return False
+        position += event.size
+    return True
+
+
+cdef bint _is_text(Session *stored, uint32_t position) noexcept nogil:
+    """Whether a text, or none, lies there."""
+    if position == NONE:
+        return True
+    return stored.id_size <= position and position + 2 <= stored.size and (
+        text_at(stored, position).size <= stored.size - position - 2
+    )
+
+
+cdef bint _is_where(Session *stored, uint32_t position) noexcept nogil:
+    """Whether four dimensions lie there, as ``where_of`` writes them."""
+    cdef Text text
+    cdef Py_ssize_t at = 0
+    cdef uint16_t size
+    if position == NONE or not _is_text(stored, position):
+        return False
+    text = text_at(stored, position)
+    for _ in range(4):
+        if text.size - at < 2:
+            return False
+        memcpy(&size, text.at + at, 2)
+        at += 2
+        if size != ABSENT:
+            if size > text.size - at:
+                return False
+            at += size
+    return at == text.size

@@ -12,7 +12,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.native.ahead cimport Ahead
-from pipeline.core.native.block cimport LARGEST_BLOCK, NONE, WHERE_BYTES, Event, Session, append, event_at, has, session_id, where_of
+from pipeline.core.native.block cimport LARGEST_BLOCK, NONE, WHERE_BYTES, Event, Session, append, event_at, has, is_whole, session_id, where_of
 from pipeline.core.native.columns cimport RecordColumns
 from pipeline.core.native.late cimport LateSessions
 from pipeline.core.native.packing cimport next_packed, next_stored, packed
@@ -65,11 +65,15 @@ cdef class Lane:
     cdef int64_t _delay_ms
     cdef int64_t _lateness_ms
     cdef readonly int64_t latest_ms
+    cdef readonly int64_t reached_ms
     cdef int64_t _watermark_ms
     cdef int64_t _cutoff_ms
     cdef readonly int64_t newest_ms
     cdef readonly Py_ssize_t accepted
     cdef readonly Py_ssize_t duplicates
+    cdef readonly Py_ssize_t misplaced
+    cdef public uint32_t partition
+    cdef public uint32_t partitions
 
     def __init__(self, str channel, funnels, tuple opened, str currency, pseudonym, int64_t delay_ms, int64_t lateness_ms):
         self._channel, self._currency = channel.encode(), currency.encode()
@@ -79,8 +83,9 @@ cdef class Lane:
         self._walks = Walks(funnels, self._places)
         self._sessions, self._timers, self._retention = Sessions(), Agenda(1_000), Agenda(60_000)
         self._ahead, self._late = Ahead(self._sessions), LateSessions(self._sessions, self._walks)
-        self.latest_ms = self._watermark_ms = self._cutoff_ms = -_never
+        self.latest_ms = self.reached_ms = self._watermark_ms = self._cutoff_ms = -_never
         self._details = {}
+        self.partition = self.partitions = 0
         self.begin()
 
     def __len__(self):
@@ -90,21 +95,24 @@ cdef class Lane:
 
     def begin(self):
         """A new batch: nothing has been taken of it."""
-        self.accepted = self.duplicates = 0
+        self.accepted = self.duplicates = self.misplaced = 0
         self._ahead.forget()
         self.newest_ms = -_never
 
-    def see(self, int64_t at_ms):
-        """Let time go on to the latest one seen."""
+    cpdef see(self, int64_t at_ms, int64_t reached_ms):
+        """Let time go on to the latest one seen, and to how far it has certainly come."""
         if at_ms > self.latest_ms:
             self.latest_ms = at_ms
-            self._watermark_ms = at_ms - self._delay_ms
-            self._cutoff_ms = self._watermark_ms - self._lateness_ms
+            self._cutoff_ms = at_ms - self._delay_ms - self._lateness_ms
+        if reached_ms > self.reached_ms:
+            self.reached_ms = reached_ms
+            self._watermark_ms = reached_ms - self._delay_ms
 
     def take(self, RecordColumns records not None, Py_ssize_t at, int64_t latest_stamp_ms):
         """Take records from this one on, as far as they are events in order; gives the first that is none."""
         cdef Touch *touch
         cdef int64_t stamp_ms
+        cdef Outcome outcome
         while at < len(records.values):
             touch = self._ahead.event(records, at)
             if touch == NULL:
@@ -112,10 +120,15 @@ cdef class Lane:
             stamp_ms = records.stamps[at]
             if touch.at_ms < self._cutoff_ms:
                 break
-            if stamp_ms >= 0 and not touch.at_ms - _future <= stamp_ms <= latest_stamp_ms:
+            if touch.at_ms > latest_stamp_ms if stamp_ms < 0 else not touch.at_ms - _future <= stamp_ms <= latest_stamp_ms:
                 break
-            if not self._is_here(touch.channel) or self._take(touch) == NOT_HERE:
+            if not self._is_here(touch.channel):
                 break
+            outcome = self._take(touch)
+            if outcome == NOT_HERE:
+                break
+            if outcome == TAKEN:
+                self.see(touch.at_ms, touch.at_ms if stamp_ms < 0 else min(touch.at_ms, stamp_ms))
             at += 1
         return at
 
@@ -155,25 +168,28 @@ cdef class Lane:
         session = self._sessions.find(touch.session_id, touch.hashed, &handle)
         if session == NULL:
             session = self._sessions.add(touch.session_id, touch.hashed, &handle)
-            session.timer_ms = _never
+            session.timer_ms, session.is_misplaced = _never, self._is_misplaced(touch.session_id)
             self._keep(session, handle, touch.at_ms)
         elif session.is_away or session.size > (MOST_WHILE_LATE if session.is_late else LARGEST_BLOCK):
             return NOT_HERE
+        self.misplaced += session.is_misplaced
         if touch.at_ms <= session.last_ms or session.last_ms + self._walks.shortest(session) < self._watermark_ms:
             if has(session, touch.at_ms, touch.event_id):
                 self.duplicates += 1
                 return DUPLICATE
             self._late.take(session, handle, touch, where)
         elif session.is_late:
-            append(session, touch, where)
+            self._late.append(session, handle, touch, where)
         else:
             self._append(session, handle, touch, where, &opened)
         self._sessions.touch(handle)
         self._count(touch, where, opened)
         self.accepted += 1
         self.newest_ms = max(self.newest_ms, touch.at_ms)
-        self.see(touch.at_ms)
         return TAKEN
+
+    cdef bint _is_misplaced(self, Text session_id) noexcept:
+        return self.partitions > 0 and _murmur2(session_id) % self.partitions != self.partition
 
     cdef bint _is_ours(self, Text currency) noexcept:
         return currency.size == PyBytes_GET_SIZE(self._currency) and (
@@ -344,7 +360,7 @@ cdef class Lane:
         cdef Text where
         cdef uint64_t opened
         while at < end:
-            at = next_packed(at, names, &touch)
+            at = next_packed(at, end, names, &touch)
             where.at, where.size = where_bytes, where_of(&touch, where_bytes)
             self._append(session, handle, &touch, where, &opened)
         return 0
@@ -430,7 +446,10 @@ cdef class Lane:
         return handle
 
     def restore_stored(self, number, bytes stored, int64_t watermark_ms):
-        """Take the sessions of a shard that are not there yet, as ``take_changed`` gave them."""
+        """Take the sessions of a shard that are not there yet, as ``take_changed`` gave them.
+
+        Raises ValueError where they are not as these.
+        """
         cdef const char *at = stored
         cdef const char *end = at + len(stored)
         cdef Session one
@@ -439,9 +458,13 @@ cdef class Lane:
         self._walks.is_silent = True
         try:
             while at < end:
+                if end - at < 6:
+                    raise ValueError(f"shard {number} of sessions is cut short")
                 memcpy(&one.size, at, 4)
                 memcpy(&one.id_size, at + 4, 2)
                 one.block = <char *>at + 6
+                if end - one.block < one.size or not is_whole(&one, len(EVENT_TYPES)):
+                    raise ValueError(f"shard {number} of sessions is broken")
                 if self._find(session_id(&one), &handle) == NULL:
                     self._restore(&one, watermark_ms)
                 at += 6 + one.size
@@ -456,7 +479,7 @@ cdef class Lane:
         cdef Touch touch
         cdef Text where
         cdef uint64_t opened
-        session.timer_ms = _never
+        session.timer_ms, session.is_misplaced = _never, self._is_misplaced(session_id(stored))
         while position < stored.size:
             where = next_stored(stored, &position, &touch)
             self._append(session, handle, &touch, where, &opened)
@@ -468,3 +491,21 @@ cdef class Lane:
         """All is as a cut wrote it, so far as nothing had to move; new sessions go into this shard and later ones."""
         self._sessions.take_changed()
         self._sessions.fill(number)
+
+
+cdef uint32_t _murmur2(Text key) noexcept nogil:
+    """``schemas.partitions``, the sign's bit left out."""
+    cdef uint32_t found = <uint32_t>0x9747B28C ^ <uint32_t>key.size, four = 0, factor = 0x5BD1E995
+    cdef Py_ssize_t at = 0
+    while key.size - at >= 4:
+        memcpy(&four, key.at + at, 4)
+        four *= factor
+        four ^= four >> 24
+        found = (found * factor) ^ (four * factor)
+        at += 4
+    if at < key.size:
+        four = 0
+        memcpy(&four, key.at + at, key.size - at)
+        found = (found ^ four) * factor
+    found = (found ^ found >> 13) * factor
+    return (found ^ found >> 15) & 0x7FFFFFFF

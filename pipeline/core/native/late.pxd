@@ -13,6 +13,7 @@ cdef class LateSession:
     cdef dict ended    # by key, the journeys that had ended before the first late event came
     cdef dict opened   # by key, the events that had opened journeys
     cdef tuple first   # time and id of the earliest late event
+    cdef set keys      # of that one and of all that have come since
 
 
 cdef class LateSessions:
@@ -20,6 +21,7 @@ cdef class LateSessions:
     cdef Walks _walks
     cdef dict _late    # by handle
 
+    cdef int append(self, Session *session, Handle handle, Touch *touch, Text where) except -1
     cdef int take(self, Session *session, Handle handle, Touch *touch, Text where) except -1
     cdef LateSession _as_it_was(self, Session *session)
     cdef tuple _settled(self, LateSession late)

@@ -37,15 +37,22 @@ cdef class LateSessions:
             late.first = min(late.first, key)
         else:
             late = self._as_it_was(session)
-            late.handle, late.first = handle, key
+            late.handle, late.first, late.keys = handle, key, set()
             self._late[handle], session.is_late = late, True
+        late.keys.add(key)
         return _insert(session, touch, where)
+
+    cdef int append(self, Session *session, Handle handle, Touch *touch, Text where) except -1:
+        """Take an event in order that comes after late ones of the same batch (``Session.append``)."""
+        (<LateSession>self._late[handle]).keys.add((touch.at_ms, str_of(touch.event_id)))
+        append(session, touch, where)
+        return 0
 
     def take_out(self, Handle handle):
         """Leave a session to the objects: what ``Session.late`` has to know of it."""
         cdef LateSession late = self._late.pop(handle)
         self._sessions.at(handle).is_late = False
-        return late.ended, late.opened, late.first
+        return late.ended, late.opened, late.first, late.keys
 
     def settle(self):
         """Walk all anew: of each the handle and the id, what has changed, and by key the journeys that have ended."""
@@ -83,7 +90,7 @@ cdef class LateSessions:
         while start < session.size:
             rest.append(self._walks.entry(session, event_at(session, start)))
             start += event_at(session, start).size
-        return changes(late.ended, late.opened, ended, opened, under_way, before_ms, rest), ended
+        return changes(late.ended, late.opened, ended, opened, under_way, before_ms, rest, late.keys), ended
 
     cdef int64_t _walk(self, Session *session, uint32_t *position, uint32_t end, int64_t before_ms) except? -2:
         """Walk the events from a position on; gives the time of the last one before ``end``."""

@@ -17,5 +17,5 @@ cdef packed struct Head:  # of an event as pipeline/core/event_log.py packs it
 
 
 cdef tuple packed(Session *session, Places places)
-cdef const char *next_packed(const char *at, object names, Touch *touch) except NULL
+cdef const char *next_packed(const char *at, const char *end, object names, Touch *touch) except NULL
 cdef Text next_stored(Session *stored, uint32_t *position, Touch *touch) noexcept

@@ -9,6 +9,8 @@ from pipeline.core.native.places cimport Places
 from pipeline.core.native.scan cimport Text, Touch
 from pipeline.core.native.texts cimport str_of, text_of
 
+from schemas.events import EVENT_TYPES
+
 
 cdef tuple packed(Session *session, Places places):
     """Names and packed events, as ``event_log`` has them."""
@@ -54,10 +56,17 @@ cdef uint32_t _name(Session *session, uint32_t position, list names, dict known,
     return found
 
 
-cdef const char *next_packed(const char *at, object names, Touch *touch) except NULL:
-    """Read an event as ``event_log`` packs it; gives where the next one begins. Its texts are those of ``names``."""
+cdef const char *next_packed(const char *at, const char *end, object names, Touch *touch) except NULL:
+    """Read an event as ``event_log`` packs it; gives where the next one begins. Its texts are those of ``names``.
+
+    Raises ValueError where there is none.
+    """
     cdef Head head
+    if end - at < sizeof(Head):
+        raise ValueError("packed events are cut short")
     memcpy(&head, at, sizeof(Head))
+    if end - at - sizeof(Head) < head.type_id >> 8 or (head.type_id & 255) >= len(EVENT_TYPES):
+        raise ValueError("packed events are broken")
     memset(touch, 0, sizeof(Touch))
     touch.at_ms, touch.amount, touch.type = head.at_ms, head.amount, head.type_id & 255
     touch.event_id.at, touch.event_id.size = at + sizeof(Head), head.type_id >> 8

@@ -1,0 +1,22 @@
+"""Texts of others on terminals, in logs, tables, mails: what they say, and nothing that they do."""
+
+import json
+from typing import Any
+
+
+def shown(text: str, most: int | None = None) -> str:
+    """The text with everything escaped that is not printable: control characters, bidirectional ones, half pairs.
+
+    ``most``: the longest that is given.
+    """
+    if most is not None and len(text) > most:
+        text = text[: most - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_shown(value: Any) -> str:
+    """JSON of the same value in which everything is escaped that is not printable."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
