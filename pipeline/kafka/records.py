@@ -1,13 +1,17 @@
 """What is taken of librdkafka's messages."""
 
+import operator
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message
 
 from pipeline.core.records import Record
 from pipeline.kafka.logs import Source
 from schemas.ticks import tick_time
+
+#: A call that looks at what it was given, however often it is made.
+_headers_of: Final = operator.methodcaller("headers")
 
 
 def to_record(message: Message) -> Record:
@@ -22,11 +26,12 @@ def to_record(message: Message) -> Record:
 def readable_headers(message: Message) -> list[tuple[str, Any]]:
     """The headers of a message; none where the name of any is not UTF-8.
 
-    confluent-kafka makes a list with a hole of those and raises SystemError; asked once more, it hands the hole
-    out and the process ends. So they are asked for once, here.
+    confluent-kafka gives a list with a hole in it then, and leaves an error set. Called in the plain way Python takes
+    no notice once the call is a frequent one, and the process ends at the hole; called like this it always looks,
+    and raises SystemError. Asked once more it would give the hole: so they are asked for once, here.
     """
     try:
-        headers = message.headers()
+        headers = _headers_of(message)
     except (SystemError, UnicodeDecodeError):
         return []
     return list(headers.items() if isinstance(headers, dict) else headers or ())

@@ -126,7 +126,8 @@ class TopicFacts(NamedTuple):
 
 def topic_facts(settings: KafkaSettings, names: Iterable[str]) -> dict[str, TopicFacts]:
     """Of those topics that exist. Raises KafkaException where no broker answers."""
-    asked = new_admin(settings).describe_topics(TopicCollection(list(names)), request_timeout=_ANSWER_S)
+    admin = new_admin(settings)  # it must live until the answers are there
+    asked = admin.describe_topics(TopicCollection(list(names)), request_timeout=_ANSWER_S)
     found: dict[str, TopicFacts] = {}
     for name, future in asked.items():
         try:

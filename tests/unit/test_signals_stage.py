@@ -32,6 +32,8 @@ class Setting:
     def __init__(self) -> None:
         store = MemoryCheckpoints()
         self.metrics, self.now_s, self.is_saturated = Metrics(), 0.0, True
+        self.ahead_s = 0.0
+        """Of START_MS, the wall clock."""
         self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
         _, self.epoch = self.ownership.acquire(TILES)
         # The store knows no topics here: how many sources there are is said by each test.
@@ -45,7 +47,7 @@ class Setting:
             self.metrics,
             Checkpointer(self.ownership, store, self.metrics, 1, "d"),
             lambda: self.now_s,
-            lambda: START_MS / 1000 + self.now_s,
+            lambda: START_MS / 1000 + self.ahead_s + self.now_s,
             lambda: self.is_saturated,
         )
         self._offset = 0
@@ -76,7 +78,8 @@ def test_a_horizon_of_a_minute_ago_goes_no_further_than_the_one_of_now() -> None
     """A source that was taken for empty has begun since, far back."""
 
     async def work(setting: Setting) -> None:
-        await setting.take("touchpoints.web:0", 1, START_MS + 20 * HOUR, START_MS)
+        setting.ahead_s = 110 * HOUR / 1000
+        await setting.take("touchpoints.web:0", 1, START_MS + 100 * HOUR, START_MS)
         await setting.take("touchpoints.web:1", 1, None)
         await setting.stage.emit(force=True)
         await setting.take("touchpoints.web:1", 2, START_MS + HOUR, START_MS + HOUR)
@@ -91,13 +94,14 @@ def test_a_horizon_of_a_minute_ago_goes_no_further_than_the_one_of_now() -> None
 
 def test_what_all_have_passed_is_forgotten_a_minute_later() -> None:
     async def work(setting: Setting) -> None:
+        setting.ahead_s = 110 * HOUR / 1000
         for source in ("touchpoints.web:0", "touchpoints.web:1"):
-            await setting.take(source, 1, START_MS + 20 * HOUR, START_MS)
+            await setting.take(source, 1, START_MS + 100 * HOUR, START_MS)
         await setting.stage.emit(force=True)
         setting.now_s = 61.0
-        await setting.take("touchpoints.web:0", 2, START_MS + 21 * HOUR, START_MS + 20 * HOUR)
+        await setting.take("touchpoints.web:0", 2, START_MS + 101 * HOUR, START_MS + 100 * HOUR)
         await setting.stage.emit(force=True)
-        assert setting.windows.segments["all"].buckets.tolist() == [START_MS + 20 * HOUR]
+        assert setting.windows.segments["all"].buckets.tolist() == [START_MS + 100 * HOUR]
 
     run(work)
 
