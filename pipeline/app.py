@@ -27,7 +27,7 @@ from pipeline.kafka.clients import describe, new_producer, ssl_context
 from pipeline.kafka.errors import is_passing
 from pipeline.kafka.reader import BatchReader
 from pipeline.kafka.values import SharedValues
-from pipeline.logs import spare_repetitions
+from pipeline.logs import plain_records, spare_repetitions
 from pipeline.metrics import Metrics
 from pipeline.settings import (
     AlertmanagerSettings,
@@ -55,6 +55,7 @@ logger = logging.getLogger(__name__)
 
 def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None = None) -> faust.App:
     """A worker's app. ``sink``, ``reads``: in place of ClickHouse."""
+    plain_records()
     spare_repetitions("aiokafka")
     metrics, pipeline = Metrics(), settings.pipeline
     producer = new_producer(settings.kafka)

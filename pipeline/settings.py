@@ -223,6 +223,8 @@ class AlertmanagerSettings(Part):
 class WebhooksSettings(Part):
     file: str = ""
     """File of the receivers of alerts and journeys (TOML), for ``cx-signals webhooks``."""
+    plain_http: bool = False
+    """Whether receivers on other machines may be posted to without TLS (``http://``), where others read along."""
 
 
 class WebSettings(Part):
@@ -330,7 +332,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         first = error.errors(include_url=False)[0]
         where = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
         # Only what stands in a variable of its own that is no secret: a group given as JSON may hold one.
-        is_plain = where in given and where not in secret and where in leaves(Settings)
+        # An address may hold a password too.
+        is_plain = (
+            where in given and where not in secret and where in leaves(Settings) and "://" not in given[where]
+        )
         shown = f" (found {given[where]!r})" if is_plain else ""
         raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}") from None
     except ValueError as error:

@@ -6,6 +6,8 @@ crash the one under way comes again, and no other; a group goes on where it stop
 cx-signals sends and this one does not know are ignored.
 """
 
+import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -18,8 +20,11 @@ from pydantic import BaseModel, ValidationError
 from pipeline.kafka.errors import is_passing
 from schemas.alerts import ALERTS_TOPIC, AlertMessage
 from schemas.journeys import JOURNEYS_TOPIC, JourneyMessage
+from schemas.plain import shown
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC, SignalMessage
+from schemas.versioning import SCHEMA_VERSION
 
+logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=SignalMessage | JourneyMessage | AlertMessage)
 
 TOPICS: Final[dict[type[BaseModel], tuple[str, ...]]] = {
@@ -68,7 +73,8 @@ class Subscription(Generic[M]):
     Iterate over it; leave it with ``close`` or as a context manager. ``group``: who asks; members of one group
     share the partitions. ``where``: only those. ``from_beginning``: a new group starts with the oldest message
     instead of the next one. ``idle_s``: end after so long without a message. ``config``: more of librdkafka's
-    settings (TLS, SASL). ``answer_s``: how long Kafka may take to answer. Raises SubscriptionError.
+    settings (TLS, SASL). ``answer_s``: how long Kafka may take to answer. ``look_back``: messages of each
+    partition that are read again at the start, to know what is newest. Raises SubscriptionError.
     """
 
     def __init__(
@@ -81,11 +87,13 @@ class Subscription(Generic[M]):
         idle_s: float | None = None,
         config: Mapping[str, Any] | None = None,
         answer_s: float = 30.0,
+        look_back: int = _LOOK_BACK,
     ) -> None:
         self._model = model
         self._answer_s = answer_s
         self._key = _KEYS[model]
         self._where = where
+        self._look_back = look_back
         self._idle_s = idle_s
         self._newest = Newest()
         self._resume: dict[tuple[str, int], int] = {}
@@ -172,24 +180,28 @@ class Subscription(Generic[M]):
         self.close()
 
     def _take(self, message: Message) -> M | None:
-        where = f"{message.topic()}:{message.partition()} offset {message.offset()}"
         try:
             found = cast(M, self._model.model_validate_json(message.value() or b"", extra="ignore"))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
+        except (ValidationError, RecursionError) as error:
+            self._refuse(message, error)
+            return None
+        if not self._newest.is_newer(tuple(getattr(found, name) for name in self._key), found.version):
+            return None
+        # Asked also of what was handed out before: it may have to know.
+        is_wanted = self._where is None or self._where(found)
+        resume = self._resume.get((message.topic() or "", message.partition() or 0), 0)
+        return found if is_wanted and (message.offset() or 0) >= resume else None
+
+    def _refuse(self, message: Message, error: Exception) -> None:
+        """Pass over what is none of ours. Raises SubscriptionError for a message of another major version."""
+        where = f"{message.topic()}:{message.partition()} offset {message.offset()}"
+        what = shown(_first_of(error) if isinstance(error, ValidationError) else str(error), 200)
+        if _is_of_another_major(message.value()):
             raise SubscriptionError(
-                f"{where}: not a message of this version ({first['loc']}: {first['msg']}); "
+                f"{where}: not a message of this version ({what}); "
                 "update cx-signals to the major version of the sender"
             ) from error
-        is_newer = self._newest.is_newer(tuple(getattr(found, name) for name in self._key), found.version)
-        resume = self._resume.get((message.topic() or "", message.partition() or 0), 0)
-        if (
-            not is_newer
-            or (message.offset() or 0) < resume
-            or (self._where is not None and not self._where(found))
-        ):
-            return None
-        return found
+        logger.warning("%s: passed over, it is none of cx-signals' messages (%s)", where, what)
 
     def _done(self) -> None:
         message, self._under_way = self._under_way, None
@@ -210,7 +222,7 @@ class Subscription(Generic[M]):
             if place.offset < 0:  # a new group: from now on this is where it stopped
                 place.offset = low if self._from_beginning else high
             self._resume[place.topic, place.partition] = place.offset
-            place.offset = max(low, place.offset - _LOOK_BACK)
+            place.offset = max(low, place.offset - self._look_back)
         consumer.assign(starts)
         kept = [TopicPartition(topic, partition, at) for (topic, partition), at in self._resume.items()]
         consumer.store_offsets(offsets=kept)
@@ -222,6 +234,19 @@ class Subscription(Generic[M]):
     def _judge(self, error: KafkaError) -> None:
         if not is_passing(error):
             raise SubscriptionError(f"Kafka: {error.str()}") from KafkaException(error)
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    return f"{first['loc']}: {first['msg']}"
+
+
+def _is_of_another_major(value: bytes | None) -> bool:
+    try:
+        version = json.loads(value or b"")["schema_version"]
+        return str(version).partition(".")[0] != SCHEMA_VERSION.partition(".")[0]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
 
 
 subscribe = Subscription

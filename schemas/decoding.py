@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.derive import derive_fields
-from schemas.events import DEFAULT_SCALE, MAX_ATTRIBUTES_BYTES, MAX_NESTING, TouchpointEvent
+from schemas.events import DEFAULT_SCALE, LEAST_CES, MAX_ATTRIBUTES_BYTES, MAX_NESTING, TouchpointEvent
 from schemas.explaining import check_size_and_nesting, explain, raw_fields
 from schemas.reasons import Reason, Refusal
 from schemas.times import parse_rfc3339
@@ -103,9 +103,12 @@ def _take_answer(event: Touchpoint, survey: str | None, score: float | None, sca
     usual = DEFAULT_SCALE[survey]
     if scale is None:
         scale = usual
+    scale_units = to_units(scale)
     if score > scale or (survey != "csat" and scale != usual):
         return False
-    event.survey, event.score_units, event.scale_units = survey, to_units(score), to_units(scale)
+    if not scale_units or (survey == "ces" and score < LEAST_CES):
+        return False
+    event.survey, event.score_units, event.scale_units = survey, to_units(score), scale_units
     return True
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic.functional_validators import field_validator
 
 from schemas.times import parse_rfc3339
+from schemas.units import to_units
 
 EventType = Literal[
     "page_viewed",
@@ -53,6 +54,8 @@ TOUCHPOINT_TOPICS: Final = tuple(TOPIC_PREFIX + channel for channel in CHANNELS)
 
 #: The scale of a survey that names none. NPS and CES know no other.
 DEFAULT_SCALE: Final[dict[str, float]] = {"csat": 5.0, "nps": 10.0, "ces": 7.0}
+LEAST_CES: Final = 1.0
+"""The lowest answer of a scale from 1 to 7."""
 MAX_MESSAGE_BYTES: Final = 1_048_576
 MAX_ATTRIBUTES_BYTES: Final = 4_096
 MAX_NESTING: Final = 500
@@ -128,5 +131,9 @@ class TouchpointEvent(BaseModel):
         scale = usual if self.scale is None else self.scale
         if self.survey != "csat" and scale != usual:
             raise ValueError(f"scale of {self.survey} must be {usual:g}")
+        if not to_units(scale):
+            raise ValueError(f"scale {scale:g} is too small: scores are kept to 1/10,000")
+        if self.survey == "ces" and self.score < LEAST_CES:
+            raise ValueError(f"score {self.score:g} is below {LEAST_CES:g}, the lowest of ces")
         if self.score > scale:
             raise ValueError(f"score {self.score:g} is above its scale {scale:g}")

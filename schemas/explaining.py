@@ -13,6 +13,9 @@ _MAX_ERROR_LENGTH: Final = 500
 _FIELDS: Final = frozenset(TouchpointEvent.model_fields)
 # Possessive, and content with a string that never closes: one pass whatever the message is.
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+#: Escaped backslashes, and escapes of characters in two halves.
+_ESCAPES: Final = re.compile(rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _decode_value = msgspec.json.Decoder().decode
 raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 """The fields of a JSON object, each as it was written."""
@@ -49,13 +52,13 @@ def explain(payload: bytes) -> TouchpointEvent | Refusal:
     except msgspec.ValidationError:
         return _invalid(f"message: a JSON object is needed, found {_shorten(payload.decode())}")
     except (msgspec.MsgspecError, RecursionError) as error:
-        return _invalid(f"message: not JSON: {error}")
+        return _invalid(f"message: {_half_character(payload) or f'not JSON: {error}'}")
     known: dict[str, Any] = {}
     for name in _FIELDS & raw.keys():
         try:
             known[name] = _read_value(name, bytes(raw[name]))
         except (msgspec.MsgspecError, ValueError) as error:
-            return _invalid(f"{name}: {error}")
+            return _invalid(f"{name}: {_half_character(bytes(raw[name])) or error}")
     sizes = {ATTRIBUTES_BYTES: len(bytes(raw["attributes"])) if "attributes" in raw else 0}
     try:
         return TouchpointEvent.model_validate(known, context=sizes)
@@ -68,6 +71,16 @@ def _read_value(name: str, text: bytes) -> Any:
     if name == "attributes":
         return {} if text[:1] == b"{" else _decode_value(text)
     return _decode_value(text)
+
+
+def _half_character(text: bytes) -> str:
+    """What is wrong where an escape is half of a pair (RFC 8259, section 8.2); empty where none is.
+
+    Of such a text msgspec says that it was truncated.
+    """
+    whole = _ESCAPES.sub(lambda found: b"_" * len(found[0]), text)
+    half = _HALF.search(whole)
+    return f"half a character ({half[0].decode()}) at byte {half.start()}" if half else ""
 
 
 def describe_errors(error: ValidationError) -> str:

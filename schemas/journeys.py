@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.cloudevents import printable
 from schemas.events import Channel
 from schemas.versioning import SchemaVersion
 
@@ -64,4 +65,5 @@ class JourneyBody(msgspec.Struct, gc=False):
 
 
 def journey_message_id(channel: str, session_id: str, journey_id: str, entered_ms: int, version: int) -> str:
-    return f"{channel}/{session_id}/{journey_id}/{entered_ms}/{version}"
+    session = printable(session_id).replace("/", "%2F")
+    return f"{channel}/{session}/{printable(journey_id)}/{entered_ms}/{version}"

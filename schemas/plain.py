@@ -9,11 +9,10 @@ def shown(text: str, most: int | None = None) -> str:
 
     ``most``: the longest that is given.
     """
-    if most is not None and len(text) > most:
-        text = text[: most - 1] + "…"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    beginning = text if most is None else text[: most + 1]
+    if not beginning.isprintable():
+        beginning = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in beginning)
+    return beginning if most is None or len(beginning) <= most else beginning[: most - 1] + "…"
 
 
 def json_shown(value: Any) -> str:

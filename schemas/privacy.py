@@ -8,12 +8,27 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final
+
+import msgspec
+
+from schemas.derive import derive_fields
+from schemas.events import TouchpointEvent
+from schemas.times import parse_rfc3339
 
 _FIELD: Final = "customer_id"
 _FOUND: Final = re.compile(r"\bfound .*", re.DOTALL)
 _HIDDEN: Final = "(not shown)"
 _MOST_KEPT: Final = 100_000
+#: The contract's fields with what each may be; customers and attributes are treated by themselves.
+_KEPT: Final[dict[str, Any]] = {
+    field[0]: field[1] for field in derive_fields(TouchpointEvent) if field[0] not in (_FIELD, "attributes")
+}
+_KNOWN: Final = frozenset({*_KEPT, _FIELD})
+#: Texts that the sender is free in.
+_FREE: Final = frozenset({"event_id", "session_id", "store_id", "region", "device", "campaign", "step"})
+_SHORTEST_TELLING: Final = 3
 
 
 def pseudonym(key: bytes, customer_id: str) -> str:
@@ -45,32 +60,58 @@ class Pseudonyms:
         return found
 
     def in_payload(self, payload: bytes) -> bytes:
-        """A record with its customer ids replaced; empty where it is no JSON object: any could hide in it."""
+        """Of a record the fields of the contract that hold what they should, customers replaced.
+
+        Empty where it is no JSON object. Unknown fields and attributes may name a customer in any way, so none is
+        kept; and where a text of the sender's own holds what these say it is not shown.
+        """
         try:
             message = json.loads(payload)
-            return json.dumps(self._replaced(message)).encode() if isinstance(message, dict) else b""
         except (ValueError, RecursionError):
             return b""
+        if not isinstance(message, dict):
+            return b""
+        hidden = {text for name, value in message.items() if name not in _KEPT for text in _texts(value)}
+        kept = {name: self._of_field(name, value, hidden) for name, value in message.items() if name in _KNOWN}
+        return json.dumps(kept).encode()
 
     def in_error(self, error: str) -> str:
-        """An error that may say what was found in the field, or in a message that is no event, without it."""
-        may_tell = _FIELD in error or error.startswith("message:")
-        return _FOUND.sub("found what is not shown", error) if may_tell else error
+        """An error without what was found: any field may hold a customer's id by mistake."""
+        return _FOUND.sub("found what is not shown", error)
 
-    def _replaced(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: self._of_field(name, one) for name, one in value.items()}
-        if isinstance(value, list):
-            return [self._replaced(one) for one in value]
-        # A message within a message, as text.
-        return _HIDDEN if isinstance(value, str) and _FIELD in value else value
+    def _of_field(self, name: str, value: Any, hidden: set[str]) -> Any:
+        if value is None:
+            return None
+        if name == _FIELD:
+            return self.of(value) if isinstance(value, str) else _HIDDEN
+        try:
+            msgspec.convert(value, _KEPT[name], strict=True)
+            if name == "occurred_at":
+                parse_rfc3339(value)
+        except (msgspec.ValidationError, ValueError):
+            return _HIDDEN
+        is_free = isinstance(value, str) and name in _FREE
+        return _HIDDEN if is_free and any(_is_in(text, value) for text in hidden) else value
 
-    def _of_field(self, name: str, value: Any) -> Any:
-        if name != _FIELD:
-            return self._replaced(value)
-        if isinstance(value, str):
-            return self.of(value)
-        return None if value is None else _HIDDEN
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts and numbers in a JSON value."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, int | float) and not isinstance(one, bool):
+            yield str(one)
+        elif isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+def _is_in(hidden: str, text: str) -> bool:
+    """Whether the text tells what is hidden; a letter or two that are in it too tell nothing."""
+    return hidden == text or (len(hidden) >= _SHORTEST_TELLING and hidden in text)
 
 
 def _bytes(text: str) -> bytes:

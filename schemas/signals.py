@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.cloudevents import printable_rest
 from schemas.versioning import SchemaVersion
 
 SATISFACTION_TOPIC: Final = "cx.signals.satisfaction"
@@ -67,4 +68,4 @@ def type_of(signal: str) -> str:
 
 
 def signal_id(signal: str, segment: str, window: str, end_ms: int, version: int) -> str:
-    return f"{signal}/{segment}/{window}/{end_ms}/{version}"
+    return f"{signal}/{printable_rest(segment)}/{window}/{end_ms}/{version}"

@@ -10,6 +10,8 @@ import hmac
 from collections.abc import Mapping
 from typing import Final
 
+from schemas.cloudevents import printable_rest
+
 ID: Final = "webhook-id"
 TIMESTAMP: Final = "webhook-timestamp"
 SIGNATURE: Final = "webhook-signature"
@@ -35,11 +37,11 @@ def key_of(secret: str) -> bytes:
 
 def signed_headers(secret: bytes, message_id: str, at_s: float, body: bytes) -> dict[str, str]:
     """The headers of one sending. ``at_s``: seconds since the epoch."""
-    timestamp = str(int(at_s))
+    timestamp, sent_id = str(int(at_s)), printable_rest(message_id)
     return {
-        ID: message_id,
+        ID: sent_id,
         TIMESTAMP: timestamp,
-        SIGNATURE: f"{_VERSION},{_signature(secret, message_id, timestamp, body)}",
+        SIGNATURE: f"{_VERSION},{_signature(secret, sent_id, timestamp, body)}",
     }
 
 
@@ -52,12 +54,15 @@ def check(secret: bytes, headers: Mapping[str, str], body: bytes, now_s: float) 
     try:
         message_id, timestamp, given = headers[ID], headers[TIMESTAMP], headers[SIGNATURE]
         age_s = abs(now_s - int(timestamp))
-    except (KeyError, ValueError) as error:
-        raise SignatureError(f"{error} is missing or no number") from error
+        expected = f"{_VERSION},{_signature(secret, message_id, timestamp, body)}".encode()
+        signatures = [one.encode() for one in given.split()]
+    except KeyError as error:
+        raise SignatureError(f"there is no header {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise SignatureError("a header is not as it should be") from error
     if age_s > TOLERANCE_S:
         raise SignatureError(f"sent {age_s:.0f} s from now")
-    expected = f"{_VERSION},{_signature(secret, message_id, timestamp, body)}".encode()
-    if not any(hmac.compare_digest(one.encode(), expected) for one in given.split()):
+    if not any(hmac.compare_digest(one, expected) for one in signatures):
         raise SignatureError("no signature is of this secret")
     return message_id
 

@@ -1,5 +1,6 @@
 """The command line ``cx-signals``: one module a command, errors in one line that say what to do."""
 
+import io
 import logging
 import sys
 
@@ -12,6 +13,7 @@ from pipeline.kafka.logs import LogError
 from pipeline.replay.send import ReplayError
 from pipeline.settings import SettingsError
 from pipeline.subscriptions import SubscriptionError
+from schemas.plain import shown
 from sinks.base import SinkError
 from sinks.migrate import MigrationError
 
@@ -48,6 +50,10 @@ def build() -> typer.Typer:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point. Exits with 0 (done), 1 (it could not be done, or differs) or 2 (wrong usage)."""
+    # A terminal that is not UTF-8 shows what it can, instead of ending the command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # The driver logs a traceback for what is raised as well, and told in one line.
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     try:
@@ -61,5 +67,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _fail(error: Exception, status: int) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
     return status

@@ -18,6 +18,7 @@ from pipeline.kafka.values import read_values
 from pipeline.replay.formats import FORMATS
 from pipeline.settings import Settings, funnel_names, load, rules
 from pipeline.verification.run import read_logs, refused_by_clock
+from schemas.plain import shown
 from schemas.times import format_rfc3339
 
 _WEEK_MS = 7 * 86_400_000
@@ -92,8 +93,8 @@ def _described(alert: Alert, fired_ms: int) -> dict[str, Any]:
 def _print(found: list[dict[str, Any]], weeks: float) -> None:
     for alert in found:
         until = alert["resolved_at"] or "(open)"
-        print(f"{alert['fired_at']} to {until}  {alert['severity']}  {alert['rule']}  {alert['segment']}")
-        print(f"    {alert['explanation']}")
+        print(shown(f"{alert['fired_at']} to {until}  {alert['severity']}  {alert['rule']}  {alert['segment']}"))
+        print(shown(f"    {alert['explanation']}"))
     if not weeks:
         say("no events")
         return

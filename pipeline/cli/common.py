@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.app import clickhouse_address
 from pipeline.kafka.clients import wait_until_reachable
 from pipeline.settings import Settings
+from schemas.plain import shown
 from sinks import clickhouse
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -19,7 +20,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def say(text: str) -> None:
     """A line for the person at the terminal, beside the output proper."""
-    print(text, file=sys.stderr, flush=True)
+    print(shown(text), file=sys.stderr, flush=True)
 
 
 def kafka_admin(settings: Settings) -> AdminClient:
@@ -37,7 +38,13 @@ def clickhouse_client(settings: Settings) -> Any:
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Any]:
     """A progress bar on the terminal; gives a function to advance it by a number."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # Not as markup: a file may be called [/b].csv.
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(shown(what), total=total)
         yield lambda count: bar.advance(task, count)

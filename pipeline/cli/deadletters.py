@@ -1,6 +1,5 @@
 """``deadletters list`` and ``deadletters replay``: what was refused, why, and sending it again."""
 
-import json
 import time
 from base64 import b64decode
 from collections import Counter
@@ -12,6 +11,7 @@ from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
 from pipeline.replay.deadletters import Judged, Letter, Verdict, judge_for, send_again
 from pipeline.settings import load
 from schemas.deadletters import OWN_MARK
+from schemas.plain import json_shown
 from schemas.reasons import Reason
 from schemas.times import parse_rfc3339
 
@@ -58,7 +58,7 @@ def list_dead_letters(
         with_column_types=True,
     )
     for row in rows:
-        print(json.dumps(dict(zip((name for name, _ in columns), row, strict=True)), ensure_ascii=False))
+        print(json_shown(dict(zip((name for name, _ in columns), row, strict=True))))
 
 
 def replay_dead_letters(
@@ -87,7 +87,7 @@ def replay_dead_letters(
             judged.append(judge.judge(letter))
             advance(1)
     for one in judged:
-        print(json.dumps(_shown(one), ensure_ascii=False))
+        print(json_shown(_shown(one)))
     counts = Counter(one.verdict for one in judged)
     said = ", ".join(f"{count} {_HELP[verdict]}" for verdict, count in counts.items())
     more = "; there may be more: a higher --limit, --since or --reason reaches them" * (len(judged) == limit)

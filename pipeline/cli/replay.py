@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.common import kafka_admin, progress, say
+from pipeline.replay.files import FileError
 from pipeline.replay.formats import FORMATS, BadRow, FileEvent
-from pipeline.replay.send import check_not_behind, in_sending_order
+from pipeline.replay.send import ReplayError, check_not_behind, in_sending_order
 from pipeline.replay.send import replay as send_all
 from pipeline.settings import load
 
@@ -42,8 +43,7 @@ def replay(
     kafka_admin(settings)
     events = read_events(file, file_format)
     if not events:
-        say(f"{file}: no events to send")
-        return
+        raise ReplayError(f"{file}: nothing could be sent: there is no event of this format in it")
     if not allow_late:
         check_not_behind(settings, events)
     sending = in_sending_order(events, order, shuffle, duplicate, seed)
@@ -62,14 +62,17 @@ def read_events(file: Path, file_format: str) -> list[FileEvent]:
     """A file's events; rows that cannot be read are reported and counted."""
     events, problems = [], 0
     with progress(f"reading {file.name}") as advance:
-        for row in FORMATS[file_format](file):
-            advance(1)
-            if isinstance(row, BadRow):
-                problems += 1
-                if problems <= _SHOWN_PROBLEMS:
-                    say(f"{file.name}, line {row.line}: not sent: {row.problem}")
-            else:
-                events.append(row)
+        try:
+            for row in FORMATS[file_format](file):
+                advance(1)
+                if isinstance(row, BadRow):
+                    problems += 1
+                    if problems <= _SHOWN_PROBLEMS:
+                        say(f"{file.name}, line {row.line}: not sent: {row.problem}")
+                else:
+                    events.append(row)
+        except FileError as error:
+            raise ReplayError(str(error)) from error
     if problems:
         say(f"{file.name}: {problems} rows could not be read and are not sent")
     return events

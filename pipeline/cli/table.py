@@ -3,23 +3,37 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from schemas.plain import shown
+
 Cell = Callable[[Mapping[str, Any]], str]
 
 
 def _field(name: str) -> Cell:
-    return lambda value: "" if value.get(name) is None else str(value[name])
+    return lambda value: "" if value.get(name) is None else shown(str(value[name]))
 
 
 def _time(name: str) -> Cell:
-    return lambda value: str(value.get(name, ""))[:19].replace("T", " ")
+    return lambda value: shown(str(value.get(name, ""))[:19].replace("T", " "))
 
 
 def _number(name: str) -> Cell:
-    return lambda value: f"{value[name]:.4g}" if isinstance(value.get(name), int | float) else ""
+    return lambda value: _figure(value.get(name))
 
 
 def _interval(value: Mapping[str, Any]) -> str:
-    return f"[{value['lower']:.4g}, {value['upper']:.4g}]"
+    return f"[{_figure(value.get('lower'))}, {_figure(value.get('upper'))}]"
+
+
+def _figure(number: Any) -> str:
+    """Four digits; what is none of our numbers as it is."""
+    if number is None:
+        return ""
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return shown(str(number))
+    try:
+        return f"{number:.4g}"
+    except OverflowError:
+        return str(number)
 
 
 _Layout = tuple[tuple[str, int, Cell], ...]
@@ -67,7 +81,7 @@ def table_lines(value: Any, with_head: bool) -> list[str]:
     """A message's line, under the heads where they are asked for; what has no layout as it is."""
     layout = _layout(value)
     if layout is None:
-        return [str(value)]
+        return [shown(str(value))]
     heads = ["  ".join(f"{head:<{width}}" for head, width, _ in layout).rstrip()] if with_head else []
     return [*heads, "  ".join(f"{cell(value):<{width}}" for _, width, cell in layout).rstrip()]
 

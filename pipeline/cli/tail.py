@@ -14,6 +14,7 @@ from pipeline.cli.table import table_lines
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import partitions_of
 from pipeline.settings import Settings, load
+from schemas.plain import json_shown
 
 
 class Form(StrEnum):
@@ -52,7 +53,7 @@ def tail(
         if wanted and not (isinstance(value, dict) and wanted.items() <= value.items()):
             continue
         if form is Form.JSON:
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            print(json_shown(row), flush=True)
         else:
             lines = table_lines(value, with_head=shown == 0)
             print("\n".join(lines), flush=True)
@@ -66,7 +67,7 @@ def describe(message: Message) -> dict[str, Any]:
     raw = message.value()
     try:
         value = None if raw is None else json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = (raw or b"").decode(errors="replace")
     key = message.key()
     return {

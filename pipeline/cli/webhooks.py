@@ -10,6 +10,7 @@ import typer
 from pipeline.app import clickhouse_address
 from pipeline.cli.common import clickhouse_client, kafka_admin, say
 from pipeline.kafka.clients import new_producer
+from pipeline.logs import plain_records
 from pipeline.settings import load
 from pipeline.webhooks.delivery import Delivery
 from pipeline.webhooks.hooks import load_hooks
@@ -33,7 +34,8 @@ def webhooks(
     What a receiver does not take becomes a dead letter. One process serves all receivers; a second one stands by.
     """
     settings = load()
-    hooks = load_hooks(settings.webhooks.file)
+    hooks = load_hooks(settings.webhooks.file, settings.webhooks.plain_http)
+    plain_records()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     poster = HttpPoster()
     deliveries = {hook.name: delivery(hook, poster) for hook in hooks}

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.core.buckets import Ints
 from pipeline.core.statistics import Floats, adjusted_wald, normal, sample_variance, wilson
 from pipeline.core.tiles import EVENTS, FRICTION, SURVEY_COUNTERS, funnel_counters
-from schemas.units import UNITS_PER_ONE
+from schemas.units import UNITS_PER_ONE, from_units
 
 LIMB_BITS: Final = 40
 _LIMB_MASK: Final = (1 << LIMB_BITS) - 1
@@ -132,6 +132,7 @@ class SignalTable:
         safe_n = np.maximum(n, 1.0)  # a row kept at zero comes out as 0 and is blanked below
         numerator, lower, upper = self._estimate(signal, n_int, safe_n, sums)
         value = numerator / safe_n
+        lower, upper = np.minimum(lower, value), np.maximum(upper, value)
         empty = n_int == 0
         for column in (numerator, value, lower, upper):
             column[empty] = 0.0
@@ -168,9 +169,10 @@ class SignalTable:
 
 def _mean(totals: list[int], squares: list[int], n_int: Ints, n: Floats) -> tuple[Floats, Floats, Floats]:
     """Sum, lower and upper bound of the mean, from units of 1/10,000 to ones."""
+    squared = float(UNITS_PER_ONE**2)
     variances = [
-        sample_variance(total, square, count) / UNITS_PER_ONE**2
+        sample_variance(total, square, count) / squared
         for total, square, count in zip(totals, squares, n_int.tolist(), strict=True)
     ]
-    numerator = np.array([total / UNITS_PER_ONE for total in totals], dtype=np.float64)
+    numerator = np.array([from_units(total) for total in totals], dtype=np.float64)
     return numerator, *normal(numerator / n, np.array(variances, dtype=np.float64), n)

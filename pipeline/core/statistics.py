@@ -30,12 +30,14 @@ def wilson(successes: Floats, n: Floats) -> tuple[Floats, Floats]:
 
 
 def adjusted_wald(promoters: Floats, detractors: Floats, n: Floats) -> tuple[Floats, Floats]:
-    """Bounds of the Net Promoter Score, in points (-100..100 and, for small ``n``, beyond)."""
+    """Bounds of the Net Promoter Score, in points: wide enough to include it, and within -100..100."""
     total = n + 3
     plus, minus = (promoters + 0.75) / total, (detractors + 0.75) / total
     centre = plus - minus
     half = Z * np.sqrt((plus + minus - centre * centre) / total)
-    return 100 * (centre - half), 100 * (centre + half)
+    score = (promoters - detractors) / n
+    lower, upper = np.minimum(centre - half, score), np.maximum(centre + half, score)
+    return 100 * np.maximum(lower, -1.0), 100 * np.minimum(upper, 1.0)
 
 
 def normal(mean: Floats, variance: Floats, n: Floats) -> tuple[Floats, Floats]:

@@ -26,9 +26,9 @@ def to_record(message: Message) -> Record:
 def readable_headers(message: Message) -> list[tuple[str, Any]]:
     """The headers of a message; none where the name of any is not UTF-8.
 
-    confluent-kafka gives a list with a hole in it then, and leaves an error set. Called in the plain way Python takes
-    no notice once the call is a frequent one, and the process ends at the hole; called like this it always looks,
-    and raises SystemError. Asked once more it would give the hole: so they are asked for once, here.
+    confluent-kafka gives a list with a hole in it then, and leaves an error set. Called in the plain way Python
+    takes no notice once the call is a frequent one, and the process ends at the hole; called like this it always
+    looks, and raises SystemError. Asked once more it would give the hole: so they are asked for once, here.
     """
     try:
         headers = _headers_of(message)

@@ -1,14 +1,14 @@
 """Files to touchpoints. A row that cannot be read is reported with its line, counted, not sent."""
 
-import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
+from pipeline.replay.files import lines, rows
 from schemas.decoding import decode
 from schemas.reasons import Refusal
 from schemas.times import format_rfc3339
@@ -33,13 +33,17 @@ class BadRow:
 
 
 Row = FileEvent | BadRow
+#: What is wrong with a row, and not with the file.
+_BAD_ROW: Final = (KeyError, ValueError, ArithmeticError)
 Reader = Callable[[Path], Iterator[Row]]
 
 
 def _event(line: int, at: datetime, fields: Fields) -> Row:
     at_ms = round(at.replace(tzinfo=UTC).timestamp() * 1000)
     kept = {name: value for name, value in fields.items() if value not in (None, "")}
-    return _checked(line, json.dumps(kept | {"occurred_at": format_rfc3339(at_ms)}).encode())
+    # NaN is no JSON: a ValueError here is a bad row.
+    text = json.dumps(kept | {"occurred_at": format_rfc3339(at_ms)}, allow_nan=False)
+    return _checked(line, text.encode())
 
 
 def _checked(line: int, payload: bytes) -> Row:
@@ -51,28 +55,28 @@ def _checked(line: int, payload: bytes) -> Row:
 
 def read_touchpoints(path: Path) -> Iterator[Row]:
     """NDJSON, one touchpoint event a line; sent as it stands. Empty lines are passed over."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _checked(number, line.rstrip(b"\r\n"))
-
-
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, str | None]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=delimiter)
-        for row in reader:
-            yield reader.line_num, row
+    for number, line in lines(path):
+        yield _checked(number, line)
 
 
 def _each(path: Path, delimiter: str, convert: Callable[[int, Any], Iterator[Row]]) -> Iterator[Row]:
-    for line, row in _rows(path, delimiter):
+    for line, row in rows(path, delimiter):
         try:
-            if None in row or None in row.values():
-                raise ValueError("the line has too many or too few columns (is it cut short?)")
+            _require_whole(row)
             yield from convert(line, row)
-        except (KeyError, ValueError, ArithmeticError) as error:
-            what = f"no column {error}" if isinstance(error, KeyError) else str(error)
-            yield BadRow(line, what)
+        except _BAD_ROW as error:
+            yield BadRow(line, _problem(error))
+
+
+def _require_whole(row: Mapping[str | None, str | None]) -> None:
+    if None in row or None in row.values():
+        raise ValueError("the line has too many or too few columns (is it cut short?)")
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"no column {error}"
+    return "a number cannot be read" if isinstance(error, ArithmeticError) else str(error)
 
 
 def read_call_centre(path: Path) -> Iterator[Row]:
@@ -109,19 +113,41 @@ _REES46: Final = {
 
 
 def read_rees46(path: Path) -> Iterator[Row]:
-    """A shop's clickstream as published by REES46: CSV, one event a line."""
-    return _each(path, ",", _click)
+    """A shop's clickstream as published by REES46: CSV, one event a line. A row that stands there twice is one
+    event.
+    """
+    yield from _each(path, ",", _Clicks().event)
 
 
-def _click(line: int, row: dict[str, str]) -> Iterator[Row]:
+class _Clicks:
+    """Rows of one clickstream; those of one second are remembered, for copies stand near one another."""
+
+    def __init__(self) -> None:
+        self._time = ""
+        self._seen: set[tuple[str, ...]] = set()
+
+    def event(self, line: int, row: dict[str, str]) -> Iterator[Row]:
+        at = row["event_time"]
+        if at != self._time:
+            self._time, self._seen = at, set()
+        content = tuple(row.values())
+        if content not in self._seen:
+            self._seen.add(content)
+            yield _click(line, row)
+
+
+def _click(line: int, row: dict[str, str]) -> Row:
     if not row["user_session"]:
         raise ValueError("no user_session")
+    kind = _REES46.get(row["event_type"])
+    if kind is None:
+        raise ValueError(f"event_type: {row['event_type']!r} is none of {', '.join(_REES46)}")
     at = datetime.strptime(row["event_time"], "%Y-%m-%d %H:%M:%S UTC")
-    yield _event(
+    return _event(
         line,
         at,
         {
-            "type": _REES46[row["event_type"]],
+            "type": kind,
             "event_id": f"rees46-{line}",
             "channel": "web",
             "session_id": row["user_session"],
@@ -131,40 +157,58 @@ def _click(line: int, row: dict[str, str]) -> Iterator[Row]:
     )
 
 
+@dataclass(slots=True)
+class _Invoice:
+    line: int
+    row: dict[str, str]
+    total: Decimal = Decimal(0)
+    sold: bool = False
+    """Whether anything was handed over: a line with a positive quantity."""
+
+
 def read_online_retail(path: Path) -> Iterator[Row]:
-    """Invoice lines of UCI's Online Retail: CSV; one event an invoice, at its first line's time."""
-    invoices: dict[str, tuple[int, Any, Decimal]] = {}
-    for line, row in _rows(path, ","):
+    """Invoice lines of UCI's Online Retail: CSV; one event an invoice, at its first line's time.
+
+    Numbers alone are sales, those with a C before them cancellations; others (bad debt) are neither. A sale of
+    nothing is a stock check.
+    """
+    invoices: dict[str, _Invoice] = {}
+    for line, row in rows(path, ","):
         try:
-            if None in row.values():
-                raise ValueError("the line has too few columns (is it cut short?)")
-            number = str(row["InvoiceNo"])
-            amount = Decimal(row["Quantity"] or "0") * Decimal(row["UnitPrice"] or "0")
-            first = invoices.get(number, (line, row, Decimal(0)))
-            invoices[number] = (first[0], first[1], first[2] + amount)
-        except (KeyError, ValueError, ArithmeticError) as error:
-            yield BadRow(line, str(error))
-    for number, (line, invoice, total) in invoices.items():
+            _require_whole(row)
+            whole = cast(dict[str, str], row)
+            quantity = Decimal(whole["Quantity"] or "0")
+            amount = quantity * Decimal(whole["UnitPrice"] or "0")
+            invoice = invoices.setdefault(whole["InvoiceNo"], _Invoice(line, whole))
+            invoice.total += amount
+            invoice.sold = invoice.sold or quantity > 0
+        except _BAD_ROW as error:
+            yield BadRow(line, _problem(error))
+    for number, invoice in invoices.items():
         try:
-            yield _invoice(line, number, invoice, total)
-        except ValueError as error:
-            yield BadRow(line, str(error))
+            yield _sale(number, invoice)
+        except _BAD_ROW as error:
+            yield BadRow(invoice.line, _problem(error))
 
 
-def _invoice(line: int, number: str, row: dict[str, str], total: Decimal) -> Row:
-    name = f"till-{number}"
-    customer = row["CustomerID"].removesuffix(".0")
+def _sale(number: str, invoice: _Invoice) -> Row:
+    is_cancelled = number.startswith("C")
+    if not number.removeprefix("C").isdigit():
+        raise ValueError(f"InvoiceNo: {number!r} is neither a sale nor a cancellation (C...)")
+    if not is_cancelled and not invoice.sold:
+        raise ValueError(f"invoice {number}: nothing was sold (no positive quantity)")
+    name, row = f"till-{number}", invoice.row
     return _event(
-        line,
+        invoice.line,
         datetime.strptime(row["InvoiceDate"], "%Y-%m-%d %H:%M:%S"),
         {
-            "type": "order_refunded" if number.startswith("C") else "sale_completed",
+            "type": "order_refunded" if is_cancelled else "sale_completed",
             "event_id": name,
             "session_id": name,
             "channel": "pos",
             "store_id": row["Country"],
-            "customer_id": customer,
-            "value": float(round(abs(total), 2)),
+            "customer_id": row["CustomerID"].removesuffix(".0"),
+            "value": float(round(abs(invoice.total), 2)),
         },
     )
 

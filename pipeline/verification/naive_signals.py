@@ -90,7 +90,8 @@ def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, S
         half = Z * math.sqrt((plus + minus - (plus - minus) ** 2) / (n + 3))
         points = 100.0 * (promoters - detractors)
         middle = plus - minus
-        yield "nps", SignalValue(points, n, points / n, 100 * (middle - half), 100 * (middle + half))
+        low, high = min(100 * (middle - half), points / n), max(100 * (middle + half), points / n)
+        yield "nps", SignalValue(points, n, points / n, max(-100.0, low), min(100.0, high))
 
 
 def _share(successes: float, n: float) -> SignalValue:

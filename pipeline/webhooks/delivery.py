@@ -44,6 +44,7 @@ class Delivery:
             except SinkUnavailableError as error:
                 if attempt == self.hook.attempts:
                     raise SinkError(f"{error}; tried {attempt} times") from error
-                logger.warning("webhook %s: %s; trying again in %.0f s", self.hook.name, error, pause_s)
-                await self._sleep(pause_s * random.uniform(0.8, 1.2))
+                wait_s = max(pause_s, error.retry_after_s)
+                logger.warning("webhook %s: %s; trying again in %.0f s", self.hook.name, error, wait_s)
+                await self._sleep(wait_s * random.uniform(1.0, 1.2))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -43,14 +43,14 @@ class Letters:
         )
         source = (f"{HOOK_TOPIC_PREFIX}{hook.name}", 0)
         logger.error("webhook %s: given up, the message goes to %s: %s", hook.name, DEADLETTERS_TOPIC, error)
-        async with self._turn:
-            await asyncio.to_thread(self._publish, letter_message(source, letter))
-            await self._store(columns_of([letter_row(source, letter)]))
+        await asyncio.to_thread(self._publish, letter_message(source, letter))
+        await self._store(columns_of([letter_row(source, letter)]))
 
     async def _store(self, columns: Columns) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._sink.write, DEAD_LETTERS, COLUMNS[DEAD_LETTERS], columns)
+                async with self._turn:  # not while it waits: others' receivers may be heard by now
+                    await asyncio.to_thread(self._sink.write, DEAD_LETTERS, COLUMNS[DEAD_LETTERS], columns)
                 return
             except SinkUnavailableError as unavailable:
                 logger.warning("%s; trying again", unavailable)
@@ -82,22 +82,27 @@ ORDER BY received_at"""
 async def send_again(delivery: Delivery, client: Any) -> tuple[int, int]:
     """Deliver the dead letters of a receiver, the oldest first; gives how many it took and how many are left.
 
-    Ends with the first that it does not take. ``client``: of ClickHouse.
+    Ends where it does not answer; what it refuses for good is left, and the next one tried. ``client``: of
+    ClickHouse.
     """
     topic = f"{HOOK_TOPIC_PREFIX}{delivery.hook.name}"
-    rows = client.execute(_WAITING, {"topic": topic})
-    for done, (partition, offset, sha256, payload) in enumerate(rows):
+    rows, done = client.execute(_WAITING, {"topic": topic}), 0
+    for partition, offset, sha256, payload in rows:
         body = b64decode(payload)
         try:
             await delivery.deliver(message_id(body), body)
+        except (SinkRejectedError, msgspec.DecodeError) as error:
+            logger.error("webhook %s: %s", delivery.hook.name, error)
+            continue
         except SinkError as error:
             logger.error("webhook %s: %s", delivery.hook.name, error)
-            return done, len(rows) - done
+            break
+        done += 1
         client.execute(
             "INSERT INTO cx.dead_letter_replays (topic, partition, offset, sha256, sent_to) VALUES",
-            [(topic, partition, offset, sha256, delivery.hook.url)],
+            [(topic, partition, offset, sha256, topic)],
         )
-    return len(rows), 0
+    return done, len(rows) - done
 
 
 class _Identified(msgspec.Struct):

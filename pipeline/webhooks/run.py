@@ -11,13 +11,16 @@ from pipeline.kafka.clients import security_config
 from pipeline.settings import KafkaSettings
 from pipeline.subscriptions import Subscription, SubscriptionError, subscribe
 from pipeline.webhooks.delivery import Delivery
-from pipeline.webhooks.hooks import MODELS, Hook, Message
+from pipeline.webhooks.hooks import MODELS, Hook, Message, Wanted
 from sinks.base import SinkError
 from sinks.http import Poster
 
 logger = logging.getLogger(__name__)
 #: A message may take all its attempts before the next is asked for; the group must not take us for gone.
 _LONGEST_DELIVERY_MS: Final = 3_600_000
+_PAUSE_S: Final = 5.0
+#: Of journeys so many of each partition are looked at before the committed one, to know what a receiver was given.
+_LOOK_BACK: Final = 20_000
 
 
 class Source(Protocol):
@@ -46,15 +49,21 @@ def delivery(hook: Hook, poster: Poster) -> Delivery:
 class Runner:
     """Delivers until it is told to stop."""
 
-    def __init__(self, subscribe: Subscribe, deliveries: Sequence[Delivery], letters: Keeper) -> None:
+    def __init__(
+        self, subscribe: Subscribe, deliveries: Sequence[Delivery], letters: Keeper, pause_s: float = _PAUSE_S
+    ) -> None:
+        """``pause_s``: before a receiver that something went wrong for is served again."""
         self._subscribe = subscribe
         self._deliveries = deliveries
         self._letters = letters
         self._subscriptions: list[Source] = []
         self._unreadable: SubscriptionError | None = None
+        self._pause_s = pause_s
+        self._is_stopped = False
 
     def stop(self) -> None:
         """End after what is under way."""
+        self._is_stopped = True
         for subscription in self._subscriptions:
             subscription.stop()
 
@@ -78,20 +87,45 @@ class Runner:
             raise self._unreadable
 
     async def _serve(self, one: Delivery, subscription: Source) -> None:
+        """Serve one receiver until it is told to stop. Whatever goes wrong is its own affair, and is tried
+        again.
+        """
+        while True:
+            error = await self._serve_once(one, subscription)
+            if error is None or self._is_stopped:
+                return
+            if isinstance(error, SubscriptionError):
+                logger.error("webhook %s ends: %s", one.hook.name, error)
+                self._unreadable = error
+                return
+            logger.error(
+                "webhook %s: %s: %s; going on in %.0f s", one.hook.name, type(error).__name__, error, _PAUSE_S
+            )
+            self._subscriptions.remove(subscription)
+            await asyncio.sleep(self._pause_s)
+            subscription = self._subscribe(one.hook)
+            self._subscriptions.append(subscription)
+            if self._is_stopped:
+                subscription.stop()
+
+    async def _serve_once(self, one: Delivery, subscription: Source) -> Exception | None:
+        """Deliver until the subscription ends; gives the error that ended it. What is not delivered comes
+        again.
+        """
         loop = asyncio.get_running_loop()
         messages = iter(subscription)
         try:
             while (message := await self._next(messages, subscription)) is not None:
                 await self._hand_over(one, message)
-        except SubscriptionError as error:
+        except Exception as error:
             subscription.abandon()
-            logger.error("webhook %s ends: %s", one.hook.name, error)
-            self._unreadable = error
+            return error
         except BaseException:
-            subscription.abandon()  # not delivered: it comes again
+            subscription.abandon()
             raise
         finally:
             await asyncio.shield(loop.run_in_executor(self._polling, subscription.close))
+        return None
 
     async def _next(self, messages: Iterator[Message], subscription: Source) -> Message | None:
         """The next message. A cancellation waits for the thread: two must not use one consumer."""
@@ -119,6 +153,13 @@ def subscribe_to(kafka: KafkaSettings) -> Subscribe:
 
     def of(hook: Hook) -> Subscription[Message]:
         group = f"{kafka.group}-webhook-{hook.name}"
-        return subscribe(MODELS[hook.messages], kafka.bootstrap_servers, group, where=hook.wants, config=config)
+        return subscribe(
+            MODELS[hook.messages],
+            kafka.bootstrap_servers,
+            group,
+            where=Wanted(hook),
+            config=config,
+            look_back=_LOOK_BACK,
+        )
 
     return of

@@ -18,7 +18,7 @@ FILES = {
     "nps_responses_2018.csv": "nps",
     "shop_sessions_2019_10_01.csv": "rees46",
 }
-EVENTS = 33_330 + 2_025 + 2_353 + 17_434
+EVENTS = 33_330 + 1_955 + 2_353 + 17_429
 CONTENTS = {
     "journeys": "SELECT * EXCEPT (version, stored_at) FROM cx.journeys FINAL WHERE outcome != 'retracted'",
     # A map says nothing by the order of its keys, nor by a count of 0.

@@ -158,6 +158,7 @@ class Receiver:
 def hooks(system: System, folder: Path, receiver: Receiver) -> Iterator[dict[str, str]]:
     """``cx-signals webhooks`` with one receiver of abandoned carts; gives its environment."""
     (folder / "secret").write_text("a secret of this test\n")
+    (folder / "secret").chmod(0o600)
     (folder / "hooks.toml").write_text(
         f'[[webhook]]\nname = "carts"\nurl = "{receiver.url}"\nmessages = "journeys"\n'
         f'secret_file = "{folder / "secret"}"\nattempts = 2\n'

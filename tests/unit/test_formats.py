@@ -70,7 +70,10 @@ def test_clicks_keep_their_session_and_price(tmp_path: Path) -> None:
         ("product_added", "s-1", 35.79),
         ("order_completed", "s-1", 35.79),
     ]
-    assert [(row.line, row.problem) for row in bad] == [(4, "no column 'dance'"), (5, "no user_session")]
+    assert [(row.line, row.problem) for row in bad] == [
+        (4, "event_type: 'dance' is none of view, cart, remove_from_cart, purchase"),
+        (5, "no user_session"),
+    ]
 
 
 def test_answers_are_checked_like_any_event(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ class Kept:
 
     async def keep(self, hook: Hook, body: bytes, error: str) -> None:
         if self.error is not None:
-            raise self.error
+            raised, self.error = self.error, None
+            raise raised
         self.bodies.append(body)
 
 
@@ -82,12 +83,17 @@ def test_more_receivers_than_a_pool_has_threads_all_get_their_messages() -> None
 def test_a_message_that_is_neither_delivered_nor_kept_is_not_done() -> None:
     poster, other = MemoryPoster(), Feed([])
     poster.failures = [SinkRejectedError("410")]
-    feed = Feed([journey()])
-    with pytest.raises(RuntimeError, match="no broker"):
-        run(runner([feed, other], poster, Kept(RuntimeError("no broker"))))
+    feed, again = Feed([journey()]), Feed([journey()])
+    feeds = iter([feed, other, again])
+    deliveries = [Delivery(hook(name=f"hook-{at}"), SECRET, poster, lambda: NOW, Waits()) for at in range(2)]
+    kept = Kept(RuntimeError("no broker"))
+    run(Runner(lambda _: next(feeds), deliveries, kept, pause_s=0.01), stop_after_s=1)
     assert feed.abandoned
     assert feed.closed
-    assert other.closed
+    assert [post[2]["webhook-id"] for post in poster.posts] == [journey().id]
+    assert again.closed
+    assert not again.abandoned
+    assert not other.abandoned, "nobody else is held up"
 
 
 def test_a_receiver_that_cannot_be_served_ends_alone() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.settings import SettingsError
 from pipeline.webhooks.delivery import Delivery
-from pipeline.webhooks.hooks import Hook, load_hooks
+from pipeline.webhooks.hooks import Hook, Wanted, load_hooks
 from pipeline.webhooks.letters import Letters, message_id, send_again
-from schemas.journeys import JourneyMessage
+from schemas.journeys import JourneyMessage, journey_message_id
 from schemas.webhooks import SIGNATURE, TIMESTAMP, SignatureError, check, key_of, signed_headers
 from sinks.base import SinkError, SinkRejectedError, SinkUnavailableError
 from sinks.http import MemoryPoster
@@ -76,8 +76,31 @@ def test_what_passes_is_tried_again_after_longer_and_longer_pauses() -> None:
     ((url, body, headers),) = poster.posts
     assert (url, body) == ("http://x.example/hook", BODY)
     assert check(SECRET, headers, body, NOW) == "a/1"
-    assert [0.8 <= pause / expected <= 1.2 for pause, expected in zip(waits.pauses, (1, 2, 4), strict=True)]
-    assert all(0.8 <= pause / expected <= 1.2 for pause, expected in zip(waits.pauses, (1, 2, 4), strict=True))
+    assert all(1.0 <= pause / expected <= 1.2 for pause, expected in zip(waits.pauses, (1, 2, 4), strict=True))
+
+
+def test_a_receiver_that_asks_for_patience_gets_it() -> None:
+    poster, waits = MemoryPoster(), Waits()
+    poster.failures = [SinkUnavailableError("429", 30.0), SinkUnavailableError("429", 0.5)]
+    asyncio.run(delivery(poster, waits).deliver("a/1", BODY))
+    assert [30 <= waits.pauses[0] <= 36, 2 <= waits.pauses[1] <= 2.4] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["a\x7f", "a\r\nb: c", "sé/日本", "a\x00", "half \ud83d", "50%"])
+def test_any_id_can_be_sent_and_its_signature_checked_by_who_reads_latin_1(name: str) -> None:
+    headers = signed_headers(SECRET, journey_message_id("web", name, f"cart:{name}", 1, 2), NOW, BODY)
+    received = {key: value.encode().decode("latin-1") for key, value in headers.items()}
+    assert check(SECRET, received, BODY, NOW) == headers["webhook-id"]
+    assert headers["webhook-id"].isascii()
+    assert headers["webhook-id"].isprintable()
+
+
+@pytest.mark.parametrize(
+    "more", [{"webhook-id": "\udcff"}, {SIGNATURE: "v1,\udcff"}, {TIMESTAMP: "9" * 400}, {TIMESTAMP: ""}]
+)
+def test_no_request_does_more_than_fail(more: dict[str, str]) -> None:
+    with pytest.raises(SignatureError):
+        check(SECRET, signed_headers(SECRET, "a/1", NOW, BODY) | more, BODY, NOW)
 
 
 def test_after_its_attempts_or_a_refusal_for_good_it_is_given_up() -> None:
@@ -137,7 +160,8 @@ def test_what_is_given_up_is_a_dead_letter_and_can_be_sent_again() -> None:
     assert [body for _, body, _ in poster.posts] == [BODY, BODY]
     assert store.marked[0][0] == "webhook:mail"
     poster.failures = [SinkRejectedError("410")]
-    assert asyncio.run(send_again(delivery(poster, waits), store)) == (0, 2)
+    assert asyncio.run(send_again(delivery(poster, waits), store)) == (1, 1)  # the other one is not held up
+    assert store.marked[0][-1] == "webhook:mail", "an address may be a secret"
     assert message_id(BODY) == "a/1"
 
 
@@ -177,6 +201,7 @@ def journey(**more: Any) -> JourneyMessage:
 def test_the_file_says_who_gets_what(tmp_path: Path) -> None:
     secret, file = tmp_path / "secret", tmp_path / "hooks.toml"
     secret.write_text("0123456789abcdef\n")
+    secret.chmod(0o600)
     file.write_text(FILE.format(secret=secret))
     (found,) = load_hooks(str(file))
     assert found.secret() == b"0123456789abcdef"
@@ -210,9 +235,47 @@ def test_no_file_and_a_secret_that_is_short_or_not_there(tmp_path: Path) -> None
         load_hooks("")
     with pytest.raises(SettingsError, match="cannot be read"):
         hook(secret_file=str(tmp_path / "none")).secret()
-    (tmp_path / "short").write_text("abc")
-    with pytest.raises(SettingsError, match="16 characters"):
-        hook(secret_file=str(tmp_path / "short")).secret()
-    (tmp_path / "odd").write_text("whsec_not base64 at all")
-    with pytest.raises(SettingsError, match="no Base64"):
-        hook(secret_file=str(tmp_path / "odd")).secret()
+    for text, said in (
+        ("abc", "16 bytes"),
+        ("whsec_MDEyMzQ1Ng==", "16 bytes"),
+        ("whsec_not base64 at all", "no Base64"),
+    ):
+        path = tmp_path / "secret"
+        path.write_text(text)
+        path.chmod(0o600)
+        with pytest.raises(SettingsError, match=said):
+            hook(secret_file=str(path)).secret()
+
+
+@pytest.mark.parametrize(("mode", "is_taken"), [(0o600, True), (0o440, True), (0o644, False), (0o620, False)])
+def test_a_secret_that_others_may_read_or_write_is_refused(mode: int, is_taken: bool, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("0123456789abcdef\n")
+    path.chmod(mode)
+    if is_taken:
+        assert hook(secret_file=str(path)).secret() == b"0123456789abcdef"
+    else:
+        with pytest.raises(SettingsError, match="chmod 600"):
+            hook(secret_file=str(path)).secret()
+
+
+def test_without_tls_only_this_machine_is_posted_to_unless_the_shop_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "hooks.toml"
+    file.write_text(FILE.format(secret="s").replace("https:", "http:"))
+    with pytest.raises(SettingsError, match="CX_WEBHOOKS__PLAIN_HTTP"):
+        load_hooks(str(file))
+    assert len(load_hooks(str(file), plain_http=True)) == 1
+    file.write_text(FILE.format(secret="s").replace("https://mail.example", "http://127.0.0.1:8080"))
+    assert len(load_hooks(str(file))) == 1
+
+
+def test_who_was_given_an_abandonment_is_told_that_it_was_none() -> None:
+    wanted = Wanted(hook(where={"outcome": ["abandoned"]}), remembered=2)
+    assert wanted(journey())
+    assert wanted(journey(outcome="retracted", reason=None, version=2))
+    assert wanted(journey(outcome="completed", reason=None, version=3)), "and of what became of it"
+    assert not wanted(journey(outcome="completed", reason=None, session_id="t"))
+    assert not wanted(journey(outcome="retracted", reason=None, channel="app"))
+    for session in "abc":
+        assert wanted(journey(session_id=session))
+    assert not wanted(journey(outcome="retracted", reason=None, session_id="a")), "that is long ago"
