@@ -17,7 +17,7 @@ from pipeline.agents.outbox import Outbox
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.paging import Paging
 from pipeline.agents.recovery import Recovery
-from pipeline.agents.rejected import RejectedRows
+from pipeline.agents.rejected import RejectedMessages, RejectedRows
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
 from pipeline.alert_rules import load_rules
@@ -84,6 +84,8 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     )
     outbox = Outbox(producer, buffer)
     buffer.on_rejected = RejectedRows(outbox, buffer, metrics).take
+    rejected = RejectedMessages(outbox, metrics)
+    outbox.on_refused = rejected.take
     flood_watch = FloodWatch(metrics, pipeline.dead_letter_share, time.monotonic)
     journeys = JourneysStage(
         ownership,
@@ -102,7 +104,10 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     alerts = AlertsStage(ownership, outbox, metrics, checkpointer, pipeline.generation, on_alerts)
     ticker = Ticker(ownership, producer, pipeline.tick_interval_s)
 
-    app = _new_app(settings)
+    # Faust writes nothing there, but looks: a folder with a name that others can guess could be theirs.
+    folder = tempfile.TemporaryDirectory(prefix="cx-signals-faust-")
+    app = _new_app(settings, folder.name)
+    app.cx_folder = folder
     app.cx_authority = ownership
     app.cx_batch = pipeline
     app.cx_new_reader = lambda: BatchReader(settings.kafka)
@@ -110,7 +115,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     _add_agent(app, "signals", (TILES_TOPIC,), signals.process)
     _add_agent(app, "alerts", (EVIDENCE_TOPIC,), alerts.process)
     background = Background(
-        app, buffer, producer, journeys, signals, ticker, metrics, ownership, checkpointer, paging
+        app, buffer, producer, journeys, signals, ticker, metrics, ownership, checkpointer, rejected, paging
     )
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
     reads = reads or reads_of(clickhouse_address(settings.clickhouse))
@@ -140,7 +145,7 @@ def _new_paging(settings: AlertmanagerSettings, ownership: Ownership, metrics: M
     return Paging(ownership, Alertmanager(settings.url), metrics, settings.repeat_s, settings.oldest_s)
 
 
-def _new_app(settings: Settings) -> faust.App:
+def _new_app(settings: Settings, folder: str) -> faust.App:
     kafka = settings.kafka
     servers = kafka.bootstrap_servers.replace(",", ";cxbatch://")
     credentials = _credentials(kafka)
@@ -151,8 +156,7 @@ def _new_app(settings: Settings) -> faust.App:
         **({"consumer_group_instance_id": kafka.instance_id} if kafka.instance_id else {}),
         store="memory://",
         autodiscover=False,
-        # Faust writes nothing there, but looks: a folder with a name that others can guess could be theirs.
-        datadir=tempfile.mkdtemp(prefix="cx-signals-"),
+        datadir=folder,
         web_host=settings.web.host,
         web_bind=settings.web.host,
         web_port=settings.web.port,

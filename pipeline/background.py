@@ -14,6 +14,7 @@ from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.journeys import JourneysStage
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.paging import Paging
+from pipeline.agents.rejected import RejectedMessages
 from pipeline.agents.signals import SignalsStage
 from pipeline.agents.ticks import Ticker
 from pipeline.checkpoints.store import CheckpointError
@@ -49,6 +50,7 @@ class Background:
     metrics: Metrics
     ownership: Ownership
     checkpointer: Checkpointer
+    rejected: RejectedMessages
     paging: Paging | None = None
 
     def start(self, emit_s: float, tick_s: float) -> None:
@@ -121,6 +123,7 @@ class Background:
         try:
             self.signals.measure()
             self.checkpointer.step()
+            await self.rejected.keep()
         except Exception as error:
             logger.exception("a checkpoint could not be written")
             await self.app.crash(error)

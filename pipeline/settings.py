@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from pipeline import running
 from pipeline.core.funnels import Funnel, Funnels
 from pipeline.core.records import Rules
 from pipeline.core.segments import Segmenter
@@ -317,9 +318,15 @@ class Settings(BaseSettings):
     """What the worker logs: debug, info, warning or error."""
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment. Raises SettingsError on an unknown name or a bad value."""
+def load(environ: Mapping[str, str] | None = None, is_new_stack: bool = False) -> Settings:
+    """Settings from the environment; where it names no servers, those of the stack that runs on this machine.
+
+    ``is_new_stack``: whoever asks is about to start another one. Raises SettingsError on an unknown name or a bad
+    value.
+    """
     given = os.environ if environ is None else environ
+    if environ is None and not is_new_stack:
+        given = _with_running_stack(given)
     secret = {name for name, info in names(Settings) if info.annotation is SecretStr}
     known = {name for name, _ in names(Settings)} | {name + _FROM_FILE for name in secret}
     for name in sorted(given):
@@ -340,6 +347,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}") from None
     except ValueError as error:
         raise SettingsError(" ".join(str(error).split())) from error
+
+
+#: Who names one of these says where the servers are.
+_ADDRESSES: Final = ("CX_KAFKA__BOOTSTRAP_SERVERS", "CX_CLICKHOUSE__HOST", "CX_CLICKHOUSE__PORT")
+
+
+def _with_running_stack(given: Mapping[str, str]) -> Mapping[str, str]:
+    return given if any(name in given for name in _ADDRESSES) else running.found() | dict(given)
 
 
 class _Environment(EnvSettingsSource):

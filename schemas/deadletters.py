@@ -14,6 +14,8 @@ DEADLETTERS_TOPIC: Final = "cx.deadletters"
 DEADLETTER_TYPE: Final = "cx.deadletter"
 #: Where the topic begins with this, the letter is a row of the table named after it.
 ROW_TOPIC_PREFIX: Final = "clickhouse:"
+#: Or a message of ours that Kafka refused, of the topic named after it.
+MESSAGE_TOPIC_PREFIX: Final = "kafka:"
 #: Or a message that a webhook's receiver did not take, of the webhook named after it.
 HOOK_TOPIC_PREFIX: Final = "webhook:"
 #: No Kafka topic's name has it: letters with it are of something of ours, not of input.

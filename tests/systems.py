@@ -79,7 +79,7 @@ class System:
 
     def sql(self, query: str, values: Any = None) -> Any:
         host, _, port = self.addresses["clickhouse"].rpartition(":")
-        client = Client(host, port=int(port))
+        client = Client(host, port=int(port), password=self.more.get("CX_CLICKHOUSE__PASSWORD", ""))
         try:
             return client.execute(query, values)
         finally:
@@ -136,10 +136,11 @@ class Running(System):
     @classmethod
     def start(cls, folder: Path, *options: str, environ: Mapping[str, str] | None = None) -> Self:
         log = folder / "up.log"
+        given = {"CX_CLICKHOUSE__PASSWORD": "of this test"} | dict(environ or {})
         with log.open("w") as errors:
             process = subprocess.Popen(
                 [*COMMAND, "up", *(options or ("--no-simulate",))],
-                env=clean(environ),
+                env=clean(given),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -148,7 +149,8 @@ class Running(System):
         for line in process.stdout:
             if line.startswith("ready "):
                 addresses = json.loads(line.removeprefix("ready "))
-                return cls(addresses=addresses, log=log, process=process)
+                password = {"CX_CLICKHOUSE__PASSWORD": given["CX_CLICKHOUSE__PASSWORD"]}
+                return cls(addresses=addresses, log=log, more=password, process=process)
         raise AssertionError(f"up ended before it was ready: {log.read_text()}")
 
     def stop(self, number: int = signal.SIGINT) -> int:

@@ -4,24 +4,29 @@ Serves what ``clickhouse-driver`` and ``clickhouse-client`` need: hello, ping, q
 end of stream. It announces protocol revision 54430, before per-column serialization kinds and query
 parameters, so that a block on the wire is the block info and the bytes of ``FORMAT Native``.
 The protocol is described in ClickHouse's documentation under "Native protocol"; the driver's own
-readers and writers do the encoding. Users and passwords are not checked: it binds to loopback only.
+readers and writers do the encoding. It binds to loopback only, and asks for the user and password of its
+environment (CX_CLICKHOUSE__USER, CX_CLICKHOUSE__PASSWORD); what clients may do then is said in ``access``.
 
 Run as ``python -m deploy.embedded.clickhouse_server PORT DATA_DIR``.
 """
 
+import atexit
 import contextlib
+import hmac
+import itertools
+import os
 import re
 import shutil
 import signal
 import socket
 import socketserver
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import chdb
 from clickhouse_driver import defines
 from clickhouse_driver.block import BlockInfo
 from clickhouse_driver.bufferedreader import BufferedSocketReader
@@ -33,6 +38,9 @@ from clickhouse_driver.reader import read_binary_str, read_binary_uint8
 from clickhouse_driver.varint import read_varint, write_varint
 from clickhouse_driver.writer import write_binary_int32, write_binary_str, write_binary_uint8
 
+from deploy.embedded.access import configure, refuse
+from deploy.embedded.confine import confine
+from deploy.embedded.watch import Watch
 from deploy.embedded.wire import Memory, Tap
 
 REVISION: Final = 54_430
@@ -53,6 +61,14 @@ _WIDTHS: Final = {
     **dict.fromkeys(("UInt128", "Int128", "UUID"), 16),
     **dict.fromkeys(("UInt256", "Int256"), 32),
 }
+_PLAIN: Final = re.compile(r"[\w./-]+", re.ASCII)
+_HELLO_S: Final = 10.0
+"""Who has not said by then who it is is let go."""
+_LONGEST_NAME: Final = 4_096
+_SYSTEM_FILES: Final = (
+    *("/usr", "/lib", "/lib64", "/bin", "/sys", "/dev", "/etc/localtime", "/etc/ld.so.cache"),
+    *("/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/self"),
+)
 UNKNOWN_ERROR: Final = 1002
 SUPPORT_IS_DISABLED: Final = 344
 
@@ -95,14 +111,19 @@ class Handler(socketserver.BaseRequestHandler):
         self.fin = BufferedSocketReader(self.tap, defines.BUFFER_SIZE)
         self.fout = BufferedSocketWriter(self.request, defines.BUFFER_SIZE)
         self.context = _context()
-        self.engine = chdb.connect(self.server.data_dir)
+        self.engine: Any = None
+        self.tag = f"cx-{next(self.server.numbers)}"
 
     def finish(self) -> None:
-        self.engine.close()
+        if self.engine is not None:
+            self.engine.close()
 
     def handle(self) -> None:
-        with contextlib.suppress(EOFError, ConnectionError, TimeoutError):
+        # What is no client of ours may send anything.
+        with contextlib.suppress(EOFError, ConnectionError, TimeoutError, ValueError, OverflowError, MemoryError):
+            self.request.settimeout(_HELLO_S)
             self._hello()
+            self.request.settimeout(None)
             while True:
                 packet = read_varint(self.fin)
                 if packet == ClientPacketTypes.PING:
@@ -122,8 +143,7 @@ class Handler(socketserver.BaseRequestHandler):
         for _ in range(3):
             read_varint(self.fin)
         database = read_binary_str(self.fin)
-        read_binary_str(self.fin)
-        read_binary_str(self.fin)
+        self._let_in(read_binary_str(self.fin), read_binary_str(self.fin))
         if database and database != "default":
             try:
                 self.engine.query(f"USE `{database}`")
@@ -140,6 +160,21 @@ class Handler(socketserver.BaseRequestHandler):
         write_binary_str("cx-signals embedded", self.fout)
         write_varint(patch, self.fout)
         self.fout.flush()
+
+    def _let_in(self, user: str, password: str) -> None:
+        """Give the client its connection to the engine. Raises ConnectionError."""
+        given, wanted = (user, password), (self.server.user, self.server.password)
+        matches = [hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(given, wanted, strict=True)]
+        if self.server.password and not all(matches):
+            self._exception(
+                PermissionError(
+                    f"Code: 516. DB::Exception: {user[:64]}: Authentication failed: password is incorrect, or "
+                    "there is no user with such name. (AUTHENTICATION_FAILED)"
+                )
+            )
+            raise ConnectionError("not let in")
+        self.engine = self.server.connect()
+        self.engine.query(f"SET log_comment = '{self.tag}'")
 
     # --- queries ----------------------------------------------------------------------------------
 
@@ -158,13 +193,23 @@ class Handler(socketserver.BaseRequestHandler):
                 self._insert(insert, settings)
             else:
                 self._drain_blocks()
-                self._select(_with_settings(query, settings))
+                refuse(query, self._canonical)
+                with self.server.watch.over(self.request, self.tag):
+                    self._select(_with_settings(query, settings))
             write_varint(ServerPacketTypes.END_OF_STREAM, self.fout)
         except (EOFError, ConnectionError):
             raise
         except Exception as error:
             self._exception(error)
         self.fout.flush()
+
+    def _canonical(self, query: str) -> str:
+        """The statement as the engine's parser writes it. Raises what the engine raises."""
+        # A parameter's text is read as TSV has it.
+        escapes = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"}
+        text = "".join(escapes.get(c, c) for c in query)
+        found = self.engine.query("SELECT formatQuerySingleLine({q:String})", "TSVRaw", params={"q": text})
+        return str(found.bytes().decode())
 
     def _skip_client_info(self) -> None:
         if read_binary_uint8(self.fin) == 0:
@@ -191,8 +236,8 @@ class Handler(socketserver.BaseRequestHandler):
         for _ in self._blocks():
             pass
 
-    def _blocks(self) -> Iterator[bytes]:
-        """Data blocks as they came, in the form of ``FORMAT Native``, up to the empty one."""
+    def _blocks(self) -> Iterator[tuple[bytes, int]]:
+        """Data blocks as they came, in the form of ``FORMAT Native``, and their rows, up to the empty one."""
         while True:
             if read_varint(self.fin) != ClientPacketTypes.DATA:
                 raise ConnectionError("a data packet was expected")
@@ -206,7 +251,7 @@ class Handler(socketserver.BaseRequestHandler):
             data = self.tap.stop(self.fin)
             if not rows:
                 return
-            yield data
+            yield data, rows
 
     def _header_of(self, data: bytes) -> list[list[str]]:
         """Names and types of the columns of a block."""
@@ -290,19 +335,24 @@ class Handler(socketserver.BaseRequestHandler):
             insertable = [[name, by_name[name]] for name in wanted]
         self._send_header(insertable)
         target = f"{table} ({', '.join(f'`{name}`' for name, _ in insertable)})"
-        structure = ", ".join(f"`{name}` {kind}" for name, kind in insertable).replace("'", "\\'")
         blocks = list(self._blocks())
         if not blocks:
             return
         # By way of a file, not of the engine's insert stream: that one says nothing of rows which a
         # constraint, say, has kept out, so that they would be lost.
         path = self.server.incoming / f"{threading.get_ident()}.native"
-        path.write_bytes(b"".join(blocks))
+        path.write_bytes(b"".join([data for data, _ in blocks]))
         try:
-            query = f"INSERT INTO {target} SELECT * FROM file('{path}', 'Native', '{structure}')"
-            self.engine.query(_with_settings(query, settings))
+            given = ", ".join(f"{name} = {_quoted(value)}" for name, value in settings.items())
+            with_settings = f"SETTINGS {given} " if given else ""
+            done = self.engine.query(
+                f"INSERT INTO {target} FROM INFILE {_quoted(str(path))} {with_settings}FORMAT Native"
+            )
         finally:
             path.unlink()
+        # What views make of them is counted too.
+        if done.rows_written() < sum([rows for _, rows in blocks]):
+            raise OSError(f"only {done.rows_written()} rows of an insert into {table} were stored")
 
     # --- errors -----------------------------------------------------------------------------------
 
@@ -328,15 +378,27 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, data_dir: str) -> None:
-        self.data_dir = data_dir
-        self.incoming = Path(f"{Path(data_dir).absolute()}.incoming")
-        """Inserts on their way; what a kill has left there was never answered."""
-        shutil.rmtree(self.incoming, ignore_errors=True)
-        self.incoming.mkdir()
-        self._keeper = chdb.connect(data_dir)
+    def __init__(self, port: int, name: str, config: Path, incoming: Path, user: str, password: str) -> None:
+        """``name``: of the data folder in the working directory; ``incoming``: a folder for inserts on their
+        way.
+        """
+        import chdb  # it starts threads: only those begun after ``confine`` are confined
+
+        self._open, self._where = chdb.connect, f"{name}?config-file={config}"
+        self.incoming, self.user, self.password = incoming, user, password
+        self.numbers = itertools.count(1)
+        self._keeper = self.connect()
+        self.watch = Watch(self._end)
         self.version = str(self._keeper.query("SELECT version()", "TSVRaw")).strip()
         super().__init__(("127.0.0.1", port), Handler)
+
+    def connect(self) -> Any:
+        """A connection to the engine."""
+        return self._open(self._where)
+
+    def _end(self, tag: str) -> None:
+        with contextlib.suppress(Exception):  # it has ended by itself
+            self._keeper.query(f"KILL QUERY WHERE Settings['log_comment'] = '{tag}' ASYNC")
 
 
 def _with_settings(query: str, settings: dict[str, str]) -> str:
@@ -344,16 +406,57 @@ def _with_settings(query: str, settings: dict[str, str]) -> str:
     takes = _SELECTS.match(query) or query.startswith("INSERT INTO")
     if not settings or not takes or re.search(r"\bSETTINGS\b", query, re.IGNORECASE):
         return query
-    pairs = ", ".join(f"{name} = '{value}'" for name, value in settings.items())
+    pairs = ", ".join(f"{name} = {_quoted(value)}" for name, value in settings.items())
     return f"{query.rstrip().rstrip(';')} SETTINGS {pairs}"
 
 
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _name_of(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else "clickhouse"
+
+
+def _prepared(data_dir: Path) -> tuple[str, Path, Path]:
+    """Name of the data folder, its configuration, a folder for what is on its way; nobody else can read any.
+
+    The working directory becomes the one that it is in, and the names are ours: that of a folder above may hold
+    anything, and the engine would take a question mark in it for options.
+    """
+    os.umask(0o077)
+    os.chdir(data_dir.parent)
+    data_dir.chmod(0o700)
+    name = data_dir.name
+    # The engine takes a question mark in the path of a file for a pattern, finds nothing, and does not say so.
+    is_plain = _PLAIN.fullmatch(str(data_dir))
+    beside = data_dir.parent if is_plain else Path(tempfile.mkdtemp(prefix="cx-signals-"))
+    if not is_plain:
+        atexit.register(shutil.rmtree, beside, ignore_errors=True)
+    incoming, temporary = beside / f"{_name_of(name)}.incoming", beside / f"{_name_of(name)}.tmp"
+    for folder in (incoming, temporary):  # what a kill has left there was never answered
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    os.environ["TMPDIR"] = str(temporary.absolute())
+    config = configure(beside / f"{_name_of(name)}.config")
+    ours: list[str | Path] = [Path(__file__).parents[2], sys.prefix, sys.base_prefix, *filter(None, sys.path)]
+    if not confine([*_SYSTEM_FILES, *ours, config.parent], [name, incoming, temporary]):
+        print("this kernel has no Landlock: the engine is confined by its grants alone", flush=True)  # noqa: T201
+    return name, config, incoming
+
+
 def main() -> None:
-    port, data_dir = int(sys.argv[1]), sys.argv[2]
-    server = Server(port, data_dir)
+    port, data_dir = int(sys.argv[1]), Path(sys.argv[2])
+    user = os.environ.pop("CX_CLICKHOUSE__USER", "default")
+    password = os.environ.pop("CX_CLICKHOUSE__PASSWORD", "")
+    server = Server(port, *_prepared(data_dir), user, password)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server.serve_forever(poll_interval=0.1)
+    # What is stored is on disk. With queries under way the engine's own threads end badly with the interpreter.
+    atexit._run_exitfuncs()
+    os._exit(0)
 
 
 if __name__ == "__main__":

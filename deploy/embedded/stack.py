@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,10 +16,13 @@ from deploy.embedded.process import Child, check_free, free_port
 class Stack:
     """Starts the parts, keeps them together, ends them in reverse order."""
 
-    def __init__(self, data_dir: Path | None) -> None:
+    def __init__(self, data_dir: Path | None, user: str = "default", password: str = "") -> None:
+        """``user``, ``password``: who may use ClickHouse; without a password one is made up."""
+        self.user, self.password = user, password or secrets.token_urlsafe(24)
         self._temporary = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="cx-signals-"))
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.chmod(0o700)
         self.logs = self.data_dir / "logs"
         self.logs.mkdir(exist_ok=True)
         self.shop_file = self.data_dir / "incidents.json"
@@ -36,7 +40,11 @@ class Stack:
         self.web_port = _port(web_port, "web")
         self.children["kafka"] = kafka.start(self.kafka_port, self.logs / "kafka.log")
         self.children["clickhouse"] = clickhouse.start(
-            self.clickhouse_port, self.data_dir / "clickhouse", self.logs / "clickhouse.log"
+            self.clickhouse_port,
+            self.data_dir / "clickhouse",
+            self.logs / "clickhouse.log",
+            self.password,
+            self.user,
         )
 
     def environment(self) -> dict[str, str]:
@@ -48,6 +56,8 @@ class Stack:
             "CX_CLICKHOUSE__CLUSTER": "",
             "CX_CLICKHOUSE__HOST": "127.0.0.1",
             "CX_CLICKHOUSE__PORT": str(self.clickhouse_port),
+            "CX_CLICKHOUSE__USER": self.user,
+            "CX_CLICKHOUSE__PASSWORD": self.password,
             "CX_WEB__HOST": "127.0.0.1",
             "CX_WEB__PORT": str(self.web_port),
             "CX_PIPELINE__GENERATION": str(self._generation()),

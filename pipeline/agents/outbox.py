@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 from confluent_kafka import KafkaException
 
+from pipeline.kafka.errors import is_refused
 from schemas.cloudevents import Headers
 from sinks.base import Columns
 from sinks.buffer import SinkBuffer
@@ -28,10 +29,11 @@ class Producer(Protocol):
 class Receipt:
     """Whether the messages and rows of one step have arrived."""
 
-    __slots__ = ("_buffer", "_ticket", "pending")
+    __slots__ = ("_buffer", "_refused", "_ticket", "pending")
 
-    def __init__(self, buffer: SinkBuffer) -> None:
+    def __init__(self, buffer: SinkBuffer, refused: Callable[[str, bytes, str], None]) -> None:
         self._buffer = buffer
+        self._refused = refused
         self.pending = 0
         """Messages that the broker has not acknowledged."""
         self._ticket = 0
@@ -39,10 +41,12 @@ class Receipt:
     def is_done(self) -> bool:
         return self.pending == 0 and self._ticket <= self._buffer.stored
 
-    def on_delivery(self, error: Any, _message: Any) -> None:
+    def on_delivery(self, error: Any, message: Any) -> None:
         if error is not None:
             # Deliveries are tried without end; what comes here cannot be mended by trying again.
-            raise KafkaException(error)
+            if not is_refused(error):
+                raise KafkaException(error)
+            self._refused(message.topic() or "", message.value() or b"", error.str())
         self.pending -= 1
 
 
@@ -62,9 +66,11 @@ class Outbox:
     def __init__(self, producer: Producer, buffer: SinkBuffer) -> None:
         self._producer = producer
         self._buffer = buffer
+        self.on_refused: Callable[[str, bytes, str], None] = _lost
+        """Told topic, message and reason where Kafka refuses a message for good. It counts as delivered then."""
 
     def receipt(self) -> Receipt:
-        return Receipt(self._buffer)
+        return Receipt(self._buffer, self.on_refused)
 
     async def send(self, receipt: Receipt, topic: str, messages: Iterable[Outgoing]) -> None:
         """Queue messages; where librdkafka's queue is full, wait for room."""
@@ -77,6 +83,11 @@ class Outbox:
                 except BufferError:
                     self._producer.poll(0)
                     await asyncio.sleep(0.01)
+                except KafkaException as error:
+                    if not is_refused(error.args[0]):
+                        raise
+                    self.on_refused(topic, _encode(body), error.args[0].str())
+                    break
                 else:
                     receipt.pending += 1
                     break
@@ -98,6 +109,10 @@ class Outbox:
     def poll(self) -> None:
         """Let librdkafka report deliveries."""
         self._producer.poll(0)
+
+
+def _lost(topic: str, message: bytes, reason: str) -> None:
+    raise RuntimeError(f"Kafka refuses a message of {len(message)} bytes for {topic}: {reason}")
 
 
 def columns_of(rows: Sequence[Sequence[Any]]) -> Columns:

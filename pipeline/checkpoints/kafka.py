@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from pipeline.checkpoints.store import CheckpointError, Stored, joined
 from pipeline.core.records import ClockRefusal
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.errors import UNKNOWN, is_passing
+from pipeline.kafka.errors import UNKNOWN, is_passing, is_refused
 from pipeline.kafka.logs import NoAnswerError, Source, bounds, partitions_of, read_to_end, source_name
 from pipeline.kafka.topics import STATEFUL, TopicFacts, topic_facts
 from pipeline.settings import KafkaSettings
@@ -47,6 +47,10 @@ class KafkaCheckpoints:
 
     def append(self, source: Source, key: str, value: bytes | None, stored: Stored) -> None:
         def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None and is_refused(error):
+                # To end would be to do it again. Without its acknowledgement this checkpoint is never named.
+                logger.error("%s: no checkpoint: Kafka refuses a part of it: %s", source_name(source), error.str())
+                return
             if error is not None:
                 raise KafkaException(error)  # deliveries are tried without end; see agents.outbox
             stored(message.offset() or 0)

@@ -33,7 +33,19 @@ EXPECTED = (
 
 def build() -> typer.Typer:
     """The command tree."""
-    from pipeline.cli import admin, backtest, deadletters, replay, simulate, tail, up, verify, webhooks, worker
+    from pipeline.cli import (
+        admin,
+        backtest,
+        deadletters,
+        replay,
+        simulate,
+        sql,
+        tail,
+        up,
+        verify,
+        webhooks,
+        worker,
+    )
 
     app = typer.Typer(
         name="cx-signals",
@@ -43,7 +55,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # an error is one line, not a box
     )
-    for module in (up, worker, simulate, replay, tail, verify, admin, deadletters, backtest, webhooks):
+    for module in (up, worker, simulate, replay, tail, sql, verify, admin, deadletters, backtest, webhooks):
         module.register(app)
     return app
 

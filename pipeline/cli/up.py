@@ -14,6 +14,7 @@ import typer
 
 from deploy.embedded.process import StartError
 from deploy.embedded.stack import Stack, resident_bytes
+from pipeline import running
 from pipeline.alert_rules import load_rules
 from pipeline.cli.admin import apply_migrations, create_topics
 from pipeline.cli.board import Board
@@ -26,6 +27,8 @@ _HISTORY_MIN = 360.0
 #: So many events of history are worked off in about a minute; a larger shop gets less of a past.
 _HISTORY_EVENTS = 350_000
 _READY_S = 90.0
+#: What commands in other terminals have to know to find this stack.
+_ADDRESSES = ("CX_KAFKA__BOOTSTRAP_SERVERS", "CX_CLICKHOUSE__", "CX_WEB__PORT", "CX_PIPELINE__GENERATION")
 
 
 def register(app: typer.Typer) -> None:
@@ -57,9 +60,10 @@ def up(
 
     When all is up it prints one line 'ready {json}' with the addresses, then the signals as they come.
     """
-    settings = load()
+    settings = load(is_new_stack=True)
     load_rules(settings.alerts.rules, funnel_names(settings))
-    stack = Stack(data_dir)
+    os.umask(0o077)  # what it writes is for its user alone
+    stack = Stack(data_dir, settings.clickhouse.user, settings.clickhouse.password.get_secret_value())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -67,11 +71,13 @@ def up(
         stack.start(kafka_port, clickhouse_port, web_port)
         environ = stack.environment()
         os.environ.update(environ)
-        settings = load()
+        os.environ.pop("CX_CLICKHOUSE__PASSWORD_FILE", None)  # it is known by now
+        settings = load(is_new_stack=True)
         create_topics(settings)
         apply_migrations(settings)
         say("starting the worker")
         _start_worker(stack, with_shop=not no_simulate)
+        running.remember({name: environ[name] for name in environ if name.startswith(_ADDRESSES)})
         print(stack.ready_line(), flush=True)
         if not no_simulate:
             past = history if history is not None else min(_HISTORY_MIN, _HISTORY_EVENTS / simulate / 60)
@@ -83,6 +89,7 @@ def up(
         # A second Ctrl-C must not leave processes behind.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        running.forget()
         stack.stop()
 
 

@@ -42,6 +42,24 @@ UNKNOWN: Final = frozenset(
 )
 
 
+#: Of a message: it will never be taken as it is, so a worker that ended for it would end again after each start.
+_REFUSED: Final = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.POLICY_VIOLATION,
+    }
+)
+
+
+def is_refused(error: KafkaError) -> bool:
+    """Whether a message was refused for what it is."""
+    return error.code() in _REFUSED
+
+
 def is_passing(error: KafkaError) -> bool:
     """Whether what was asked may be asked again later."""
     return error.code() in _PASSING and not error.fatal()

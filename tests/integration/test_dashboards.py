@@ -56,7 +56,7 @@ def is_caught_up(system: Running, now_ms: int) -> bool:
 
 def rows_of(system: Running, sql: str) -> list[dict[str, Any]]:
     host, _, port = system.addresses["clickhouse"].rpartition(":")
-    client = Client(host, port=int(port))
+    client = Client(host, port=int(port), password=system.more["CX_CLICKHOUSE__PASSWORD"])
     try:
         rows, columns = client.execute(sql, with_column_types=True)
         return [dict(zip([name for name, _ in columns], row, strict=True)) for row in rows]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.agents.checkpoints import Checkpointer
-from pipeline.agents.outbox import Receipt
+from pipeline.agents.outbox import Outbox
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.recovery import BEGINNING, Recovery
 from pipeline.checkpoints.memory import MemoryCheckpoints
@@ -15,6 +15,7 @@ from pipeline.checkpoints.store import CheckpointError, Stored
 from pipeline.core.cuts import SESSIONS_PER_SHARD
 from pipeline.core.records import ClockRefusal, Rules
 from pipeline.kafka.logs import Source
+from pipeline.kafka.memory import MemoryProducer
 from pipeline.metrics import Metrics
 from schemas.reasons import Reason
 from sinks.buffer import Limits, SinkBuffer
@@ -150,7 +151,7 @@ def test_the_manifest_waits_for_what_was_put_out_before_its_offset() -> None:
     store = MemoryCheckpoints()
     worker = Worker(store)
     worker.process(added(0))
-    receipt = Receipt(SinkBuffer(MemorySink(), {}, Limits(1, 1, 1)))
+    receipt = Outbox(MemoryProducer(), SinkBuffer(MemorySink(), {}, Limits(1, 1, 1))).receipt()
     receipt.pending = 1
     worker.owned.unfinished.append((worker.offset, receipt))
     worker.checkpoint()
