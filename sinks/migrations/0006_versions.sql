@@ -2,11 +2,11 @@
 -- them exactly. Rows under the former ones would win against all that come. Tiles and signals are dropped: workers
 -- make them anew from what the topics hold. Journeys and alerts, which are kept for longer than topics, are converted.
 
-ALTER TABLE cx.tiles DELETE WHERE version >= 9007199254740992 SETTINGS mutations_sync = 2;
-ALTER TABLE cx.signals DELETE WHERE version >= 9007199254740992 SETTINGS mutations_sync = 2;
-ALTER TABLE cx.signals_hourly DELETE WHERE version >= 9007199254740992 SETTINGS mutations_sync = 2;
-ALTER TABLE cx.signals_by_time DELETE WHERE version >= 9007199254740992 SETTINGS mutations_sync = 2;
-ALTER TABLE cx.signals_recent DELETE WHERE version >= 9007199254740992 SETTINGS mutations_sync = 2;
+ALTER TABLE cx.tiles DELETE WHERE version >= 281474976710656 SETTINGS mutations_sync = 2;
+ALTER TABLE cx.signals DELETE WHERE version >= 281474976710656 SETTINGS mutations_sync = 2;
+ALTER TABLE cx.signals_hourly DELETE WHERE version >= 281474976710656 SETTINGS mutations_sync = 2;
+ALTER TABLE cx.signals_by_time DELETE WHERE version >= 281474976710656 SETTINGS mutations_sync = 2;
+ALTER TABLE cx.signals_recent DELETE WHERE version >= 281474976710656 SETTINGS mutations_sync = 2;
 
 CREATE TABLE cx.journeys_converted
 (
@@ -35,10 +35,10 @@ SELECT journey_id, funnel, session_id, customer_id, channel, store_id, region, d
        reason, last_step, value, bitShiftLeft(bitShiftRight(version, 48), 44) + bitAnd(version, 281474976710655),
        stored_at
 FROM cx.journeys FINAL
-WHERE version >= 9007199254740992;
+WHERE version >= 281474976710656;
 
-ALTER TABLE cx.journeys DELETE WHERE version >= 9007199254740992 SETTINGS mutations_sync = 2;
-ALTER TABLE cx.journeys_by_entry DELETE WHERE version >= 9007199254740992 SETTINGS mutations_sync = 2;
+ALTER TABLE cx.journeys DELETE WHERE version >= 281474976710656 SETTINGS mutations_sync = 2;
+ALTER TABLE cx.journeys_by_entry DELETE WHERE version >= 281474976710656 SETTINGS mutations_sync = 2;
 
 INSERT INTO cx.journeys (journey_id, funnel, session_id, customer_id, channel, store_id, region, device, entered_at,
                          ended_at, outcome, reason, last_step, value, version, stored_at)
@@ -72,9 +72,9 @@ INSERT INTO cx.alerts_converted
 SELECT alert_id, rule, signal, segment, status, opened_at, updated_at, resolved_at, observed, expected, severity,
        explanation, bitShiftLeft(bitShiftRight(version, 48), 44) + bitAnd(version, 281474976710655), stored_at
 FROM cx.alerts FINAL
-WHERE version >= 9007199254740992;
+WHERE version >= 281474976710656;
 
-ALTER TABLE cx.alerts DELETE WHERE version >= 9007199254740992 SETTINGS mutations_sync = 2;
+ALTER TABLE cx.alerts DELETE WHERE version >= 281474976710656 SETTINGS mutations_sync = 2;
 
 INSERT INTO cx.alerts (alert_id, rule, signal, segment, status, opened_at, updated_at, resolved_at, observed, expected,
                        severity, explanation, version, stored_at)
