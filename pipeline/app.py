@@ -118,10 +118,12 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
         app, buffer, producer, journeys, signals, ticker, metrics, ownership, checkpointer, rejected, paging
     )
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
-    reads = reads or reads_of(clickhouse_address(settings.clickhouse))
-    live = add_site(app, settings, Worker(metrics, ownership, background.measure), reads)
+    address = clickhouse_address(settings.clickhouse)
+    looks = reads or reads_of(address, threads=1)
+    reads = reads or reads_of(address)
+    live = add_site(app, settings, Worker(metrics, ownership, background.measure), reads, looks)
     metrics.on_stored = live.nudge
-    background.show(live, reads)
+    background.show(live, reads, looks)
     return app
 
 

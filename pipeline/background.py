@@ -66,7 +66,7 @@ class Background:
         app.timer(_GIVE_BACK_S)(self._give_back)
         app.on_before_shutdown.connect(self._finish, weak=False)
 
-    def show(self, live: Live, reads: Reads) -> None:
+    def show(self, live: Live, *reads: Reads) -> None:
         """Keep those up to date who listen to the worker's web server, and let them go before it ends."""
 
         async def run() -> None:
@@ -74,7 +74,8 @@ class Background:
                 await live.run()
             finally:
                 live.close()
-                reads.close()
+                for one in reads:
+                    one.close()
 
         self.app.task(run)
 

@@ -237,8 +237,21 @@ class WebSettings(Part):
     """Where set, all but health and the console's empty page is served only to requests with this bearer token."""
     clients: Annotated[int, Field(ge=0, le=10_000)] = 100
     """How many may listen to the stream of this worker at a time; one more gets status 503."""
+    clients_each: Annotated[int, Field(ge=1, le=10_000)] = 25
+    """How many of these may come from one address; behind a proxy all do."""
+    connections: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """How many connections this worker's web server keeps open; one more is closed at once."""
+    hosts: tuple[str, ...] = ()
+    """Names that the server is called by besides localhost and its addresses; only asked for where no token is
+    set."""
     shop_file: str = ""
     """File in which the console orders incidents of a simulated shop (``simulate --orders``); empty: no shop."""
+
+    @model_validator(mode="after")
+    def _token_is_long(self) -> "WebSettings":
+        if 0 < len(self.token.get_secret_value()) < _SHORTEST_KEY:
+            raise ValueError(f"TOKEN needs {_SHORTEST_KEY} characters or more: short ones can be tried out")
+        return self
 
 
 class PrivacySettings(Part):

@@ -22,7 +22,8 @@ class Reason(StrEnum):
     ROW_REJECTED = "row_rejected"
     """No input: a row of ours that ClickHouse refuses for good. The payload is the row as JSON."""
     UNDELIVERABLE = "undeliverable"
-    """No input: a message of ours that a webhook's receiver, or Kafka, did not take. The payload is the message."""
+    """No input: a message of ours that a webhook's receiver, or Kafka, did not take. The payload is the
+    message."""
 
 
 @dataclass(frozen=True, slots=True)

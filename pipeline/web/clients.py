@@ -25,8 +25,10 @@ class TooManyClients(RuntimeError):  # noqa: N818 - it is a state, not an error
 class Client:
     """One who listens, and what is waiting for them."""
 
-    def __init__(self, asked: StreamParameters) -> None:
+    def __init__(self, asked: StreamParameters, who: str = "") -> None:
+        """``who``: their address."""
         self.asked = asked
+        self.who = who
         self.is_new = True
         """Whether everything is still to be sent."""
         self.is_slow = False
@@ -68,9 +70,12 @@ class Client:
 class Clients:
     """All who listen."""
 
-    def __init__(self, most: int, on_count: Callable[[int], None] = lambda _: None) -> None:
-        """``on_count`` is told how many there are whenever that changes."""
+    def __init__(
+        self, most: int, on_count: Callable[[int], None] = lambda _: None, most_of_one: int | None = None
+    ) -> None:
+        """``on_count`` is told how many there are whenever that changes. ``most_of_one``: of one address."""
         self._most = most
+        self._most_of_one = most if most_of_one is None else most_of_one
         self._on_count = on_count
         self._all: set[Client] = set()
         self._is_closed = False
@@ -78,11 +83,15 @@ class Clients:
     def __len__(self) -> int:
         return len(self._all)
 
-    def join(self, asked: StreamParameters) -> Client:
+    def join(self, asked: StreamParameters, who: str = "") -> Client:
         """Raises TooManyClients."""
         if self._is_closed or len(self._all) >= self._most:
             raise TooManyClients(f"{self._most} clients are listening already (CX_WEB__CLIENTS)")
-        client = Client(asked)
+        if sum(one.who == who for one in self._all) >= self._most_of_one:
+            raise TooManyClients(
+                f"{self._most_of_one} clients of one address listen already (CX_WEB__CLIENTS_EACH)"
+            )
+        client = Client(asked, who)
         self._all.add(client)
         self._on_count(len(self._all))
         return client

@@ -16,6 +16,8 @@ def add_console(app: web.Application, config: dict[str, object]) -> None:
     """Serve the page at ``/`` and its parts below ``/console/``. ``config``: what the page needs to know."""
     folder = _folder()
     index = folder / "index.html"
+    # What is not among them is not looked for: a name may be anything.
+    parts = {str(path.relative_to(folder).as_posix()): path for path in folder.rglob("*") if path.is_file()}
 
     async def page(request: web.Request) -> web.StreamResponse:
         return web.FileResponse(index, headers={"Cache-Control": "no-cache"})
@@ -24,8 +26,8 @@ def add_console(app: web.Application, config: dict[str, object]) -> None:
         return answer(config)
 
     async def part(request: web.Request) -> web.StreamResponse:
-        found = (folder / request.match_info["name"]).resolve()
-        if not found.is_relative_to(folder) or not found.is_file():
+        found = parts.get(request.match_info["name"])
+        if found is None:
             raise web.HTTPNotFound(text="no such part of the console\n")
         return web.FileResponse(found, headers={"Cache-Control": "no-cache"})
 

@@ -1,14 +1,17 @@
 """The worker's own pages: health, readiness, metrics; and how it is, in figures for the console."""
 
+import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import faust
 from prometheus_client.metrics import MetricWrapperBase
 
 from pipeline.agents.ownership import Ownership
 from pipeline.metrics import Metrics
+
+_KEPT_S: Final = 1.0
 
 
 def add_pages(
@@ -32,13 +35,34 @@ def add_pages(
             return self.text("no partitions yet\n", status=503)
         return self.text(f"{owned} partitions\n")
 
-    async def exposition(self: Any, request: Any) -> Any:
-        measure()
-        return self.bytes(metrics.exposition(), content_type="text/plain; version=0.0.4")
+    exposition = Exposition(metrics, measure)
+
+    async def expose(self: Any, request: Any) -> Any:
+        return self.bytes(await exposition.text(), content_type="text/plain; version=0.0.4")
 
     app.page("/healthz", name="healthz")(healthz)
     app.page("/readyz", name="readyz")(readyz)
-    app.page("/metrics", name="metrics")(exposition)
+    app.page("/metrics", name="metrics")(expose)
+
+
+class Exposition:
+    """The metrics as text: made in a thread, and once a second however many ask."""
+
+    def __init__(self, metrics: Metrics, measure: Callable[[], None], clock: Callable[[], float] = time.monotonic):
+        self._metrics = metrics
+        self._measure = measure
+        self._clock = clock
+        self._text = b""
+        self._made_s = -_KEPT_S
+        self._turn = asyncio.Lock()
+
+    async def text(self) -> bytes:
+        async with self._turn:
+            if self._clock() - self._made_s >= _KEPT_S:
+                self._measure()
+                self._text = await asyncio.to_thread(self._metrics.exposition)
+                self._made_s = self._clock()
+        return self._text
 
 
 def vitals(metrics: Metrics, ownership: Ownership, measure: Callable[[], None]) -> dict[str, Any]:

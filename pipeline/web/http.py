@@ -49,7 +49,7 @@ def _listing_handler(listing: Listing, names: Catalogue) -> Handler:
 def _stream_handler(live: Live, names: Catalogue) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            client = live.join(parse(StreamParameters, request.query, names))
+            client = live.join(parse(StreamParameters, request.query, names), request.remote or "")
         except ParameterError as error:
             return refusal(error)
         except TooManyClients as error:

@@ -46,9 +46,9 @@ class Live:
         self._nudged = asyncio.Event()
         self._is_closed = False
 
-    def join(self, asked: StreamParameters) -> Client:
-        """A new client; everything is sent to it first. Raises TooManyClients."""
-        client = self.clients.join(asked)
+    def join(self, asked: StreamParameters, who: str = "") -> Client:
+        """A new client; everything is sent to it first. ``who``: its address. Raises TooManyClients."""
+        client = self.clients.join(asked, who)
         self._tell_of_worker(client.put)
         self.nudge()
         return client

@@ -12,6 +12,7 @@ from pipeline.core.segments import canonical
 from pipeline.web.catalogue import Catalogue
 from schemas.api import Fault, Parameters
 from schemas.segments import parse_segment
+from schemas.times import END_OF_TIME_MS
 
 P = TypeVar("P", bound=Parameters)
 #: A message of pydantic's that does not say what is allowed.
@@ -96,7 +97,11 @@ def from_cursor(cursor: str | None, *types: type) -> tuple[Any, ...]:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         key: tuple[Any, ...] = msgspec.json.decode(raw, type=tuple[types])  # type: ignore[valid-type]  # made at run time
     except (binascii.Error, msgspec.DecodeError, ValueError) as error:
-        raise ParameterError(
-            Fault(parameter="cursor", message="not the 'next' of a page of this listing")
-        ) from error
+        raise _no_cursor() from error
+    if any(isinstance(one, int) and not 0 <= one <= END_OF_TIME_MS for one in key):
+        raise _no_cursor()
     return key
+
+
+def _no_cursor() -> ParameterError:
+    return ParameterError(Fault(parameter="cursor", message="not the 'next' of a page of this listing"))

@@ -1,5 +1,6 @@
 """The buttons that break the simulated shop: there only where ``cx-signals up`` simulates one."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,6 +13,8 @@ from pipeline.simulator.shop import INCIDENTS
 from pipeline.web.http import answer, problem
 
 PATH: Final = "/shop/incidents"
+_READ_S: Final = 5.0
+_LARGEST: Final = 4_096
 
 
 class Order(BaseModel):
@@ -35,7 +38,10 @@ def add_shop(app: web.Application, path: str) -> None:
         if not path:
             return problem(404, "Not Found", "no shop is simulated here")
         try:
-            asked = Order.model_validate_json(await request.read())
+            async with asyncio.timeout(_READ_S):
+                asked = Order.model_validate_json(await request.content.read(_LARGEST))
+        except TimeoutError:
+            return problem(408, "Request Timeout", "the order did not come in time")
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             return problem(400, "Bad Request", f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")

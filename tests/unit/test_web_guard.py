@@ -11,7 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from pipeline.simulator.incidents import IncidentsFile
 from pipeline.web.console import PARTS, add_console
-from pipeline.web.guard import guard
+from pipeline.web.guard import Doors, guard
+from pipeline.web.login import PATH as LOGIN
+from pipeline.web.login import Slowed, add_login
 from pipeline.web.shop import PATH as SHOP
 from pipeline.web.shop import add_shop
 
@@ -23,13 +25,19 @@ async def well(_request: web.Request) -> web.StreamResponse:
     return web.Response(text="ok")
 
 
-def serve(work: Callable[[Ask], Coroutine[Any, Any, None]], token: str = "", shop: str = "") -> None:
+def serve(
+    work: Callable[[Ask], Coroutine[Any, Any, None]],
+    token: str = "",
+    shop: str = "",
+    slowed: Slowed | None = None,
+) -> None:
     async def all_of_it() -> None:
         app = web.Application()
         add_console(app, {"currency": "EUR"})
         add_shop(app, shop)
         app.router.add_get("/healthz", well)
-        guard(app, token, ("/", PARTS), (SHOP,))
+        add_login(app, token, slowed or Slowed())
+        guard(app, Doors(token, ("/", PARTS, LOGIN), (SHOP, LOGIN), frozenset({"cx.example"})), slowed or Slowed())
         async with TestClient(TestServer(app)) as client:
 
             async def ask(method: str, path: str, **more: Any) -> tuple[int, str]:
@@ -74,7 +82,16 @@ def test_nothing_can_be_written_but_incidents(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/console/../pipeline/app.py", "/console/..%2f..%2fpyproject.toml", "/console/%2fetc/passwd", "/console/js"],
+    [
+        "/console/../pipeline/app.py",
+        "/console/..%2f..%2fpyproject.toml",
+        "/console/%2fetc/passwd",
+        "/console/js",
+        "/console/" + "a" * 7_000,
+        "/console/%00",
+        "/console/js/main.js%00",
+        "/console/%0d%0ax",
+    ],
 )
 def test_only_the_consoles_own_files_are_served(path: str) -> None:
     async def work(ask: Ask) -> None:
@@ -134,5 +151,72 @@ def test_without_a_shop_there_is_nothing_to_break() -> None:
     async def work(ask: Ask) -> None:
         assert await ask("GET", SHOP) == (200, '{"incidents":[]}')
         assert (await ask("POST", SHOP, json={"name": "slow-till"}))[0] == 404
+
+    serve(work)
+
+
+def test_a_token_is_given_once_for_a_cookie_that_no_script_reads() -> None:
+    async def work(ask: Ask) -> None:
+        status, _ = await ask("POST", LOGIN, json={"token": TOKEN})
+        assert status == 204
+        # The client keeps the cookie, as a browser does.
+        assert (await ask("GET", "/api/console"))[0] == 200
+
+    serve(work, TOKEN)
+
+
+def test_the_cookie_is_for_this_server_and_not_for_scripts() -> None:
+    async def all_of_it() -> str:
+        app = web.Application()
+        add_login(app, TOKEN, Slowed())
+        async with (
+            TestClient(TestServer(app)) as client,
+            client.post(LOGIN, json={"token": TOKEN}) as answer,
+        ):
+            return answer.headers["Set-Cookie"]
+
+    cookie = asyncio.run(all_of_it())
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=Strict", "Path=/"))
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"token": 5}', "", "x" * 100_000, '{"token": "a", "b": 1}'])
+def test_what_is_no_login_is_said_to_be_none(body: str) -> None:
+    async def work(ask: Ask) -> None:
+        headers = {"Content-Type": "application/json"}
+        assert (await ask("POST", LOGIN, data=body, headers=headers))[0] == 400
+
+    serve(work, TOKEN)
+
+
+def test_whoever_tries_tokens_is_slowed_by_either_way() -> None:
+    now = [0.0]
+
+    async def work(ask: Ask) -> None:
+        assert (await ask("POST", LOGIN, json={"token": "x"}))[0] == 401
+        wrong = {"Authorization": "Bearer wrong"}
+        assert (await ask("GET", "/api/console", headers=wrong))[0] == 401
+        assert (await ask("GET", "/api/console", headers=wrong))[0] == 429
+        assert (await ask("POST", LOGIN, json={"token": TOKEN}))[0] == 429
+        assert (await ask("GET", "/api/console", headers={"Authorization": f"Bearer {TOKEN}"}))[0] == 200
+        now[0] = 61.0
+        assert (await ask("POST", LOGIN, json={"token": TOKEN}))[0] == 204
+
+    serve(work, TOKEN, slowed=Slowed(most=2, clock=lambda: now[0]))
+
+
+def test_a_name_that_others_point_at_us_is_not_answered_to() -> None:
+    async def work(ask: Ask) -> None:
+        for host in ("127.0.0.1:6066", "localhost", "LOCALHOST:80", "[::1]:6066", "cx.example", "localhost."):
+            assert (await ask("GET", "/api/console", headers={"Host": host}))[0] == 200, host
+        for host in (
+            "evil.example",
+            "evil.example:6066",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:x",
+            "",
+            "[::1]evil",
+        ):
+            assert (await ask("GET", "/api/console", headers={"Host": host}))[0] == 403, host
+        assert (await ask("GET", "/healthz", headers={"Host": "evil.example"}))[0] == 200
 
     serve(work)

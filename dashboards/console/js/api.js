@@ -27,3 +27,13 @@ export async function getAll(path, parameters, most = 5_000, signal = undefined)
   } while (cursor && rows.length < most);
   return rows;
 }
+
+// The token for a cookie, which the server sets and no script can read.
+export async function login(token) {
+  const response = await fetch("/api/login", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ token }),
+  });
+  if (!response.ok) throw new Refused(response.status, response.statusText);
+}

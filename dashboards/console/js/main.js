@@ -1,7 +1,7 @@
 // The page put together: what comes in goes to the model, what the model holds is drawn once a frame.
 
 import { Alerts } from "./alerts.js";
-import { get, Refused } from "./api.js";
+import { get, login, Refused } from "./api.js";
 import { Charts } from "./charts.js";
 import { fromAddress, SegmentPicker, toAddress } from "./choice.js";
 import { byId } from "./dom.js";
@@ -152,10 +152,10 @@ function askForToken() {
   const dialog = byId("token");
   if (dialog.open) return;
   dialog.showModal();
-  dialog.addEventListener("close", () => {
-    const secure = location.protocol === "https:" ? "; Secure" : "";
-    document.cookie = `cx_token=${encodeURIComponent(byId("token-text").value)}; Path=/; SameSite=Strict${secure}`;
+  dialog.addEventListener("close", async () => {
+    const token = byId("token-text").value;
     byId("token-text").value = "";
+    await login(token).catch(() => {}); // what is wrong with it is seen at the next question
     start();
   }, { once: true });
 }
