@@ -66,6 +66,7 @@ dashboards: $(STAMP) ## Make the dashboards' JSON from their code.
 lock: ## Pin all dependencies, with hashes, without addresses.
 	$(LOCK) --extra dev --extra embedded -o requirements.lock
 	$(LOCK) -o deploy/requirements.lock
+	$(subst pyproject.toml,-c requirements.lock deploy/build.in,$(LOCK)) -o deploy/build.lock
 	$(subst pyproject.toml,tests/benchmarks/rivals/requirements.in,$(LOCK)) -o tests/benchmarks/rivals/requirements.lock
 
 clean: ## Remove the virtual environment and caches.

@@ -120,5 +120,5 @@ def _over_time(dashboard: Dashboard) -> None:
             "Of the journeys begun then, those that will not complete if all stays.",
         ),
     ):
-        query = sql.band(f"${{funnel}}_{what}")
+        query = sql.band_of(f"concat({sql.given('funnel')}, '_{what}')")
         dashboard.with_panel(band(title, query, PERCENT, f"{description} Shaded: 95 %."))

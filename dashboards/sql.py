@@ -1,7 +1,7 @@
 """The SQL of the dashboards: which rows, of which table, in which shape.
 
-``window``, ``segment`` and the others are Grafana's variables (``${name:sqlstring}`` quotes and escapes them);
-``$__…`` are macros of the ClickHouse data source. Rows are versioned, so every table is read with FINAL.
+``window``, ``segment`` and the others are Grafana's variables, each read through ``given``; ``$__…`` are macros of the
+ClickHouse data source. Rows are versioned, so every table is read with FINAL.
 """
 
 from collections.abc import Iterable
@@ -10,13 +10,24 @@ from typing import Final
 FUNNELS: Final = ("search", "cart", "checkout", "form", "support", "queue", "basket")
 SHORT_SPAN_S: Final = 3 * 86_400
 """Up to it signals are read as they are; of longer ranges, and of what is no longer kept so, by full hours."""
-_KEPT_DAYS: Final = "if(${window:sqlstring} IN ('1m', '5m'), 3, 30)"
+
+
+def given(name: str) -> str:
+    """The value of one of Grafana's variables, whatever anybody has written into the address.
+
+    Its forms for SQL leave backslashes as they are, which end a string in ClickHouse; percent-encoded nothing is left
+    that means anything to SQL, to Grafana or to the macros.
+    """
+    return f"decodeURLComponent('${{{name}:percentencode}}')"
+
+
+_KEPT_DAYS: Final = f"if({given('window')} IN ('1m', '5m'), 3, 30)"
 
 _NOW: Final = "$__toTime_ms"
 _SPAN: Final = "toUnixTimestamp($__toTime) - toUnixTimestamp($__fromTime)"
 _AGE: Final = "toUnixTimestamp(now()) - toUnixTimestamp($__fromTime)"
 _COLUMNS: Final = "signal, segment, window_end, numerator, denominator, value, lower, upper"
-SEGMENT: Final = "${segment:sqlstring}"
+SEGMENT: Final = given("segment")
 CHANNELS: Final = "'channel=app', 'channel=pos', 'channel=web'"
 
 
@@ -29,7 +40,7 @@ def _spans(where: str) -> str:
     is_short = f"{_SPAN} <= {SHORT_SPAN_S} AND {_AGE} <= {_KEPT_DAYS} * 86400"
     return f"""(
     SELECT {_COLUMNS} FROM cx.signals FINAL
-    WHERE {where} AND window = ${{window:sqlstring}} AND $__timeFilter_ms(window_end)
+    WHERE {where} AND window = {given("window")} AND $__timeFilter_ms(window_end)
       AND {is_short} AND denominator > 0
     UNION ALL
     SELECT {_COLUMNS} FROM cx.signals_hourly FINAL
@@ -38,12 +49,20 @@ def _spans(where: str) -> str:
 
 
 def band(signal: str, segment: str = SEGMENT) -> str:
-    """A signal of one segment over time, with its interval and n: the last of each interval of the graph."""
+    """A signal of one segment over time, with its interval and n: the last of each interval of the graph.
+
+    ``signal``: its name.
+    """
+    return band_of(f"'{signal}'", segment)
+
+
+def band_of(signal: str, segment: str = SEGMENT) -> str:
+    """The same of a signal that is named by an expression."""
     return f"""SELECT $__timeInterval_ms(window_end) AS time,
     argMax(value, window_end) AS value,
     argMax(lower, window_end) AS lower,
     argMax(upper, window_end) AS upper
-FROM {_spans(f"signal = '{signal}' AND segment = {segment}")}
+FROM {_spans(f"signal = {signal} AND segment = {segment}")}
 GROUP BY time ORDER BY time"""
 
 
@@ -54,7 +73,7 @@ FROM {_spans(f"signal IN ({quoted(signals)}) AND segment IN ({segments})")}
 GROUP BY time, line ORDER BY time, line"""
 
 
-def now(signal: str, segment: str = SEGMENT, window: str = "${window:sqlstring}", column: str = "value") -> str:
+def now(signal: str, segment: str = SEGMENT, window: str = given("window"), column: str = "value") -> str:
     """A signal as it stands: no row of it in the last minutes is no data. n and interval as a text beside it.
 
     Some signals lag behind: a nowcast by a step, a completion ratio until the slowest source has passed.
@@ -91,15 +110,17 @@ def newest(signals: dict[str, str], prefix: str, key: str) -> str:
 ) AS newest
 SELECT {key} AS name,
     {columns},
-    substring(segment, {len(prefix) + 1}) AS key
+    segment AS key
 FROM cx.signals_by_time FINAL
 WHERE window_end = newest AND signal IN ({quoted(signals.values())})
   AND startsWith(segment, '{prefix}') AND NOT position(segment, '|') > 0 AND denominator > 0
 GROUP BY segment ORDER BY segment"""
 
 
-def _part(dimension: str) -> str:
-    found = f"extract(segment, '(?:^|\\\\|){dimension}=([^|]*)')"
+def _part(dimension: str, named: bool = True) -> str:
+    """Of a segment's text what it says of a dimension; ``named``: with the dimension's name before it."""
+    inner = f"({dimension}=[^|]*)" if named else f"{dimension}=([^|]*)"
+    found = f"extract(segment, '(?:^|\\\\|){inner}')"
     return f"if({found} = '', 'all', {found})"
 
 
@@ -108,7 +129,7 @@ _FUNNEL_OF_SIGNAL: Final = (
 )
 OPEN_ALERTS: Final = f"""SELECT status, severity, rule, segment, opened_at, observed, expected, explanation,
     {_FUNNEL_OF_SIGNAL} AS funnel,
-    {_part("channel")} AS channel, {_part("store_id")} AS store, {_part("device")} AS device
+    {_part("channel", named=False)} AS channel, {_part("store_id")} AS store, {_part("device")} AS device
 FROM cx.alerts FINAL
 WHERE status IN ('pending', 'firing')
 ORDER BY severity, opened_at DESC"""
@@ -135,7 +156,7 @@ FROM (
 GROUP BY signal ORDER BY indexOf([{quoted(FUNNELS)}], funnel)"""
 
 
-def journeys(columns: str, more: str = "", funnel: str = "${funnel:sqlstring}") -> str:
+def journeys(columns: str, more: str = "", funnel: str = given("funnel")) -> str:
     """Ended journeys that began in the range shown, of the channel, store and device chosen."""
     return f"""SELECT {columns}
 FROM cx.journeys_by_entry FINAL
@@ -146,24 +167,29 @@ WHERE funnel = {funnel} AND $__timeFilter_ms(entered_at)
 
 
 def _chosen(name: str) -> str:
+    if name == "channel":
+        return f"{given(name)} IN ('all', channel)"
     column = "store_id" if name == "store" else name
-    return f"decodeURLComponent(${{{name}:sqlstring}}) IN ('all', {column})"
+    escaped = f"replaceAll(replaceAll(replaceAll({column}, '%', '%25'), '|', '%7C'), '=', '%3D')"
+    return f"{given(name)} IN ('all', concat('{column}=', {escaped}))"
 
 
-CHOSEN_SEGMENT: Final = """SELECT multiIf(
-    ${store:sqlstring} != 'all' AND ${channel:sqlstring} != 'all',
-        concat('channel=', ${channel:sqlstring}, '|store_id=', ${store:sqlstring}),
-    ${store:sqlstring} != 'all', concat('store_id=', ${store:sqlstring}),
-    ${channel:sqlstring} != 'all' AND ${device:sqlstring} != 'all',
-        concat('channel=', ${channel:sqlstring}, '|device=', ${device:sqlstring}),
-    ${channel:sqlstring} != 'all', concat('channel=', ${channel:sqlstring}),
+CHOSEN_SEGMENT: Final = f"""WITH {given("store")} AS store, {given("channel")} AS channel, {given("device")} AS device
+SELECT multiIf(
+    store != 'all' AND channel != 'all', concat('channel=', channel, '|', store),
+    store != 'all', store,
+    channel != 'all' AND device != 'all', concat('channel=', channel, '|', device),
+    channel != 'all', concat('channel=', channel),
     'all') AS value"""
-"""The segment of the values chosen. There is none of a device in all channels: that shows everything."""
+"""The segment of the values chosen. There is none of a device in all channels: that shows everything.
+
+Stores and devices are chosen as a segment's text has them, ``store_id=...``: so a store may be called *all*.
+"""
 
 
-def _values(found: str, where: str) -> str:
+def _values(found: str, name_at: int, where: str) -> str:
     tables = "\n    UNION DISTINCT\n".join(
-        f"    SELECT DISTINCT {found} AS value, decodeURLComponent(value) AS label FROM {table}\n"
+        f"    SELECT DISTINCT {found} AS value, decodeURLComponent(substring(value, {name_at})) AS label FROM {table}\n"
         f"    WHERE signal = 'friction' AND {where} AND {times}"
         for table, times in (
             ("cx.signals_by_time", f"window_end > {_NOW} - INTERVAL 2 HOUR AND window_end <= {_NOW}"),
@@ -171,12 +197,12 @@ def _values(found: str, where: str) -> str:
         )
     )
     return f"""SELECT value, label FROM (
-    SELECT 'all' AS value, 'all' AS label
+    SELECT 'all' AS value, 'All' AS label
     UNION ALL
 {tables}
 ) GROUP BY value, label ORDER BY value = 'all' DESC, value"""
 
 
-STORES: Final = _values("substring(segment, 10)", "startsWith(segment, 'store_id=')")
+STORES: Final = _values("segment", 10, "startsWith(segment, 'store_id=')")
 """As they stand in a segment's text, and as people write them; those of the range shown, and of the last hours."""
-DEVICES: Final = _values("extract(segment, 'device=(.+)')", "segment LIKE 'channel=%|device=%'")
+DEVICES: Final = _values("extract(segment, '(device=.+)')", 8, "segment LIKE 'channel=%|device=%'")

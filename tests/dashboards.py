@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 FOLDER: Final = Path(__file__).parents[1] / "dashboards" / "grafana"
 PLUGIN: Final = "grafana-clickhouse-datasource"
@@ -91,7 +92,8 @@ def expand(sql: str, shown: Range, values: Mapping[str, str]) -> str:
     def variable(found: re.Match[str]) -> str:
         name, _, form = found[1].partition(":")
         text = values[name]
-        return "'" + text.replace("'", "''") + "'" if form == "sqlstring" else text
+        assert form == "percentencode", f"{found[0]} can be anything"
+        return quote(text, safe="-_.~")
 
     text = re.sub(r"\$\{(\w+(?::\w+)?)\}", variable, sql)
     from_ms, to_ms = (f"fromUnixTimestamp64Milli({at})" for at in (shown.from_ms, shown.to_ms))

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,15 +130,33 @@ def test_the_image_runs_without_the_embedded_stack_and_its_lock_has_only_what_ru
 
 def test_the_dockerfile_is_small_and_not_root() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
-    stages = re.findall(r"^FROM (\S+)", text, re.M)
-    assert len(stages) == 2
-    assert all(re.search(r":\d+\.\d+", stage) for stage in stages)
+    assert re.findall(r"^FROM (\S+)", text, re.M) == ["${PYTHON}"] * 2
+    assert re.search(r"^ARG PYTHON=python:\d+\.\d+\S*@sha256:[0-9a-f]{64}$", text, re.M)
+    installed = re.findall(r"pip install (.+)", text)
+    assert all("--require-hashes" in one or "/wheels/" in one for one in installed), installed
     last = text.rpartition("FROM ")[2]
     assert re.search(r"^USER \d+:\d+$", last, re.M)
     assert "HEALTHCHECK" in last
     copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.M))
     for group in copied:
         assert all((ROOT / name).exists() for name in group.split())
+
+
+def test_what_builds_the_image_is_pinned_with_hashes() -> None:
+    lock = (DEPLOY / "build.lock").read_text()
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.M))
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    listed = (DEPLOY / "build.in").read_text().split()
+    assert {re.split(r"[<>=]", one)[0] for one in wanted} == {re.split(r"[<>=]", one)[0] for one in listed}
+    assert {re.split(r"[<>=]", one)[0] for one in wanted} <= pinned.keys()
+    assert lock.count("--hash=sha256:") >= len(pinned)
+    assert "http" not in lock
+
+
+def test_images_are_named_by_digest() -> None:
+    for name, service in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].items():
+        image = service["image"]
+        assert image.startswith("cx-signals:") or re.search(r"@sha256:[0-9a-f]{64}$", image), name
 
 
 # --- kubernetes ---------------------------------------------------------------------------------------

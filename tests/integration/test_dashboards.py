@@ -1,5 +1,6 @@
 """Every panel's query, run by the real engine over what a simulated shop has left in it."""
 
+import re
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from clickhouse_driver import Client
 
 from schemas.times import format_rfc3339
-from tests.dashboards import Panel, Range, clickhouse_panels, documents, expand
+from tests.dashboards import Panel, Range, clickhouse_panels, documents, expand, other_queries
 from tests.systems import Running
 
 HOURS = 6
@@ -114,7 +115,7 @@ def test_no_data_is_not_zero(shop: tuple[Running, Range]) -> None:
     )
     by_title = {str(panel): panel for panel in clickhouse_panels()}
     rows = rows_of(system, expand(by_title["cx-live: Stores now, last 15 minutes"].sql, shown, VALUES))
-    (only,) = [one for one in rows if one["key"] == "a%7Cb&c"]
+    (only,) = [one for one in rows if one["key"] == "store_id=a%7Cb&c"]
     assert only["name"] == "a|b&c"
     assert only["friction"] == 0.1
     assert only["csat"] is None
@@ -154,9 +155,9 @@ def test_variables_offer_what_there_is(shop: tuple[Running, Range]) -> None:
             rows = rows_of(system, expand(variable["query"], shown, VALUES))
             found[variable["name"]] = [row["value"] for row in rows]
     assert found["store"][0] == "all"
-    assert "store-01" in found["store"]
+    assert "store_id=store-01" in found["store"]
     assert found["device"][0] == "all"
-    assert {"mobile", "desktop"} <= set(found["device"])
+    assert {"device=mobile", "device=desktop"} <= set(found["device"])
     assert found["segment"] == ["all"]
 
 
@@ -164,10 +165,10 @@ def test_variables_offer_what_there_is(shop: tuple[Running, Range]) -> None:
     ("chosen", "segment"),
     [
         ({"channel": "web"}, "channel=web"),
-        ({"channel": "web", "device": "mobile"}, "channel=web|device=mobile"),
-        ({"store": "store-01"}, "store_id=store-01"),
-        ({"channel": "pos", "store": "store-01"}, "channel=pos|store_id=store-01"),
-        ({"device": "mobile"}, "all"),
+        ({"channel": "web", "device": "device=mobile"}, "channel=web|device=mobile"),
+        ({"store": "store_id=store-01"}, "store_id=store-01"),
+        ({"channel": "pos", "store": "store_id=store-01"}, "channel=pos|store_id=store-01"),
+        ({"device": "device=mobile"}, "all"),
     ],
 )
 def test_what_is_chosen_is_a_segment_that_there_is(
@@ -216,3 +217,60 @@ def test_journeys_by_entry_are_the_journeys(shop: tuple[Running, Range]) -> None
     journeys, by_entry = found
     assert journeys[0] > 1_000
     assert by_entry[1] == pytest.approx(journeys[1])
+
+
+ODD_STORES = [
+    "C:\\new\\table",
+    "ends with \\",
+    "all",
+    "it's",
+    "' OR 1 --",
+    "\\' OR 1 --",
+    "a|b=c%d",
+    "${window}",
+    "$__fromTime",
+    '"',
+    "日本",
+]
+
+
+def test_a_store_may_be_called_anything(shop: tuple[Running, Range]) -> None:
+    """What is chosen is its own rows, and nothing that is written there is SQL."""
+    system, shown = shop
+    newest = system.sql("SELECT max(window_end) FROM cx.signals_by_time FINAL WHERE window_end <= now64(3)")[0][0]
+    texts = {name: f"store_id={name.translate({37: '%25', 124: '%7C', 61: '%3D'})}" for name in ODD_STORES}
+    columns = "signal, segment, window, window_end, numerator, denominator, value, lower, upper, version"
+    rows = [
+        ("csat", text, "15m", newest, float(n), 100.0, n / 100, 0.0, 1.0, 1)
+        for n, text in enumerate(texts.values())
+    ]
+    rows += [("friction", *row[1:]) for row in rows]
+    system.sql(f"INSERT INTO cx.signals ({columns}) VALUES", rows)
+    journey_columns = "journey_id, funnel, channel, store_id, outcome, entered_at, ended_at, version"
+    journey = f"INSERT INTO cx.journeys ({journey_columns}) VALUES"
+    system.sql(
+        journey,
+        [(f"queue:{n}", "queue", "pos", name, "completed", newest, newest, 1) for n, name in enumerate(texts)],
+    )
+    by_title = {str(panel): panel for panel in clickhouse_panels()}
+    figure = by_title["cx-live: CSAT"].sql
+    variables = {one["name"]: one for one in documents()["cx-live"]["templating"]["list"]}
+    offered = rows_of(system, expand(variables["store"]["query"], shown, VALUES))
+    for number, (name, text) in enumerate(texts.items()):
+        chosen = VALUES | {"window": "15m", "store": text}
+        assert {"value": text, "label": name} in offered
+        (found,) = rows_of(system, expand(variables["segment"]["query"], shown, chosen))
+        assert found["value"] == text
+        (row,) = rows_of(system, expand(figure, shown, chosen | {"segment": text}))
+        assert row["value"] == number / 100, name
+        waits = by_title["cx-stores: Waiting time of those served"].sql
+        assert len(rows_of(system, expand(waits, shown, chosen))) == 1, name
+    for name, odd in (("window", "1m') --"), ("funnel", "x' OR 1 --"), ("device", "\\"), ("channel", "') --")):
+        for panel in clickhouse_panels():
+            rows_of(system, expand(panel.sql, shown, VALUES | {name: odd}))  # no error: none of it is SQL
+
+
+def test_no_variable_is_put_into_a_query_in_another_way() -> None:
+    queries = [panel.sql for panel in clickhouse_panels()] + list(other_queries().values())
+    for query in queries:
+        assert set(re.findall(r"\$\{\w+(:?\w*)\}", query)) <= {":percentencode"}, query
