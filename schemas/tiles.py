@@ -24,7 +24,7 @@ class TilesMessage(BaseModel):
     version: Annotated[int, Field(ge=0)]
     """Generation x 2**44 + the source's next offset."""
     watermark: int | None
-    """The source's watermark, ms since the epoch."""
+    """The source's watermark, ms since the epoch; null before its first event, and in all parts but the last."""
     tiles: list[tuple[str, int, dict[str, int]]]
     """Segment, start of the bucket in ms, counters; each replaces an older version."""
     more: bool = False

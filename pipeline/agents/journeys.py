@@ -165,13 +165,14 @@ class JourneysStage:
         for partition, parts in self._router.split(out.tiles).items():
             for part, tiles in enumerate(parts):
                 event_id = tiles_message_id(name, out.version, partition, part)
+                more = part < len(parts) - 1
                 body = {
                     "schema_version": SCHEMA_VERSION,
                     "source": name,
                     "version": out.version,
-                    "watermark": out.watermark_ms,
+                    "watermark": None if more else out.watermark_ms,  # time has passed when all is told
                     "tiles": tiles,
-                    "more": part < len(parts) - 1,
+                    "more": more,
                     "appended": appended_ms,
                 }
                 messages.append(Outgoing(body, headers(TILES_TYPE, event_id), partition=partition))

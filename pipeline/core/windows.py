@@ -144,7 +144,7 @@ class Windows:
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
             self.empty.pop(source, None)
-        elif source not in self.watermarks:
+        elif not more and source not in self.watermarks:
             self.empty[source] = min(self.watermarks.values(), default=None)
         for segment, bucket_ms, counters in tiles:
             if self.forgotten.touches(bucket_ms):

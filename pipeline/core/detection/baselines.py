@@ -8,7 +8,7 @@ weeks fade.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,19 @@ class Learning:
     """Occurrences that have been seen ..."""
     least_hours: int = 2
     """... in so many hours beyond the first, before anything is expected."""
+
+
+class Usual(NamedTuple):
+    """What is usual at some time, by segment."""
+
+    rates: Floats
+    """Shape: segments, pairs; of all below: segments, groups."""
+    known: Flags
+    """Whether enough was seen."""
+    dispersion: Floats
+    """Relative standard deviation of expected counts, beyond chance ..."""
+    uncertainty: Floats
+    """... and the relative variance that they have because what they were learned from was little itself."""
 
 
 class Rates:
@@ -105,6 +118,23 @@ class Baselines:
         for rates in (self.pooled, self.spread, *self.slots.values()):
             rates.fit(segments)
         self.streak, self.hours = grown(self.streak, segments), grown(self.hours, segments)
+
+    def usual(self, at_ms: int, parents: Sequence[int]) -> Usual:
+        """Of the segments that ``parents`` has (there may be more), as of that time."""
+        count = len(parents)
+        every = [*parents, *[-1] * (len(self.hours) - count)]
+        return Usual(
+            self.rates(at_ms, every)[:count],
+            self.is_known(at_ms, every)[:count],
+            self.dispersion()[:count],
+            self.uncertainty(at_ms)[:count],
+        )
+
+    def uncertainty(self, at_ms: int) -> Floats:
+        """Of a rate learned from k occurrences, 1/k, with what is drawn towards counted in."""
+        learned = self.pooled.occurrences * fading(self.last_ms, at_ms)
+        found: Floats = 1.0 / (self._by_group(learned) + self._learning.weight)
+        return found
 
     def rates(self, at_ms: int, parents: Sequence[int]) -> Floats:
         """What is usual at the hour of week of a time, as of that time. Shape: segments, pairs."""

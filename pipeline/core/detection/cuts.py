@@ -3,6 +3,8 @@
 from dataclasses import astuple
 from typing import Any, Final
 
+import numpy as np
+
 from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.detection import baselines_cuts
 from pipeline.core.detection.baselines_cuts import packed, unpacked
@@ -10,8 +12,9 @@ from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part
 from pipeline.core.detection.incidents import Alert, Member
 from pipeline.core.detection.steps import Steps
-from pipeline.core.detection.watch import Finding, Rule
+from pipeline.core.detection.watch import Finding, Reckoned, Rule
 from pipeline.core.detection.worth import Stake
+from pipeline.core.evidence import STEP_MS
 
 _STEP: Final = "step-"
 _LEARNED: Final = "worth-and-steps"
@@ -25,6 +28,8 @@ def cut(detector: Detector) -> Cut:
         {
             "complete": detector.complete,
             "next_ms": detector.next_ms,
+            "hour": detector.hour,
+            "known": detector.watch.known,
             "baselines": baselines_cuts.head(baselines),
             "worth": detector.worth.learned_ms,
             "steps": detector.steps.learned_ms,
@@ -36,9 +41,10 @@ def cut(detector: Detector) -> Cut:
     made.put("segments", detector.segments.names)
     made.put("waiting", [[start, rows] for start, rows in detector.waiting.items()])
     made.put("hours", [[start, rows] for start, rows in detector.hours.items()])
+    made.put("known-steps", packed(detector.watch.known_steps))
     for start in detector.changed_steps:
-        counts = detector.recent.get(start)
-        made.put(f"{_STEP}{start}", packed(counts) if counts is not None else None)
+        step = detector.recent.get(start)
+        made.put(f"{_STEP}{start}", [packed(each) for each in step] if step is not None else None)
     detector.changed_steps = set()
     if baselines.changed_slots:
         made.put(_LEARNED, [packed(detector.worth.sums), packed(detector.steps.usual)])
@@ -80,16 +86,26 @@ def restore(detector: Detector, head: Head, shards: Shards) -> None:
         detector.worth.sums, detector.steps.usual = (unpacked(each) for each in shards[_LEARNED])
     detector.steps.names = list(head["step_names"])
     _restore_steps(detector.steps, shards)
-    steps = sorted(int(name.removeprefix(_STEP)) for name in shards if name.startswith(_STEP))
-    if steps:
-        detector.expect(steps[-1])
-    for start in steps:
-        detector.see(start, unpacked(shards[f"{_STEP}{start}"]))
-    detector.changed_steps = set()
+    _restore_watch(detector, head, shards)
     known = detector.incidents.rules
     # What a rule found that is no longer there nobody can follow.
     detector.incidents.open = [_read_alert(detector, row) for row in head["alerts"] if row["rule"] in known]
     detector.incidents.over = [_read_alert(detector, row) for row in head["over"] if row["rule"] in known]
+
+
+def _restore_watch(detector: Detector, head: Head, shards: Shards) -> None:
+    if head.get("hour") is None:  # nothing was decided yet, or by a program that kept less
+        return
+    detector.expect(head["hour"], head["known"])
+    steps = sorted(int(name.removeprefix(_STEP)) for name in shards if name.startswith(_STEP))
+    nothing = detector.watch.reckon(np.zeros((0, len(detector.measures.columns))))
+    # Windows are so and so many steps long: those in which nothing came are steps as well.
+    end = max(detector.next_ms or 0, steps[-1] + STEP_MS) if steps else 0
+    for start in range(steps[0], end, STEP_MS) if steps else ():
+        step = shards.get(f"{_STEP}{start}")
+        detector.see(start, Reckoned(*(unpacked(each) for each in step)) if step is not None else nothing)
+    detector.watch.known_steps = unpacked(shards["known-steps"])
+    detector.changed_steps = set()
 
 
 def _alert(alert: Alert) -> dict[str, Any]:

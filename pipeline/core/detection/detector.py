@@ -11,7 +11,7 @@ from pipeline.core.detection.incidents import FIRING, RESOLVED, WITH_STEPS, Aler
 from pipeline.core.detection.measures import ALL, Measures, Segments, counts_of, dimensions
 from pipeline.core.detection.scores import Flags
 from pipeline.core.detection.steps import Steps
-from pipeline.core.detection.watch import Rule, Watch, funnel_of
+from pipeline.core.detection.watch import Reckoned, Rule, Watch, funnel_of
 from pipeline.core.detection.worth import Worth
 from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence, final_after, hour_start
 from pipeline.core.statistics import Floats
@@ -22,7 +22,7 @@ class Detector:
     """Takes what each source tells, in any interleaving; decides step by step, when all have told theirs.
 
     A step that is told again after it was decided on changes no decision, but its hour still teaches as it
-    is in the end.
+    is in the end, and once. In what order sources and segments are heard of within a step makes no difference.
     """
 
     def __init__(
@@ -46,14 +46,15 @@ class Detector:
         """Steps that not all sources have told, by start and segment: version, counters."""
         self.hours: dict[int, dict[str, Counters]] = {}
         """Whole hours that have not taught yet, by start and segment."""
-        self.recent: dict[int, Floats] = {}
-        """Counts of the steps that rules still look back at, by start."""
+        self.recent: dict[int, Reckoned] = {}
+        """The steps that rules still look back at, by start."""
         self.next_ms: int | None = None
         """Start of the next step to decide on."""
         self._rules = rules
         self._sources = sources
         self._back_ms = final_after(lateness_ms)
-        self._hour: int | None = None
+        self.hour: int | None = None
+        """Start of the hour of the last step decided on."""
         self._longest_ms = max(rule.windows_ms[-1] for rule in rules)
         self.steps = Steps(self._longest_ms)
         self.worth = Worth(measures, currency)
@@ -74,8 +75,10 @@ class Detector:
                 told = self.waiting.setdefault(start_ms, {})
                 if version >= told.get(segment, (-1, {}))[0]:
                     told[segment] = (version, counters)
+        learned = self.baselines.last_ms
         for segment, start_ms, counters in hours:
-            self.hours.setdefault(start_ms, {})[segment] = counters
+            if learned is None or start_ms > learned:  # told again by a source that was restored: it has taught
+                self.hours.setdefault(start_ms, {})[segment] = counters
         if complete_ms is not None:
             self.complete[source] = max(complete_ms, self.complete.get(source, complete_ms))
 
@@ -89,7 +92,7 @@ class Detector:
         while self.next_ms < until:
             start = self.next_ms
             self.next_ms = start + STEP_MS
-            rows = {segment: counters for segment, (_, counters) in self.waiting.pop(start, {}).items()}
+            rows = {segment: counters for segment, (_, counters) in sorted(self.waiting.pop(start, {}).items())}
             if not rows and not self.recent and not self.incidents.open:
                 # Nothing for longer than any rule looks back: on to where there is something again.
                 self.next_ms = max(self.next_ms, min(min(self.waiting, default=until), until))
@@ -97,7 +100,7 @@ class Detector:
                     yield []
                 continue
             hour = hour_start(start)
-            if hour != self._hour:
+            if hour != self.hour:
                 for _ in self._learn_before(hour):
                     yield []
             counts = counts_of(self.measures, self.segments, rows)
@@ -106,11 +109,11 @@ class Detector:
 
     def step(self, start_ms: int, counts: Floats) -> list[Alert]:
         """Decide on [start, start + STEP_MS). Shape of ``counts``: segments, columns."""
-        if hour_start(start_ms) != self._hour:
+        if hour_start(start_ms) != self.hour:
             for _ in self._learn_before(hour_start(start_ms)):
                 pass
             self.expect(start_ms)
-        self.see(start_ms, counts)
+        self.see(start_ms, self.watch.reckon(counts))
         verdicts = {rule.name: self.watch.judge(rule) for rule in self._rules}
         at_ms = start_ms + STEP_MS
         changed = self.incidents.update(at_ms, verdicts)
@@ -145,29 +148,27 @@ class Detector:
             missing = alert.stake.missing
         alert.stake = self.worth.stake(row, root if root is not None else row, funnel, missing)
 
-    def see(self, start_ms: int, counts: Floats) -> None:
+    def see(self, start_ms: int, reckoned: Reckoned) -> None:
         """Let the rules look back at a step from now on."""
-        self.watch.see(counts)
-        if counts.any():
-            self.recent[start_ms] = counts
+        self.watch.see(reckoned)
+        if reckoned.counts.any():
+            self.recent[start_ms] = reckoned
             self.changed_steps.add(start_ms)
         for old in [at for at in self.recent if at <= start_ms - self._longest_ms]:
             del self.recent[old]
             self.changed_steps.add(old)
 
-    def expect(self, at_ms: int) -> None:
-        """Look up what is usual in the hour."""
-        self._hour = hour_start(at_ms)
-        parents = self.segments.parents()
-        self.baselines.fit(len(parents))
-        at_ms = self._hour
-        rates, known = self.baselines.rates(at_ms, parents), self.baselines.is_known(at_ms, parents)
-        self.watch.expect(rates, known, self.baselines.dispersion())
+    def expect(self, at_ms: int, segments: int | None = None) -> None:
+        """Look up what is usual in the hour, of the first ``segments`` (None: of all that there are)."""
+        self.hour = hour_start(at_ms)
+        parents = self.segments.parents(segments)
+        self.baselines.fit(len(self.segments))
+        self.watch.expect(self.baselines.usual(self.hour, parents))
 
     def _learn_before(self, hour: int) -> Iterator[int]:
         """Learn the hours that are final when this one begins, one at a time."""
         for past in sorted(past for past in self.hours if past <= hour - self._back_ms):
-            rows = self.hours.pop(past)
+            rows = dict(sorted(self.hours.pop(past).items()))
             self.learn(past, counts_of(self.measures, self.segments, rows))
             of_funnels = self.baselines.taught[:, : len(self.measures.funnels)]
             usual: Flags = np.logical_and.reduce(of_funnels, axis=1)

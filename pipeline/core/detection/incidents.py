@@ -99,8 +99,8 @@ class Incidents:
         """Take what the rules say at a moment; gives all alerts that were or are open."""
         self.over = [alert for alert in self.over if at_ms - alert.updated_ms < _ECHO_MS]
         for name, verdict in verdicts.items():
-            for row, finding in verdict.found.items():
-                self._take(at_ms, self.rules[name], row, finding)
+            for row in sorted(verdict.found, key=self._segments.names.__getitem__):
+                self._take(at_ms, self.rules[name], row, verdict.found[row])
         for alert in self.open:
             alert.updated_ms = at_ms
             _forget_members(at_ms, alert)

@@ -194,18 +194,19 @@ class Segments:
                 kinds.setdefault(frozenset(each.partition("=")[0] for each in theirs), []).append(row)
         return kinds[min(kinds, key=lambda kind: (len(kind), sorted(kind)))] if kinds else []
 
-    def parents(self) -> list[int]:
+    def parents(self, count: int | None = None) -> list[int]:
         """Row of each segment's parent: the same without its last dimension, or the nearest that there is.
 
-        -1 where there is none.
+        -1 where there is none. ``count``: as it was when there were so many; None: now.
         """
-        return [self._parent(name) for name in self.names]
+        count = len(self.names) if count is None else count
+        return [self._parent(name, count) for name in self.names[:count]]
 
-    def _parent(self, name: str) -> int:
+    def _parent(self, name: str, count: int) -> int:
         while name != ALL:
             name = name.rpartition("|")[0] or ALL
-            at = self._rows.get(name)
-            if at is not None:
+            at = self._rows.get(name, count)
+            if at < count:
                 return at
         return -1
 

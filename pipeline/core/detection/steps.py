@@ -82,7 +82,9 @@ class Steps:
     def _counts(self, rows: Mapping[int, Counters]) -> Floats:
         found: dict[tuple[int, int, int], int] = {}
         for row, counters in rows.items():
-            for name, count in counters.items():
+            for name, count in sorted(
+                counters.items()
+            ):  # those that come first are told apart, in any run the same
                 for prefix, kind in _PREFIXES.items():
                     if name.startswith(prefix):
                         at = (row, self._place(name.removeprefix(prefix)), kind)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.core.detection.baselines import grown
+from pipeline.core.detection.baselines import Usual, grown
 from pipeline.core.detection.measures import Measures
 from pipeline.core.detection.scores import Flags, discoveries, lower_score, tail, upper_score
 from pipeline.core.evidence import STEP_MS
@@ -85,6 +85,15 @@ class Verdict:
         return bool(self.off[:count, row].any()), bool(self.seen[:count, row].any())
 
 
+class Reckoned(NamedTuple):
+    """One step as the rules look at it."""
+
+    counts: Floats
+    """Shape: segments, columns."""
+    sums: Floats
+    """Observed, expected, and of shares occurrences, usual ones and n. Shape: segments, these."""
+
+
 class Rolling:
     """Sums over the last steps, by column and segment. Segments may be added as time goes on."""
 
@@ -126,28 +135,43 @@ class Watch:
         }
         self._events: deque[float] = deque(maxlen=_SILENT_MS // STEP_MS)
         self._missing: Floats = np.zeros((0, self._funnels))
-        self._rates: Floats = np.zeros((0, measures.pairs))
-        self._known: Flags = np.zeros((0, 0), dtype=bool)
-        self._dispersion: Floats = np.zeros((0, 0))
+        groups = self._funnels + len(measures.shares)
+        nothing = np.zeros((0, groups))
+        self._usual = Usual(np.zeros((0, measures.pairs)), nothing.astype(bool), nothing, nothing)
+        self.known_steps: Floats = nothing
+        """How many steps up to now the segment was known, as far as rules look back. Shape: segments, groups."""
 
-    def expect(self, rates: Floats, known: Flags, dispersion: Floats) -> None:
+    @property
+    def known(self) -> int:
+        """Of how many segments it is told what is usual."""
+        return len(self._usual.rates)
+
+    def expect(self, usual: Usual) -> None:
         """What is usual from now on, for the segments there were when it was asked."""
-        self._rates, self._known, self._dispersion = rates, known, dispersion
+        self._usual = usual
+        self.known_steps = grown(self.known_steps, len(usual.known)) * usual.known
 
-    def see(self, counts: Floats) -> None:
-        """Take the counts of the next step. Shape: segments, columns."""
-        measures = self._measures
-        known = len(self._rates)
+    def reckon(self, counts: Floats) -> Reckoned:
+        """What was to be expected of the next step. Shape of ``counts``: segments, columns."""
+        measures, rates = self._measures, self._usual.rates
+        known = len(rates)
         counts = grown(counts, known)  # one from before the newest segments came
         observed = measures.completions(counts)
         expected = np.zeros_like(observed)
-        expected[:known] = measures.expected(counts[:known], self._rates)
-        self._missing = expected - observed
+        expected[:known] = measures.expected(counts[:known], rates)
         shares, n = measures.counted(counts)
         usual = np.zeros_like(shares)
-        usual[:known] = n[:known] * self._rates[:, measures.hazards :][:, : measures.counted_shares]
+        usual[:known] = n[:known] * rates[:, measures.hazards :][:, : measures.counted_shares]
+        return Reckoned(counts, np.concatenate([observed, expected, shares, usual, n], axis=1))
+
+    def see(self, reckoned: Reckoned) -> None:
+        """Take the next step."""
+        measures, known = self._measures, self.known
+        counts, sums = (grown(each, known) for each in reckoned)  # from before the newest segments came
+        self._missing = sums[:, self._funnels : 2 * self._funnels] - sums[:, : self._funnels]
         self._events.append(float(counts[:, measures.columns[EVENTS]].sum()))
-        self._sums.push(np.concatenate([observed.T, expected.T, shares.T, usual.T, n.T]))
+        self.known_steps = np.minimum(self.known_steps + 1, self._windows[-1] // STEP_MS) * self._usual.known
+        self._sums.push(sums.T)
         self._over = np.empty((len(self._windows), self._over.shape[1], known))
         for at, window in enumerate(self._windows):
             self._sums.over(window // STEP_MS, self._over[at])
@@ -172,7 +196,7 @@ class Watch:
         found: dict[int, Finding] = {}
         if candidates:
             probabilities = np.array([candidate[0] for candidate in candidates])
-            believed = discoveries(probabilities, int(enough.sum()), rule.false_rate)
+            believed = discoveries(probabilities, look.tests, rule.false_rate)
             for (_, window_ms, row, sure), is_believed in zip(candidates, believed.tolist(), strict=True):
                 if is_believed and (row not in found or sure > found[row].score):
                     at = rule.windows_ms.index(window_ms), row
@@ -199,7 +223,7 @@ class Watch:
 
     def _look(self, rule: Rule) -> "_Look":
         measures, funnels = self._measures, self._funnels
-        known = len(self._rates)
+        known = self.known
         if rule.signal.endswith(RATIO):
             group = measures.funnels.index(funnel_of(rule))
             observed = self._stack(rule, group)
@@ -208,7 +232,7 @@ class Watch:
         else:
             share = measures.shares.index(rule.signal)
             group = funnels + share
-            usual = self._rates[:, measures.hazards + share]
+            usual = self._usual.rates[:, measures.hazards + share]
             chance = np.maximum(1.0 - usual, 0.05)
             if rule.signal.endswith(NOWCAST):
                 observed, n = self._nowcast(rule)
@@ -218,9 +242,12 @@ class Watch:
                 observed, expected, n = (
                     self._stack(rule, first + at * measures.counted_shares) for at in range(3)
                 )
-        enough = ((expected if rule.signal.endswith(RATIO) else n) >= rule.least) & self._known[:, group]
-        dispersion = chance + self._dispersion[:, group] ** 2 * expected
-        return _Look(observed, expected, n, dispersion, enough)
+        enough = ((expected if rule.signal.endswith(RATIO) else n) >= rule.least) & self._usual.known[:, group]
+        relative = self._usual.dispersion[:, group] ** 2 + self._usual.uncertainty[:, group]
+        # Of a window that reaches back to when nothing was known yet, a part has no expectation.
+        steps = np.array([[window // STEP_MS] for window in rule.windows_ms])
+        whole = enough & (self.known_steps[:, group] >= steps)
+        return _Look(observed, expected, n, chance + relative * expected, whole, int(enough.sum()))
 
     def _stack(self, rule: Rule, column: int) -> Floats:
         found: Floats = self._over[self._at[rule.name], column]
@@ -228,7 +255,7 @@ class Watch:
 
     def _nowcast(self, rule: Rule) -> tuple[Floats, Floats]:
         """Share x n, and n; of the segments that have enough journeys, 0 of the others."""
-        known = len(self._rates)
+        known = self.known
         funnel, measures = funnel_of(rule), self._measures
         columns = measures.columns_of(funnel)
         table = np.empty((len(columns), known))
@@ -250,6 +277,8 @@ class _Look(NamedTuple):
     n: Floats
     dispersion: Floats
     enough: Flags
+    tests: int
+    """Windows with enough in them, looked at or not."""
 
 
 def funnel_of(rule: Rule) -> str:
