@@ -3,19 +3,22 @@
 ``SLACK_WEBHOOK_URL`` is the address of Slack's incoming webhook; without it the messages are printed.
 """
 
+import html
 import json
 import os
 import urllib.request
 
 from pipeline.subscriptions import subscribe
 from schemas.alerts import AlertMessage
+from schemas.plain import shown
 
 _SIGNS = {"firing": "\N{LARGE RED CIRCLE}", "resolved": "\N{LARGE GREEN CIRCLE}"}
 
 
 def text(alert: AlertMessage) -> str:
-    """One line, as Slack formats it."""
-    return f"{_SIGNS[alert.status]} *{alert.rule}* ({alert.severity}) {alert.explanation}"
+    """One line, as Slack formats it. A store called ``<!channel>`` calls nobody: what is in texts is escaped."""
+    told = html.escape(shown(alert.explanation), quote=False)
+    return f"{_SIGNS[alert.status]} *{alert.rule}* ({alert.severity}) {told}"
 
 
 def send(line: str) -> None:

@@ -8,6 +8,7 @@ import os
 from datetime import datetime, timedelta
 
 from pipeline.subscriptions import subscribe
+from schemas.plain import shown
 from schemas.signals import SignalMessage
 from schemas.times import parse_rfc3339
 
@@ -35,7 +36,7 @@ def main() -> None:
             if queue.segment in named and end < named[queue.segment] + QUIET:
                 continue
             named[queue.segment] = end
-            store = queue.segment.removeprefix("store_id=")
+            store = shown(queue.segment.removeprefix("store_id="))
             left, joined = queue.numerator, queue.denominator
             print(f"{store}: open a till. {left:.0f} of {joined:.0f} left the queue up to {end:%H:%M}", flush=True)
 

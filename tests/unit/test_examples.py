@@ -1,5 +1,7 @@
 """The worked examples do what they say."""
 
+from email import message_from_bytes
+from email.policy import SMTP
 from typing import Any
 
 from dashboards.examples.recovery_email import WAIT_MS, Recovery, mail
@@ -34,6 +36,35 @@ def test_a_mail_waits_and_goes_to_those_who_did_not_buy_after_all() -> None:
     assert recovery.take(cart("passer-by", 9_000 + WAIT_MS, outcome="completed", reason=None)) == []
 
 
+def test_an_id_of_many_addresses_is_one_address_of_nobody() -> None:
+    for customer in (
+        "a@evil.example, b",
+        'x" <boss@corp.example>',
+        "a\r\nBcc: all@corp.example",
+        "\u202e\ud83d\ude00",
+    ):
+        message = mail(cart(customer, 0, last_step="pay\x1b[2J"))
+        (address,) = message["To"].addresses
+        assert address.domain == "customers.example"
+        assert set(message.keys()) >= {"To", "From", "Subject"}
+        assert "Bcc" not in message
+        assert "\x1b" not in message.get_content()
+        (again,) = message_from_bytes(message.as_bytes(policy=SMTP), policy=SMTP)["To"].addresses
+        assert again.domain == "customers.example"
+
+
+def alert(explanation: str) -> AlertMessage:
+    return AlertMessage.model_construct(
+        status="firing", rule="friction", severity="warning", explanation=explanation
+    )
+
+
+def test_a_store_called_after_a_channel_calls_nobody() -> None:
+    told = text(alert("half of what is usual in store_id=<!channel>\nand <https://evil.example|here>"))
+    assert "<" not in told
+    assert "\n" not in told
+
+
 def queue(**more: Any) -> SignalMessage:
     given = {
         "schema_version": "1.0",
@@ -60,7 +91,4 @@ def test_a_till_is_opened_for_what_is_certain() -> None:
 
 
 def test_an_alert_is_a_line_for_slack() -> None:
-    alert = AlertMessage.model_construct(
-        status="firing", rule="friction", severity="warning", explanation="too many errors"
-    )
-    assert text(alert).endswith("*friction* (warning) too many errors")
+    assert text(alert("too many errors")).endswith("*friction* (warning) too many errors")
