@@ -1,11 +1,13 @@
 """``verify``: the tables once more, in the plainest way."""
 
+from collections import Counter
 from typing import Annotated
 
 import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
 from pipeline.settings import load
+from pipeline.verification.doubts import doubts, session_sources
 from pipeline.verification.run import compare_all, expected_tables, read_at_rest
 
 
@@ -31,10 +33,14 @@ def verify(
     say(f"{sum(len(log) for log in logs.values())} records in {len(logs)} partitions")
     with progress("computing naively"):
         tables = expected_tables(settings, logs)
-    print(f"{tables.accepted} events, {tables.duplicates} duplicates, {len(tables.dead_letters)} dead letters")
+    reasons = Counter(tables.dead_letters.values())
+    of_these = f" ({', '.join(f'{n} {why}' for why, n in reasons.most_common())})" if reasons else ""
+    letters = f"{len(tables.dead_letters)} dead letters{of_these}"
+    print(f"{tables.accepted} events, {tables.duplicates} duplicates, {letters}")
     differences = 0
     with progress("comparing"):
-        reports = list(compare_all(settings, client, tables, logs))
+        sessions = session_sources(logs)
+        reports = list(compare_all(settings, client, tables, logs, sessions))
     for report in reports:
         differences += report.differences
         later = f", {report.left_out} touched by later events left out" if report.left_out else ""
@@ -43,6 +49,8 @@ def verify(
             print(f"  {line}")
         if report.differences > len(report.shown):
             print(f"  ... and {report.differences - len(report.shown)} more")
+    for doubt in doubts(logs, sessions):
+        print(f"no proof: {doubt}")
     print("no difference" if not differences else f"{differences} differences")
     if differences:
         raise typer.Exit(1)

@@ -60,7 +60,8 @@ def compute(
                         f"{funnel.name}:{opening.event_id}",
                         opening.at_ms,
                     )
-                    tables.journeys[key] = row
+                    if tables.journeys.setdefault(key, row) is not row:
+                        tables.twins.setdefault(key, []).append(row)
                     _count_journey(opening, row, name, rules, tiles)
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:

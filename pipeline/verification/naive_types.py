@@ -80,6 +80,8 @@ class Tables:
     """Every table's rows by key. Absent text is the empty one, as in ClickHouse."""
 
     journeys: dict[JourneyKey, JourneyValue] = field(default_factory=dict)
+    twins: dict[JourneyKey, list[JourneyValue]] = field(default_factory=dict)
+    """Further rows of the same key, where the same events are in several partitions."""
     tiles: dict[tuple[str, int, str], dict[str, int]] = field(default_factory=dict)
     signals: dict[tuple[str, str, str, int], SignalValue] = field(default_factory=dict)
     dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from pipeline.kafka.values import read_values
 from pipeline.settings import Settings
 from pipeline.verification import compare, store
 from pipeline.verification.compare import END_OF_TIME, Bounds, Report
+from pipeline.verification.doubts import SessionSources
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import LogRecord, Tables
 from pipeline.verification.rules import naive_rules
@@ -133,7 +134,9 @@ def touched_ms(tables: Tables, later: Logs, lateness_ms: int) -> int:
     return earliest
 
 
-def compare_all(settings: Settings, client: Any, tables: Tables, logs: Logs) -> Iterable[Report]:
+def compare_all(
+    settings: Settings, client: Any, tables: Tables, logs: Logs, sessions: SessionSources
+) -> Iterable[Report]:
     """Compare table by table; gives a report of each."""
     ends = ends_of(logs)
     letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
@@ -143,23 +146,12 @@ def compare_all(settings: Settings, client: Any, tables: Tables, logs: Logs) -> 
     lateness_ms = round(settings.pipeline.lateness_s * 1000)
     touched = touched_ms(tables, later, lateness_ms)
     bounds = Bounds(ends, touched, settings.pipeline.generation)
-    sessions = _session_sources(logs)
     yield compare.compare_dead_letters(letters, tables, bounds)
     yield compare.compare_journeys(
-        journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id))
+        journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id), frozenset())
     )
     yield compare.compare_tiles(tiles, tables, bounds)
     within = [(key, row) for key, row in signals if key[3] <= touched]
     # What was usual comes from weeks that a log which no longer begins at 0 does not hold.
     is_whole = not any(records and records[0].offset > 0 for records in logs.values())
     yield compare.compare_signals(within, tables, bounds, with_past=is_whole)
-
-
-def _session_sources(logs: Logs) -> dict[tuple[str, str], Source]:
-    found = {}
-    for source, records in logs.items():
-        for record in records:
-            event = decode(record.value) if record.tick_ms is None else None
-            if event is not None and not isinstance(event, Refusal):
-                found[event.channel, event.session_id] = source
-    return found

@@ -1,0 +1,79 @@
+"""``verify`` follows the pipeline where a session is in several partitions, and says what it cannot show."""
+
+from pipeline.core.partition import Partition
+from pipeline.core.records import Record
+from pipeline.verification.compare import END_OF_TIME, Bounds, compare_journeys
+from pipeline.verification.doubts import doubts, session_sources
+from pipeline.verification.naive import compute
+from pipeline.verification.naive_types import JourneyKey, JourneyValue, LogRecord
+from schemas.versioning import OFFSET_BITS
+from tests.support import FETCHED_MS, NAIVE, RULES, START_MS, Store, event_json, log_of, naive_logs
+
+FIRST, SECOND = ("touchpoints.web", 0), ("touchpoints.web", 1)
+MINUTE = 60_000
+
+
+def split_session() -> dict[tuple[str, int], list[Record]]:
+    """The same cart in both partitions: left in one, bought in the other."""
+    added = event_json(0, type="product_added", value=30.0)
+    return {
+        FIRST: log_of([added, 3 * 60 * MINUTE]),
+        SECOND: log_of([added, event_json(MINUTE, type="order_completed", value=30.0), 3 * 60 * MINUTE]),
+    }
+
+
+def rows_of(logs: dict[tuple[str, int], list[Record]], last: tuple[str, int]) -> Store:
+    store = Store()
+    for source in sorted(logs, key=lambda one: one == last):
+        out = Partition("web", RULES).process(logs[source], FETCHED_MS)
+        store.take(source, out)
+    return store
+
+
+def test_each_partitions_part_of_a_session_is_right_and_nothing_else_is() -> None:
+    logs = naive_logs(split_session())
+    tables, sessions = compute(logs, NAIVE), session_sources(logs)
+    bounds = Bounds({source: len(records) for source, records in logs.items()}, END_OF_TIME, 0)
+
+    def compared(rows: list[tuple[JourneyKey, JourneyValue, int]]) -> int:
+        return compare_journeys(
+            rows, tables, bounds, lambda key: sessions[key.channel, key.session_id]
+        ).differences
+
+    assert len(tables.twins) == 1
+    (key,) = tables.twins
+    for row in (tables.journeys[key], *tables.twins[key]):
+        others = [(k, v, 1) for k, v in tables.journeys.items() if k != key]
+        assert compared([(key, row, 1), *others]) == 0
+        assert compared([(key, row._replace(value_units=1), 1), *others]) == 1
+    assert {tables.journeys[key].outcome, tables.twins[key][0].outcome} == {"abandoned", "completed"}
+    produced = rows_of(split_session(), SECOND).tables().journeys
+    assert produced[key] in (tables.journeys[key], *tables.twins[key])
+
+
+def test_what_later_events_wrote_is_left_out_and_what_they_left_alone_is_compared() -> None:
+    logs = naive_logs({FIRST: split_session()[FIRST]})
+    tables, sessions = compute(logs, NAIVE), session_sources(logs)
+    bounds = Bounds({FIRST: 2}, END_OF_TIME, 1)
+    ((key, row),) = tables.journeys.items()
+    sources_of = lambda key: sessions[key.channel, key.session_id]  # noqa: E731 - used twice, here
+    later = (1 << OFFSET_BITS) + 3
+    other = row._replace(outcome="completed")
+    assert compare_journeys([(key, other, later)], tables, bounds, sources_of).left_out == 1
+    assert compare_journeys([(key, other, later - 1)], tables, bounds, sources_of).differences == 1
+    assert compare_journeys([(key, row, later)], tables, bounds, sources_of).compared == 1
+
+
+def test_what_cannot_be_shown_is_said() -> None:
+    far = START_MS + 60 * MINUTE
+    logs = {
+        FIRST: [LogRecord(7, -1, event_json(0), None), LogRecord(8, START_MS, None, far)],
+        SECOND: [LogRecord(0, START_MS, event_json(0), None)],
+    }
+    found = list(doubts(logs, session_sources(logs)))
+    assert [text.split(":")[0] for text in found[:1]] == ["touchpoints.web"]
+    assert "offset 7" in found[0]
+    assert found[1].startswith("1 records have no timestamp")
+    assert found[2].startswith("1 ticks are over five minutes ahead")
+    assert found[3].startswith("1 sessions are in another partition than their session_id's, 1 in several")
+    assert list(doubts({FIRST: [LogRecord(0, START_MS, event_json(0), None)]}, {})) == []
