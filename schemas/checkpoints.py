@@ -66,6 +66,8 @@ class Manifest(msgspec.Struct, frozen=True):
     topic_id: str = ""
     """Of the source's topic, by which one that was deleted and made anew is told; empty where brokers tell
     none."""
+    topic_partitions: int = 0
+    """How many it had; 0: not told."""
     schema_version: str = SCHEMA_VERSION
 
 

@@ -6,6 +6,7 @@ Only then is the input acknowledged. One checkpoint of a source is under way at 
 """
 
 import contextlib
+import logging
 import time
 import uuid
 import zlib
@@ -18,7 +19,7 @@ import msgspec
 
 from pipeline.agents.outbox import Clock
 from pipeline.agents.ownership import Owned, Ownership
-from pipeline.agents.recovery import digest_of, replaced
+from pipeline.agents.recovery import added, changed, digest_of
 from pipeline.checkpoints.store import CheckpointStore, LogReplacedError, Stored
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.cuts import SESSIONS, Cut
@@ -36,7 +37,9 @@ from schemas.checkpoints import (
     manifest_key,
     part_key,
 )
+from schemas.events import TOPIC_PREFIX
 
+logger = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 #: No more of the worker's time than this goes into cutting and encoding.
 _SHARE: Final = 0.1
@@ -115,16 +118,18 @@ class Checkpointer:
         """Ask where dead letters end by now, and how the topics are. Blocks; before it was called once nothing
         is cut.
 
-        Raises LogReplacedError where a topic has been deleted and made anew under this worker.
+        Raises LogReplacedError where a topic has been deleted and made anew under this worker, or one of the
+        pipeline's own was given partitions.
         """
         self._dead_letters = dict(self._store.dead_letters_end())
         facts = self._store.topics()
         for source, owned in self._ownership.all():
             topic = facts.get(source[0])
-            if topic is None:
-                continue
-            if owned.kept.topic_id and topic.topic_id and topic.topic_id != owned.kept.topic_id:
-                raise LogReplacedError(replaced(source[0]))
+            if topic is not None and (why := changed(source[0], owned.kept.topic, topic)):
+                raise LogReplacedError(why)
+        for name, topic in facts.items():
+            if name.startswith(TOPIC_PREFIX) and self.partitions.get(name, topic.partitions) < topic.partitions:
+                logger.warning("%s", added(name, self.partitions[name], topic.partitions))
         self.partitions = {name: topic.partitions for name, topic in facts.items()}
 
     def step(self, force: bool = False) -> int:
@@ -258,7 +263,8 @@ class Checkpointer:
             head=dict(under_way.head),
             shards=under_way.shards,
             freed=under_way.freed,
-            topic_id=owned.kept.topic_id,
+            topic_id=owned.kept.topic.topic_id,
+            topic_partitions=owned.kept.topic.partitions,
         )
 
         def stored(_offset: int) -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pipeline.agents.outbox import Receipt
-from pipeline.agents.recovery import Recovery, Where
+from pipeline.agents.recovery import UNKNOWN, Recovery, Where
 from pipeline.core.detection.detector import Detector
 from pipeline.core.partition import Partition
 from pipeline.core.windows import Windows
 from pipeline.kafka.logs import Source, source_name
+from pipeline.kafka.topics import TopicFacts
 from schemas.checkpoints import Freed, ShardRef
 from schemas.evidence import EVIDENCE_TOPIC
 from schemas.tiles import TILES_TOPIC
@@ -32,12 +33,12 @@ class Kept:
     shards: dict[str, ShardRef] = field(default_factory=dict)
     freed: list[Freed] = field(default_factory=list)
     """What is to be removed from the store when its time has come."""
-    topic_id: str = ""
-    """Of the topic that the state is made of."""
+    topic: TopicFacts = UNKNOWN
+    """Of the topic that the state is made of, when it was restored."""
 
     @classmethod
     def of(cls, where: Where) -> "Kept":
-        return cls(where.kept, where.shards, where.freed, where.topic.topic_id)
+        return cls(where.kept, where.shards, where.freed, where.topic)
 
 
 @dataclass(slots=True)

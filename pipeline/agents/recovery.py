@@ -24,7 +24,7 @@ from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
 from schemas.tiles import TILES_TOPIC
 
 logger = logging.getLogger(__name__)
-_UNKNOWN: Final = TopicFacts(0, "")
+UNKNOWN: Final = TopicFacts(0, "")
 BEGINNING: Final = -2
 """Kafka's logical offset of the oldest record."""
 _REBUILD: Final = "CX_PIPELINE__REBUILD=true"
@@ -39,14 +39,31 @@ class Where:
     """The manifest's offset, to be acknowledged again; 0 where a log starts anew."""
     shards: dict[str, ShardRef] = field(default_factory=dict)
     freed: list[Freed] = field(default_factory=list)
-    topic: TopicFacts = _UNKNOWN
+    topic: TopicFacts = UNKNOWN
 
 
-def replaced(topic: str) -> str:
-    """What to say of a topic that is another one than the state was made of."""
+def changed(topic: str, before: TopicFacts, now: TopicFacts) -> str | None:
+    """What to say of a topic that is no longer what a state was made of; None where it is."""
+    if before.topic_id and now.topic_id and before.topic_id != now.topic_id:
+        return (
+            f"the topic {topic} was deleted and made anew since the checkpoint was taken: it holds another log "
+            "now. Raise CX_PIPELINE__GENERATION by one to begin with it (rows of the former one stay until "
+            "replaced)"
+        )
+    if not topic.startswith(TOPIC_PREFIX) and 0 < before.partitions < now.partitions:
+        return (
+            f"the topic {topic} was given partitions, {now.partitions} instead of {before.partitions}: its "
+            "segments would be in two of them. See 'Begin anew' in deploy/RUNBOOK.md: delete it, raise "
+            "CX_PIPELINE__GENERATION by one"
+        )
+    return None
+
+
+def added(topic: str, before: int, now: int) -> str:
+    """What to say of a touchpoint topic that has more partitions than it had."""
     return (
-        f"the topic {topic} was deleted and made anew since the checkpoint was taken: it holds another log now. "
-        "Raise CX_PIPELINE__GENERATION by one to begin with it (rows of the former one stay until replaced)"
+        f"{topic} has {now} partitions now, {before} before: all are read; sessions under way that move to "
+        "another one are two for as long as they last (README, 'More partitions')"
     )
 
 
@@ -132,7 +149,7 @@ class Recovery:
         return detector, where
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
-        name, topic = source_name(source), self._store.topics().get(source[0], _UNKNOWN)
+        name, topic = source_name(source), self._store.topics().get(source[0], UNKNOWN)
         anew = Where(BEGINNING, kept=0, topic=topic)
         manifests = iter(self._store.manifests(source))
         try:
@@ -141,8 +158,8 @@ class Recovery:
                 return None, replace(self._without_manifest(source), topic=topic), {}
             if newest.generation < self._rules.generation:
                 return None, anew, {}
-            if newest.topic_id and topic.topic_id and newest.topic_id != topic.topic_id:
-                raise LogReplacedError(replaced(source[0]))
+            if why := changed(source[0], TopicFacts(newest.topic_partitions, newest.topic_id), topic):
+                raise LogReplacedError(why)
             if self._rebuild and newest.taken_ms < self._started_ms:
                 return None, anew, {}
             manifest, content = self._newest_that_is_whole(source, newest, manifests)
