@@ -8,7 +8,7 @@ RIVALS := build/rivals
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
-.PHONY: run test chaos check bench bench-guard bench-scale bench-alerts bench-dashboards dashboards lock clean help
+.PHONY: run test test-malloc chaos check bench bench-guard bench-scale bench-alerts bench-dashboards dashboards lock clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +30,10 @@ run: $(STAMP) ## Set up and run it all here, with a simulated shop. Ctrl-C ends 
 test: $(STAMP) ## All tests: unit, property, contract, integration, deployment; chaos in its short form.
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --ignore tests/chaos $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+test-malloc: $(STAMP) ## The compiled parts under an allocator that overwrites what was freed.
+	PYTHONMALLOC=debug $(BIN)/python -m pytest -n 2 --dist loadscope tests/property/test_lane.py tests/property/test_caps.py \
+		tests/unit/test_checkpoints.py tests/unit/test_event_log.py tests/integration/test_reader.py $(ARGS)
 
 chaos: $(STAMP) ## Kills, outages, clocks and a soak, in their long form (about 50 min).
 	CHAOS=long $(BIN)/python -m pytest tests/chaos $(ARGS)

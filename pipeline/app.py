@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import faust
 from confluent_kafka import KafkaException, Producer
@@ -51,6 +51,7 @@ from sinks.clickhouse import Address, ClickHouseSink
 from sinks.tables import COLUMNS, KEYS
 
 logger = logging.getLogger(__name__)
+_METADATA_MS: Final = 15_000
 
 
 def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None = None) -> faust.App:
@@ -165,6 +166,8 @@ def _new_app(settings: Settings, folder: str) -> faust.App:
         broker_session_timeout=kafka.session_timeout_s,
         broker_heartbeat_interval=kafka.session_timeout_s / 3,
         broker_request_timeout=max(300.0, kafka.session_timeout_s),
+        # So soon the group is told of partitions that were added; by default after five minutes.
+        consumer_metadata_max_age_ms=_METADATA_MS,
         # What is in flight at a rebalance is done again by the next owner; waiting for it would hold
         # the whole group for as long as a sink is out.
         stream_wait_empty=False,

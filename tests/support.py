@@ -140,13 +140,17 @@ def run_core(
     store: Store,
     windows: Windows,
     rules: Rules = RULES,
+    *,
+    with_lane: bool = True,
 ) -> None:
     """Phase one anew over the logs, in random batches, the partitions taken in random turns.
 
     ``windows`` and ``store`` may hold what an earlier run has sent.
     """
     chance = random.Random(seed)
-    partitions = {source: Partition(source[0].removeprefix("touchpoints."), rules) for source in logs}
+    partitions = {
+        source: Partition(source[0].removeprefix("touchpoints."), rules, with_lane=with_lane) for source in logs
+    }
     rest = {source: list(records) for source, records in logs.items() if records}
     while rest:
         # As the transport does: a partition with something to read and no watermark yet is the

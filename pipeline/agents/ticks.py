@@ -7,8 +7,11 @@ from the time that was reached at the pace of the wall clock; it never jumps to 
 import time
 from typing import Protocol
 
+from confluent_kafka import KafkaException
+
 from pipeline.agents.outbox import Clock, Producer
 from pipeline.agents.ownership import Ownership
+from pipeline.kafka.errors import UNKNOWN
 from pipeline.kafka.logs import Source
 from schemas.ticks import TICK_HEADER
 from schemas.times import format_rfc3339
@@ -75,5 +78,9 @@ class Ticker:
             )
         except BufferError:
             return False
+        except KafkaException as error:
+            if error.args[0].code() not in UNKNOWN:
+                raise
+            return False  # a partition that was just added: the producer hears of it soon
         self._under_way.add(source)
         return True

@@ -16,7 +16,7 @@ from pipeline.core.records import ClockRefusal
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.errors import UNKNOWN, is_passing, is_refused
 from pipeline.kafka.logs import NoAnswerError, Source, bounds, partitions_of, read_to_end, source_name
-from pipeline.kafka.topics import STATEFUL, TopicFacts, topic_facts
+from pipeline.kafka.topics import STATEFUL, TopicFacts, make_room, topic_facts
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, checkpoint_topic, manifest_key
 from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
@@ -56,15 +56,21 @@ class KafkaCheckpoints:
             stored(message.offset() or 0)
 
         topic, partition = source
-        self._producer.produce(
-            checkpoint_topic(topic), key=key, value=value, partition=partition, on_delivery=delivered
-        )
+        try:
+            self._producer.produce(
+                checkpoint_topic(topic), key=key, value=value, partition=partition, on_delivery=delivered
+            )
+        except KafkaException as error:
+            if error.args[0].code() not in UNKNOWN:
+                raise
+            raise BufferError from error  # a partition that was just added: the producer hears of it soon
 
     def manifests(self, source: Source) -> Iterator[Manifest]:
         place = TopicPartition(checkpoint_topic(source[0]), source[1])
         key = manifest_key(source_name(source)).encode()
         consumer = self._consumer()
         try:
+            self._make_room(consumer, source)
             low, high = bounds(consumer, place)
             back, end = _TAIL_RECORDS, 1 << 62
             while end > low:
@@ -86,6 +92,21 @@ class KafkaCheckpoints:
                 back, end = back * 8, start
         finally:
             consumer.close()
+
+    def _make_room(self, consumer: Consumer, source: Source) -> None:
+        """A partition that was added to a topic in use has no place for its checkpoints yet."""
+        name = checkpoint_topic(source[0])
+        present = len(consumer.list_topics(name, timeout=_TIMEOUT_S).topics[name].partitions)
+        if not 0 < present <= source[1]:
+            return
+        logger.warning("%s: %s is given partitions for its checkpoints", source_name(source), name)
+        make_room(self._settings, name, max(source[1] + 1, self.topics()[source[0]].partitions))
+        deadline = time.monotonic() + _TIMEOUT_S
+        while time.monotonic() < deadline:
+            # Asked by the producer: what it does not know by then it refuses to send to.
+            if len(self._producer.list_topics(name, timeout=_TIMEOUT_S).topics[name].partitions) > source[1]:
+                return
+            time.sleep(0.2)
 
     def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
         place = TopicPartition(checkpoint_topic(source[0]), source[1])

@@ -72,6 +72,7 @@ def new_producer(settings: KafkaSettings) -> Producer:
             "message.max.bytes": MAX_OUTPUT_BYTES,
             "linger.ms": 50,
             "message.timeout.ms": 0,  # an outage is waited out, not lost (law 7)
+            "topic.metadata.refresh.interval.ms": 15_000,  # partitions that are added are known so soon
             "queue.buffering.max.messages": 500_000,
             "queue.buffering.max.kbytes": 262_144,
         }

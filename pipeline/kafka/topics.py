@@ -116,6 +116,16 @@ def create_missing(admin: AdminClient, settings: KafkaSettings) -> list[str]:
     return [spec.name for spec in missing]
 
 
+def make_room(settings: KafkaSettings, topic: str, partitions: int) -> None:
+    """See that a topic has so many partitions, or more. Raises KafkaException."""
+    admin = new_admin(settings)
+    try:
+        _await_all(admin.create_partitions([NewPartitions(topic, partitions)], request_timeout=30).values())
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.INVALID_PARTITIONS:  # another worker was first
+            raise
+
+
 class TopicFacts(NamedTuple):
     """What the brokers say of a topic."""
 
