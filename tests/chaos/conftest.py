@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.chaos.load import Load, Timeline
+from tests.kafka.apache import ApacheKafka
 from tests.systems import Broker, Lab
 
 #: ``make chaos`` takes its time; within ``make test`` each scenario is run in a short form.
@@ -18,8 +19,10 @@ class Scene(Lab):
 
     timeline: Timeline
 
-    def load(self, events_per_s: float = 400.0) -> Load:
-        return Load(self.kafka, self.timeline, events_per_s)
+    def load(self, events_per_s: float = 400.0, *, odd: bool = False) -> Load:
+        """``odd``: also odd headers and times, and transactions where the broker has some."""
+        has_transactions = isinstance(self.broker, ApacheKafka)
+        return Load(self.kafka, self.timeline, events_per_s, odd=odd, transactions=odd and has_transactions)
 
     def check(self) -> str:
         """``verify`` finds no difference; its last lines."""

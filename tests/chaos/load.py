@@ -1,15 +1,26 @@
 """A shop's disturbed events at a steady rate, from a thread, whatever becomes of the pipeline."""
 
+import random
 import threading
 import time
-from typing import Final
+from typing import Any, Final
 
 from pipeline.kafka.clients import new_producer
 from pipeline.settings import KafkaSettings
 from pipeline.simulator.disturbance import Rates, disturb
 from pipeline.simulator.traffic import ShopSettings, traffic
+from schemas.ticks import TICK_HEADER
+from tests.chaos.transactions import Transactions
 
 RATES: Final = Rates(out_of_order=0.1, late=0.005, duplicate=0.1, broken=0.01)
+#: Of so many messages one has odd headers, another one an odd time of its record.
+ODD: Final = 100
+_ODD_HEADERS: Final = (
+    [("trace", b"\xff\xfe")],
+    [(TICK_HEADER, b"tomorrow"), (TICK_HEADER, None)],
+    [("", b""), ("x" * 5_000, b"y" * 5_000)],
+)
+_1970_MS: Final = 1
 #: Event time passes so many times as fast as the wall clock: half an hour, a cart's timeout, in a minute.
 SPEED: Final = 30.0
 
@@ -25,8 +36,20 @@ class Timeline:
 class Load:
     """Sends until ``stop``. ``sent``: messages handed to Kafka's client."""
 
-    def __init__(self, kafka: KafkaSettings, timeline: Timeline, events_per_s: float = 400.0) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        timeline: Timeline,
+        events_per_s: float = 400.0,
+        *,
+        odd: bool = False,
+        transactions: bool = False,
+    ) -> None:
+        """``odd``: some records have odd headers or times; ``transactions``: some events come in such, too."""
         timeline.seed += 1
+        self._odd = odd
+        self._chance = random.Random(timeline.seed)
+        self._transactions = Transactions(kafka, timeline.next_ms, timeline.seed) if transactions else None
         self._timeline = timeline
         self._producer = new_producer(kafka)
         shop = ShopSettings(events_per_s / SPEED, seed=timeline.seed, is_steady=True)
@@ -51,16 +74,25 @@ class Load:
     def _send(self, channel: str, key: str, payload: bytes) -> None:
         while not self._stopping.is_set():
             try:
-                self._producer.produce(f"touchpoints.{channel}", key=key, value=payload)
+                self._producer.produce(f"touchpoints.{channel}", key=key, value=payload, **self._oddity())
             except BufferError:
                 self._producer.poll(0.1)
             else:
                 self.sent += 1
                 return
 
+    def _oddity(self) -> dict[str, Any]:
+        drawn = self._chance.randrange(ODD) if self._odd else ODD
+        if drawn == 0:
+            return {"headers": self._chance.choice(_ODD_HEADERS)}
+        return {"timestamp": _1970_MS} if drawn == 1 else {}
+
     def stop(self) -> int:
         """End it when the broker has everything; gives how many were sent."""
         self._stopping.set()
         self._thread.join(30)
+        if self._transactions is not None:
+            ended = self._transactions.stop()
+            assert min(ended[outcome] for outcome in ("committed", "aborted", "left open")) > 0, ended
         assert self._producer.flush(120) == 0
         return self.sent

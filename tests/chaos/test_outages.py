@@ -112,7 +112,7 @@ def test_kafka_stopped_and_started_again(apache: Scene, say: Say) -> None:
     from tests.kafka.apache import ApacheKafka
 
     assert isinstance(apache.broker, ApacheKafka)
-    load = apache.load()
+    load = apache.load(odd=True)
     time.sleep(3)
     worker = apache.workers[0]
     apache.broker.stop()

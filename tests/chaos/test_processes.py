@@ -19,7 +19,7 @@ def seconds_to_processing(scene: Scene, worker: Worker) -> float:
 @pytest.mark.timeout(1800)
 def test_a_worker_killed_at_random_moments(scene: Scene, say: Say) -> None:
     chance, kills, recovered = random.Random(7), 20 if LONG else 3, list[float]()
-    load = scene.load()
+    load = scene.load(odd=True)
     for _ in range(kills):
         time.sleep(chance.uniform(1, 12 if LONG else 6))
         scene.kill_worker(scene.workers[0])
