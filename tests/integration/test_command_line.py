@@ -32,6 +32,13 @@ def test_a_simulated_shop_shows_signals_and_ends_leaving_nothing(tmp_path: Path,
         assert "n=" in line
         with urllib.request.urlopen(f"{system.addresses['web']}/metrics", timeout=5) as page:
             assert b'cx_events_total{outcome="accepted",topic="touchpoints.web"}' in page.read()
+        asked = cx(
+            "sql", "SELECT count() AS n, char(27, 91, 50, 74) AS odd FROM cx.signals FINAL", environ=system.environ
+        )
+        assert asked.stdout.splitlines()[0].split() == ["n", "odd"]
+        assert "\\x1b[2J" in asked.stdout
+        assert "\x1b" not in asked.stdout
+        assert cx("sql", "SELECT nothing", environ=system.environ).returncode == 1
         children = children_of(system.process.pid)
     finally:
         status = system.stop(number)
