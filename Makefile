@@ -8,7 +8,7 @@ RIVALS := build/rivals
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
-.PHONY: run test test-malloc chaos check bench bench-guard bench-scale bench-alerts bench-dashboards dashboards lock clean help
+.PHONY: run test test-malloc chaos check bench bench-guard bench-scale bench-alerts bench-clients bench-dashboards dashboards lock clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -60,6 +60,9 @@ bench-scale: $(STAMP) ## Cost, checkpoints, recovery from 10,000 to 2 million se
 
 bench-alerts: $(STAMP) ## How soon and how rightly incidents are found, on drawn weeks (about 30 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.alerts.run $(ARGS)
+
+bench-clients: $(STAMP) ## Event lag while 50 clients use the web server, against none (about 4 min).
+	$(BIN)/python -m tests.benchmarks.clients $(ARGS)
 
 bench-dashboards: $(STAMP) ## Every panel's query over three days of 500 segments (about 10 min, 10 GB).
 	$(BIN)/python -m tests.benchmarks.dashboards $(ARGS)
