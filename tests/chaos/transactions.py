@@ -14,7 +14,7 @@ _OPEN_MS: Final = 5_000
 """After so long the broker ends a transaction that its producer has left."""
 _EVENTS: Final = 5
 _ATTEMPT_S: Final = 10.0
-#: One left open holds its partitions up until the broker ends it, ten to fifteen seconds later: rarely, and once soon.
+#: One left open holds up its partitions until the broker ends it, ten seconds later or more: rarely, once soon.
 _OUTCOMES: Final = ("committed", "aborted", "left open", *("committed", "aborted") * 30)
 
 
