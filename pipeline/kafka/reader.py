@@ -128,7 +128,8 @@ class BatchReader:
         high, at = self.high_watermark(source), self._next.get(source)
         if high is None or at is None:
             return None
-        return 0 if self._has_ended(source) else max(0, high - max(0, at))
+        # Up to where the end was last seen there is nothing to be handed out, but markers of transactions.
+        return max(0, high - max(0, at, self._ends.get(source, 0)))
 
     def high_watermark(self, source: Source) -> int | None:
         """The partition's end as of the last fetch; None while unknown."""

@@ -72,6 +72,7 @@ def test_transactions_committed_aborted_and_left_open_stall_nothing(lab: Lab) ->
     left_open = transaction(lab, "left-open")
     time.sleep(3)
     assert accepted(lab) == expected
+    assert lab.workers[0].metric("cx_consumer_lag_records") == 0
     left_open.abort_transaction(30)
     expected += send_sound(lab, "after-all")
     lab.wait_for(lambda: accepted(lab) == expected)

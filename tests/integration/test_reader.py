@@ -27,9 +27,9 @@ def settings(tmp_path: Path) -> Iterator[KafkaSettings]:
         child.stop()
 
 
-def append(settings: KafkaSettings, count: int) -> None:
+def append(settings: KafkaSettings, count: int, *, more: bool = False) -> None:
     admin = new_admin(settings)
-    for future in admin.create_topics([NewTopic(TOPIC, 1, 1)]).values():
+    for future in () if more else admin.create_topics([NewTopic(TOPIC, 1, 1)]).values():
         future.result(30)
     producer = new_producer(settings)
     for number in range(count):
@@ -59,5 +59,30 @@ def test_it_does_not_keep_up_until_what_there_is_is_nearly_worked_off(settings: 
         assert read(reader, 100) == 100
         reader.drop(SOURCE)
         assert not reader.is_saturated, "nothing is read any more"
+    finally:
+        reader.close()
+
+
+def test_what_comes_while_nothing_is_read_is_behind(settings: KafkaSettings) -> None:
+    """As when the consumer is held back: the end that was seen is not the end any more."""
+    append(settings, 100)
+    reader = BatchReader(settings)
+    try:
+        reader.position(SOURCE, 0, epoch=1)
+        assert read(reader, 100) == 100
+        deadline = time.monotonic() + 10
+        while not reader.is_at_end(SOURCE) and time.monotonic() < deadline:
+            reader.read(100, 0.1, 0)
+        assert reader.is_at_end(SOURCE)
+        assert reader.lag(SOURCE) == 0
+        append(settings, 50, more=True)
+        while reader.lag(SOURCE) != 50 and time.monotonic() < deadline + 10:
+            time.sleep(0.05)
+        assert reader.lag(SOURCE) == 50
+        left = 50
+        while left and time.monotonic() < deadline + 20:
+            left -= read(reader, left)
+            assert reader.lag(SOURCE) == left
+        assert left == 0
     finally:
         reader.close()
