@@ -11,7 +11,7 @@ from pipeline import running
 from pipeline.settings import load
 
 STACK = {"CX_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1234", "CX_CLICKHOUSE__PASSWORD": "of this start"}
-NAME = "cx-signals.json"
+NAME = f"cx-signals.{os.getpid()}.json"
 
 
 @pytest.fixture(autouse=True)
@@ -58,16 +58,32 @@ def test_a_broken_file_is_none(content: str, folder: Path) -> None:
     path.write_text(content, errors="surrogateescape")
     path.chmod(0o600)
     assert running.found() == {}
-    running.forget()
-    assert path.exists()
+    running.remember(STACK)
+    assert running.found() == STACK
 
 
-def test_a_stack_that_has_ended_without_a_word_is_none(folder: Path) -> None:
+def write(folder: Path, pid: int, environ: dict[str, str]) -> Path:
+    path = folder / f"cx-signals.{pid}.json"
+    path.write_text(json.dumps({"pid": pid, "environ": environ}))
+    path.chmod(0o600)
+    return path
+
+
+def test_a_stack_that_has_ended_without_a_word_is_none_and_its_file_goes(folder: Path) -> None:
     child = os.fork()
     if not child:
         os._exit(0)
     os.waitpid(child, 0)
-    path = folder / NAME
-    path.write_text(json.dumps({"pid": child, "environ": STACK}))
-    path.chmod(0o600)
+    left = write(folder, child, STACK)
     assert running.found() == {}
+    running.remember(STACK)
+    assert not left.exists()
+
+
+def test_of_two_stacks_the_one_started_last_is_found_and_then_the_other(folder: Path) -> None:
+    first = write(folder, os.getppid(), {"CX_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    os.utime(first, (1, 1))
+    running.remember(STACK)
+    assert running.found() == STACK
+    running.forget()
+    assert running.found() == {"CX_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
