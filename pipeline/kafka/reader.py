@@ -128,8 +128,9 @@ class BatchReader:
         high, at = self.high_watermark(source), self._next.get(source)
         if high is None or at is None:
             return None
-        # Up to where the end was last seen there is nothing to be handed out, but markers of transactions.
-        return max(0, high - max(0, at, self._ends.get(source, 0)))
+        # Up to where the end was last seen there is nothing to be handed out, but markers of transactions; what is
+        # beyond it while it is looked at belongs to open ones.
+        return 0 if self.is_at_end(source) else max(0, high - max(0, at, self._ends.get(source, 0)))
 
     def high_watermark(self, source: Source) -> int | None:
         """The partition's end as of the last fetch; None while unknown."""
