@@ -30,14 +30,18 @@ class Transactions:
         self._thread.start()
 
     def _run(self) -> None:
-        for number, outcome in enumerate(itertools.cycle(_OUTCOMES)):
+        outcomes = itertools.cycle(_OUTCOMES)
+        outcome = next(outcomes)
+        for number in itertools.count():
             if self._stopping.wait(0.5):
                 return
             try:
                 self._one(number, outcome)
-                self.ended[outcome] += 1
-            except KafkaException:
+            except KafkaException:  # an outage: the same once more, or the one that is left open might never be
                 self.ended["failed"] += 1
+            else:
+                self.ended[outcome] += 1
+                outcome = next(outcomes)
 
     def _one(self, number: int, outcome: str) -> None:
         producer = Producer(
