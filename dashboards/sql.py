@@ -137,7 +137,7 @@ ORDER BY severity, opened_at DESC"""
 ALERT_MARKS: Final = """SELECT opened_at AS time, if(resolved_at IS NULL, now64(3), resolved_at) AS timeEnd,
     concat(rule, ' (', severity, ')') AS title, explanation AS text, segment AS tags
 FROM cx.alerts FINAL
-WHERE alert_id IN (SELECT alert_id FROM cx.alerts_fired) AND opened_at <= $__toTime_ms AND (resolved_at IS NULL OR resolved_at >= $__fromTime_ms)
+WHERE status != 'retracted' AND alert_id IN (SELECT alert_id FROM cx.alerts_fired) AND opened_at <= $__toTime_ms AND (resolved_at IS NULL OR resolved_at >= $__fromTime_ms)
 ORDER BY time"""
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pipeline.core.ages import age_counters
 from pipeline.core.detection.detector import Detector
-from pipeline.core.detection.incidents import FIRING, Alert
+from pipeline.core.detection.incidents import RETRACTED, Alert
 from pipeline.core.detection.measures import Measures
 from pipeline.core.detection.watch import Rule
 from pipeline.core.funnels import NEVER_MS
@@ -34,9 +34,7 @@ class Backtest:
     def __init__(self, rules: Rules, alert_rules: tuple[Rule, ...], sources: Sequence[Source]) -> None:
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
         self._partitions = {source: Partition(source[0].removeprefix(TOPIC_PREFIX), rules) for source in sources}
-        self._windows = Windows(
-            rules.funnels, rules.lateness_ms, rules.generation, len(sources), look_back_ms=None
-        )
+        self._windows = Windows(rules.funnels, rules.lateness_ms, rules.generation, len(sources))
         self._detector = Detector(Measures(ages), alert_rules, rules.lateness_ms, currency=rules.currency)
         self._first_ms: int | None = None
         self.fired: dict[str, tuple[int, Alert]] = {}
@@ -84,14 +82,16 @@ class Backtest:
         self._windows.pass_over()
         until_ms, steps, hours = self._windows.take_told()
         self._detector.take(_SOURCE, self._windows.version, until_ms, steps, hours)
-        for changed in self._detector.decide():
-            self._note(changed)
+        for decided in self._detector.decide():
+            self._note(decided.alerts)
             self._first_ms = self._first_ms or self._detector.next_ms
 
     def _note(self, changed: Iterable[Alert]) -> None:
         for alert in changed:
-            if alert.status == FIRING:
-                self.fired.setdefault(alert.alert_id, (alert.updated_ms, alert))
+            if alert.status == RETRACTED:
+                self.fired.pop(alert.alert_id, None)
+            elif alert.fired_ms is not None:
+                self.fired[alert.alert_id] = alert.fired_ms, alert
 
 
 def logs_of(events: Sequence[FileEvent]) -> dict[Source, list[Record]]:

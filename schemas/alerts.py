@@ -51,6 +51,8 @@ class AlertMessage(BaseModel):
     """The window that observed, expected and n are of."""
     has_data: bool
     """False while too little comes in to tell; the alert then stays open."""
+    retracted: bool = False
+    """It is resolved because it never was: so late events have shown. The table has that as its status."""
     causes: list[Cause]
     """The surest first."""
     missing: float | None

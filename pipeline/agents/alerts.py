@@ -9,7 +9,8 @@ from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.inner import EvidenceRead, Inner
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
-from pipeline.core.detection.incidents import FIRING, PENDING, Alert
+from pipeline.core.detection.detector import Decided
+from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, RETRACTED, Alert
 from pipeline.core.detection.sentence import sentence
 from pipeline.core.evidence import Evidence
 from pipeline.core.records import GENERATION_SHIFT
@@ -59,8 +60,8 @@ class AlertsStage:
             steps, hours = (map(Evidence._make, some) for some in (message.steps, message.hours))
             detector.take(message.source, message.version, message.complete, steps, hours)
             owned.changed_at = time.monotonic()
-            for number, changed in enumerate(detector.decide()):
-                await self._put_out(changed, receipt)
+            for number, decided in enumerate(detector.decide()):
+                await self._put_out(decided, receipt)
                 if number % _STEPS_AT_A_TIME == 0:
                     await asyncio.sleep(0)
                     if not self._ownership.holds(batch.source, owned):
@@ -70,18 +71,18 @@ class AlertsStage:
         owned.unfinished.append((batch.next_offset, receipt))
         owned.cut_at = batch.next_offset
         self._checkpointer.consider(batch.source, owned)
-        self._measure(detector.incidents.open)
+        self._measure(detector.open_alerts())
         self._metrics.batch_seconds.labels("alerts").observe(time.perf_counter() - started)
 
-    async def _put_out(self, alerts: list[Alert], receipt: Receipt) -> None:
+    async def _put_out(self, decided: Decided, receipt: Receipt) -> None:
+        alerts, version = decided.alerts, self._first_version + decided.at_ms
         if not alerts:
             return
         self._on_alerts(alerts)
-        versions = [self._first_version + alert.updated_ms for alert in alerts]
-        bodies = [alert_message(alert, version) for alert, version in zip(alerts, versions, strict=True)]
+        bodies = [alert_message(alert, version) for alert in alerts]
         messages = (Outgoing(b, headers(ALERT_TYPE, b["id"]), key=b["alert_id"]) for b in bodies)
         await self._outbox.send(receipt, ALERTS_TOPIC, messages)
-        rows = [alert_row(alert, version) for alert, version in zip(alerts, versions, strict=True)]
+        rows = [alert_row(alert, version) for alert in alerts]
         await self._outbox.store(receipt, ALERTS, columns_of(rows))
 
     def _measure(self, alerts: list[Alert]) -> None:
@@ -99,7 +100,7 @@ def alert_message(alert: Alert, version: int) -> dict[str, Any]:
         "rule": alert.rule.name,
         "signal": alert.rule.signal,
         "segment": alert.segment,
-        "status": alert.status,
+        "status": RESOLVED if alert.status == RETRACTED else alert.status,
         "severity": alert.rule.severity,
         "opened_at": format_rfc3339(alert.opened_ms),
         "updated_at": format_rfc3339(alert.updated_ms),
@@ -109,6 +110,7 @@ def alert_message(alert: Alert, version: int) -> dict[str, Any]:
         "n": found.n,
         "window_s": found.window_ms // 1000,
         "has_data": alert.has_data,
+        "retracted": alert.status == RETRACTED,
         "causes": [part._asdict() for part in alert.causes],
         "missing": stake.missing if stake is not None else None,
         "at_stake": stake.amount if stake is not None else None,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from pipeline.agents.ownership import Ownership
-from pipeline.core.detection.incidents import FIRING, RESOLVED, Alert
+from pipeline.core.detection.incidents import FIRING, OPEN, Alert
 from pipeline.core.detection.sentence import sentence
 from pipeline.metrics import Metrics
 from schemas.times import format_rfc3339
@@ -52,7 +52,7 @@ class Paging:
     def note(self, alerts: Iterable[Alert]) -> None:
         """Take alerts that have changed; of those that have ended only this tells."""
         for alert in alerts:
-            if alert.status == RESOLVED:
+            if alert.status not in OPEN:
                 self._resolved[alert.alert_id] = alert
 
     async def step(self) -> None:
@@ -87,7 +87,7 @@ class Paging:
         return before | {"endsAt": format_rfc3339(now_ms)}
 
     def _open(self) -> list[Alert]:
-        return [alert for owned in self._ownership.detectors.values() for alert in owned.state.incidents.open]
+        return [alert for owned in self._ownership.detectors.values() for alert in owned.state.open_alerts()]
 
     async def _post(self, firing: list[Alert], ended: list[Alert], now: float) -> None:
         ends_ms = round((now + _ENDS_AFTER_REPEATS * self._repeat_s) * 1000)
@@ -117,7 +117,7 @@ class Paging:
 
 def posting(alert: Alert, now_ms: int, ends_ms: int) -> Posting:
     """As Alertmanager's API has it. The segment is no label: those are an alert's identity, and it may widen."""
-    found, is_over = alert.latest, alert.status == RESOLVED
+    found, is_over = alert.latest, alert.status not in OPEN
     starts_ms = min(alert.opened_ms, now_ms)
     if is_over:
         ends_ms = max(starts_ms, min(alert.resolved_ms or now_ms, now_ms))

@@ -21,6 +21,7 @@ STEP_MS: Final = 30_000
 
 HOUR_MS: Final = 3_600_000
 """Of an hour that nothing can change any more, the whole is told: from it is learned what is usual."""
+DAY_MS: Final = 24 * HOUR_MS
 
 _SEGMENTS_AT_A_TIME: Final = 64
 

@@ -27,7 +27,7 @@ from pipeline.core.records import GENERATION_SHIFT
 from pipeline.core.segment_tiles import SegmentTiles
 from pipeline.core.signal_rows import signal_rows
 from pipeline.core.signals import SignalColumns, SignalTable
-from pipeline.core.telling import LOOK_BACK_MS, Teller, Told
+from pipeline.core.telling import Teller, Told
 from pipeline.core.tiles import BUCKET_MS, Counters
 from pipeline.core.usual import Usual, hours_to_look_up
 from pipeline.core.window_ends import LONGEST_WINDOW_MS, WINDOWS, Ends
@@ -88,9 +88,8 @@ class Windows:
         lateness_ms: int,
         generation: int = 0,
         sources: int = 0,
-        look_back_ms: int | None = LOOK_BACK_MS,
     ) -> None:
-        """``sources``: how many there are, heard of or not. ``look_back_ms``: see :class:`Teller`."""
+        """``sources``: how many there are, heard of or not."""
         self._table = SignalTable(funnel.name for funnel in funnels.all)
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in funnels.all)
         self._layout = AgeLayout(ages)
@@ -113,7 +112,7 @@ class Windows:
         self.forgotten = Forgotten(self.reach_ms)
         self.newest_ms: int | None = None
         """The newest watermark at the last emission."""
-        self.teller = Teller(self._layout, lateness_ms, look_back_ms)
+        self.teller = Teller(self._layout, lateness_ms)
         self._told: list[Told] = []
         self.usual = Usual(Measures(ages), lateness_ms)
         self.usual_ms: int | None = None

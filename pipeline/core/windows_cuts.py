@@ -46,7 +46,9 @@ def cut(windows: Windows) -> Cut:
 
 
 def _put_usual(made: Cut, usual: Usual) -> None:
-    baselines_cuts.put(made, usual.baselines)
+    if usual.baselines.changed_slots:
+        baselines_cuts.put(made, usual.baselines, usual.baselines.changed_slots)
+        usual.baselines.changed_slots = set()
     made.put(_WAITING, [[start, rows] for start, rows in usual.waiting.items()])
     if usual.changed:
         made.put(_NAMES, usual.segments.names)

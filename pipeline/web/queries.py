@@ -5,8 +5,7 @@ Rows are versioned, so tables are read with FINAL.
 
 from typing import Any, Final, NamedTuple
 
-from pipeline.core.evidence import HOUR_MS, hour_start
-from pipeline.core.telling import DAY_MS
+from pipeline.core.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.core.values import OTHER
 from pipeline.core.window_ends import WINDOWS
 from schemas.segments import parse_segment
@@ -218,7 +217,7 @@ ORDER BY {key} LIMIT %(limit)s"""
 
 
 def alerts(where: Filter, span: tuple[int, int], limit: int, after: tuple[Any, ...]) -> Query:
-    """Alerts, the newest first. One that never fired and is over is left out.
+    """Alerts, the newest first. One that never fired and is over, or that was taken back, is left out.
 
     ``after``: opened_at and alert_id of the last row of the page before, or nothing.
     """
@@ -230,7 +229,7 @@ def alerts(where: Filter, span: tuple[int, int], limit: int, after: tuple[Any, .
         )
     sql = f"""SELECT {ALERT} FROM cx.alerts FINAL
 WHERE opened_at >= {_at("since")} AND opened_at < {_at("until")} AND {where.sql}
-  AND (status != 'resolved' OR alert_id IN (SELECT alert_id FROM cx.alerts_fired))
+  AND status != 'retracted' AND (status != 'resolved' OR alert_id IN (SELECT alert_id FROM cx.alerts_fired))
 ORDER BY opened_at DESC, alert_id DESC LIMIT %(limit)s"""
     values = {"since": span[0], "until": span[1], "limit": limit}
     return Query(sql, values | dict(where.values))

@@ -103,10 +103,10 @@ def test_an_alert_names_the_step_and_the_money_and_keeps_both_over_a_restart() -
     steps = [Evidence("all", MONDAY + at * STEP_MS, usual) for at in range(600)]
     end = MONDAY + 600 * STEP_MS
     detector.take("a", 1, end, steps, hours)
-    assert not [alert for changed in detector.decide() for alert in changed]
+    assert not [alert for decided in detector.decide() for alert in decided.alerts]
     outage = [Evidence("all", end + at * STEP_MS, broken) for at in range(10)]
     detector.take("a", 2, end + 10 * STEP_MS, outage, [])
-    changed = [alert for changed in detector.decide() for alert in changed]
+    changed = [alert for decided in detector.decide() for alert in decided.alerts]
     alert = changed[-1]
     assert alert.status == FIRING
     assert alert.causes[0].where == "step=payment"
@@ -120,6 +120,6 @@ def test_an_alert_names_the_step_and_the_money_and_keeps_both_over_a_restart() -
     cuts.restore(restored, made.head, made.changed)
     for each in (detector, restored):
         each.take("a", 3, end + 11 * STEP_MS, [Evidence("all", end + 10 * STEP_MS, broken)], [])
-    mine, theirs = ([a for some in each.decide() for a in some] for each in (detector, restored))
+    mine, theirs = ([a for some in each.decide() for a in some.alerts] for each in (detector, restored))
     assert [sentence(a) for a in theirs] == [sentence(a) for a in mine]
     assert "5,280 CHF" in sentence(mine[0])

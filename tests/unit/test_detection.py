@@ -8,10 +8,11 @@ import pytest
 from pipeline.core.ages import age_counters
 from pipeline.core.detection import cuts
 from pipeline.core.detection.baselines import Baselines, Learning, hour_of_week
+from pipeline.core.detection.decider import Decider
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part, parts
 from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, Alert, Incidents, Member
-from pipeline.core.detection.measures import Measures, Segments
+from pipeline.core.detection.measures import Measures, Segments, counts_of
 from pipeline.core.detection.scores import discoveries, lower_score, tail, upper_score
 from pipeline.core.detection.watch import Finding, Rule, Verdict
 from pipeline.core.detection.worth import Stake
@@ -226,18 +227,18 @@ def test_a_loss_that_is_everywhere_has_no_part_to_blame() -> None:
     assert parts(names, "all", np.array([50.0, 30.0, 20.0]), np.array([100.0, 60.0, 40.0])) == []
 
 
-def trained(detector: Detector) -> int:
+def trained(decider: Decider) -> int:
     """Ten ordinary hours; gives the time after them."""
     chance = np.random.default_rng(1)
     for name in ("all", "channel=web", "channel=web|device=mobile", "channel=web|device=desktop"):
-        detector.segments.row(name)
+        decider.segments.row(name)
+    rows = {name: row_of(480.0 * (2 if at < 2 else 1)) for at, name in enumerate(decider.segments.names)}
+    usual = counts_of(MEASURES, decider.segments, rows)
     at = MONDAY
     while at < MONDAY + 10 * HOUR_MS:
-        if at % HOUR_MS == 0:
-            names = detector.segments.names
-            rows = {name: row_of(480.0 * (2 if at_row < 2 else 1)) for at_row, name in enumerate(names)}
-            detector.hours[at] = rows
-        detector.step(at, step_counts(chance, 4.0, 4.0))
+        if at % HOUR_MS == 0 and at >= MONDAY + decider.back_ms:
+            decider.learn(at - decider.back_ms, usual)
+        decider.step(at, step_counts(chance, 4.0, 4.0))
         at += STEP_MS
     return at
 
@@ -259,60 +260,65 @@ def step_counts(
     return found
 
 
+def restored_from(decider: Decider, next_ms: int) -> Decider:
+    """A state through a cut, as the first that a detector keeps."""
+    decider.next_ms = next_ms
+    whole, restored = Detector(MEASURES, ALERT_RULES), Detector(MEASURES, ALERT_RULES)
+    whole.kept[0] = decider
+    made = cuts.cut(whole)  # a first cut names all shards
+    cuts.restore(restored, made.head, made.changed)
+    return restored.kept[0]
+
+
 def test_an_outage_on_one_device_is_one_alert_that_names_it_and_survives_a_restart() -> None:
-    detector = Detector(MEASURES, ALERT_RULES)
-    at = trained(detector)
-    assert detector.incidents.open == []
+    decider = Decider(MEASURES, ALERT_RULES)
+    at = trained(decider)
+    assert decider.incidents.open == []
     chance = np.random.default_rng(2)
     fired_after = None
     for step in range(20):
-        for alert in detector.step(at, step_counts(chance, 4.0, 0.0)):
+        for alert in decider.step(at, step_counts(chance, 4.0, 0.0)):
             if alert.status == FIRING and fired_after is None:
                 fired_after = step + 1
         at += STEP_MS
         if step == 3:
-            made = cuts.cut(detector)
-            # Everything: a first cut names all shards.
-            restored = Detector(MEASURES, ALERT_RULES)
-            cuts.restore(restored, made.head, made.changed)
-            assert [a.alert_id for a in restored.incidents.open] == [a.alert_id for a in detector.incidents.open]
-            detector = restored
+            restored = restored_from(decider, at)
+            assert [a.alert_id for a in restored.incidents.open] == [a.alert_id for a in decider.incidents.open]
+            decider = restored
     assert fired_after is not None
     assert fired_after <= 8  # 4 min at 8 completions a minute on each device
-    (alert,) = [alert for alert in detector.incidents.open if alert.status == FIRING]
+    (alert,) = [alert for alert in decider.incidents.open if alert.status == FIRING]
     assert alert.rule.family == "purchase"
     assert alert.segment == "all"
     assert "device=mobile" in alert.causes[0].where
     statuses = []
     for _ in range(40):
         statuses += [
-            a.status for a in detector.step(at, step_counts(chance, 4.0, 4.0)) if a.alert_id == alert.alert_id
+            a.status for a in decider.step(at, step_counts(chance, 4.0, 4.0)) if a.alert_id == alert.alert_id
         ]
         at += STEP_MS
     assert statuses[-1] == RESOLVED
 
 
 def test_a_state_whose_segments_have_grown_is_restored() -> None:
-    detector = Detector(MEASURES, ALERT_RULES)
+    decider = Decider(MEASURES, ALERT_RULES)
     chance = np.random.default_rng(4)
-    detector.step(MONDAY, step_counts(chance, 4.0, 4.0)[:2])
+    decider.step(MONDAY, step_counts(chance, 4.0, 4.0)[:2])
     for name in ("a", "b", "c", "d"):
-        detector.segments.row(name)
-    detector.step(MONDAY + STEP_MS, step_counts(chance, 4.0, 4.0))
-    made = cuts.cut(detector)
-    restored = Detector(MEASURES, ALERT_RULES)
-    cuts.restore(restored, made.head, made.changed)
+        decider.segments.row(name)
+    decider.step(MONDAY + STEP_MS, step_counts(chance, 4.0, 4.0))
     at = MONDAY + 2 * STEP_MS
+    restored = restored_from(decider, at)
     assert restored.step(at, step_counts(chance, 4.0, 4.0)) == []
     assert [len(step.counts) for step in restored.recent.values()] == [2, 4, 4]
 
 
 def test_when_nothing_comes_in_at_all_nothing_is_said_of_the_shop() -> None:
-    detector = Detector(MEASURES, ALERT_RULES)
-    at = trained(detector)
+    decider = Decider(MEASURES, ALERT_RULES)
+    at = trained(decider)
     chance = np.random.default_rng(3)
     for _ in range(20):
-        assert detector.step(at, step_counts(chance, 0.0, 0.0, events=0.0)) == []
+        assert decider.step(at, step_counts(chance, 0.0, 0.0, events=0.0)) == []
         at += STEP_MS
 
 
@@ -379,20 +385,18 @@ def test_a_warning_that_widens_over_a_graver_alert_becomes_it() -> None:
 
 
 def test_errors_after_an_incident_are_news_and_its_echoes_are_not_also_after_a_restart() -> None:
-    detector = Detector(MEASURES, ALERT_RULES)
-    detector.segments.row("all")
-    by_name = detector.incidents.rules
+    decider = Decider(MEASURES, ALERT_RULES)
+    decider.segments.row("all")
+    by_name = decider.incidents.rules
     over = Alert(
         "x", by_name["checkout-completions"], "all", FIRING, MONDAY, MONDAY, Finding(0, 60_000, 0, 9, 9, 9)
     )
     over.status, over.resolved_ms = RESOLVED, MONDAY
     over.members["checkout-completions", 0] = Member(MONDAY, MONDAY, MONDAY, 60_000, is_sure=True)
-    detector.incidents.over.append(over)
-    made = cuts.cut(detector)
-    restored = Detector(MEASURES, ALERT_RULES)
-    cuts.restore(restored, made.head, made.changed)
+    decider.incidents.over.append(over)
+    restored = restored_from(decider, MONDAY)
     late = MONDAY + 25 * 60_000
-    for incidents in (detector.incidents, restored.incidents):
+    for incidents in (decider.incidents, restored.incidents):
         rate = {0: Finding(0, 900_000, 50.0, 20.0, 60.0, 9.0)}
         errors = {0: Finding(0, 180_000, 60.0, 10.0, 1_000.0, 9.0)}
         assert incidents.update(late, {"checkout-abandonment": verdict(rate, 1)}) == []

@@ -36,7 +36,7 @@ def events(shop: Shop, journeys: Journeys) -> Iterator[tuple[int, str, bytes]]:
 def counted(shop: Shop, journeys: Journeys) -> dict[str, dict[int, Floats]]:
     """By segment and step, what the pipeline makes of the events."""
     sent = sorted(events(shop, journeys))
-    windows = Windows(RULES.funnels, RULES.lateness_ms, look_back_ms=None)
+    windows = Windows(RULES.funnels, RULES.lateness_ms)
     for channel in ("web", "app"):
         log = log_of([*(event for _, of, event in sent if of == channel), 20 * HOUR])
         out = Partition(channel, RULES).process(log, fetched_ms=FETCHED_MS)

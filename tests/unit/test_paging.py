@@ -116,7 +116,7 @@ def test_a_worker_that_takes_over_goes_on_and_one_that_has_lost_the_partition_st
 
 def test_an_alert_that_takes_a_graver_rule_ends_under_its_old_name() -> None:
     async def work(setting: Setting) -> None:
-        (alert,) = setting.ownership.detectors[EVIDENCE].state.incidents.open
+        (alert,) = setting.ownership.detectors[EVIDENCE].state.open_alerts()
         checkout = alert.rule
         alert.rule = next(rule for rule in ALERT_RULES if rule.name == "friction")
         await setting.paging.step()

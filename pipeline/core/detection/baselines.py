@@ -6,6 +6,7 @@ An hour that was unusual does not teach, unless it has been so for a day: then t
 weeks fade.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -114,6 +115,14 @@ class Baselines:
         self.last_of_slot_ms: dict[int, int] = {}
         """... and of the last of each hour of week: what is old fades with the time, learned from or not."""
 
+    def fork(self) -> "Baselines":
+        """The same, to go on by itself."""
+        found = copy.copy(self)
+        found.pooled, found.spread = copy.copy(self.pooled), copy.copy(self.spread)
+        found.slots = {slot: copy.copy(rates) for slot, rates in self.slots.items()}
+        found.changed_slots, found.last_of_slot_ms = set(self.changed_slots), dict(self.last_of_slot_ms)
+        return found
+
     def fit(self, segments: int) -> None:
         for rates in (self.pooled, self.spread, *self.slots.values()):
             rates.fit(segments)
@@ -193,7 +202,7 @@ class Baselines:
         self.taught = teaches
         self._learn_spread(observed, expected, chance, known & ~unusual)
         by_pair = self._to_pairs(teaches) & (self.hours > 0)[:, None]
-        self.hours += counts.any(axis=1)
+        self.hours = self.hours + counts.any(axis=1)
         self.changed_slots.add(slot)
         own = self.slots.setdefault(slot, Rates(len(counts), measures.pairs))
         for rates in (self.pooled, own):

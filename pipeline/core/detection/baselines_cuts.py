@@ -2,7 +2,7 @@
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from pipeline.core.cuts import Cut, Shards
 from pipeline.core.detection.baselines import Baselines, Rates
 from pipeline.core.statistics import Floats
 
-_ALL: Final = "all-hours"
+ALL: Final = "all-hours"
 _SLOT: Final = "hour-of-week-"
 _FAST: Final = 1
 
@@ -21,21 +21,24 @@ def head(baselines: Baselines) -> dict[str, Any]:
     return {"last_ms": baselines.last_ms, "last_of_slot_ms": list(baselines.last_of_slot_ms.items())}
 
 
-def put(made: Cut, baselines: Baselines) -> None:
-    """What has been learned since the last cut."""
-    if baselines.changed_slots:
-        rates = [_rates(baselines.pooled), _rates(baselines.spread)]
-        made.put(_ALL, [*rates, packed(baselines.streak), packed(baselines.hours)])
-    for slot in baselines.changed_slots:
-        made.put(f"{_SLOT}{slot}", _rates(baselines.slots[slot]))
-    baselines.changed_slots = set()
+def put(made: Cut, baselines: Baselines, slots: Iterable[int]) -> None:
+    """What all hours have taught, and these hours of week."""
+    rates = [_rates(baselines.pooled), _rates(baselines.spread)]
+    made.put(ALL, [*rates, packed(baselines.streak), packed(baselines.hours)])
+    for slot in slots:
+        made.put(slot_name(slot), _rates(baselines.slots[slot]))
+
+
+def slot_name(slot: int) -> str:
+    """Of an hour of week's shard."""
+    return f"{_SLOT}{slot}"
 
 
 def restore(baselines: Baselines, content: Mapping[str, Any], shards: Shards) -> None:
     baselines.last_ms = content["last_ms"]
     baselines.last_of_slot_ms = dict(content["last_of_slot_ms"])
-    if _ALL in shards:
-        pooled, spread, streak, hours = shards[_ALL]
+    if ALL in shards:
+        pooled, spread, streak, hours = shards[ALL]
         baselines.pooled, baselines.spread = _read_rates(pooled), _read_rates(spread)
         baselines.streak, baselines.hours = unpacked(streak), unpacked(hours)
     for name, rates in shards.items():

@@ -1,29 +1,37 @@
-"""Detection as a whole: evidence in, alerts out. The state of the third stage."""
+"""Detection as a whole: evidence in, alerts out. The state of the third stage.
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+Steps are decided on as soon as all sources have told theirs, and once more where a late event has changed one:
+from the last state before it, which is kept, up to where all had got to. What was said and does not hold is taken
+back. So which alerts there are in the end is a function of what was told in the end, as if each step had been told
+once, in order.
+"""
 
-import numpy as np
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
-from pipeline.core.detection.baselines import Baselines, Learning
-from pipeline.core.detection.explain import parts, with_step
-from pipeline.core.detection.incidents import FIRING, RESOLVED, WITH_STEPS, Alert, Incidents
-from pipeline.core.detection.measures import ALL, Measures, Segments, counts_of, dimensions
-from pipeline.core.detection.scores import Flags
-from pipeline.core.detection.steps import Steps
-from pipeline.core.detection.watch import Reckoned, Rule, Watch, funnel_of
-from pipeline.core.detection.worth import Worth
-from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence, final_after, hour_start
-from pipeline.core.statistics import Floats
-from pipeline.core.tiles import Counters
+from pipeline.core.detection.baselines import Learning
+from pipeline.core.detection.decider import Decider
+from pipeline.core.detection.incidents import FIRING, OPEN, RESOLVED, RETRACTED, Alert
+from pipeline.core.detection.measures import Measures
+from pipeline.core.detection.told import Told
+from pipeline.core.detection.watch import Rule
+from pipeline.core.evidence import HOUR_MS, Evidence
+
+KEPT_EVERY_MS: Final = 300_000
+"""Of event time, from one state that is kept to the next. What has changed further back than the last two waits
+for the next one: to decide on an hour again costs as much as an hour."""
+_BEFORE_ALL: Final = -(2**63)
+
+
+class Decided(NamedTuple):
+    """Alerts that have changed; ``at_ms``: rises, and makes their versions."""
+
+    at_ms: int
+    alerts: list[Alert]
 
 
 class Detector:
-    """Takes what each source tells, in any interleaving; decides step by step, when all have told theirs.
-
-    A step that is told again after it was decided on changes no decision, but its hour still teaches as it
-    is in the end, and once. In what order sources and segments are heard of within a step makes no difference.
-    """
+    """Takes what each source tells, in any interleaving; decides step by step, when all have told theirs."""
 
     def __init__(
         self,
@@ -35,31 +43,21 @@ class Detector:
         currency: str = "EUR",
     ) -> None:
         """``sources``: how many tell evidence. ``currency``: of the values in it."""
-        self.measures: Final = measures
-        self.segments = Segments()
-        self.baselines = Baselines(measures, learning)
-        self.watch = Watch(measures, rules)
-        self.incidents = Incidents(rules, self.segments)
-        self.complete: dict[str, int] = {}
-        """By source: the end of its last complete step."""
-        self.waiting: dict[int, dict[str, tuple[int, Counters]]] = {}
-        """Steps that not all sources have told, by start and segment: version, counters."""
-        self.hours: dict[int, dict[str, Counters]] = {}
-        """Whole hours that have not taught yet, by start and segment."""
-        self.recent: dict[int, Reckoned] = {}
-        """The steps that rules still look back at, by start."""
+        self.kept: list[Decider] = [Decider(measures, rules, lateness_ms, learning, currency)]
+        """States to go back to, ascending. Nothing can change what the first was decided on."""
+        self._head = self.kept[0].fork()
+        self.told = Told()
         self.next_ms: int | None = None
-        """Start of the next step to decide on."""
-        self._rules = rules
+        """Start of the next step to decide on for the first time."""
+        self.said: dict[str, Alert] = {}
+        """Alerts by id, as they were given last, that are open or may change yet."""
+        self.changed: set[int] = set()
+        """Starts of the steps that were decided on and have changed since."""
+        self._went_back_ms = _BEFORE_ALL
         self._sources = sources
-        self._back_ms = final_after(lateness_ms)
-        self.hour: int | None = None
-        """Start of the hour of the last step decided on."""
-        self._longest_ms = max(rule.windows_ms[-1] for rule in rules)
-        self.steps = Steps(self._longest_ms)
-        self.worth = Worth(measures, currency)
-        self.changed_steps: set[int] = set()
-        """Of ``recent``, since the last cut."""
+        self._lateness_ms = lateness_ms
+        self.written: dict[str, int] = {}
+        """By shard: what it was like when it was last in a cut."""
 
     def take(
         self,
@@ -70,115 +68,108 @@ class Detector:
         hours: Iterable[Evidence],
     ) -> None:
         """Take one message of evidence."""
-        for segment, start_ms, counters in steps:
-            if self.next_ms is None or start_ms >= self.next_ms:
-                told = self.waiting.setdefault(start_ms, {})
-                if version >= told.get(segment, (-1, {}))[0]:
-                    told[segment] = (version, counters)
-        learned = self.baselines.last_ms
+        told, settled = self.told, _start(self.kept[0])
+        news = {s for name, s, counters in steps if s >= settled and told.put_step(name, s, version, counters)}
+        self.changed.update(start for start in news if self.next_ms is not None and start < self.next_ms)
+        learned, last = (decider.baselines.last_ms for decider in (self.kept[0], self._head))
         for segment, start_ms, counters in hours:
-            if learned is None or start_ms > learned:  # told again by a source that was restored: it has taught
-                self.hours.setdefault(start_ms, {})[segment] = counters
+            # Told again by a source that was restored: it has taught.
+            is_news = (learned is None or start_ms > learned) and told.put_hour(segment, start_ms, counters)
+            if is_news and last is not None and start_ms <= last:
+                self.changed.add(start_ms + self._head.back_ms)
         if complete_ms is not None:
-            self.complete[source] = max(complete_ms, self.complete.get(source, complete_ms))
+            told.complete[source] = max(complete_ms, told.complete.get(source, complete_ms))
 
-    def decide(self) -> Iterator[list[Alert]]:
-        """Go on through the steps that are complete, one at a time; gives the alerts that changed in each."""
-        if len(self.complete) < self._sources:
+    def decide(self) -> Iterator[Decided]:
+        """Go on through the steps that are complete, one at a time, and first through those that have changed.
+
+        To be exhausted before anything else is done.
+        """
+        until = self.told.until_ms(self._sources)
+        if until is None or (self.next_ms is not None and until <= self.next_ms):
             return
-        until = min(self.complete.values())
-        if self.next_ms is None:
-            self.next_ms = min((*self.waiting, until))
-        while self.next_ms < until:
-            start = self.next_ms
-            self.next_ms = start + STEP_MS
-            rows = {segment: counters for segment, (_, counters) in sorted(self.waiting.pop(start, {}).items())}
-            if not rows and not self.recent and not self.incidents.open:
-                # Nothing for longer than any rule looks back: on to where there is something again.
-                self.next_ms = max(self.next_ms, min(min(self.waiting, default=until), until))
-                for _ in self._learn_before(hour_start(self.next_ms)):
-                    yield []
-                continue
-            hour = hour_start(start)
-            if hour != self.hour:
-                for _ in self._learn_before(hour):
-                    yield []
-            counts = counts_of(self.measures, self.segments, rows)
-            self.steps.see(start, self._by_row(rows))
-            yield self.step(start, counts)
+        if self.next_ms is not None and self.changed:
+            yield from self._go_back(until, self.next_ms)
+        settled = until - self._lateness_ms
+        for alerts in self._head.go_on(self.told, until):
+            self.next_ms = self._head.next_ms
+            self.said.update((alert.alert_id, alert.copy()) for alert in alerts)
+            yield Decided(_start(self._head), alerts)
+            self._keep(self._head, settled)
+        self.next_ms = self._head.next_ms
+        self._keep(self._head, settled)
+        self._settle(settled)
 
-    def step(self, start_ms: int, counts: Floats) -> list[Alert]:
-        """Decide on [start, start + STEP_MS). Shape of ``counts``: segments, columns."""
-        if hour_start(start_ms) != self.hour:
-            for _ in self._learn_before(hour_start(start_ms)):
-                pass
-            self.expect(start_ms)
-        self.see(start_ms, self.watch.reckon(counts))
-        verdicts = {rule.name: self.watch.judge(rule) for rule in self._rules}
-        at_ms = start_ms + STEP_MS
-        changed = self.incidents.update(at_ms, verdicts)
-        for alert in changed:
-            self._reckon(alert)
-            if alert.status == FIRING and alert.is_found_at(at_ms):
-                self._explain(at_ms, alert)
-        return changed
+    def open_alerts(self) -> list[Alert]:
+        """Pending or firing, as they were given last."""
+        return [alert for alert in self.said.values() if alert.status in OPEN]
 
-    def _explain(self, at_ms: int, alert: Alert) -> None:
-        """Name the parts and the step that account for it; what was named stays where nothing is found now."""
-        window_ms = alert.latest.window_ms
-        found = parts(self.segments.names, alert.segment, *self.watch.window(alert.rule, window_ms))
-        if alert.rule.family in WITH_STEPS:
-            where = dimensions(alert.segment) | (dimensions(found[0].where) if found else frozenset())
-            rows, root = self.segments.making_up(where), self.segments.find(ALL)
-            since_ms = min(alert.opened_ms, at_ms - window_ms)
-            if rows and root is not None and (step := self.steps.blamed(rows, root, since_ms)):
-                found = with_step(found, step.step, step.of_all)
-        alert.causes = found or alert.causes
+    def go_back_to_the_first(self) -> None:
+        """Begin at the first state that is kept: with the next step all after it is decided on once more."""
+        self._head = self.kept[0].fork()
+        self.changed = {_start(self.kept[0])} if self.next_ms is not None else set()
 
-    def _reckon(self, alert: Alert) -> None:
-        """What it has cost so far."""
-        funnel, row, root = funnel_of(alert.rule), self.segments.find(alert.segment), self.segments.find(ALL)
-        if funnel not in self.measures.funnels or row is None:
-            return
-        if alert.stake is None:
-            missing = abs(alert.latest.expected - alert.latest.observed)
-        elif alert.status != RESOLVED:
-            missing = max(0.0, alert.stake.missing + self.watch.missing(row, funnel))
+    def _keep(self, head: Decider, settled_ms: int) -> None:
+        """Keep the state from time to time; long ago only the last that is settled is of use."""
+        at, last = _start(head), _start(self.kept[-1])
+        if at // KEPT_EVERY_MS != last // KEPT_EVERY_MS and at + KEPT_EVERY_MS > settled_ms:
+            self.kept.append(head.fork())
+
+    def _settle(self, settled_ms: int) -> None:
+        """Forget what can no longer change. Pieces that end where nothing is are settled with the next."""
+        limit = min([settled_ms, *self.changed])
+        while len(self.kept) > 1 and _start(self.kept[1]) <= limit:
+            self.kept.pop(0)
+        first = self.kept[0]
+        self.told.forget(_start(first), first.baselines.last_ms)
+        self.told.pack(_start(self.kept[-2:][0]))
+        for alert in [a for a in self.said.values() if a.status not in OPEN and a.updated_ms <= _start(first)]:
+            del self.said[alert.alert_id]
+
+    def _go_back(self, until_ms: int, next_ms: int) -> Iterator[Decided]:
+        """Decide once more on what has changed and all after it, up to ``next_ms``; on what is long ago later."""
+        first = min(self.changed)
+        if until_ms - self._went_back_ms < KEPT_EVERY_MS:
+            first = min((at for at in self.changed if at >= _start(self.kept[-2:][0])), default=next_ms)
         else:
-            missing = alert.stake.missing
-        alert.stake = self.worth.stake(row, root if root is not None else row, funnel, missing)
+            self._went_back_ms = until_ms
+        if first >= next_ms:
+            return
+        self.kept = [one for at, one in enumerate(self.kept) if at == 0 or _start(one) <= first]
+        self.changed = {at for at in self.changed if at < first}
+        since, head = _start(self.kept[-1]), self.kept[-1].fork()
+        found: dict[str, Alert] = {}
+        for alerts in head.go_on(self.told, next_ms):
+            found.update((alert.alert_id, alert) for alert in alerts)
+            yield Decided(next_ms, [])
+            self._keep(head, until_ms - self._lateness_ms)
+        self._head = head
+        yield from self._differences(since, next_ms, found)
 
-    def see(self, start_ms: int, reckoned: Reckoned) -> None:
-        """Let the rules look back at a step from now on."""
-        self.watch.see(reckoned)
-        if reckoned.counts.any():
-            self.recent[start_ms] = reckoned
-            self.changed_steps.add(start_ms)
-        for old in [at for at in self.recent if at <= start_ms - self._longest_ms]:
-            del self.recent[old]
-            self.changed_steps.add(old)
+    def _differences(self, since_ms: int, at_ms: int, found: dict[str, Alert]) -> Iterator[Decided]:
+        """What was said of the time since, and is otherwise now, between what is said of two steps."""
+        then: list[Alert] = []
+        first = [
+            alert.retracted(at_ms)
+            for alert in self.said.values()
+            if alert.alert_id not in found and alert.status != RETRACTED and alert.updated_ms > since_ms
+        ]
+        for alert in found.values():
+            before = self.said.get(alert.alert_id)
+            if before is not None and before.content() == alert.content():
+                continue
+            has_fired = before is not None and before.status != RETRACTED and before.fired_ms is not None
+            if alert.status == RESOLVED and alert.fired_ms is not None and not has_fired:
+                first.append(alert.copy(status=FIRING, resolved_ms=None))
+                then.append(alert)
+            else:
+                first.append(alert)
+        for number, alerts in enumerate((first, then), start=1):
+            self.said.update((alert.alert_id, alert.copy()) for alert in alerts)
+            if alerts:
+                yield Decided(at_ms + number, alerts)
 
-    def expect(self, at_ms: int, segments: int | None = None) -> None:
-        """Look up what is usual in the hour, of the first ``segments`` (None: of all that there are)."""
-        self.hour = hour_start(at_ms)
-        parents = self.segments.parents(segments)
-        self.baselines.fit(len(self.segments))
-        self.watch.expect(self.baselines.usual(self.hour, parents))
 
-    def _learn_before(self, hour: int) -> Iterator[int]:
-        """Learn the hours that are final when this one begins, one at a time."""
-        for past in sorted(past for past in self.hours if past <= hour - self._back_ms):
-            rows = dict(sorted(self.hours.pop(past).items()))
-            self.learn(past, counts_of(self.measures, self.segments, rows))
-            of_funnels = self.baselines.taught[:, : len(self.measures.funnels)]
-            usual: Flags = np.logical_and.reduce(of_funnels, axis=1)
-            self.steps.learn(past, {row: c for row, c in self._by_row(rows).items() if usual[row]})
-            yield past
-
-    def learn(self, hour: int, counts: Floats) -> None:
-        """Take a whole hour that nothing can change any more. Shape of ``counts``: segments, columns."""
-        self.baselines.learn(hour, counts, self.segments.parents())
-        self.worth.learn(hour, counts)
-
-    def _by_row(self, rows: Mapping[str, Counters]) -> dict[int, Counters]:
-        return {self.segments.row(name): counters for name, counters in rows.items()}
+def _start(decider: Decider) -> int:
+    """Of the next step that it decides on; before all where it has decided on none."""
+    return decider.next_ms if decider.next_ms is not None else _BEFORE_ALL

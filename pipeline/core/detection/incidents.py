@@ -6,8 +6,8 @@ as long as the rules are of one family: the alert that came first keeps its id a
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from pipeline.core.detection.explain import Part
 from pipeline.core.detection.measures import Segments, dimensions
@@ -18,6 +18,9 @@ from pipeline.core.evidence import STEP_MS
 PENDING: Final = "pending"
 FIRING: Final = "firing"
 RESOLVED: Final = "resolved"
+RETRACTED: Final = "retracted"
+"""It never was: so late events have shown."""
+OPEN: Final = frozenset({PENDING, FIRING})
 CRITICAL: Final = "critical"
 FRICTION: Final = "friction"
 WITH_STEPS: Final = frozenset({"purchase", "search", "form", FRICTION})
@@ -63,6 +66,7 @@ class Alert:
     updated_ms: int
     latest: Finding
     """Of the rule, in the segment or a part of it."""
+    fired_ms: int | None = None
     resolved_ms: int | None = None
     has_data: bool = True
     """Whether enough comes in to tell; without, an alert is not resolved."""
@@ -80,6 +84,22 @@ class Alert:
         if is_graver(other.rule, self.rule):
             self.rule, self.latest, self.stake = other.rule, other.latest, other.stake
 
+    def copy(self, **changes: Any) -> "Alert":
+        """As it stands, with these fields otherwise."""
+        members = {key: replace(member) for key, member in self.members.items()}
+        return replace(self, members=members, causes=list(self.causes), **changes)
+
+    def retracted(self, at_ms: int) -> "Alert":
+        """Taken back at a moment."""
+        return self.copy(status=RETRACTED, updated_ms=at_ms, resolved_ms=at_ms)
+
+    def content(self) -> tuple[Any, ...]:
+        """All that is said of it."""
+        latest = self.latest._replace(row=0)  # rows are numbered otherwise where other segments came first
+        times = (self.opened_ms, self.updated_ms, self.fired_ms, self.resolved_ms)
+        said = (self.rule.name, self.segment, self.status, self.has_data, self.part_of)
+        return (*said, *times, latest, tuple(self.causes), self.stake)
+
     def is_found_at(self, at_ms: int) -> bool:
         """Whether its rule has found something just then."""
         return any(key[0] == self.rule.name and m.found_ms == at_ms for key, m in self.members.items())
@@ -94,6 +114,12 @@ class Incidents:
         self.open: list[Alert] = []
         self.over: list[Alert] = []
         """Resolved not long ago."""
+
+    def fork(self, segments: Segments) -> "Incidents":
+        """The same, to go on by itself. ``segments``: the same, with the same rows."""
+        found = Incidents(self.rules.values(), segments)
+        found.open, found.over = ([alert.copy() for alert in some] for some in (self.open, self.over))
+        return found
 
     def update(self, at_ms: int, verdicts: Mapping[str, Verdict]) -> list[Alert]:
         """Take what the rules say at a moment; gives all alerts that were or are open."""
@@ -110,6 +136,9 @@ class Incidents:
                 alert.status, alert.resolved_ms = RESOLVED, at_ms
         self._unite(at_ms)
         changed = self.open
+        for alert in changed:
+            if alert.status == FIRING and alert.fired_ms is None:
+                alert.fired_ms = at_ms
         self.open = [alert for alert in changed if alert.status != RESOLVED]
         self.over += [a for a in changed if a.status == RESOLVED and not a.part_of and _was_sure(a)]
         return changed

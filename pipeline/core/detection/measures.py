@@ -172,6 +172,12 @@ class Segments:
     def __len__(self) -> int:
         return len(self.names)
 
+    def fork(self) -> "Segments":
+        """The same, to go on by itself."""
+        found = Segments()
+        found.names, found._rows = list(self.names), dict(self._rows)
+        return found
+
     def row(self, name: str) -> int:
         at = self._rows.get(name)
         if at is None:

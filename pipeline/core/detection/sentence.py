@@ -1,6 +1,6 @@
 """An alert in words."""
 
-from pipeline.core.detection.incidents import Alert
+from pipeline.core.detection.incidents import RETRACTED, Alert
 from pipeline.core.detection.watch import RATIO
 
 
@@ -21,4 +21,6 @@ def sentence(alert: Alert) -> str:
         text += f"; {where} explains {min(alert.causes[0].share, 1):.0%}"
     if alert.stake is not None and alert.stake.amount is not None:
         text += f"; {alert.stake.amount:,.0f} {alert.stake.currency} at stake so far"
+    if alert.status == RETRACTED:
+        return f"taken back, events that came late have shown that it was not so: {text}"
     return text if alert.has_data else f"{text}; too little comes in to tell how it is now"

@@ -1,5 +1,6 @@
 """Where in a journey it happens: the step at which more is lost than usual, or where errors are shown."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from pipeline.core.detection.baselines import fading, grown
 from pipeline.core.statistics import Floats
-from pipeline.core.tiles import EVENTS, STEP_COUNTERS, Counters
+from pipeline.core.tiles import EVENTS, STEP_COUNTERS, Counters, is_by_step
 from pipeline.core.values import OTHER
 
 VIEWED, COMPLETED, ERRORS, _EVENTS = range(4)
@@ -39,18 +40,20 @@ class Steps:
         """By start. Shape: segments, steps, counts."""
         self.usual: Floats = np.zeros((0, 0, 4))
         self.learned_ms: int | None = None
-        self.changed: set[int] = set()
-        """Of ``recent``, since the last cut."""
+
+    def fork(self) -> "Steps":
+        """The same, to go on by itself."""
+        found = copy.copy(self)
+        found.names, found.recent = list(self.names), dict(self.recent)
+        return found
 
     def see(self, start_ms: int, rows: Mapping[int, Counters]) -> None:
         """Take a step of time. ``rows``: counters by row of the segment."""
         counts = self._counts(rows)
         if counts.any():
             self.recent[start_ms] = counts
-            self.changed.add(start_ms)
         for old in [at for at in self.recent if at <= start_ms - self._kept_ms]:
             del self.recent[old]
-            self.changed.add(old)
 
     def learn(self, at_ms: int, rows: Mapping[int, Counters]) -> None:
         """Take a whole hour in which nothing was unusual."""
@@ -82,9 +85,8 @@ class Steps:
     def _counts(self, rows: Mapping[int, Counters]) -> Floats:
         found: dict[tuple[int, int, int], int] = {}
         for row, counters in rows.items():
-            for name, count in sorted(
-                counters.items()
-            ):  # those that come first are told apart, in any run the same
+            # Those that come first are told apart: in any run the same.
+            for name, count in sorted(item for item in counters.items() if is_by_step(item[0])):
                 for prefix, kind in _PREFIXES.items():
                     if name.startswith(prefix):
                         at = (row, self._place(name.removeprefix(prefix)), kind)

@@ -4,6 +4,7 @@ A rule looks back over several windows at once, short ones for what is large, lo
 Each window of each segment in which enough was expected is one test; those believed are controlled together.
 """
 
+import copy
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -20,6 +21,8 @@ from pipeline.core.tiles import EVENTS
 _HARDLY_CHANCE: Final = 2.0
 """Score below which a difference is taken for chance."""
 _SILENT_MS: Final = 60_000
+_PARTS: Final = 2.0**20
+"""What is summed are multiples of a millionth or so: sums of such are exact, wherever a restart has begun them."""
 RATIO: Final = "_completion_ratio"
 NOWCAST: Final = "_nowcast"
 _ABANDONMENT: Final = "_abandonment"
@@ -100,6 +103,12 @@ class Rolling:
     def __init__(self, steps: int, columns: int) -> None:
         self._running: deque[Floats] = deque([np.zeros((columns, 0))], maxlen=steps + 1)
 
+    def fork(self) -> "Rolling":
+        """The same, to go on by itself."""
+        found = copy.copy(self)
+        found._running = self._running.copy()
+        return found
+
     def push(self, counts: Floats) -> None:
         """Shape: columns, segments."""
         before = self._running[-1]
@@ -135,11 +144,27 @@ class Watch:
         }
         self._events: deque[float] = deque(maxlen=_SILENT_MS // STEP_MS)
         self._missing: Floats = np.zeros((0, self._funnels))
+        self._groups = {rule.name: self._group(rule) for rule in rules}
+        """By rule: which of the usual groups it is of: the funnels, then the shares."""
+        self._steps = {rule.name: np.array([[window // STEP_MS] for window in rule.windows_ms]) for rule in rules}
         groups = self._funnels + len(measures.shares)
+        self._has_known: list[bool] = [False] * groups
         nothing = np.zeros((0, groups))
         self._usual = Usual(np.zeros((0, measures.pairs)), nothing.astype(bool), nothing, nothing)
         self.known_steps: Floats = nothing
         """How many steps up to now the segment was known, as far as rules look back. Shape: segments, groups."""
+
+    def _group(self, rule: Rule) -> int:
+        if rule.signal.endswith(RATIO):
+            return self._measures.funnels.index(funnel_of(rule))
+        return self._funnels + self._measures.shares.index(rule.signal)
+
+    def fork(self) -> "Watch":
+        """The same, to go on by itself."""
+        found = copy.copy(self)
+        found._sums, found._events = self._sums.fork(), self._events.copy()
+        found._tables = {signal: table.fork() for signal, table in self._tables.items()}
+        return found
 
     @property
     def known(self) -> int:
@@ -148,7 +173,7 @@ class Watch:
 
     def expect(self, usual: Usual) -> None:
         """What is usual from now on, for the segments there were when it was asked."""
-        self._usual = usual
+        self._usual, self._has_known = usual, np.logical_or.reduce(usual.known, axis=0).tolist()
         self.known_steps = grown(self.known_steps, len(usual.known)) * usual.known
 
     def reckon(self, counts: Floats) -> Reckoned:
@@ -162,7 +187,8 @@ class Watch:
         shares, n = measures.counted(counts)
         usual = np.zeros_like(shares)
         usual[:known] = n[:known] * rates[:, measures.hazards :][:, : measures.counted_shares]
-        return Reckoned(counts, np.concatenate([observed, expected, shares, usual, n], axis=1))
+        sums = np.concatenate([observed, expected, shares, usual, n], axis=1)
+        return Reckoned(counts, np.round(sums * _PARTS) / _PARTS)
 
     def see(self, reckoned: Reckoned) -> None:
         """Take the next step."""
@@ -180,10 +206,11 @@ class Watch:
 
     def judge(self, rule: Rule) -> Verdict:
         """Apply one rule to the windows that end now."""
-        look = self._look(rule)
-        enough = look.enough if self.is_fed() else np.zeros_like(look.enough)
-        if not enough.any():
-            return Verdict({}, rule.windows_ms, enough, enough)
+        look = self._look(rule) if self.is_fed() and self._has_known[self._groups[rule.name]] else None
+        if look is None or not look.enough.any():
+            nothing = np.zeros((len(rule.windows_ms), self.known), dtype=bool)
+            return Verdict({}, rule.windows_ms, nothing, nothing)
+        enough = look.enough
         score = np.full(look.observed.shape, -np.inf)
         material = enough & _is_material(rule, look, rule.well)
         if material.any():
@@ -218,36 +245,48 @@ class Watch:
 
     def window(self, rule: Rule, window_ms: int) -> tuple[Floats, Floats]:
         """Observed and expected over one of the rule's windows, by row."""
-        look, at = self._look(rule), rule.windows_ms.index(window_ms)
-        return look.observed[at], look.expected[at]
+        (observed, expected, _), at = self._counts(rule), rule.windows_ms.index(window_ms)
+        return observed[at], expected[at]
 
-    def _look(self, rule: Rule) -> "_Look":
-        measures, funnels = self._measures, self._funnels
-        known = self.known
-        if rule.signal.endswith(RATIO):
-            group = measures.funnels.index(funnel_of(rule))
-            observed = self._stack(rule, group)
-            expected = n = self._stack(rule, funnels + group)
-            chance = np.ones(known)
-        else:
-            share = measures.shares.index(rule.signal)
-            group = funnels + share
-            usual = self._usual.rates[:, measures.hazards + share]
-            chance = np.maximum(1.0 - usual, 0.05)
-            if rule.signal.endswith(NOWCAST):
-                observed, n = self._nowcast(rule)
-                expected = n * usual
-            else:
-                first = 2 * funnels + share
-                observed, expected, n = (
-                    self._stack(rule, first + at * measures.counted_shares) for at in range(3)
-                )
-        enough = ((expected if rule.signal.endswith(RATIO) else n) >= rule.least) & self._usual.known[:, group]
-        relative = self._usual.dispersion[:, group] ** 2 + self._usual.uncertainty[:, group]
+    def _look(self, rule: Rule) -> "_Look | None":
+        """None where there is too little in all windows."""
+        group, usual = self._groups[rule.name], self._usual
+        weight = None if rule.signal.endswith(NOWCAST) else self._weight(rule)
+        if weight is not None and not (weight >= rule.least).any():
+            return None
+        observed, expected, n = self._counts(rule)
+        weight = n if weight is None else weight
+        enough = (weight >= rule.least) & usual.known[:, group]
+        chance = np.ones(self.known)
+        if not rule.signal.endswith(RATIO):
+            chance = np.maximum(1.0 - usual.rates[:, self._measures.hazards + group - self._funnels], 0.05)
+        relative = usual.dispersion[:, group] ** 2 + usual.uncertainty[:, group]
         # Of a window that reaches back to when nothing was known yet, a part has no expectation.
-        steps = np.array([[window // STEP_MS] for window in rule.windows_ms])
-        whole = enough & (self.known_steps[:, group] >= steps)
+        whole = enough & (self.known_steps[:, group] >= self._steps[rule.name])
         return _Look(observed, expected, n, chance + relative * expected, whole, int(enough.sum()))
+
+    def _weight(self, rule: Rule) -> Floats:
+        """What there must be enough of, by window and row: completions expected, or n. Not of nowcasts."""
+        group = self._groups[rule.name]
+        if rule.signal.endswith(RATIO):
+            return self._stack(rule, self._funnels + group)
+        return self._stack(rule, self._funnels + group + 2 * self._measures.counted_shares)
+
+    def _counts(self, rule: Rule) -> tuple[Floats, Floats, Floats]:
+        """Observed, expected and n, by window and row."""
+        group = self._groups[rule.name]
+        if rule.signal.endswith(RATIO):
+            expected = self._weight(rule)
+            return self._stack(rule, group), expected, expected
+        if rule.signal.endswith(NOWCAST):
+            observed, n = self._nowcast(rule)
+            return observed, n * self._usual.rates[:, self._measures.hazards + group - self._funnels], n
+        first = self._funnels + group
+        return (
+            self._stack(rule, first),
+            self._stack(rule, first + self._measures.counted_shares),
+            self._weight(rule),
+        )
 
     def _stack(self, rule: Rule, column: int) -> Floats:
         found: Floats = self._over[self._at[rule.name], column]

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.core.ages import age_counters
-from pipeline.core.detection.detector import Detector
+from pipeline.core.detection.decider import Decider
 from pipeline.core.detection.incidents import FIRING, Alert
 from pipeline.core.detection.measures import Measures
 from pipeline.core.evidence import STEP_MS
@@ -78,9 +78,9 @@ class Run:
         self.troubles = troubles(seed, learning_weeks, weeks)
         self.shop = Shop(rate, seed, self.troubles)
         self.counter = Counter(self.shop, measures, ages)
-        self.detector = Detector(measures, ALERT_RULES)
+        self.decider = Decider(measures, ALERT_RULES)
         for name in self.counter.names:
-            self.detector.segments.row(name)
+            self.decider.segments.row(name)
         self.result = Result()
         self._learned = learning_weeks * 7 * DAY // STEP_MS
         self._watched = np.array([measures.columns[name] for f in _COMPARED for name in funnel_counters(f)[:2]])
@@ -97,7 +97,7 @@ class Run:
                 for at, counts in self.counter.steps([before, day], start, start + 2 * HOUR):
                     self._series.append(counts[: self.counter.compared][:, self._watched])
                     self._teach(at, counts)
-                    for alert in self.detector.step(at, counts):
+                    for alert in self.decider.step(at, counts):
                         self._note(at + STEP_MS, alert)
             before = day
         return self.result
@@ -107,7 +107,7 @@ class Run:
         if hour not in self._hours:
             for past in sorted(self._hours):
                 if past <= hour - 2 * HOUR:
-                    self.detector.learn(past, self._hours.pop(past))
+                    self.decider.learn(past, self._hours.pop(past))
             self._hours[hour] = np.zeros_like(counts)
         self._hours[hour] += counts
 
