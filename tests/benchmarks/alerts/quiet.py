@@ -1,0 +1,71 @@
+"""False alarms of shops that nothing disturbs: ``python -m tests.benchmarks.alerts.quiet --seeds 500``.
+
+Each is what ``make run`` begins with: six hours of the simulator's shop, from some time of a day on, with no
+history before. Prints what was found, and how often that is at most (95 %, Poisson).
+"""
+
+import argparse
+import math
+import random
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from pipeline.backtest import Backtest, logs_of
+from pipeline.replay.formats import FileEvent
+from pipeline.simulator.traffic import ShopSettings, traffic
+from schemas.times import format_rfc3339, parse_rfc3339
+from tests.support import ALERT_RULES, RULES
+
+_HOUR_MS: Final = 3_600_000
+_HOURS: Final = 6
+_FIRST_MS: Final = parse_rfc3339("2026-11-20T00:00:00Z")
+_WEEK_HOURS: Final = 168
+
+
+def start_of(seed: int) -> int:
+    return _FIRST_MS + random.Random(seed).randrange(24 * 3_600) * 1000
+
+
+def events(rate: float, seed: int) -> Iterator[FileEvent]:
+    start = start_of(seed)
+    for number, event in enumerate(traffic(ShopSettings(rate, seed), start)):
+        if event.at_ms >= start + _HOURS * _HOUR_MS:
+            return
+        yield FileEvent(number, event.at_ms, event.channel, event.session_id, event.payload)
+
+
+def upper(count: int) -> float:
+    """The mean of a Poisson count of which so few or fewer are seen once in twenty."""
+    low, high = 0.0, 10.0 * (count + 1)
+    for _ in range(60):
+        mean = (low + high) / 2
+        terms = (math.exp(-mean) * mean**k / math.factorial(k) for k in range(count + 1))
+        low, high = (mean, high) if sum(terms) > 0.05 else (low, mean)
+    return high
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=500)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--rate", type=float, default=15.0, help="events a second in the mean")
+    asked = parser.parse_args()
+    false, begun = 0, time.monotonic()
+    for number, seed in enumerate(range(asked.first, asked.first + asked.seeds), 1):
+        logs = logs_of(list(events(asked.rate, seed)))
+        # That it all ends then is an incident itself.
+        end = start_of(seed) + _HOURS * _HOUR_MS
+        alerts = [one for one in Backtest(RULES, ALERT_RULES, list(logs)).run(logs) if one.opened_ms <= end]
+        false += len(alerts)
+        for alert in alerts:
+            print(f"seed {seed}: {alert.rule.name} {alert.segment} {format_rfc3339(alert.opened_ms)}", flush=True)
+        weeks = number * _HOURS / _WEEK_HOURS
+        if number % 10 == 0 or number == asked.seeds:
+            took = time.monotonic() - begun
+            rate = f"{weeks:.1f} weeks, at most {upper(false) / weeks:.2f} a week"
+            print(f"{number} shops: {false} false alarms in {rate}; {took:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
