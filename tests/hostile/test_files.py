@@ -9,7 +9,7 @@ from pipeline.replay.files import FileError
 from pipeline.replay.formats import FORMATS, BadRow, FileEvent
 from tests.support import event_json
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
+INPUTS = Path(__file__).parent / "inputs"
 EVENT = event_json(0)
 HEAD = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
 
@@ -102,9 +102,7 @@ def test_only_sales_and_cancellations_are_taken_of_invoices(tmp_path: Path) -> N
     assert ["A563185" in problems[0], "nothing was sold" in problems[1]] == [True, True]
 
 
-def test_the_small_inputs_that_failed(tmp_path: Path) -> None:
-    if not CASES.is_dir():
-        pytest.skip("the collection of small inputs lies beside the project, and is not there")
+def test_the_small_inputs_that_failed() -> None:
     forms = {
         "retail": "online-retail",
         "rees46": "rees46",
@@ -113,7 +111,7 @@ def test_the_small_inputs_that_failed(tmp_path: Path) -> None:
         "lone": "touchpoints",
     }
     counts: dict[str, int | str] = {}
-    for path in sorted(CASES.iterdir()):
+    for path in sorted(INPUTS.iterdir()):
         form = next((form for name, form in forms.items() if path.name.startswith(name)), None)
         if form is not None:
             try:
