@@ -19,7 +19,7 @@ import msgspec
 
 from pipeline.agents.outbox import Clock
 from pipeline.agents.ownership import Owned, Ownership
-from pipeline.agents.recovery import added, changed, digest_of
+from pipeline.agents.recovery import added, changed, deleted, digest_of
 from pipeline.checkpoints.store import CheckpointStore, LogReplacedError, Stored
 from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.cuts import SESSIONS, Cut
@@ -112,13 +112,15 @@ class Checkpointer:
         self._dead_letters: dict[int, int] = {}
         self.partitions: dict[str, int] = {}
         """Of the topics, when last asked."""
+        self._missing: set[str] = set()
+        """Topics that there were, and of which no broker knew when last asked."""
         self._allowance_s, self._accrued_at = _MOST_SAVED_S, clock()
 
     def refresh(self) -> None:
         """Ask where dead letters end by now, and how the topics are. Blocks; before it was called once nothing
         is cut.
 
-        Raises LogReplacedError where a topic has been deleted and made anew under this worker, or one of the
+        Raises LogReplacedError where a topic has been deleted under this worker, or made anew, or one of the
         pipeline's own was given partitions.
         """
         self._dead_letters = dict(self._store.dead_letters_end())
@@ -127,10 +129,15 @@ class Checkpointer:
             topic = facts.get(source[0])
             if topic is not None and (why := changed(source[0], owned.kept.topic, topic)):
                 raise LogReplacedError(why)
+        # Whoever had its partitions: the group takes them away when the brokers no longer name the topic.
+        missing = {name for name in self.partitions if name not in facts}
+        for name in sorted(missing & self._missing):  # once: a broker that has just started may not know yet
+            raise LogReplacedError(deleted(name))
+        self._missing = missing
         for name, topic in facts.items():
             if name.startswith(TOPIC_PREFIX) and self.partitions.get(name, topic.partitions) < topic.partitions:
                 logger.warning("%s", added(name, self.partitions[name], topic.partitions))
-        self.partitions = {name: topic.partitions for name, topic in facts.items()}
+        self.partitions |= {name: topic.partitions for name, topic in facts.items()}
 
     def step(self, force: bool = False) -> int:
         """Go on with all checkpoints, begin those that are due; gives how many are under way.

@@ -59,6 +59,14 @@ def changed(topic: str, before: TopicFacts, now: TopicFacts) -> str | None:
     return None
 
 
+def deleted(topic: str) -> str:
+    """What to say of a topic that no broker knows any more."""
+    return (
+        f"the topic {topic} was deleted: make it anew ('cx-signals topics') and raise CX_PIPELINE__GENERATION by "
+        "one, for what is written to it from then on is another log (deploy/RUNBOOK.md, 'Begin anew')"
+    )
+
+
 def added(topic: str, before: int, now: int) -> str:
     """What to say of a touchpoint topic that has more partitions than it had."""
     return (

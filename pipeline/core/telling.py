@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pipeline.core.evidence import (
-    DAY_MS,
     HOUR_MS,
     STEP_MS,
     Asked,
@@ -21,7 +20,7 @@ from pipeline.core.evidence import (
 from pipeline.core.exposure import AgeLayout
 from pipeline.core.segment_tiles import SegmentTiles
 
-_MOST_STEPS: Final = 2_000
+_MOST_STEPS: Final = 5_000
 """Of single segments, told at once."""
 
 
@@ -64,9 +63,9 @@ class Teller:
         return Told(until, steps, list(hour_evidence(hours, self._layout)))
 
     def _end(self, segments: Mapping[str, SegmentTiles], complete_ms: int) -> int:
-        """Where the piece ends that begins where the last one ended; times with nothing in them are free.
+        """Where the piece ends that begins where the last one ended: not too many steps on, and an hour at least.
 
-        It has not too many steps, and an hour at least.
+        Steps are those of the buckets: as long as somebody may be at risk after them there are some more.
         """
         found = []
         for held in segments.values():
@@ -77,5 +76,6 @@ class Teller:
         if not len(steps):
             return complete_ms
         start = int(steps[0])
-        end = min(complete_ms, start + DAY_MS)
-        return end if len(steps) <= _MOST_STEPS else min(end, max(start + HOUR_MS, int(steps[_MOST_STEPS])))
+        if len(steps) <= _MOST_STEPS:
+            return complete_ms
+        return min(complete_ms, max(start + HOUR_MS, int(steps[_MOST_STEPS])))

@@ -128,3 +128,23 @@ def test_a_topic_made_anew_is_noticed_and_the_runbooks_way_out_works(lab: Lab) -
     again = lab.start_worker()
     lab.wait_for(lambda: again.owned() > 0)
     verified(lab)
+
+
+def ends_and_says(lab: Lab, why: str) -> None:
+    (worker,) = lab.workers
+    assert worker.child.process.wait(90) != 0
+    lab.workers.remove(worker)
+    assert f"stopping: {why}" in lab.log.read_text()
+
+
+def test_a_worker_says_so_when_a_topic_is_changed_under_it(lab: Lab) -> None:
+    admin = new_admin(lab.kafka)
+    time.sleep(6)  # it has asked once how the topics are
+    admin.create_partitions([NewPartitions(TILES_TOPIC, 8)])[TILES_TOPIC].result(30)
+    ends_and_says(lab, f"the topic {TILES_TOPIC} was given partitions, 8 instead of 4")
+    lab.more["CX_PIPELINE__GENERATION"] = "3"
+    again = lab.start_worker()
+    lab.wait_for(lambda: again.owned() > 0)
+    time.sleep(6)
+    admin.delete_topics(["touchpoints.pos"])["touchpoints.pos"].result(30)
+    ends_and_says(lab, "the topic touchpoints.pos was deleted: make it anew")

@@ -138,7 +138,7 @@ def test_a_long_history_is_told_in_pieces_whole() -> None:
     assert sorted(told) == sorted((at, name) for at in [*old, *new] if at <= end - 2 * HOUR_MS for name in names)
     steps = [(start, segment) for piece in pieces for segment, start, _ in piece.steps]
     assert sorted(steps) == sorted((at, name) for at in [*old, *new] for name in names)
-    assert [len(piece.steps) for piece in pieces if piece.steps] == [2_000, 2_000, 2_000, 1_200, 2_000, 1_000]
+    assert [len(piece.steps) for piece in pieces if piece.steps] == [5_000, 5_000, 200]
     assert pieces[-1].until_ms == end
 
 
