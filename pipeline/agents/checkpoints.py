@@ -112,6 +112,7 @@ class Checkpointer:
         self._dead_letters: dict[int, int] = {}
         self.partitions: dict[str, int] = {}
         """Of the topics, when last asked."""
+        self.times_asked = 0
         self._missing: set[str] = set()
         """Topics that there were, and of which no broker knew when last asked."""
         self._allowance_s, self._accrued_at = _MOST_SAVED_S, clock()
@@ -138,6 +139,7 @@ class Checkpointer:
             if name.startswith(TOPIC_PREFIX) and self.partitions.get(name, topic.partitions) < topic.partitions:
                 logger.warning("%s", added(name, self.partitions[name], topic.partitions))
         self.partitions |= {name: topic.partitions for name, topic in facts.items()}
+        self.times_asked += 1
 
     def step(self, force: bool = False) -> int:
         """Go on with all checkpoints, begin those that are due; gives how many are under way.

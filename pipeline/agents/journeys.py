@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from pipeline.agents.checkpoints import Checkpointer
 from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
 from pipeline.agents.journey_rows import journey_columns, journey_messages
+from pipeline.agents.misplaced import Misplaced
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
 from pipeline.agents.ownership import Ownership
 from pipeline.agents.ticks import Progress
@@ -69,12 +70,14 @@ class JourneysStage:
         self._router: TileRouter | None = None
         self._admission = admission
         self._notes = Notes()
+        self._misplaced = Misplaced(checkpointer, metrics, self._notes)
         self._full: set[str] = set()
         self._announced: dict[tuple[Source, int], float] = {}
         """When a partition was said to be empty last."""
 
     async def announce(self, ends: Progress) -> None:
         """Let phase two hear of the partitions that are empty, again and again: it waits for all others."""
+        self._misplaced.settle()
         for source, owned in list(self._ownership.partitions.items()):
             key, now = (source, owned.epoch), time.monotonic()
             is_due = now - self._announced.get(key, -_ANNOUNCE_S) >= _ANNOUNCE_S
@@ -209,14 +212,7 @@ class JourneysStage:
 
     def _note_oddities(self, topic: str, out: Outputs) -> None:
         """Tell of input that is taken, and is hardly what its senders mean."""
-        self._metrics.misplaced.labels(topic).inc(out.misplaced)
-        if out.misplaced:
-            self._notes.warn(
-                f"misplaced {topic}",
-                f"{topic}: {out.misplaced} records of a batch are in another partition than their session_id's. "
-                "Such sessions may be split, unfinished to us: producers must use the session_id as the key, with "
-                "the partitioner murmur2 (where partitions were added, open sessions are split for a while)",
-            )
+        self._misplaced.count(topic, out.misplaced)
         for session_id, count in out.long_sessions.items():
             self._metrics.long_sessions.labels(topic).inc()
             self._notes.warn(
