@@ -22,6 +22,7 @@ $(STAMP): requirements.lock pyproject.toml $(COMPILED)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m deploy.embedded.jars || true # it says what it means; brokers of one's own do without
 	touch $@
 
 run: $(STAMP) ## Set up and run it all here, with a simulated shop. Ctrl-C ends it.
@@ -75,6 +76,7 @@ lock: ## Pin all dependencies, with hashes, without addresses.
 	$(LOCK) -o deploy/requirements.lock
 	$(subst pyproject.toml,-c requirements.lock deploy/build.in,$(LOCK)) -o deploy/build.lock
 	$(subst pyproject.toml,tests/benchmarks/rivals/requirements.in,$(LOCK)) -o tests/benchmarks/rivals/requirements.lock
+	$(BIN)/python -m deploy.embedded.jars --lock
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

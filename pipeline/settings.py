@@ -57,7 +57,7 @@ class KafkaSettings(Part):
     replication: Annotated[int, Field(ge=1, le=10)] = 1
     """Replication factor of the topics that ``topics`` creates."""
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 6.0
-    """How long a silent worker keeps its partitions. The embedded broker's joins take half of it."""
+    """How long a silent worker keeps its partitions."""
     connect_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     """How long a command retries an unreachable broker before it exits with status 1."""
     instance_id: str = ""
@@ -207,6 +207,20 @@ class SegmentsSettings(Part):
         return self
 
 
+class EmbeddedSettings(Part):
+    """Of ``up``."""
+
+    kafka: str = ""
+    """A broker that runs already, ``host:port``, to be used by ``up``; empty: it starts one of its own."""
+    kafka_home: str = ""
+    """Folder of an installed Apache Kafka whose jars ``up`` runs; empty: those fetched while setting up."""
+    touchpoints_mb: Annotated[int, Field(ge=64, le=1_000_000)] = 1_024
+    """The most that each touchpoint topic, ``cx.tiles`` and ``cx.evidence`` keep on disk, when ``up`` creates
+    them."""
+    outputs_mb: Annotated[int, Field(ge=64, le=1_000_000)] = 256
+    """The same of each topic of signals, journeys, alerts and dead letters."""
+
+
 class AlertsSettings(Part):
     rules: str = ""
     """File of the alert rules (TOML); empty: those shipped, ``pipeline/alert_rules.toml``."""
@@ -309,6 +323,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     funnels: FunnelsSettings = FunnelsSettings()
     segments: SegmentsSettings = SegmentsSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
     alerts: AlertsSettings = AlertsSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     webhooks: WebhooksSettings = WebhooksSettings()

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from clickhouse_driver import Client
 from confluent_kafka import Message
@@ -23,10 +23,8 @@ from deploy.embedded.stack import resident_bytes
 from pipeline.kafka.clients import new_producer
 from pipeline.kafka.logs import partitions_of, read_to_end
 from pipeline.settings import KafkaSettings
-from tests.kafka import apache
 
 COMMAND = [sys.executable, "-m", "pipeline"]
-Broker = Literal["embedded", "apache"]
 
 
 def clean(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -208,31 +206,22 @@ class Lab(System):
     """Kafka, ClickHouse and workers, each of which can be killed and started again by itself."""
 
     folder: Path
-    broker: apache.ApacheKafka | Child
+    broker: kafka.Kafka
     clickhouse_child: Child | None = None
     workers: list[Worker] = field(default_factory=list)
 
     @classmethod
-    def start(
-        cls, folder: Path, broker: Broker, environ: Mapping[str, str] | None = None, workers: int = 1
-    ) -> Self:
+    def start(cls, folder: Path, environ: Mapping[str, str] | None = None, workers: int = 1) -> Self:
         clickhouse_port = free_port()
-        started: apache.ApacheKafka | Child
-        if broker == "apache":
-            apache.require()
-            started = apache.ApacheKafka(folder / "kafka")
-            started.start()
-            address = started.address
-        else:
-            port = free_port()
-            started, address = kafka.start(port, folder / "kafka.log"), f"127.0.0.1:{port}"
-        addresses = {"kafka": address, "clickhouse": f"127.0.0.1:{clickhouse_port}"}
+        broker = kafka.Kafka(folder / "kafka")
+        broker.start()
+        addresses = {"kafka": broker.address, "clickhouse": f"127.0.0.1:{clickhouse_port}"}
         lab = cls(
             addresses=addresses,
             log=folder / "worker.log",
             more=dict(environ or {}),
             folder=folder,
-            broker=started,
+            broker=broker,
         )
         lab.log.touch()
         try:

@@ -16,8 +16,18 @@ from deploy.embedded.process import Child, check_free, free_port
 class Stack:
     """Starts the parts, keeps them together, ends them in reverse order."""
 
-    def __init__(self, data_dir: Path | None, user: str = "default", password: str = "") -> None:
-        """``user``, ``password``: who may use ClickHouse; without a password one is made up."""
+    def __init__(
+        self,
+        data_dir: Path | None,
+        user: str = "default",
+        password: str = "",
+        kafka_address: str = "",
+        kafka_home: str = "",
+    ) -> None:
+        """``user``, ``password``: who may use ClickHouse; without a password one is made up.
+
+        ``kafka_address``: of a broker that runs already; ``kafka_home``: of an installed Kafka.
+        """
         self.user, self.password = user, password or secrets.token_urlsafe(24)
         self._temporary = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="cx-signals-"))
@@ -29,16 +39,24 @@ class Stack:
         """What is ordered of a simulated shop."""
         self.shop_file.unlink(missing_ok=True)
         self.children: dict[str, Child] = {}
-        self.kafka_port = 0
+        self.kafka: kafka.Kafka | None = None
+        """The broker that it has started."""
+        self.kafka_address = kafka_address
+        self._kafka_home = kafka_home
+        self._is_new = False
         self.clickhouse_port = 0
         self.web_port = 0
 
     def start(self, kafka_port: int | None, clickhouse_port: int | None, web_port: int | None) -> None:
         """Start Kafka and ClickHouse on the ports given, or on free ones. Raises StartError."""
-        self.kafka_port = _port(kafka_port, "Kafka")
+        own_port = _port(kafka_port, "Kafka")
         self.clickhouse_port = _port(clickhouse_port, "ClickHouse")
         self.web_port = _port(web_port, "web")
-        self.children["kafka"] = kafka.start(self.kafka_port, self.logs / "kafka.log")
+        if not self.kafka_address:
+            log = self.logs / "kafka.log"
+            self.kafka = kafka.Kafka(self.data_dir / "kafka", own_port, log, self._kafka_home)
+            self._is_new, self.kafka_address = self.kafka.is_new, self.kafka.address
+            self.children["kafka"] = self.kafka.start()
         self.children["clickhouse"] = clickhouse.start(
             self.clickhouse_port,
             self.data_dir / "clickhouse",
@@ -50,7 +68,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """Settings that point everything at this stack."""
         return {
-            "CX_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{self.kafka_port}",
+            "CX_KAFKA__BOOTSTRAP_SERVERS": self.kafka_address,
             "CX_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",
             "CX_CLICKHOUSE__SECURE": "false",
             "CX_CLICKHOUSE__CLUSTER": "",
@@ -71,11 +89,16 @@ class Stack:
 
     def ready_line(self) -> str:
         addresses = {
-            "kafka": f"127.0.0.1:{self.kafka_port}",
+            "kafka": self.kafka_address,
             "clickhouse": f"127.0.0.1:{self.clickhouse_port}",
             "web": f"http://127.0.0.1:{self.web_port}",
         }
         return f"ready {json.dumps(addresses)}"
+
+    @property
+    def has_a_past(self) -> bool:
+        """Whether it goes on with the topics of an earlier start, or with somebody else's."""
+        return not self._is_new
 
     def stop(self) -> None:
         """End everything, the last started first."""
@@ -86,13 +109,13 @@ class Stack:
             shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def _generation(self) -> int:
-        """One more than at the last start: the embedded Kafka's logs start anew each time."""
+        """One more where Kafka's logs have started anew since: ClickHouse may hold rows of the former ones."""
         path = self.data_dir / "generation"
         if not hasattr(self, "_counted"):
             before = 0
             with contextlib.suppress(FileNotFoundError, ValueError):
                 before = int(path.read_text())
-            self._counted = before + 1
+            self._counted = max(1, before + self._is_new)
             path.write_text(f"{self._counted}\n")
         return self._counted
 

@@ -1,7 +1,4 @@
-"""Checkpoints in compacted Kafka topics, one for each topic whose state is kept.
-
-Reading takes offsets from fetches only: the embedded broker's answer about a log's end is too low.
-"""
+"""Checkpoints in compacted Kafka topics, one for each topic whose state is kept."""
 
 import logging
 import time

@@ -5,6 +5,7 @@ import logging
 import sys
 
 import typer
+from clickhouse_driver import errors
 from confluent_kafka import KafkaException
 
 from deploy.embedded.process import StartError
@@ -28,6 +29,10 @@ EXPECTED = (
     StartError,
     MigrationError,
     OSError,
+    # ClickHouse has gone away under a command that had reached it.
+    errors.NetworkError,
+    errors.SocketTimeoutError,
+    EOFError,
 )
 
 

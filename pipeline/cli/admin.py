@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin
-from pipeline.kafka.topics import TopicSpec, create_missing, topic_specs
+from pipeline.kafka.topics import Bounds, TopicSpec, create_missing, topic_specs
 from pipeline.settings import Settings, load
 from pipeline.web.catalogue import catalogue
 from pipeline.web.listings import Listings
@@ -84,8 +84,8 @@ def definition(spec: TopicSpec, settings: Settings) -> dict[str, Any]:
     }
 
 
-def create_topics(settings: Settings) -> list[str]:
-    return create_missing(kafka_admin(settings), settings.kafka)
+def create_topics(settings: Settings, bounds: Bounds | None = None) -> list[str]:
+    return create_missing(kafka_admin(settings), settings.kafka, bounds)
 
 
 def schema_export(

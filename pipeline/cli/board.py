@@ -51,9 +51,9 @@ def format_board(rows: list[tuple[Any, ...]], kafka_bytes: int | None = None) ->
     newest = max(row[6] for row in rows)
     for signal, segment, value, n, lower, upper, _ in rows:
         cells.setdefault(signal, {})[segment] = _cell(signal, value, n, lower, upper)
-    memory = f", Kafka holds {kafka_bytes >> 20} MiB" if kafka_bytes else ""
+    disk = f", Kafka's log has {kafka_bytes >> 20} MiB" if kafka_bytes else ""
     now = datetime.now(UTC).strftime("%H:%M:%S")
-    title = f"{now}  last 5 min up to {newest:%H:%M:%S} UTC: value [95 % interval] n{memory}"
+    title = f"{now}  last 5 min up to {newest:%H:%M:%S} UTC: value [95 % interval] n{disk}"
     head = f"{'':<24}" + "".join(f"{segment:<32}" for segment in _SEGMENTS)
     lines = [
         f"{signal:<24}" + "".join(f"{row.get(segment, '-'):<32}" for segment in _SEGMENTS)

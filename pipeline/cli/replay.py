@@ -53,8 +53,8 @@ def replay(
     print(f"sent {len(sending)} events: {listed}")
     if sent.closed_ms is None:
         say(
-            "live producers are at work in these topics, so no closing tick was sent: it would make their events "
-            "too late. The last journeys and windows of the file close as time goes on"
+            "live producers are at work in these topics, so the closing tick goes no further than the file's last "
+            "event: it would make theirs too late. The last journeys and windows of the file close as time goes on"
         )
 
 

@@ -1,7 +1,6 @@
 """``tail``: a topic's messages on the terminal."""
 
 import json
-import time
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
@@ -82,11 +81,8 @@ def _messages(
     settings: Settings, sources: list[tuple[str, int]], from_beginning: bool, follow: bool
 ) -> Iterator[Message]:
     consumer = Consumer(consumer_config(settings.kafka, f"{settings.kafka.group}-tail"))
-    started_ms = int(time.time() * 1000)
     waiting = set(sources)
     try:
-        # The embedded broker's idea of the latest offset is too low: read on from there, and pass
-        # over what is older than we are.
         starts = [_start(consumer, source, from_beginning) for source in sources]
         consumer.assign(starts)
         while follow or waiting:
@@ -97,7 +93,7 @@ def _messages(
                         waiting.discard((message.topic() or "", message.partition() or 0))
                     elif error.fatal():
                         raise KafkaException(error)
-                elif from_beginning or not follow or message.timestamp()[1] >= started_ms:
+                else:
                     yield message
     finally:
         consumer.close()

@@ -13,12 +13,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from deploy.embedded.process import StartError
-from deploy.embedded.stack import Stack, resident_bytes
+from deploy.embedded.stack import Stack
 from pipeline import running
 from pipeline.alert_rules import load_rules
 from pipeline.cli.admin import apply_migrations, create_topics
 from pipeline.cli.board import Board
 from pipeline.cli.common import say
+from pipeline.kafka.topics import Bounds
 from pipeline.settings import funnel_names, load
 
 _PORT = {"min": 1, "max": 65_535}
@@ -52,18 +53,17 @@ def up(
         Path | None,
         typer.Option(file_okay=False, help="Kept; default: a temporary one, removed at the end."),
     ] = None,
-    kafka_memory_mb: Annotated[
-        int, typer.Option(min=64, help="The embedded Kafka keeps all in memory: the shop pauses above it.")
-    ] = 4096,
 ) -> None:
     """Start Kafka, ClickHouse and a worker on this machine, with a simulated shop; Ctrl-C ends all.
 
-    When all is up it prints one line 'ready {json}' with the addresses, then the signals as they come.
+    When all is up it prints one line 'ready {json}' with the addresses, then the signals as they come. Started
+    again with the same --data-dir it goes on with the topics and tables that it had.
     """
     settings = load(is_new_stack=True)
     load_rules(settings.alerts.rules, funnel_names(settings))
     os.umask(0o077)  # what it writes is for its user alone
-    stack = Stack(data_dir, settings.clickhouse.user, settings.clickhouse.password.get_secret_value())
+    embedded, password = settings.embedded, settings.clickhouse.password.get_secret_value()
+    stack = Stack(data_dir, settings.clickhouse.user, password, embedded.kafka, embedded.kafka_home)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -73,16 +73,17 @@ def up(
         os.environ.update(environ)
         os.environ.pop("CX_CLICKHOUSE__PASSWORD_FILE", None)  # it is known by now
         settings = load(is_new_stack=True)
-        create_topics(settings)
+        create_topics(settings, Bounds(embedded.touchpoints_mb << 20, embedded.outputs_mb << 20))
         apply_migrations(settings)
         say("starting the worker")
         _start_worker(stack, with_shop=not no_simulate)
         running.remember({name: environ[name] for name in environ if name.startswith(_ADDRESSES)})
         print(stack.ready_line(), flush=True)
         if not no_simulate:
-            past = history if history is not None else min(_HISTORY_MIN, _HISTORY_EVENTS / simulate / 60)
-            _start_shop(stack, simulate, past, incident or [])
-        _watch(stack, Board(settings), kafka_memory_mb)
+            # What is older than a topic's newest events by more than the lateness would be refused.
+            most = 0.0 if stack.has_a_past else min(_HISTORY_MIN, _HISTORY_EVENTS / simulate / 60)
+            _start_shop(stack, simulate, most if history is None else history, incident or [])
+        _watch(stack, Board(settings))
     except KeyboardInterrupt:
         say("stopping")
     finally:
@@ -118,17 +119,11 @@ def _start_shop(stack: Stack, rate: float, history_min: float, incidents: list[s
     stack.run("simulator", [sys.executable, "-m", "pipeline", *command], {})
 
 
-def _watch(stack: Stack, board: Board, limit_mb: int) -> NoReturn:
+def _watch(stack: Stack, board: Board) -> NoReturn:
     """Show signals until something ends."""
-    paused = False
     while True:
-        for name, child in stack.children.items():
-            if child.process.poll() is not None and not (name == "simulator" and paused):
+        for child in stack.children.values():
+            if child.process.poll() is not None:
                 raise StartError(f"{child.name} ended with status {child.process.returncode}: {child.tail()}")
-        used = resident_bytes(stack.children["kafka"].pid)
-        if used is not None and used > limit_mb << 20 and not paused and "simulator" in stack.children:
-            stack.children["simulator"].stop()
-            paused = True
-            say(f"the embedded Kafka holds {used >> 20} MiB, over --kafka-memory-mb {limit_mb}: shop stopped")
-        board.show(used)
+        board.show(stack.kafka.bytes_on_disk() if stack.kafka is not None else None)
         time.sleep(board.interval_s)

@@ -1,7 +1,6 @@
 """Whole partitions, read from an offset to where the log ends at the time of reading.
 
-The end is where a fetch says that there is nothing more (its high watermark): the embedded broker's
-answer to a request for the latest offset is too low.
+The end is where a fetch says that there is nothing more: before it may be markers of transactions only.
 """
 
 import time
@@ -114,6 +113,19 @@ def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
             if waited_s > _ANSWER_S:
                 raise NoAnswerError(f"no answer about {place.topic}:{place.partition}: {kind.str()}") from error
             time.sleep(0.2)
+
+
+def held_back(settings: KafkaSettings, sources: Iterable[Source]) -> dict[Source, int]:
+    """By partition, how many offsets wait behind a transaction that is open; only those where any do."""
+    ends: list[dict[Source, int]] = []
+    asked = list(sources)
+    for isolation in ("read_committed", "read_uncommitted"):
+        consumer = Consumer(consumer_config(settings, f"{settings.group}-ends") | {"isolation.level": isolation})
+        try:
+            ends.append({source: bounds(consumer, TopicPartition(*source))[1] for source in asked})
+        finally:
+            consumer.close()
+    return {source: ends[1][source] - end for source, end in ends[0].items() if ends[1][source] > end}
 
 
 def _is_missing(consumer: Consumer, place: TopicPartition) -> bool:

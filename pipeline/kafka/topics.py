@@ -24,6 +24,7 @@ from schemas.values import VALUES_TOPIC
 
 _DAY_MS: Final = 86_400_000
 _ANSWER_S: Final = 10.0
+_LEAST_SEGMENT: Final = 1 << 20
 _LARGE: Final = (TILES_TOPIC, EVIDENCE_TOPIC)
 STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC, EVIDENCE_TOPIC)
 """Topics whose partitions have a state, kept in a checkpoint topic with as many partitions."""
@@ -45,10 +46,25 @@ class TopicSpec:
     config: dict[str, str] = field(default_factory=dict)
 
 
-def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = None) -> tuple[TopicSpec, ...]:
+class Bounds(NamedTuple):
+    """The most that a topic keeps, in bytes: of what is read, and of what comes out."""
+
+    inputs: int
+    outputs: int
+
+    def config(self, topic: str, partitions: int) -> dict[str, str]:
+        """Kafka's are of a partition, and it drops whole segments."""
+        bound = (self.inputs if topic in STATEFUL else self.outputs) // partitions
+        return {"retention.bytes": str(bound), "segment.bytes": str(max(_LEAST_SEGMENT, bound // 4))}
+
+
+def topic_specs(
+    settings: KafkaSettings, present: Mapping[str, int] | None = None, bounds: Bounds | None = None
+) -> tuple[TopicSpec, ...]:
     """Every topic with its partitions and the configuration that its use asks for.
 
-    ``present``: partitions of the topics that exist already, which the others go by.
+    ``present``: partitions of the topics that exist already, which the others go by. ``bounds``: None where
+    topics may take what their time takes.
     """
     known = present or {}
     touchpoints = next((known[name] for name in TOUCHPOINT_TOPICS if name in known), settings.partitions)
@@ -79,7 +95,8 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
             {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)}
             | ({} if name in TOUCHPOINT_TOPICS else _COMPRESSED)
             | safe
-            | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name in _LARGE else {}),
+            | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name in _LARGE else {})
+            | (bounds.config(name, partitions.get(name, settings.partitions)) if bounds is not None else {}),
         )
         for name, count in days.items()
     )
@@ -90,7 +107,7 @@ def topic_specs(settings: KafkaSettings, present: Mapping[str, int] | None = Non
     return (*data, values, *states)
 
 
-def create_missing(admin: AdminClient, settings: KafkaSettings) -> list[str]:
+def create_missing(admin: AdminClient, settings: KafkaSettings, bounds: Bounds | None = None) -> list[str]:
     """Create the topics that are not there, add partitions to checkpoint topics that have too few.
 
     Gives the names of those created. Raises ValueError where touchpoint topics differ in partitions:
@@ -100,7 +117,7 @@ def create_missing(admin: AdminClient, settings: KafkaSettings) -> list[str]:
     counts = {name: present[name] for name in TOUCHPOINT_TOPICS if name in present}
     if len(set(counts.values())) > 1:
         raise ValueError(f"touchpoint topics must have the same number of partitions, found {counts}")
-    specs = topic_specs(settings, present)
+    specs = topic_specs(settings, present, bounds)
     missing = [spec for spec in specs if spec.name not in present]
     wanted = [
         NewTopic(s.name, num_partitions=s.partitions, replication_factor=settings.replication, config=s.config)

@@ -23,8 +23,18 @@ def session_sources(logs: Mapping[Source, Sequence[LogRecord]]) -> SessionSource
     return {session: frozenset(sources) for session, sources in found.items()}
 
 
-def doubts(logs: Mapping[Source, Sequence[LogRecord]], sessions: SessionSources) -> Iterator[str]:
-    """Sentences, each of one thing that is in no table and in no difference."""
+def doubts(
+    logs: Mapping[Source, Sequence[LogRecord]], sessions: SessionSources, held_back: Mapping[Source, int]
+) -> Iterator[str]:
+    """Sentences, each of one thing that is in no table and in no difference.
+
+    ``held_back``: by partition, how many records nobody may read yet.
+    """
+    if held_back:
+        yield (
+            f"{sum(held_back.values())} records wait behind open transactions in {len(held_back)} partitions: "
+            "nobody reads them before those have ended"
+        )
     for (topic, partition), records in sorted(logs.items()):
         if records and records[0].offset > 0:
             yield (

@@ -73,7 +73,7 @@ def wait_until_caught_up(settings: Settings, ends: dict[Source, int], timeout_s:
     deadline = time.monotonic() + timeout_s
     _wait_for_commits(settings, ends, deadline, timeout_s)
     tiles = dict.fromkeys(partitions_of(settings.kafka, [TILES_TOPIC]), 0)
-    # Only the end is wanted, and asking for it gives one that is too low on the embedded broker.
+    # Only the end is wanted: that of the last record, for markers of transactions may come after it.
     starts = tail_start(settings.kafka, list(tiles), _TAIL_RECORDS)
     for source, messages in read_to_end(settings.kafka, list(tiles), starts):
         tiles[source] = (messages[-1].offset() or 0) + 1

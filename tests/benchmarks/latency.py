@@ -167,7 +167,7 @@ def main() -> None:
     print(f"{'events/s':>9} {'where':<11} {'probes':>7} {'p50':>6} {'p99':>7} {'max':>7} s   of it ours", end="")
     print(f"{'p50':>5} {'p99':>7} {'max':>7} s   cores of the worker")
     for rate in options.rates:
-        with stack_of(with_apache=False) as (stack, settings):
+        with stack_of() as (stack, settings):
             probes, share = measure(stack, settings, rate, options.seconds)
         for where, seen in (("topic", probes.on_topic), ("ClickHouse", probes.in_store)):
             figures = f"{figures_of(probes.delays(seen))}  {'':11}{figures_of(probes.own_delays(seen))}"

@@ -23,7 +23,6 @@ from pipeline.settings import Settings
 from tests.benchmarks.backlog import send, simulated
 from tests.benchmarks.stages import memory_of_sessions, profile
 from tests.benchmarks.whole_job import Cost, run_worker, stack_of
-from tests.kafka import apache
 
 FLOOR: Final = "floor: fetch and decode"
 WHOLE: Final = "cx-signals, the whole job"
@@ -53,10 +52,10 @@ def program(module: str, bootstrap: str, events: int, python: str) -> Cost:
     return Cost(figures["events"], figures["cpu_s"], figures["wall_s"])
 
 
-def one_round(with_apache: bool, options: argparse.Namespace) -> dict[str, Cost]:
+def one_round(options: argparse.Namespace) -> dict[str, Cost]:
     """Every program once, on topics of its own round."""
     found: dict[str, Cost] = {}
-    with stack_of(with_apache) as (stack, settings):
+    with stack_of() as (stack, settings):
         count, size = send(settings, simulated(options.events, options.copies))
         print(f"  {count:,} events of {size:.0f} bytes", flush=True)
         bootstrap = settings.kafka.bootstrap_servers
@@ -71,12 +70,12 @@ def one_round(with_apache: bool, options: argparse.Namespace) -> dict[str, Cost]
     return found
 
 
-def compare(with_apache: bool, options: argparse.Namespace) -> dict[str, float]:
+def compare(options: argparse.Namespace) -> dict[str, float]:
     """Medians of several rounds: microseconds of CPU an event."""
-    print(f"\n{'Apache Kafka' if with_apache else 'embedded broker'}, {options.rounds} rounds", flush=True)
+    print(f"\n{options.rounds} rounds", flush=True)
     costs: dict[str, list[float]] = defaultdict(list)
     for _ in range(options.rounds):
-        for name, cost in one_round(with_apache, options).items():
+        for name, cost in one_round(options).items():
             costs[name].append(cost.us_per_event)
     medians = {name: statistics.median(each) for name, each in costs.items()}
     print(f"\n{'program':<28} {'us an event':>12} {'events/s a core':>16} {'of the whole job':>17}")
@@ -88,7 +87,7 @@ def compare(with_apache: bool, options: argparse.Namespace) -> dict[str, float]:
 
 def stages(options: argparse.Namespace) -> None:
     events = list(simulated(min(options.events, 400_000), options.copies))
-    with stack_of(with_apache=False) as (_, settings):
+    with stack_of() as (_, settings):
         send(settings, iter(events))
         quiet_collector()  # as in the worker
         print("\nby stage, alone, us of CPU an event:")
@@ -111,7 +110,6 @@ def main() -> None:
     parser.add_argument(
         "--rivals", type=Path, metavar="PYTHON", help="of the environment of the others; else they are left out"
     )
-    parser.add_argument("--kafka", choices=("embedded", "apache", "both"), default="both")
     parser.add_argument("--no-stages", action="store_true")
     options = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
@@ -119,13 +117,7 @@ def main() -> None:
         few, many = (_alone(memory_of_sessions, Settings(), options.sessions, views) for views in (1, 11))
         print(f"memory of {options.sessions:,} open sessions with two events: {few:.0f} bytes each,", end=" ")
         print(f"{(many - few) / 10:.0f} for each further event", flush=True)
-    if options.kafka != "apache":
-        compare(False, options)
-    if options.kafka != "embedded":
-        if (lacks := apache.missing()) is None:
-            compare(True, options)
-        else:
-            print(f"\nApache Kafka is left out: {lacks}")
+    compare(options)
     if not options.no_stages:
         stages(options)
 

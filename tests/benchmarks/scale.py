@@ -199,7 +199,7 @@ def workers(events: int, rounds: int) -> None:
     """CPU of one worker and of two that share the partitions, over the same backlog."""
     for number in range(rounds):
         for count in (1, 2):
-            with stack_of(with_apache=False) as (stack, settings):
+            with stack_of() as (stack, settings):
                 sent, _ = send(settings, simulated(events, 10))
                 cost: Cost
                 if count == 1:

@@ -14,7 +14,6 @@ from deploy.embedded.process import Child
 from deploy.embedded.stack import Stack, resident_bytes
 from pipeline.cli.admin import apply_migrations, create_topics
 from pipeline.settings import Settings, load
-from tests.kafka.apache import ApacheKafka
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _TIMEOUT_S = 600.0
@@ -36,23 +35,17 @@ class Cost:
 
 
 @contextmanager
-def stack_of(with_apache: bool) -> Iterator[tuple[Stack, Settings]]:
-    """Kafka (the embedded broker, or Apache's) and ClickHouse with topics and tables, and settings for them."""
+def stack_of() -> Iterator[tuple[Stack, Settings]]:
+    """Kafka and ClickHouse with topics and tables, and settings for them."""
     stack = Stack(None)
-    apache = ApacheKafka(stack.data_dir / "apache") if with_apache else None
     try:
         stack.start(None, None, None)
         os.environ.update(stack.environment())
-        if apache is not None:
-            apache.start()
-            os.environ["CX_KAFKA__BOOTSTRAP_SERVERS"] = apache.address
         settings = load()
         create_topics(settings)
         apply_migrations(settings)
         yield stack, settings
     finally:
-        if apache is not None and apache.child is not None:
-            apache.stop()
         stack.stop()
 
 

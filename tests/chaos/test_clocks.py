@@ -5,8 +5,9 @@ import time
 from collections import Counter
 
 import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource  # type: ignore[attr-defined]
 
-from pipeline.kafka.clients import new_producer
+from pipeline.kafka.clients import new_admin, new_producer
 from pipeline.kafka.topics import create_missing
 from pipeline.settings import KafkaSettings
 from schemas.times import format_rfc3339
@@ -83,59 +84,63 @@ def max_watermark(scene: Scene) -> int:
 
 
 @pytest.mark.timeout(900)
-def test_a_clock_one_year_ahead_harms_nobody_else(embedded: Scene, say: Say) -> None:
-    """The embedded broker lets such records in; Apache Kafka refuses them to the producer."""
-    load = embedded.load()
+def test_a_clock_one_year_ahead_harms_nobody_else(scene: Scene, say: Say) -> None:
+    """A topic can be set to take such records, which Kafka refuses to the producer otherwise."""
+    allowed = ConfigEntry(
+        "message.timestamp.after.max.ms", str(2**63 - 1), incremental_operation=AlterConfigOpType.SET
+    )
+    resource = ConfigResource(ConfigResource.Type.TOPIC, "touchpoints.web", incremental_configs=[allowed])
+    new_admin(scene.kafka).incremental_alter_configs([resource])[resource].result(30)
+    load = scene.load()
     ahead_ms = int(time.time() * 1000) + 365 * 24 * 60 * MINUTE
-    before = refused(embedded)
+    before = refused(scene)
     for n in range(20):
         # Its records' own times are as wrong as its events'; or only the events' are.
         more = {"timestamp": ahead_ms} if n % 2 else {}
-        embedded.send("touchpoints.web", [event(ahead_ms, f"ahead-{embedded.timeline.seed}-{n}")], **more)
-    embedded.wait_for(lambda: (refused(embedded) - before)["in_future"] >= 20)
-    embedded.kill_worker(embedded.workers[0])  # what was refused by the wall clock stays refused
-    worker = embedded.start_worker()
-    embedded.wait_for(lambda: worker.processed() > 0, 60)
+        scene.send("touchpoints.web", [event(ahead_ms, f"ahead-{scene.timeline.seed}-{n}")], **more)
+    scene.wait_for(lambda: (refused(scene) - before)["in_future"] >= 20)
+    scene.kill_worker(scene.workers[0])  # what was refused by the wall clock stays refused
+    worker = scene.start_worker()
+    scene.wait_for(lambda: worker.processed() > 0, 60)
     sent = load.stop()
-    found = embedded.check()
-    assert (refused(embedded) - before)["in_future"] == 20
+    found = scene.check()
+    assert (refused(scene) - before)["in_future"] == 20
     say(f"{sent} messages and 20 from next year, refused, before and after a kill; {found}")
 
 
 @pytest.mark.timeout(900)
-def test_a_topic_that_was_emptied_and_started_anew(apache: Scene, say: Say) -> None:
+def test_a_topic_that_was_emptied_and_started_anew(scene: Scene, say: Say) -> None:
     """Under the old generation the worker stops and says so; under the next one it begins with the log.
 
     The new log tells the same story as the old one and goes on with it: every row has to be replaced.
     """
-    begin = apache.timeline.next_ms = apache.timeline.next_ms + 3 * 60 * MINUTE
-    load = apache.load()
+    begin = scene.timeline.next_ms = scene.timeline.next_ms + 3 * 60 * MINUTE
+    load = scene.load()
     time.sleep(4)
     load.stop()
-    apache.check()
-    apache.stop_worker(apache.workers[0])
-    settings = KafkaSettings(bootstrap_servers=apache.addresses["kafka"])
+    scene.check()
+    scene.stop_worker(scene.workers[0])
+    settings = KafkaSettings(bootstrap_servers=scene.addresses["kafka"])
     empty(settings)
-    apache.timeline.next_ms, apache.timeline.seed = begin, apache.timeline.seed - 1
-    second = apache.load()
+    scene.timeline.next_ms, scene.timeline.seed = begin, scene.timeline.seed - 1
+    second = scene.load()
     time.sleep(8)
     sent = second.stop()
-    stopped = apache.start_worker()
-    apache.wait_for(lambda: stopped.child.process.poll() is not None, 60)
+    stopped = scene.start_worker()
+    scene.wait_for(lambda: stopped.child.process.poll() is not None, 60)
     assert stopped.child.process.returncode == 1
-    assert "Raise CX_PIPELINE__GENERATION" in apache.log.read_text()
-    apache.workers.remove(stopped)
-    generation = int(apache.more.get("CX_PIPELINE__GENERATION", "1")) + 1
-    apache.more["CX_PIPELINE__GENERATION"] = str(generation)
-    worker = apache.start_worker()
-    apache.wait_for(lambda: worker.processed() > 0, 60)
-    found = apache.check()
+    assert "Raise CX_PIPELINE__GENERATION" in scene.log.read_text()
+    scene.workers.remove(stopped)
+    generation = int(scene.more.get("CX_PIPELINE__GENERATION", "1")) + 1
+    scene.more["CX_PIPELINE__GENERATION"] = str(generation)
+    worker = scene.start_worker()
+    scene.wait_for(lambda: worker.processed() > 0, 60)
+    found = scene.check()
     say(f"{sent} messages in the new log, generation {generation}; {found}")
 
 
 def empty(settings: KafkaSettings) -> None:
     """Delete the topics of touchpoints and tiles, and create them again."""
-    from pipeline.kafka.clients import new_admin
     from pipeline.kafka.topics import STATEFUL
 
     admin = new_admin(settings)

@@ -19,63 +19,63 @@ def committed(scene: Scene) -> float:
 
 
 @pytest.mark.timeout(900)
-def test_clickhouse_killed_and_started_again(embedded: Scene, say: Say) -> None:
-    load = embedded.load()
+def test_clickhouse_killed_and_started_again(scene: Scene, say: Say) -> None:
+    load = scene.load()
     time.sleep(3)
-    assert embedded.clickhouse_child is not None
-    embedded.clickhouse_child.kill()
+    assert scene.clickhouse_child is not None
+    scene.clickhouse_child.kill()
     time.sleep(AWAY_S)
-    worker = embedded.workers[0]
+    worker = scene.workers[0]
     waiting, memory = worker.metric("cx_sink_waiting_rows"), worker.megabytes()
-    embedded.start_clickhouse()
-    took = embedded.wait_for(lambda: worker.metric("cx_sink_waiting_rows") < waiting / 10, 120)
+    scene.start_clickhouse()
+    took = scene.wait_for(lambda: worker.metric("cx_sink_waiting_rows") < waiting / 10, 120)
     sent = load.stop()
-    found = embedded.check()
+    found = scene.check()
     say(
         f"{sent} messages, away for {AWAY_S} s with {waiting:.0f} rows waiting, worker at {memory:.0f} MiB; "
         f"stored {took:.1f} s after it was back; {found}"
     )
     assert waiting > 0
-    assert embedded.workers == [worker]  # it was never restarted
+    assert scene.workers == [worker]  # it was never restarted
 
 
 @pytest.mark.timeout(900)
-def test_clickhouse_hanging(embedded: Scene, say: Say) -> None:
+def test_clickhouse_hanging(scene: Scene, say: Say) -> None:
     """It accepts connections and never answers."""
-    load = embedded.load()
+    load = scene.load()
     time.sleep(3)
-    assert embedded.clickhouse_child is not None
-    worker, errors = embedded.workers[0], embedded.workers[0].metric("cx_sink_errors_total")
-    os.kill(embedded.clickhouse_child.pid, signal.SIGSTOP)
+    assert scene.clickhouse_child is not None
+    worker, errors = scene.workers[0], scene.workers[0].metric("cx_sink_errors_total")
+    os.kill(scene.clickhouse_child.pid, signal.SIGSTOP)
     try:
         time.sleep(max(AWAY_S, 12))
         given_up = worker.metric("cx_sink_errors_total") - errors
     finally:
-        os.kill(embedded.clickhouse_child.pid, signal.SIGCONT)
-    took = embedded.wait_for(lambda: worker.metric("cx_sink_waiting_rows") < 20_000, 120)
+        os.kill(scene.clickhouse_child.pid, signal.SIGCONT)
+    took = scene.wait_for(lambda: worker.metric("cx_sink_waiting_rows") < 20_000, 120)
     sent = load.stop()
-    found = embedded.check()
+    found = scene.check()
     say(f"{sent} messages, {given_up:.0f} inserts given up, stored {took:.1f} s after it went on; {found}")
     assert given_up > 0
-    assert embedded.sql("SELECT count() FROM cx.dead_letters WHERE reason = 'row_rejected'") == [(0,)]
+    assert scene.sql("SELECT count() FROM cx.dead_letters WHERE reason = 'row_rejected'") == [(0,)]
 
 
 @pytest.mark.timeout(900)
-def test_clickhouse_refusing_one_table(embedded: Scene, say: Say) -> None:
-    load = embedded.load()
+def test_clickhouse_refusing_one_table(scene: Scene, say: Say) -> None:
+    load = scene.load()
     time.sleep(2)
-    worker = embedded.workers[0]
-    embedded.sql("RENAME TABLE cx.journeys TO cx.journeys_away")
+    worker = scene.workers[0]
+    scene.sql("RENAME TABLE cx.journeys TO cx.journeys_away")
     time.sleep(3)
     manifests = worker.metric("cx_checkpoint_seconds_count")
     others = worker.metric("cx_sink_rows_total", table="signals")
     time.sleep(AWAY_S)
     went_on = worker.metric("cx_sink_rows_total", table="signals") - others
     acknowledged = worker.metric("cx_checkpoint_seconds_count") - manifests
-    embedded.sql("RENAME TABLE cx.journeys_away TO cx.journeys")
-    embedded.wait_for(lambda: worker.metric("cx_checkpoint_seconds_count") > manifests + acknowledged, 60)
+    scene.sql("RENAME TABLE cx.journeys_away TO cx.journeys")
+    scene.wait_for(lambda: worker.metric("cx_checkpoint_seconds_count") > manifests + acknowledged, 60)
     sent = load.stop()
-    found = embedded.check()
+    found = scene.check()
     say(
         f"{sent} messages; away for {AWAY_S} s, {went_on:.0f} rows of signals stored meanwhile, "
         f"{acknowledged:.0f} checkpoints finished meanwhile (phase two of what was before); {found}"
@@ -84,22 +84,22 @@ def test_clickhouse_refusing_one_table(embedded: Scene, say: Say) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_clickhouse_away_holds_the_consumer_back_within_a_bound(embedded: Scene, say: Say) -> None:
+def test_clickhouse_away_holds_the_consumer_back_within_a_bound(scene: Scene, say: Say) -> None:
     """With a small buffer: the lag grows, the memory does not."""
-    embedded.stop_worker(embedded.workers[0])
-    worker = embedded.start_worker(CX_SINK__MAX_BUFFERED_MB="8")
-    embedded.wait_for(lambda: worker.owned() == 16, 60)
-    assert embedded.clickhouse_child is not None
-    load = embedded.load(1_500)
+    scene.stop_worker(scene.workers[0])
+    worker = scene.start_worker(CX_SINK__MAX_BUFFERED_MB="8")
+    scene.wait_for(lambda: worker.owned() == 16, 60)
+    assert scene.clickhouse_child is not None
+    load = scene.load(1_500)
     time.sleep(3)
-    embedded.clickhouse_child.kill()
-    embedded.wait_for(lambda: worker.metric("cx_consumer_lag_records") > 5_000, 120)
+    scene.clickhouse_child.kill()
+    scene.wait_for(lambda: worker.metric("cx_consumer_lag_records") > 5_000, 120)
     first = worker.megabytes()
     time.sleep(AWAY_S)
     lag, memory = worker.metric("cx_consumer_lag_records"), worker.megabytes()
-    embedded.start_clickhouse()
+    scene.start_clickhouse()
     sent = load.stop()
-    found = embedded.check()
+    found = scene.check()
     say(
         f"{sent} messages, lag of {lag:.0f} records, memory {first:.0f} MiB when held back, "
         f"{memory:.0f} MiB {AWAY_S} s later; {found}"
@@ -108,22 +108,19 @@ def test_clickhouse_away_holds_the_consumer_back_within_a_bound(embedded: Scene,
 
 
 @pytest.mark.timeout(900)
-def test_kafka_stopped_and_started_again(apache: Scene, say: Say) -> None:
-    from tests.kafka.apache import ApacheKafka
-
-    assert isinstance(apache.broker, ApacheKafka)
-    load = apache.load(odd=True)
+def test_kafka_stopped_and_started_again(scene: Scene, say: Say) -> None:
+    load = scene.load(odd=True)
     time.sleep(3)
-    worker = apache.workers[0]
-    apache.broker.stop()
+    worker = scene.workers[0]
+    scene.broker.stop()
     time.sleep(BROKER_AWAY_S)
     before = worker.processed()
-    apache.broker.start()
+    scene.broker.start()
     back = time.monotonic()
-    apache.wait_for(lambda: worker.processed() > before, 90)
+    scene.wait_for(lambda: worker.processed() > before, 90)
     took = time.monotonic() - back
     time.sleep(3)
     sent = load.stop()
-    found = apache.check()
+    found = scene.check()
     say(f"{sent} messages, away for {BROKER_AWAY_S} s, processing {took:.1f} s after it was back; {found}")
-    assert apache.workers == [worker]
+    assert scene.workers == [worker]

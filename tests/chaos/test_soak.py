@@ -9,15 +9,15 @@ from tests.chaos.conftest import LONG, Say, Scene
 
 @pytest.mark.skipif(not LONG, reason="a quarter of an hour long: make chaos")
 @pytest.mark.timeout(2400)
-def test_memory_stays_flat_at_a_steady_load(apache: Scene, say: Say) -> None:
+def test_memory_stays_flat_at_a_steady_load(scene: Scene, say: Say) -> None:
     """After what the lateness keeps has been reached, memory does not grow.
 
     The embedded broker keeps everything in memory and hands out one producer's batch at a fetch: a million
     events in small batches could not be read again for ``verify``.
     """
     seconds = 600
-    worker = apache.workers[0]
-    load = apache.load(1_000)
+    worker = scene.workers[0]
+    load = scene.load(1_000)
     # Phase two keeps the lateness, the longest window and a minute of the wall clock: 2.5 h of event time,
     # 5 min here. Only then as many sessions and tiles come as go.
     time.sleep(420)
@@ -30,4 +30,4 @@ def test_memory_stays_flat_at_a_steady_load(apache: Scene, say: Say) -> None:
     first, last = sum(samples[:tenth]) / tenth, sum(samples[-tenth:]) / tenth
     say(f"{sent} messages; {first:.0f} MiB at first, {last:.0f} MiB {seconds} s later")
     assert last < 1.1 * first
-    say(apache.check())
+    say(scene.check())

@@ -22,7 +22,7 @@ TOKEN = "a token, with ; and ü"
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Kafka and ClickHouse; workers come and go."""
     folder = tmp_path_factory.mktemp("life")
-    started = Lab.start(folder, "embedded", workers=0)
+    started = Lab.start(folder, workers=0)
     try:
         yield started
     finally:

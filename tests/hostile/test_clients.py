@@ -30,7 +30,7 @@ NONSENSE = (
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     limits = {"CX_WEB__CONNECTIONS": str(MOST_CONNECTIONS), "CX_WEB__CLIENTS": "10", "CX_WEB__CLIENTS_EACH": "5"}
-    system = Lab.start(tmp_path_factory.mktemp("clients"), "embedded", limits)
+    system = Lab.start(tmp_path_factory.mktemp("clients"), limits)
     try:
         yield system
     finally:

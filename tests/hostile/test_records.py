@@ -21,7 +21,7 @@ from tests.systems import Lab
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    system = Lab.start(tmp_path_factory.mktemp("records"), "apache")
+    system = Lab.start(tmp_path_factory.mktemp("records"))
     try:
         yield system
     finally:
@@ -73,7 +73,12 @@ def test_transactions_committed_aborted_and_left_open_stall_nothing(lab: Lab) ->
     time.sleep(3)
     assert accepted(lab) == expected
     assert lab.workers[0].metric("cx_consumer_lag_records") == 0
+    lab.send(
+        WEB, [("left-open", event("behind", number)) for number in range(5)]
+    )  # of its key, so of its partition
+    assert " records wait behind open transactions in 1 partitions: nobody reads them" in verified(lab)
     left_open.abort_transaction(30)
+    expected += 5
     expected += send_sound(lab, "after-all")
     lab.wait_for(lambda: accepted(lab) == expected)
     lags = [lab.workers[0].metric("cx_consumer_lag_records", source=f"{WEB}:{part}") for part in range(4)]

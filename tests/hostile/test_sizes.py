@@ -18,7 +18,7 @@ BEGIN = datetime.now(UTC) - timedelta(minutes=20)
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    system = Lab.start(tmp_path_factory.mktemp("sizes"), "embedded")
+    system = Lab.start(tmp_path_factory.mktemp("sizes"))
     try:
         yield system
     finally:

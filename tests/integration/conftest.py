@@ -1,4 +1,4 @@
-"""Running systems, started once for the module, on either broker."""
+"""Running systems, started once for the module."""
 
 import os
 from collections.abc import Iterator
@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.needs import need
-from tests.systems import Lab, Running, System
+from tests.systems import Running, System
 
 
-@pytest.fixture(scope="module", params=["embedded", "apache"])
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """``cx-signals up``; and the same parts with Apache Kafka in place of the embedded broker."""
-    folder = tmp_path_factory.mktemp("running")
-    system = Running.start(folder) if request.param == "embedded" else Lab.start(folder, "apache")
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """``cx-signals up``."""
+    system = Running.start(tmp_path_factory.mktemp("running"))
     try:
         yield system
     finally:

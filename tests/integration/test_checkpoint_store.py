@@ -10,8 +10,7 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from deploy.embedded import kafka
-from deploy.embedded.process import free_port
+from deploy.embedded.kafka import Kafka
 from pipeline.agents.deadletters import letter_message
 from pipeline.checkpoints.kafka import KafkaCheckpoints
 from pipeline.checkpoints.store import CheckpointError
@@ -24,7 +23,6 @@ from schemas.checkpoints import Manifest, ShardRef, manifest_key, part_key
 from schemas.deadletters import DEADLETTERS_TOPIC
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.reasons import CLOCK_ERROR, Reason, Refusal
-from tests.kafka.apache import ApacheKafka, require
 
 SOURCE = ("touchpoints.web", 1)
 NAME = "touchpoints.web:1"
@@ -35,8 +33,6 @@ class Setting:
     settings: KafkaSettings
     producer: Producer
     store: KafkaCheckpoints
-    has_log_ends: bool
-    """Whether an offset behind the end is refused: the embedded broker lets a client wait for it."""
     offsets: list[int] = field(default_factory=list)
 
     def append(self, key: str, value: bytes | None) -> int:
@@ -57,25 +53,17 @@ class Setting:
         self.append(manifest_key(NAME), msgspec.json.encode(manifest))
 
 
-@pytest.fixture(scope="module", params=["embedded", "apache"])
-def setting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
-    folder: Path = tmp_path_factory.mktemp("kafka")
-    if request.param == "apache":
-        require()
-        broker = ApacheKafka(folder)
-        broker.start()
-        address, stop = broker.address, broker.stop
-    else:
-        port = free_port()
-        child = kafka.start(port, folder / "log")
-        address, stop = f"127.0.0.1:{port}", child.stop
-    settings = KafkaSettings(bootstrap_servers=address)
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    broker = Kafka(tmp_path_factory.mktemp("kafka"))
+    broker.start()
+    settings = KafkaSettings(bootstrap_servers=broker.address)
     try:
         create_missing(new_admin(settings), settings)
         producer = new_producer(settings)
-        yield Setting(settings, producer, KafkaCheckpoints(settings, producer), request.param == "apache")
+        yield Setting(settings, producer, KafkaCheckpoints(settings, producer))
     finally:
-        stop()
+        broker.stop()
 
 
 def test_there_is_no_manifest_at_first(setting: Setting) -> None:
@@ -103,9 +91,8 @@ def test_content_that_is_not_what_the_manifest_says_is_an_error(setting: Setting
     at = setting.append(part_key(NAME, "sessions-9", "w-0", 0), b"content")
     with pytest.raises(CheckpointError, match="not as it was stored"):
         setting.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at], zlib.crc32(b"other"))})
-    if setting.has_log_ends:
-        with pytest.raises(CheckpointError, match="are not there: sessions-9"):
-            setting.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at + 10_000], 0)})
+    with pytest.raises(CheckpointError, match="are not there: sessions-9"):
+        setting.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at + 10_000], 0)})
 
 
 def test_refusals_by_the_wall_clock_are_found_from_an_offset_on(setting: Setting) -> None:
@@ -137,9 +124,9 @@ def test_a_topic_that_is_not_there_is_said_to_be_missing(setting: Setting) -> No
 
 def test_a_topic_of_a_broker_that_is_away_is_not_said_to_be_missing(tmp_path: Path) -> None:
     """librdkafka calls it an unknown partition, at once and again and again."""
-    port = free_port()
-    child = kafka.start(port, tmp_path / "kafka.log")
-    settings = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}")
+    broker = Kafka(tmp_path)
+    child = broker.start()
+    settings = KafkaSettings(bootstrap_servers=broker.address)
     consumer = Consumer(consumer_config(settings, "asks"))
     try:
         create_missing(new_admin(settings), settings)

@@ -21,8 +21,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.cimpl import NewTopic
 from faust.types import TP, ConsumerMessage
 
-from deploy.embedded import kafka
-from deploy.embedded.process import free_port
+from deploy.embedded.kafka import Kafka
 from pipeline.agents.ownership import Kept, Owned
 from pipeline.app import _add_agent
 from pipeline.checkpoints.store import CheckpointError
@@ -328,12 +327,12 @@ class Broker:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    port = free_port()
-    child = kafka.start(port, tmp_path_factory.mktemp("kafka") / "log")
+    started = Kafka(tmp_path_factory.mktemp("kafka"))
+    started.start()
     try:
-        yield Broker(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"))
+        yield Broker(KafkaSettings(bootstrap_servers=started.address))
     finally:
-        child.stop()
+        started.stop()
 
 
 async def until(what: Callable[[], bool]) -> None:
@@ -541,7 +540,7 @@ def test_nothing_is_taken_on_between_a_revocation_and_the_next_assignment() -> N
     assert asyncio.run(held()) == []
 
 
-@original_and_ours("the end of a partition is where its last batch begins")
+@pytest.mark.parametrize("scheme", ["kafka", "cxbatch"])
 def test_the_end_of_a_partition_is_behind_its_last_record(scheme: str, broker: Broker) -> None:
     topic = f"defect-end-{scheme}"
     partition = TP(topic, 0)

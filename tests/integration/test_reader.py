@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.cimpl import NewTopic
 
-from deploy.embedded import kafka
-from deploy.embedded.process import free_port
+from deploy.embedded.kafka import Kafka
 from pipeline.kafka.clients import new_admin, new_producer
 from pipeline.kafka.reader import BatchReader
 from pipeline.settings import KafkaSettings
@@ -19,12 +18,12 @@ SOURCE = (TOPIC, 0)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[KafkaSettings]:
-    port = free_port()
-    child = kafka.start(port, tmp_path / "log")
+    broker = Kafka(tmp_path)
+    broker.start()
     try:
-        yield KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}")
+        yield KafkaSettings(bootstrap_servers=broker.address)
     finally:
-        child.stop()
+        broker.stop()
 
 
 def append(settings: KafkaSettings, count: int, *, more: bool = False) -> None:

@@ -3,14 +3,12 @@
 In order through ``cx-signals up``, disturbed through Apache Kafka where it can be had.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kafka import apache
-from tests.systems import Lab, Running, System
+from tests.systems import Running
 
 FILES = {
     "calls_1999_01.tsv": "call-centre",
@@ -35,8 +33,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> dict[str
     results = {}
     for name, disturbance in {"in order": [], "disturbed": ["--shuffle", "3000", "--duplicate", "7"]}.items():
         folder = tmp_path_factory.mktemp("real")
-        with_apache = bool(disturbance) and (os.environ.get("CI") or not apache.missing())
-        system: System = Lab.start(folder, "apache") if with_apache else Running.start(folder)
+        system = Running.start(folder)
         try:
             for file, form in FILES.items():
                 sent = system.cx("replay", str(real_data / file), "--format", form, *disturbance)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from deploy.embedded.process import free_port
 from schemas.privacy import pseudonym
-from tests.kafka import apache
+from tests.brokers import SecuredKafka
 from tests.systems import Lab
 from tests.tls import TlsFront
 
@@ -20,7 +20,6 @@ USER, PASSWORD, KEY = "cx", "kafka-password-of-this-test", "customer-key-of-this
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Kafka with TLS and SCRAM, ClickHouse behind TLS, secrets in files, customers under a key."""
-    apache.require()
     folder = tmp_path_factory.mktemp("secured")
     authority, ca = trustme.CA(), folder / "ca.pem"
     authority.cert_pem.write_to_path(ca)
@@ -28,7 +27,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     pem = "".join([_pkcs8(identity), *(blob.bytes().decode() for blob in identity.cert_chain_pems)])
     (folder / "password").write_text(f"{PASSWORD}\n")
     (folder / "key").write_text(KEY)
-    broker = apache.ApacheKafka(folder / "kafka", apache.Secured(pem, USER, PASSWORD))
+    broker = SecuredKafka(folder / "kafka", pem, USER, PASSWORD)
     broker.start()
     more = {
         "CX_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",

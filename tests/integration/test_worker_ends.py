@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.process import Child, free_port
+from deploy.embedded.process import free_port
 from pipeline.kafka.clients import new_admin
 from schemas.checkpoints import checkpoint_topic
 from tests.systems import Lab
@@ -12,7 +12,7 @@ from tests.systems import Lab
 
 @pytest.mark.timeout(120)
 def test_a_worker_without_checkpoint_topics_says_what_to_do(tmp_path: Path) -> None:
-    lab = Lab.start(tmp_path, "apache", workers=0)
+    lab = Lab.start(tmp_path, workers=0)
     try:
         admin = new_admin(lab.kafka)
         for future in admin.delete_topics([checkpoint_topic("touchpoints.web")]).values():
@@ -28,11 +28,10 @@ def test_a_worker_without_checkpoint_topics_says_what_to_do(tmp_path: Path) -> N
 
 @pytest.mark.timeout(120)
 def test_a_worker_that_is_told_to_end_ends_though_kafka_and_clickhouse_are_gone(tmp_path: Path) -> None:
-    lab = Lab.start(tmp_path, "embedded")
+    lab = Lab.start(tmp_path)
     try:
         (worker,) = lab.workers
         lab.wait_for(lambda: worker.owned() == 16)
-        assert isinstance(lab.broker, Child)
         assert lab.clickhouse_child is not None
         lab.broker.kill()
         lab.clickhouse_child.kill()

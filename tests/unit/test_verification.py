@@ -70,10 +70,11 @@ def test_what_cannot_be_shown_is_said() -> None:
         FIRST: [LogRecord(7, -1, event_json(0), None), LogRecord(8, START_MS, None, far)],
         SECOND: [LogRecord(0, START_MS, event_json(0), None)],
     }
-    found = list(doubts(logs, session_sources(logs)))
+    found = list(doubts(logs, session_sources(logs), {FIRST: 3}))
+    assert found.pop(0).startswith("3 records wait behind open transactions in 1 partitions")
     assert [text.split(":")[0] for text in found[:1]] == ["touchpoints.web"]
     assert "offset 7" in found[0]
     assert found[1].startswith("1 records have no timestamp")
     assert found[2].startswith("1 ticks are over five minutes ahead")
     assert found[3].startswith("1 sessions are in another partition than their session_id's, 1 in several")
-    assert list(doubts({FIRST: [LogRecord(0, START_MS, event_json(0), None)]}, {})) == []
+    assert list(doubts({FIRST: [LogRecord(0, START_MS, event_json(0), None)]}, {}, {})) == []

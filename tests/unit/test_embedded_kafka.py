@@ -1,0 +1,105 @@
+"""The broker of ``up``: its jars, its folder, its bounds. That it runs is seen wherever a system is started."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import jars
+from deploy.embedded.kafka import bytes_under
+from deploy.embedded.process import StartError
+from deploy.embedded.stack import Stack
+from pipeline.kafka.topics import Bounds, topic_specs
+from pipeline.settings import KafkaSettings
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with nothing in it, and a resolver that has one file."""
+    content = tmp_path / "content"
+    content.write_bytes(b"a jar")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(jars, "LOCK", tmp_path / "kafka.lock")
+    monkeypatch.setattr(jars, "_resolved", lambda coordinate, _: content)
+    return tmp_path / "cache" / "cx-signals"
+
+
+def lock(sha256: str) -> None:
+    jars.LOCK.write_text(f"# a comment\norg.example:one:1.0 {sha256}\n")
+
+
+def test_what_is_pinned_is_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock(hashlib.sha256(b"a jar").hexdigest())
+    folder = jars.fetched()
+    assert [path.name for path in folder.iterdir()] == ["one-1.0.jar"]
+    assert list(cache.iterdir()) == [folder]
+    monkeypatch.delattr(jars, "_resolved")
+    assert jars.class_path() == f"{folder}/*"
+
+
+def test_another_file_than_the_one_that_is_pinned_is_not_run(cache: Path) -> None:
+    lock("0" * 64)
+    with pytest.raises(StartError, match=r"org\.example:one:1\.0 is not the file that kafka\.lock pins"):
+        jars.fetched()
+    assert list(cache.iterdir()) == []
+
+
+def test_where_they_cannot_be_fetched_it_is_said_what_else_there_is(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(coordinate: str, _: Path) -> Path:
+        raise OSError("no route to host")
+
+    lock("0" * 64)
+    monkeypatch.setattr(jars, "_resolved", refuse)
+    with pytest.raises(StartError, match=r"no route to host.*CX_EMBEDDED__KAFKA_HOME.*CX_EMBEDDED__KAFKA"):
+        jars.fetched()
+    assert list(cache.iterdir()) == []
+
+
+def test_an_installed_kafka_is_looked_at_before_it_is_run(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="no Kafka is installed in"):
+        jars.class_path(str(tmp_path))
+    (tmp_path / "libs").mkdir()
+    (tmp_path / "libs" / "kafka-server-4.3.1.jar").touch()
+    assert jars.class_path(str(tmp_path)) == f"{tmp_path / 'libs'}/*"
+
+
+def test_every_pinned_jar_has_a_sum() -> None:
+    lines = [line for line in jars.LOCK.read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 40
+    assert all(len(line.split()[1]) == 64 and line.count(":") == 2 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("before", "is_new", "expected"), [(None, True, "1"), ("3", True, "4"), ("3", False, "3"), (None, False, "1")]
+)
+def test_the_generation_rises_where_kafkas_logs_have_begun_anew(
+    tmp_path: Path, before: str | None, is_new: bool, expected: str
+) -> None:
+    if before is not None:
+        (tmp_path / "generation").write_text(before)
+    stack = Stack(tmp_path)
+    stack._is_new = is_new
+    assert stack.environment()["CX_PIPELINE__GENERATION"] == expected
+    assert (tmp_path / "generation").read_text().strip() == expected
+    assert stack.has_a_past is not is_new
+
+
+def test_topics_are_bounded_by_partition() -> None:
+    specs = {spec.name: spec for spec in topic_specs(KafkaSettings(), None, Bounds(1_024 * MIB, 64 * MIB))}
+    assert specs["touchpoints.web"].config["retention.bytes"] == str(256 * MIB)
+    assert specs["cx.evidence"].config["retention.bytes"] == str(1_024 * MIB)  # one partition
+    assert specs["cx.journeys"].config["segment.bytes"] == str(4 * MIB)
+    assert "retention.bytes" not in specs["cx.checkpoints.web"].config
+    assert specs["cx.values"].config["retention.bytes"] == "-1"
+    unbounded = {spec.name: spec for spec in topic_specs(KafkaSettings())}
+    assert "retention.bytes" not in unbounded["touchpoints.web"].config
+
+
+def test_bytes_on_disk_are_those_of_all_files(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_bytes(b"x" * 100_000)
+    assert 100_000 <= bytes_under(tmp_path) < 200_000
