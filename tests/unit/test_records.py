@@ -7,9 +7,10 @@ import pytest
 from confluent_kafka import KafkaError, Message
 
 from pipeline.core.lanes import IS_COMPILED, by_column
-from pipeline.core.records import Record
+from pipeline.core.records import GENERATION_SHIFT, Record
 from pipeline.kafka import reader, records
 from schemas.ticks import TICK_HEADER
+from schemas.versioning import MOST_GENERATIONS
 
 WEB, POS = ("touchpoints.web", 0), ("touchpoints.pos", 3)
 
@@ -85,3 +86,8 @@ def test_by_column_they_are_the_same_sequence() -> None:
 def test_a_tick_has_no_value() -> None:
     with pytest.raises(ValueError, match="record 4 has a value and is said to be a tick"):
         by_column([Record(4, 1, b"a", 5)])
+
+
+def test_no_version_is_beyond_what_every_reader_of_json_tells_apart() -> None:
+    """JavaScript's numbers are doubles: above 2^53 a newer version may look the same."""
+    assert MOST_GENERATIONS << GENERATION_SHIFT <= 2**53
