@@ -43,6 +43,7 @@ class Stack:
         """The broker that it has started."""
         self.kafka_address = kafka_address
         self._kafka_home = kafka_home
+        self._is_own = not kafka_address
         self._is_new = False
         self.clickhouse_port = 0
         self.web_port = 0
@@ -52,7 +53,7 @@ class Stack:
         own_port = _port(kafka_port, "Kafka")
         self.clickhouse_port = _port(clickhouse_port, "ClickHouse")
         self.web_port = _port(web_port, "web")
-        if not self.kafka_address:
+        if self._is_own:
             log = self.logs / "kafka.log"
             self.kafka = kafka.Kafka(self.data_dir / "kafka", own_port, log, self._kafka_home)
             self._is_new, self.kafka_address = self.kafka.is_new, self.kafka.address
@@ -66,10 +67,10 @@ class Stack:
         )
 
     def environment(self) -> dict[str, str]:
-        """Settings that point everything at this stack."""
+        """Settings that point everything at this stack. How somebody else's broker is spoken to they leave open."""
+        own = {"CX_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT", "CX_PIPELINE__GENERATION": str(self._generation())}
         return {
             "CX_KAFKA__BOOTSTRAP_SERVERS": self.kafka_address,
-            "CX_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",
             "CX_CLICKHOUSE__SECURE": "false",
             "CX_CLICKHOUSE__CLUSTER": "",
             "CX_CLICKHOUSE__HOST": "127.0.0.1",
@@ -78,7 +79,7 @@ class Stack:
             "CX_CLICKHOUSE__PASSWORD": self.password,
             "CX_WEB__HOST": "127.0.0.1",
             "CX_WEB__PORT": str(self.web_port),
-            "CX_PIPELINE__GENERATION": str(self._generation()),
+            **(own if self._is_own else {}),
         }
 
     def run(self, name: str, command: list[str], environ: Mapping[str, str]) -> Child:

@@ -103,3 +103,10 @@ def test_bytes_on_disk_are_those_of_all_files(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_bytes(b"x" * 100_000)
     assert 100_000 <= bytes_under(tmp_path) < 200_000
+
+
+def test_how_a_broker_that_runs_is_spoken_to_is_left_to_the_settings(tmp_path: Path) -> None:
+    environ = Stack(tmp_path, kafka_address="kafka.example:9093").environment()
+    assert environ["CX_KAFKA__BOOTSTRAP_SERVERS"] == "kafka.example:9093"
+    assert not {"CX_KAFKA__SECURITY_PROTOCOL", "CX_PIPELINE__GENERATION"} & set(environ)
+    assert not (tmp_path / "generation").exists()
