@@ -67,8 +67,7 @@ class Stack:
         )
 
     def environment(self) -> dict[str, str]:
-        """Settings that point everything at this stack. How somebody else's broker is spoken to they leave open."""
-        own = {"CX_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT", "CX_PIPELINE__GENERATION": str(self._generation())}
+        """Settings that point everything at this stack; how somebody else's broker is spoken to stays open."""
         return {
             "CX_KAFKA__BOOTSTRAP_SERVERS": self.kafka_address,
             "CX_CLICKHOUSE__SECURE": "false",
@@ -79,8 +78,11 @@ class Stack:
             "CX_CLICKHOUSE__PASSWORD": self.password,
             "CX_WEB__HOST": "127.0.0.1",
             "CX_WEB__PORT": str(self.web_port),
-            **(own if self._is_own else {}),
+            **(self._of_own_broker() if self._is_own else {}),
         }
+
+    def _of_own_broker(self) -> dict[str, str]:
+        return {"CX_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT", "CX_PIPELINE__GENERATION": str(self._generation())}
 
     def run(self, name: str, command: list[str], environ: Mapping[str, str]) -> Child:
         """Start a process of ours beside them; its output goes to a log."""
