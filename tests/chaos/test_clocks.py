@@ -90,7 +90,8 @@ def test_a_clock_one_year_ahead_harms_nobody_else(scene: Scene, say: Say) -> Non
         "message.timestamp.after.max.ms", str(2**63 - 1), incremental_operation=AlterConfigOpType.SET
     )
     resource = ConfigResource(ConfigResource.Type.TOPIC, "touchpoints.web", incremental_configs=[allowed])
-    new_admin(scene.kafka).incremental_alter_configs([resource])[resource].result(30)
+    admin = new_admin(scene.kafka)  # it must live until the answer is there
+    admin.incremental_alter_configs([resource])[resource].result(30)
     load = scene.load()
     ahead_ms = int(time.time() * 1000) + 365 * 24 * 60 * MINUTE
     before = refused(scene)
