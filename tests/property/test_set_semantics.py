@@ -64,6 +64,8 @@ def fields(draw: st.DrawFn, sessions: str) -> dict[str, Any]:
         found |= {"survey": survey, "score": draw(st.sampled_from([0, 1, 4, 5, 3.9999]))}
         if survey == "nps":
             found["score"] = draw(st.sampled_from([0, 6, 6.5, 7, 8.9, 9, 10]))
+        if survey == "ces":  # 0 is none: a dead letter, whose offset is another one in another order
+            found["score"] = draw(st.sampled_from([1, 4, 5, 3.9999, 7]))
     return found
 
 
