@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ _ASKED: Final = (
     "org.slf4j:slf4j-simple:1.7.36",  # Kafka logs through slf4j 1.7, so the binding is 1.7 too
 )
 _AT_ONCE: Final = 8
+Resolve = Callable[[str, Path], Path]
+"""Gives the file of a coordinate, kept in a folder."""
 _TIMEOUT_S: Final = 30
 
 
@@ -39,10 +42,21 @@ def class_path(home: str = "") -> str:
     return f"{fetched()}/*"
 
 
-def fetched() -> Path:
-    """The folder with the jars; it is whole where it is there at all. Raises StartError."""
-    text = LOCK.read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cx-signals"
+def _resolved(coordinate: str, cache: Path) -> Path:
+    from jgo.maven import MavenContext
+
+    group, artifact, version = coordinate.split(":")
+    project = MavenContext(repo_cache=cache, timeout=_TIMEOUT_S).project(group, artifact)
+    return Path(project.at_version(version).artifact().resolve())
+
+
+def fetched(lock: Path = LOCK, cache: Path | None = None, resolve: Resolve = _resolved) -> Path:
+    """The folder with the jars that ``lock`` pins; it is whole where it is there at all. Raises StartError.
+
+    ``cache``: where that folder is; None: in the user's own.
+    """
+    text = lock.read_bytes()
+    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cx-signals"
     folder = cache / f"kafka-{hashlib.sha256(text).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
@@ -51,8 +65,10 @@ def fetched() -> Path:
     try:
         wanted = [line.split() for line in text.decode().splitlines() if line and not line.startswith("#")]
         with tempfile.TemporaryDirectory() as held, ThreadPoolExecutor(_AT_ONCE) as pool:
-            for _ in pool.map(lambda one: _fetch(one[0], one[1], fresh, Path(held)), wanted):
-                pass
+            contents = pool.map(lambda one: _content(one[0], one[1], Path(held), resolve), wanted)
+            for (coordinate, _), content in zip(wanted, contents, strict=True):
+                _, artifact, version = coordinate.split(":")
+                (fresh / f"{artifact}-{version}.jar").write_bytes(content)
         fresh.rename(folder)
     except OSError:
         if not folder.is_dir():  # else another process was quicker
@@ -62,10 +78,10 @@ def fetched() -> Path:
     return folder
 
 
-def _fetch(coordinate: str, sha256: str, into: Path, held: Path) -> None:
-    """Put one jar there; ``held``: where the resolver keeps what it loads. Raises StartError."""
+def _content(coordinate: str, sha256: str, held: Path, resolve: Resolve) -> bytes:
+    """Of one jar; ``held``: where the resolver keeps what it loads. Raises StartError."""
     try:
-        content = _resolved(coordinate, held).read_bytes()
+        content = resolve(coordinate, held).read_bytes()
     except Exception as error:  # of requests, of the resolver, of the disk
         raise StartError(
             f"embedded Kafka: {coordinate} cannot be fetched from Maven Central ({error}); once it can, "
@@ -76,16 +92,7 @@ def _fetch(coordinate: str, sha256: str, into: Path, held: Path) -> None:
         raise StartError(
             f"embedded Kafka: {coordinate} is not the file that {LOCK.name} pins: nothing of it is run"
         )
-    _, artifact, version = coordinate.split(":")
-    (into / f"{artifact}-{version}.jar").write_bytes(content)
-
-
-def _resolved(coordinate: str, cache: Path) -> Path:
-    from jgo.maven import MavenContext
-
-    group, artifact, version = coordinate.split(":")
-    project = MavenContext(repo_cache=cache, timeout=_TIMEOUT_S).project(group, artifact)
-    return Path(project.at_version(version).artifact().resolve())
+    return content
 
 
 def _lock() -> str:

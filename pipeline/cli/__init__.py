@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+from collections.abc import Callable
 
 import typer
 from clickhouse_driver import errors
@@ -65,8 +66,11 @@ def build() -> typer.Typer:
     return app
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Entry point. Exits with 0 (done), 1 (it could not be done, or differs) or 2 (wrong usage)."""
+def main(argv: list[str] | None = None, tree: Callable[..., object] | None = None) -> None:
+    """Entry point. Exits with 0 (done), 1 (it could not be done, or differs) or 2 (wrong usage).
+
+    ``tree``: the commands; None: all that there are.
+    """
     # A terminal that is not UTF-8 shows what it can, instead of ending the command.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -74,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     # The driver logs a traceback for what is raised as well, and told in one line.
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     try:
-        build()(args=argv)
+        (tree or build())(args=argv)
     except SettingsError as error:
         sys.exit(_fail(error, 2))
     except EXPECTED as error:

@@ -15,48 +15,53 @@ from pipeline.settings import KafkaSettings
 MIB = 1 << 20
 
 
+class Central:
+    """Has one file, for whatever is asked of it; nothing where it is away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked: list[str] = []
+        self.is_away = False
+        self._file = folder / "content"
+        self._file.write_bytes(b"a jar")
+
+    def resolve(self, coordinate: str, _: Path) -> Path:
+        self.asked.append(coordinate)
+        if self.is_away:
+            raise OSError("no route to host")
+        return self._file
+
+
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with nothing in it, and a resolver that has one file."""
-    content = tmp_path / "content"
-    content.write_bytes(b"a jar")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(jars, "LOCK", tmp_path / "kafka.lock")
-    monkeypatch.setattr(jars, "_resolved", lambda coordinate, _: content)
-    return tmp_path / "cache" / "cx-signals"
+def central(tmp_path: Path) -> Central:
+    return Central(tmp_path)
 
 
-def lock(sha256: str) -> None:
-    jars.LOCK.write_text(f"# a comment\norg.example:one:1.0 {sha256}\n")
+def lock(folder: Path, sha256: str) -> Path:
+    path = folder / "kafka.lock"
+    path.write_text(f"# a comment\norg.example:one:1.0 {sha256}\n")
+    return path
 
 
-def test_what_is_pinned_is_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock(hashlib.sha256(b"a jar").hexdigest())
-    folder = jars.fetched()
-    assert [path.name for path in folder.iterdir()] == ["one-1.0.jar"]
+def test_what_is_pinned_is_fetched_once(tmp_path: Path, central: Central) -> None:
+    pinned, cache = lock(tmp_path, hashlib.sha256(b"a jar").hexdigest()), tmp_path / "cache"
+    folder = jars.fetched(pinned, cache, central.resolve)
+    assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("one-1.0.jar", b"a jar")]
     assert list(cache.iterdir()) == [folder]
-    monkeypatch.delattr(jars, "_resolved")
-    assert jars.class_path() == f"{folder}/*"
+    assert jars.fetched(pinned, cache, central.resolve) == folder
+    assert central.asked == ["org.example:one:1.0"]
 
 
-def test_another_file_than_the_one_that_is_pinned_is_not_run(cache: Path) -> None:
-    lock("0" * 64)
+def test_another_file_than_the_one_that_is_pinned_is_not_run(tmp_path: Path, central: Central) -> None:
     with pytest.raises(StartError, match=r"org\.example:one:1\.0 is not the file that kafka\.lock pins"):
-        jars.fetched()
-    assert list(cache.iterdir()) == []
+        jars.fetched(lock(tmp_path, "0" * 64), tmp_path / "cache", central.resolve)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_where_they_cannot_be_fetched_it_is_said_what_else_there_is(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(coordinate: str, _: Path) -> Path:
-        raise OSError("no route to host")
-
-    lock("0" * 64)
-    monkeypatch.setattr(jars, "_resolved", refuse)
+def test_where_they_cannot_be_fetched_it_is_said_what_else_there_is(tmp_path: Path, central: Central) -> None:
+    central.is_away = True
     with pytest.raises(StartError, match=r"no route to host.*CX_EMBEDDED__KAFKA_HOME.*CX_EMBEDDED__KAFKA"):
-        jars.fetched()
-    assert list(cache.iterdir()) == []
+        jars.fetched(lock(tmp_path, "0" * 64), tmp_path / "cache", central.resolve)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_an_installed_kafka_is_looked_at_before_it_is_run(tmp_path: Path) -> None:
