@@ -68,7 +68,7 @@ def _topics(settings: Settings) -> dict[Source, list[Record]]:
     kafka_admin(settings)
     with progress("reading topics") as advance:
         logs = read_logs(settings, {}, advance)
-    refused = refused_by_clock(settings)
+    refused = refused_by_clock(settings, logs)
     return {
         source: [Record(*record) for record in log if (*source, record.offset) not in refused]
         for source, log in logs.items()

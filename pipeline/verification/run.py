@@ -1,7 +1,8 @@
 """``verify`` from beginning to end: read the logs, wait, compute, compare."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
@@ -20,12 +21,15 @@ from pipeline.verification.rules import naive_rules
 from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
 from schemas.decoding import decode
 from schemas.events import TOUCHPOINT_TOPICS
-from schemas.reasons import Reason, Refusal
+from schemas.privacy import fingerprint
+from schemas.reasons import CLOCK_ERROR, Reason, Refusal
 from schemas.tiles import TILES_TOPIC
 
 _TAIL_RECORDS: Final = 100
 Advance = Callable[[int], None]
 Logs = dict[Source, list[LogRecord]]
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
 
 
 class NotCaughtUpError(OSError):
@@ -101,19 +105,33 @@ def _wait_for_commits(settings: Settings, ends: dict[Source, int], deadline: flo
         consumer.close()
 
 
-def refused_by_clock(settings: Settings) -> frozenset[tuple[str, int, int]]:
-    """Records refused as in_future, from the dead letters' topic."""
-    found = set()
+def refused_by_clock(settings: Settings, logs: Logs) -> frozenset[Place]:
+    """Which of these records the clock of a reader refused, by the dead letters' topic."""
+    told: dict[Place, set[str]] = defaultdict(set)
     for _, messages in read_to_end(settings.kafka, partitions_of(settings.kafka, [DEADLETTERS_TOPIC])):
         for message in messages:
             letter = letter_of(message.value())
-            if letter is not None and letter.reason == Reason.IN_FUTURE:
-                found.add((letter.topic, letter.partition, letter.offset))
-    return frozenset(found)
+            if letter is not None and letter.reason == Reason.IN_FUTURE and letter.error.startswith(CLOCK_ERROR):
+                told[letter.topic, letter.partition, letter.offset].add(letter.sha256)
+    return told_of(logs, told, settings.privacy.customer_key.get_secret_value().encode())
+
+
+def told_of(logs: Logs, told: Mapping[Place, Set[str]], customer_key: bytes) -> frozenset[Place]:
+    """The records that these fingerprints are of.
+
+    The place alone does not tell: a topic that was made anew begins at offset 0 again, and the letters of the
+    one before are still there.
+    """
+    return frozenset(
+        (*source, record.offset)
+        for source, records in logs.items()
+        for record in records
+        if (sums := told.get((*source, record.offset))) and fingerprint(customer_key, record.value or b"") in sums
+    )
 
 
 def expected_tables(settings: Settings, logs: Logs) -> Tables:
-    return compute(logs, naive_rules(settings, read_values(settings.kafka)[0]), refused_by_clock(settings))
+    return compute(logs, naive_rules(settings, read_values(settings.kafka)[0]), refused_by_clock(settings, logs))
 
 
 def touched_ms(tables: Tables, later: Logs, lateness_ms: int) -> int:

@@ -6,6 +6,8 @@ from pipeline.verification.compare import END_OF_TIME, Bounds, compare_journeys
 from pipeline.verification.doubts import doubts, session_sources
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import JourneyKey, JourneyValue, LogRecord
+from pipeline.verification.run import told_of
+from schemas.privacy import fingerprint
 from schemas.versioning import OFFSET_BITS
 from tests.support import FETCHED_MS, NAIVE, RULES, START_MS, Store, event_json, log_of, naive_logs
 
@@ -78,3 +80,11 @@ def test_what_cannot_be_shown_is_said() -> None:
     assert found[2].startswith("1 ticks are over five minutes ahead")
     assert found[3].startswith("1 sessions are in another partition than their session_id's, 1 in several")
     assert list(doubts({FIRST: [LogRecord(0, START_MS, event_json(0), None)]}, {}, {})) == []
+
+
+def test_a_letter_of_the_log_before_refuses_nothing_of_this_one() -> None:
+    """The topic was deleted and made anew: another record is where the refused one was."""
+    logs = {FIRST: [LogRecord(7, START_MS, event_json(0), None), LogRecord(8, START_MS, event_json(1), None)]}
+    told = {(*FIRST, 7): {fingerprint(b"", event_json(0))}, (*FIRST, 8): {fingerprint(b"", event_json(9))}}
+    assert told_of(logs, told, b"") == {(*FIRST, 7)}
+    assert told_of(logs, told, b"another key, so other fingerprints") == frozenset()
