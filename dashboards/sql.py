@@ -26,6 +26,8 @@ _KEPT_DAYS: Final = f"if({given('window')} IN ('1m', '5m'), 3, 30)"
 _NOW: Final = "$__toTime_ms"
 _SPAN: Final = "toUnixTimestamp($__toTime) - toUnixTimestamp($__fromTime)"
 _AGE: Final = "toUnixTimestamp(now()) - toUnixTimestamp($__fromTime)"
+_LATEST_S: Final = 120
+"""So long after its end a window is complete at the latest, where all goes well."""
 _COLUMNS: Final = "signal, segment, window_end, numerator, denominator, value, lower, upper"
 SEGMENT: Final = given("segment")
 CHANNELS: Final = "'channel=app', 'channel=pos', 'channel=web'"
@@ -74,24 +76,31 @@ GROUP BY time, line ORDER BY time, line"""
 
 
 def now(signal: str, segment: str = SEGMENT, window: str = given("window"), column: str = "value") -> str:
-    """A signal as it stands: no row of it in the last minutes is no data. n and interval as a text beside it.
+    """A signal as it stands: no row of it of late is no data. n and interval as a text beside it.
 
-    Some signals lag behind: a nowcast by a step, a completion ratio until the slowest source has passed.
+    That is the window which is filling, where the range shown ends now; else the last one that was over by then. Of
+    the signals by age (nowcasts, completion ratios) there is the latter only.
     """
-    return f"""WITH (
-    SELECT max(window_end) FROM cx.signals
-    WHERE signal = 'friction' AND segment = 'all' AND window = {window} AND window_end <= {_NOW}
-      AND window_end > {_NOW} - INTERVAL 1 HOUR
-) AS newest
-SELECT {column} AS value,
+    return f"""SELECT {column} AS value,
     concat('n = ', toString(round(denominator)), ', ', toString(round(lower, 3)), ' to ', toString(round(upper, 3))) AS detail
 FROM (
-    SELECT numerator, denominator, value, lower, upper FROM cx.signals FINAL
-    WHERE signal = '{signal}' AND segment = {segment} AND window = {window}
-      AND window_end <= newest AND window_end > newest - INTERVAL 3 MINUTE
+    {_present(f"signal = '{signal}' AND segment = {segment}", window)}
     ORDER BY window_end DESC LIMIT 1
 )
 WHERE denominator > 0"""
+
+
+def _present(where: str, window: str) -> str:
+    """Rows of the window that is filling, where the range shown ends now, and of those over of late, any n."""
+    step = f"transform({window}, ['1m', '5m', '15m', '1h'], [10, 60, 300, 600], 10)"
+    return f"""SELECT * FROM (
+        SELECT {_COLUMNS} FROM cx.signals_now
+        WHERE {where} AND window = {window} AND {_NOW} > now64(3) - INTERVAL 1 MINUTE
+        UNION ALL
+        SELECT {_COLUMNS} FROM cx.signals FINAL
+        WHERE {where} AND window = {window}
+          AND window_end <= {_NOW} AND window_end > {_NOW} - toIntervalSecond(2 * {step} + {_LATEST_S})
+    )"""
 
 
 def newest(signals: dict[str, str], prefix: str, key: str) -> str:
@@ -104,16 +113,15 @@ def newest(signals: dict[str, str], prefix: str, key: str) -> str:
         f"anyOrNullIf(denominator, signal = '{signal}') AS `{column} n`"
         for column, signal in signals.items()
     )
-    return f"""WITH (
-    SELECT max(window_end) FROM cx.signals_by_time
-    WHERE window_end <= {_NOW} AND window_end > {_NOW} - INTERVAL 1 DAY
-) AS newest
-SELECT {key} AS name,
+    where = f"signal IN ({quoted(signals.values())}) AND startsWith(segment, '{prefix}') AND NOT position(segment, '|') > 0"
+    return f"""SELECT {key} AS name,
     {columns},
     segment AS key
-FROM cx.signals_by_time FINAL
-WHERE window_end = newest AND signal IN ({quoted(signals.values())})
-  AND startsWith(segment, '{prefix}') AND NOT position(segment, '|') > 0 AND denominator > 0
+FROM (
+    {_present(where, "'15m'")}
+    ORDER BY window_end DESC LIMIT 1 BY segment, signal
+)
+WHERE denominator > 0
 GROUP BY segment ORDER BY segment"""
 
 
@@ -192,7 +200,7 @@ def _values(found: str, name_at: int, where: str) -> str:
         f"    SELECT DISTINCT {found} AS value, decodeURLComponent(substring(value, {name_at})) AS label FROM {table}\n"
         f"    WHERE signal = 'friction' AND {where} AND {times}"
         for table, times in (
-            ("cx.signals_by_time", f"window_end > {_NOW} - INTERVAL 2 HOUR AND window_end <= {_NOW}"),
+            ("cx.signals_now", "window = '1h'"),
             ("cx.signals_hourly", "$__timeFilter_ms(window_end)"),
         )
     )

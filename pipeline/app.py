@@ -97,9 +97,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
         flood_watch,
         SharedValues(settings.kafka, deciding.segmenter.values),
     )
-    signals = SignalsStage(
-        ownership, outbox, metrics, checkpointer, is_saturated=lambda: app.consumer.reader.is_saturated
-    )
+    signals = SignalsStage(ownership, outbox, metrics, checkpointer, hold_s=pipeline.hold_s)
     paging = _new_paging(settings.alertmanager, ownership, metrics)
     on_alerts = paging.note if paging is not None else lambda _: None
     alerts = AlertsStage(ownership, outbox, metrics, checkpointer, pipeline.generation, on_alerts)

@@ -83,7 +83,8 @@ class Metrics:
         )
         self.signal_latency = self._histogram(
             "cx_signal_latency_seconds",
-            "From a record's time (the producer's, unless topics have LogAppendTime) to its signals being stored.",
+            "From a record's time (the producer's, unless topics have LogAppendTime) to the first row it is in "
+            "being stored.",
             _LONG_BUCKETS,
         )
 

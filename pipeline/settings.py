@@ -33,7 +33,7 @@ _FROM_FILE: Final = "_FILE"
 _SHORTEST_KEY: Final = 16
 
 
-_STATE_LAYOUT: Final = 6
+_STATE_LAYOUT: Final = 7
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 
@@ -123,11 +123,9 @@ class RetentionSettings(Part):
     """How long rows are kept, counted from the time of storing."""
 
     short_signals_days: Annotated[int, Field(ge=1)] = 3
-    """Signals of the 1m and 5m windows, and those of all segments by time (``cx.signals_by_time``)."""
-    recent_signals_hours: Annotated[int, Field(ge=2)] = 6
-    """Hours that the rows of all windows are kept by time, for the console (``cx.signals_recent``)."""
+    """Signals of the 1m and 5m windows."""
     long_signals_days: Annotated[int, Field(ge=1)] = 30
-    """Signals of the 15m and 1h windows, of every minute."""
+    """Signals of the 15m and 1h windows."""
     hourly_signals_days: Annotated[int, Field(ge=1)] = 400
     """Signals of the 1h windows that end on a full hour (``cx.signals_hourly``)."""
     journeys_days: Annotated[int, Field(ge=1)] = 400
@@ -293,7 +291,9 @@ class PipelineSettings(Part):
     batch_wait_s: Annotated[float, Field(gt=0, le=10)] = 0.2
     """How long to wait for a batch to fill."""
     emit_interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
-    """How often changed signals are put out."""
+    """How often it is looked whether windows have become complete."""
+    hold_s: Annotated[float, Field(ge=0, le=3_600)] = 30.0
+    """How long a source that lags or stands still holds others' rows back; they then go out as not complete."""
     tick_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 2.0
     """An idle partition's watermark is moved on this often."""
     checkpoint_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0

@@ -126,7 +126,7 @@ class Row(BaseModel):
 
 
 class SignalRow(Row):
-    """A signal as it stands in ClickHouse; see the topic's SignalMessage."""
+    """A signal of a window that is over, as the topic's SignalMessage; or of the one that is filling."""
 
     signal: str
     segment: str
@@ -139,7 +139,10 @@ class SignalRow(Row):
     lower: float
     """Of the 95 % interval."""
     upper: float
-    version: int
+    complete: bool
+    """Whether all that happened in the window is in it; false while it is filling, or where a source lags."""
+    version: int | None
+    """Null while the window is filling."""
 
 
 class JourneyRow(Row):

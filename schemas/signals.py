@@ -16,7 +16,7 @@ SATISFACTION_SIGNALS: Final = ("csat", "nps", "ces", "friction")
 
 
 class SignalMessage(BaseModel):
-    """One signal of one segment over one window. A higher version replaces a lower one."""
+    """One signal of one segment over one window that is over. A higher version replaces a lower one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -40,6 +40,9 @@ class SignalMessage(BaseModel):
     upper: float
     """Upper bound of the 95 % interval."""
     version: Annotated[int, Field(ge=0)]
+    complete: bool = True
+    """Whether everything that happened in the window is in it. False: a source lags or stands still; the row
+    comes again when it has caught up."""
 
 
 class SignalBody(msgspec.Struct, gc=False):
@@ -57,6 +60,7 @@ class SignalBody(msgspec.Struct, gc=False):
     lower: float
     upper: float
     version: int
+    complete: bool
 
 
 def topic_of(signal: str) -> str:

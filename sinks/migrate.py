@@ -10,7 +10,7 @@ from typing import Any, Final
 from sinks.clickhouse import DATABASE
 from sinks.cluster import on_cluster
 
-_CREATE: Final = re.compile(r"^(CREATE (?:TABLE|MATERIALIZED VIEW)) ")
+_CREATE: Final = re.compile(r"^(CREATE (?:TABLE|MATERIALIZED VIEW|VIEW)) ")
 _NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -119,7 +119,6 @@ def retention_clauses(
     tiles: int,
     alerts: int,
     dead_letters: int,
-    recent_signals_hours: int,
 ) -> dict[str, str]:
     """TTL clauses by table. All count from the time of storing, so that replayed history lives on."""
     return {
@@ -127,8 +126,6 @@ def retention_clauses(
             f"stored_at + INTERVAL {short_signals} DAY DELETE WHERE window IN ('1m', '5m'), "
             f"stored_at + INTERVAL {long_signals} DAY DELETE WHERE window NOT IN ('1m', '5m')"
         ),
-        "signals_recent": f"stored_at + INTERVAL {recent_signals_hours} HOUR",
-        "signals_by_time": f"stored_at + INTERVAL {short_signals} DAY",
         "signals_hourly": f"stored_at + INTERVAL {hourly_signals} DAY",
         "journeys": f"stored_at + INTERVAL {journeys} DAY",
         "journeys_by_entry": f"stored_at + INTERVAL {journeys} DAY",

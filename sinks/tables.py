@@ -28,6 +28,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "value",
         "lower",
         "upper",
+        "complete",
         "version",
     ),
     JOURNEYS: (

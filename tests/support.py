@@ -66,6 +66,8 @@ class Store:
     journeys: dict[Any, tuple[int, Any]] = field(default_factory=dict)
     tiles: dict[Any, tuple[int, Any]] = field(default_factory=dict)
     signals: dict[Any, tuple[int, SignalValue]] = field(default_factory=dict)
+    incomplete: set[Any] = field(default_factory=set)
+    """Keys of the signals whose newest row says that something may be missing."""
     dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)
 
     def take(self, source: Source, out: Outputs) -> None:
@@ -97,32 +99,38 @@ class Store:
         for letter in out.dead_letters:
             self.dead_letters[topic, partition, letter.offset] = letter.reason
 
-    def take_signals(self, windows: Windows) -> None:
-        for rows in windows.emit():
+    def take_signals(self, windows: Windows, due_ms: int | None = None, *, is_correcting: bool = True) -> int:
+        """What an emission puts out; gives how many rows."""
+        count = 0
+        for rows in windows.emit(due_ms, is_correcting):
             c = rows.columns
             columns = (rows.ends_ms, c.numerator, c.denominator, c.value, c.lower, c.upper)
             numbers = (column.tolist() for column in columns)
             for segment, window, end, *values in zip(rows.segments, rows.windows, *numbers, strict=True):
-                _put(
-                    self.signals,
-                    (c.signal, segment, window, end),
-                    rows.version,
-                    SignalValue(*values),
-                )
+                key = (c.signal, segment, window, end)
+                if _put(self.signals, key, rows.version, SignalValue(*values)):
+                    (self.incomplete.discard if rows.is_complete else self.incomplete.add)(key)
+                count += 1
+        return count
 
     def tables(self) -> Tables:
-        """What counts: no retracted journeys, no zeros."""
+        """What counts: no retracted journeys, no zeros, nothing that may lack something."""
         return Tables(
             journeys={k: row for k, (_, row) in self.journeys.items() if row.outcome != RETRACTED},
             tiles=_without_zeros({k: row for k, (_, row) in self.tiles.items()}),
-            signals={k: row for k, (_, row) in self.signals.items() if row.denominator},
+            signals={
+                k: row for k, (_, row) in self.signals.items() if row.denominator and k not in self.incomplete
+            },
             dead_letters=self.dead_letters,
         )
 
 
-def _put(table: dict[Any, tuple[int, Any]], key: Any, version: int, row: Any) -> None:
-    if version >= table.get(key, (-1, None))[0]:
-        table[key] = (version, row)
+def _put(table: dict[Any, tuple[int, Any]], key: Any, version: int, row: Any) -> bool:
+    """Whether it is the newest one."""
+    if version < table.get(key, (-1, None))[0]:
+        return False
+    table[key] = (version, row)
+    return True
 
 
 def _without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str, int]]:
@@ -163,10 +171,21 @@ def run_core(
             del rest[source]
         process(partitions[source], source, batch, store, windows)
         if not rest or (not unheard and chance.random() < 0.6):
-            store.take_signals(windows)
+            # Now and then a source has been waited for long enough, and corrections for not yet.
+            due_ms = windows.newest_ms if chance.random() < 0.2 else None
+            store.take_signals(windows, due_ms, is_correcting=chance.random() < 0.5)
             horizon = windows.horizon_ms()
             if not unheard and horizon is not None:
                 windows.forget(horizon)
+    for (topic, number), partition in partitions.items():
+        if partition.latest_ms is None:  # as the stage says again and again
+            windows.merge(f"{topic}:{number}", rules.first_version, None, [])
+    put_out(store, windows)
+
+
+def put_out(store: Store, windows: Windows) -> None:
+    """All that there is to be put out and to be told."""
+    store.take_signals(windows)
     while windows.is_behind():
         store.take_signals(windows)
 

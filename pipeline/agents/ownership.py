@@ -58,10 +58,20 @@ class Owned(Generic[State]):
     """(next offset, what must be delivered and stored before it counts as done), in order."""
     merged: int | None = None
     """Phase two: the offset up to which tiles are merged, while that is not put out yet."""
-    oldest_ms: int | None = None
-    """Phase two: when the oldest record was appended that is merged and not put out yet."""
+    early: list[Receipt] = field(default_factory=list)
+    """Phase two: of rows put out while others, of what was merged as well, still wait."""
+    awaited: deque[tuple[int, int]] = field(default_factory=deque)
+    """Phase two: (end of the newest bucket, when it was appended) of tiles without rows as yet."""
     horizons: deque[tuple[float, int]] = field(default_factory=deque)
     """Phase two: (wall clock, horizon) of the last minute."""
+    log_end: int = 0
+    """Phase two: where the log ended when the partition was taken on."""
+
+    def finish(self, offset: int, receipt: Receipt) -> None:
+        """What came before the offset is done when this has arrived, and all that went before it."""
+        self.unfinished.extend((offset, early) for early in self.early)
+        self.early.clear()
+        self.unfinished.append((offset, receipt))
 
     def is_done(self, offset: int) -> bool:
         """Whether everything up to the offset is delivered and stored."""
@@ -94,8 +104,8 @@ class Ownership:
         """Raises CheckpointError where the state is not to be had."""
         epoch = next(self._epochs)
         if source[0] == TILES_TOPIC:
-            windows, where = self._recovery.windows(source)
-            self.windows[source] = Owned(windows, epoch, Kept.of(where))
+            windows, where, log_end = self._recovery.windows(source)
+            self.windows[source] = Owned(windows, epoch, Kept.of(where), log_end=log_end)
         elif source[0] == EVIDENCE_TOPIC:
             detector, where = self._recovery.detector(source)
             self.detectors[source] = Owned(detector, epoch, Kept.of(where))

@@ -131,8 +131,8 @@ class Recovery:
         partition.refused |= {at: letter for at, letter in found.items() if at >= manifest.next_offset}
         return partition, where
 
-    def windows(self, source: Source) -> tuple[Windows, Where]:
-        """Phase two of a partition of ``cx.tiles``. Raises CheckpointError."""
+    def windows(self, source: Source) -> tuple[Windows, Where, int]:
+        """Phase two of a partition of ``cx.tiles``, and where its log ends. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         rules = self._rules
         sources = sum(
@@ -142,7 +142,10 @@ class Recovery:
         if manifest is not None:
             with _as_checkpoint_error(source):
                 windows_cuts.restore(windows, manifest.head, shards)
-        return windows, where
+        log_end = self._store.log_end(source)
+        if log_end > max(0, where.resume_at):
+            windows.begin_catching_up()
+        return windows, where, log_end
 
     def detector(self, source: Source) -> tuple[Detector, Where]:
         """Detection. Raises CheckpointError."""

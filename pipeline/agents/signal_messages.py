@@ -20,7 +20,7 @@ def signal_messages(rows: SignalRows, ends: list[int], numbers: list[list[float]
 
     ``numbers``: of the rows numerator, denominator, value, lower and upper bound.
     """
-    signal, version = rows.columns.signal, rows.version
+    signal, version, is_complete = rows.columns.signal, rows.version, rows.is_complete
     kind, segments, windows = type_of(signal), rows.segments, rows.windows
     numerators, denominators, values, lowers, uppers = numbers
     for at, end_ms in enumerate(ends):
@@ -39,6 +39,7 @@ def signal_messages(rows: SignalRows, ends: list[int], numbers: list[list[float]
             lowers[at],
             uppers[at],
             version,
+            is_complete,
         )
         # The constructor that a NamedTuple has for itself is Python.
         yield tuple.__new__(Outgoing, (body, headers(kind, event_id), segment, -1))

@@ -3,17 +3,19 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from pipeline.agents.checkpoints import Checkpointer
+from pipeline.agents.holding import Holding
 from pipeline.agents.inner import Inner, TilesRead
 from pipeline.agents.outbox import Clock, Outbox, Outgoing, Receipt
 from pipeline.agents.ownership import Owned, Ownership
 from pipeline.agents.signal_messages import signal_messages
 from pipeline.core.telling import Told
+from pipeline.core.tiles import BUCKET_MS
 from pipeline.core.windows import SignalRows, Windows
 from pipeline.kafka.logs import Source, source_name
 from pipeline.kafka.reader import RecordBatch
@@ -27,15 +29,11 @@ from sinks.tables import SIGNALS
 #: A source that is new to phase two may bring event time that the others have long left behind (a
 #: replay reaches the partitions one after the other), so forgetting trails by so much wall time.
 _FORGET_AFTER_S: Final = 60.0
-_LONGEST_PAUSE_S: Final = 3.0
 #: Of the time, what emissions may take.
 _SHARE: Final = 1 / 3
-_SHARE_SATURATED: Final = 1 / 20
-_MOST_SAVED_S: Final = 3.0
-#: While the sources are far apart (history comes in one partition after the other) each has windows written
-#: anew, and nobody waits for what is not complete (decisions/0004 has the figures).
-_LONGEST_PAUSE_APART_S: Final = 30.0
-_APART_AT_MOST_S: Final = 600.0
+_LONGEST_PAUSE_S: Final = 3.0
+#: What was complete and has changed is put out again this often at most.
+_CORRECTED_AFTER_S: Final = 10.0
 #: The parts of one batch are sent together.
 _REST_AFTER_S: Final = 30.0
 #: Of evidence in one message, about. Its counters are named after steps, which are input.
@@ -44,6 +42,8 @@ _BYTES_PER_MESSAGE: Final = 400_000
 _ROWS_AT_A_TIME: Final = 1_000
 #: The same of messages that are merged.
 _RECORDS_AT_A_TIME: Final = 200
+#: Of tiles, those whose way to a row is measured; history would have more of them.
+_MOST_AWAITED: Final = 10_000
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -60,26 +60,25 @@ class SignalsStage:
         checkpointer: Checkpointer,
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
-        is_saturated: Callable[[], bool] = lambda: True,
+        hold_s: float = 30.0,
     ) -> None:
-        """``is_saturated``: whether there is more to read than can be kept up with."""
+        """``hold_s``: how long a source that lags holds others back."""
         self._ownership = ownership
         self._checkpointer = checkpointer
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
         self._wall_clock = wall_clock
-        self._is_saturated = is_saturated
+        self._hold_s = hold_s
         self._on_their_way: deque[tuple[int, Receipt]] = deque()
         """Emissions not stored yet: when their oldest record was appended, and their receipt."""
-        self.next_emission_s = 0.0
+        self._next_emission_s = 0.0
         """By the clock: not before it is anything put out, unless forced."""
-        self._last_end_s = clock()
-        self._saved_s = 0.0
-        """Of their share of the time, what emissions have not taken."""
-        self._apart_since: float | None = None
         self._has_input = False
         """Whether any tiles have come since the last emission began."""
+        self._holding: dict[Source, Holding] = {}
+        self._corrected_s: dict[Source, float] = {}
+        """When what was complete was last put out again."""
         self._mid_batch_since: dict[Source, float] = {}
         self._told: dict[Source, int | None] = {}
         self._inner = Inner(TilesRead, metrics, wall_clock)
@@ -106,55 +105,27 @@ class SignalsStage:
                     if message.tiles:
                         owned.changed_at = self._clock()
                         self._has_input = True
-                    if message.appended is not None:
-                        owned.oldest_ms = min(message.appended, owned.oldest_ms or message.appended)
+                        _await_rows(owned, message)
             owned.merged = batch.next_offset
+            if batch.next_offset >= owned.log_end:
+                owned.state.end_catching_up()
             self._metrics.batch_seconds.labels("tiles").observe(time.perf_counter() - started)
 
     async def emit(self, force: bool = False) -> None:
-        """Put out every signal that is new or has changed.
+        """Put out the signals of windows that are complete, or have waited long enough.
 
-        No more than a third of the time goes into it, and a twentieth where there is more to read than can be kept
-        up with, unless ``force`` is given. While nothing comes in (history is told piece by piece) there is nobody
-        to make room for.
+        No more than a third of the time goes into it. While nothing comes in (history is told piece by piece)
+        there is nobody to make room for. ``force``: whatever can be put out is, now.
         """
-        if self._has_input and self._clock() < self.next_emission_s and not force:
+        if self._has_input and self._clock() < self._next_emission_s and not force:
             return
         async with self._turn:
             started, self._has_input = self._clock(), False
             for source, owned in list(self._ownership.windows.items()):
-                await self._emit(source, owned)
+                await self._emit(source, owned, force)
             self._outbox.poll()
-            took = self._clock() - started
             self._outbox.hurry(SIGNALS)
-            self._make_room(started, took)
-
-    def _make_room(self, started: float, took: float) -> None:
-        """Set when the next emission may come: what this one took beyond its share is paid for by a pause.
-
-        Where all is kept up with, quiet times pay for a long one, as at the end of each minute.
-        """
-        is_saturated = self._is_saturated()
-        share = _SHARE_SATURATED if is_saturated else _SHARE
-        quiet_s = max(0.0, started - self._last_end_s)
-        saved_s = min(0.0 if is_saturated else _MOST_SAVED_S, self._saved_s + quiet_s * share)
-        self._saved_s = saved_s + took * share - took
-        self._last_end_s = started + took
-        longest_s = self._longest_pause_s(started)
-        self.next_emission_s = started + min(took + max(0.0, -self._saved_s) / share, longest_s)
-        self._saved_s = max(self._saved_s, -longest_s * share)
-
-    def _longest_pause_s(self, now: float) -> float:
-        if not any(owned.state.is_apart() for owned in self._ownership.windows.values()):
-            self._apart_since = None
-            return _LONGEST_PAUSE_S
-        if self._apart_since is None:
-            self._apart_since = now
-        apart_s = now - self._apart_since
-        if apart_s > _APART_AT_MOST_S:
-            return _LONGEST_PAUSE_S  # no history, but a source that always lags: the others must not wait for it
-        # The longer it takes the rarer: something is seen at once, and little is written twice.
-        return min(_LONGEST_PAUSE_APART_S, max(_LONGEST_PAUSE_S, apart_s))
+            self._next_emission_s = started + min((self._clock() - started) / _SHARE, _LONGEST_PAUSE_S)
 
     def _awaits_rest(self, source: Source, is_mid_batch: bool) -> bool:
         """Whether the rest of a batch is on its way. Not for ever: its worker may be gone, and another one
@@ -166,45 +137,69 @@ class SignalsStage:
         now = self._clock()
         return now - self._mid_batch_since.setdefault(source, now) < _REST_AFTER_S
 
-    async def _emit(self, source: Source, owned: Owned[Windows]) -> None:
+    async def _emit(self, source: Source, owned: Owned[Windows], force: bool) -> None:
         if self._awaits_rest(source, owned.state.is_mid_batch):
             return  # parts of one batch make no rows of their own: equal versions must mean equal content
-        next_offset, owned.merged = owned.merged, None
+        windows, now = owned.state, self._clock()
+        due_ms = self._holding.setdefault(source, Holding(self._hold_s)).due_ms(now, windows)
+        merged = owned.merged
+        next_offset = owned.cut_at if merged is None and windows.is_due(due_ms) else merged
         if next_offset is None or not self._ownership.holds(source, owned):
             return
         started = time.perf_counter()
-        owned.cut_at = None  # what an emission has moved on and not put out would be lost with a cut made now
+        owned.merged, owned.cut_at = None, None  # a cut made now would lose what is not put out yet
+        is_correcting = force or now - self._corrected_s.get(source, -_CORRECTED_AFTER_S) >= _CORRECTED_AFTER_S
+        if is_correcting:
+            self._corrected_s[source] = now
         receipt = self._outbox.receipt()
+        if not await self._put_out_all(source, owned, windows.emit(due_ms, is_correcting), receipt):
+            return
+        self._forget(owned)
+        if windows.has_corrections():
+            owned.merged = next_offset  # nothing is done before they are put out
+            owned.early.append(receipt)
+        else:
+            # While there is more to tell the last record counts as not done: a restart then goes on telling.
+            is_behind = windows.is_behind()
+            done = next_offset - 1 if is_behind else next_offset
+            owned.finish(done, receipt)
+            owned.cut_at = done
+            if is_behind and owned.merged is None:
+                owned.merged = next_offset
+            self._note_awaited(owned, receipt)
+        self._checkpointer.consider(source, owned)
+        name = source_name(source)
+        self._metrics.segments.labels(name).set(len(windows.segments))
+        self._metrics.refused_tiles.labels(name).set(windows.refused)
+        self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
+
+    async def _put_out_all(
+        self, source: Source, owned: Owned[Windows], emission: Iterable[SignalRows], receipt: Receipt
+    ) -> bool:
+        """Put out rows and evidence; False where the partition was taken away meanwhile: its next owner does."""
         count = 0
-        for rows in owned.state.emit():
+        for rows in emission:
             await self._put_out(rows, receipt)
             count += 1 + len(rows.ends_ms)
             if count >= _ROWS_AT_A_TIME:
                 count = 0
                 await asyncio.sleep(0)
                 if not self._ownership.holds(source, owned):
-                    return  # taken away meanwhile: the next owner puts the rest out
+                    return False
         if not self._ownership.holds(source, owned):
-            return
+            return False
         await self._tell(source, owned.state, receipt)
-        if not self._ownership.holds(source, owned):
-            return  # taken away while a full buffer was waited for
-        # While there is more to tell the last record counts as not done: a restart then goes on telling.
-        is_behind = owned.state.is_behind()
-        done = next_offset - 1 if is_behind else next_offset
-        owned.unfinished.append((done, receipt))
-        if owned.oldest_ms is not None:
-            self._on_their_way.append((owned.oldest_ms, receipt))
-            owned.oldest_ms = None
-        self._forget(owned)
-        owned.cut_at = done
-        if is_behind and owned.merged is None:
-            owned.merged = next_offset
-        self._checkpointer.consider(source, owned)
-        name = source_name(source)
-        self._metrics.segments.labels(name).set(len(owned.state.segments))
-        self._metrics.refused_tiles.labels(name).set(owned.state.refused)
-        self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
+        return self._ownership.holds(source, owned)
+
+    def _note_awaited(self, owned: Owned[Windows], receipt: Receipt) -> None:
+        """Rows of the first window of each of these records are on their way now."""
+        out_ms = owned.state.out_ms
+        oldest: int | None = None
+        while owned.awaited and out_ms is not None and owned.awaited[0][0] <= out_ms:
+            appended = owned.awaited.popleft()[1]
+            oldest = appended if oldest is None else min(oldest, appended)
+        if oldest is not None:
+            self._on_their_way.append((oldest, receipt))
 
     def measure(self) -> None:
         """Take note of the emissions that have been stored and delivered by now."""
@@ -254,7 +249,15 @@ class SignalsStage:
         await self._outbox.send(receipt, topic_of(c.signal), signal_messages(rows, ends, numbers))
         count = len(ends)
         columns = [[c.signal] * count, rows.segments, rows.windows, ends]
-        await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, [rows.version] * count])
+        rest = [[int(rows.is_complete)] * count, [rows.version] * count]
+        await self._outbox.store(receipt, SIGNALS, [*columns, *numbers, *rest])
+
+
+def _await_rows(owned: Owned[Windows], message: TilesRead) -> None:
+    """Note when the newest of these tiles was appended, to see how long its first row takes."""
+    if message.appended is not None and len(owned.awaited) < _MOST_AWAITED:
+        end_ms = max(bucket for _, bucket, _ in message.tiles) + BUCKET_MS
+        owned.awaited.append((end_ms, message.appended))
 
 
 def _in_parts(told: Told) -> list[tuple[list[msgspec.Raw], list[msgspec.Raw]]]:

@@ -139,6 +139,13 @@ class KafkaCheckpoints:
         finally:
             consumer.close()
 
+    def log_end(self, source: Source) -> int:
+        consumer = self._consumer()
+        try:
+            return bounds(consumer, TopicPartition(*source))[1]
+        finally:
+            consumer.close()
+
     def topics(self) -> Mapping[str, TopicFacts]:
         return topic_facts(self._settings, STATEFUL)
 

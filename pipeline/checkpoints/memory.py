@@ -21,6 +21,7 @@ class MemoryCheckpoints:
         self.logs: dict[Source, list[tuple[str, bytes | None] | None]] = {}
         self.commits: dict[Source, int] = {}
         self.starts: dict[Source, int] = {}
+        self.ends: dict[Source, int] = {}
         self.refused: dict[Source, dict[int, ClockRefusal]] = {}
         self.facts = {name: TopicFacts(1, "") for name in (TOUCHPOINT_TOPICS[0], TILES_TOPIC, EVIDENCE_TOPIC)}
         self.held_back: list[Callable[[], None]] | None = None
@@ -63,6 +64,9 @@ class MemoryCheckpoints:
 
     def log_start(self, source: Source) -> int:
         return self.starts.get(source, 0)
+
+    def log_end(self, source: Source) -> int:
+        return self.ends.get(source, 0)
 
     def topics(self) -> Mapping[str, TopicFacts]:
         return self.facts

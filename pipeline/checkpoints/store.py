@@ -42,6 +42,9 @@ class CheckpointStore(Protocol):
     def log_start(self, source: Source) -> int:
         """The offset of the oldest record that is still there. May block."""
 
+    def log_end(self, source: Source) -> int:
+        """The offset after its newest record. May block."""
+
     def topics(self) -> Mapping[str, TopicFacts]:
         """The topics that have a state, as of now. May block."""
 

@@ -57,7 +57,6 @@ def retention(settings: Settings) -> dict[str, str]:
         days.tiles_days,
         days.alerts_days,
         days.dead_letters_days,
-        days.recent_signals_hours,
     )
 
 

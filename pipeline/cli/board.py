@@ -9,17 +9,24 @@ from clickhouse_driver import errors
 
 from pipeline.app import clickhouse_address
 from pipeline.settings import Settings
+from pipeline.web.catalogue import catalogue
 from sinks.clickhouse import connect
 
 _SEGMENTS: Final = ("all", "channel=web", "channel=app", "channel=pos")
 _PERCENT: Final = ("csat", "friction")
 _QUERY: Final = """
 SELECT signal, segment, value, denominator, lower, upper, window_end
-FROM cx.signals FINAL
-WHERE window = '5m' AND segment IN %(segments)s AND denominator > 0
-  AND window_end > (SELECT max(window_end) FROM cx.signals WHERE window = '5m') - INTERVAL 2 MINUTE
-ORDER BY signal, segment, window_end DESC
-LIMIT 1 BY signal, segment
+FROM cx.signals_now WHERE window = '5m' AND segment IN %(segments)s
+UNION ALL
+SELECT * FROM (
+    SELECT signal, segment, value, denominator, lower, upper, window_end
+    FROM cx.signals FINAL
+    WHERE signal IN %(by_age)s AND segment IN %(segments)s AND window = '5m' AND denominator > 0
+      AND window_end > (SELECT max(bucket) FROM cx.tiles) - INTERVAL 4 MINUTE
+    ORDER BY signal, segment, window_end DESC
+    LIMIT 1 BY signal, segment
+)
+ORDER BY signal, segment
 """
 
 
@@ -30,10 +37,11 @@ class Board:
 
     def __init__(self, settings: Settings) -> None:
         self._client = connect(clickhouse_address(settings.clickhouse))
+        self._values = {"segments": _SEGMENTS, "by_age": catalogue(settings).by_age}
 
     def show(self, kafka_bytes: int | None) -> None:
         try:
-            rows = self._client.execute(_QUERY, {"segments": _SEGMENTS})
+            rows = self._client.execute(_QUERY, self._values)
         except (OSError, EOFError, errors.Error):
             return  # the watch over the processes says what is wrong
         if not rows:

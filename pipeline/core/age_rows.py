@@ -1,8 +1,7 @@
 """Which rows of ``<funnel>_nowcast`` and ``<funnel>_completion_ratio`` are to be written, and the rows.
 
-A nowcast's are the ends that the newest watermark has reached (time at risk is not known before it has
-passed), a completion ratio's those that the smallest one has: what was usual must be known. Either has a row
-where the window holds an opening or an ending of the funnel and there is something to divide by.
+A nowcast's are the ends of all signals, a completion ratio's those of which it is known what is usual. Either
+has a row where the window holds an opening or an ending of the funnel and there is something to divide by.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,40 +13,40 @@ from pipeline.core.ages import AgeCounters
 from pipeline.core.buckets import Ints
 from pipeline.core.detection.scores import Flags
 from pipeline.core.exposure import life_tables, look_back_ms
-from pipeline.core.grouped import GroupedRows, buckets_since, hold_any, keys_of, spread
+from pipeline.core.grouped import GroupedRows, buckets_since, hold_any, spread
 from pipeline.core.nowcast import LifeTable, nowcast
 from pipeline.core.segment_tiles import FunnelAges
 from pipeline.core.signals import SignalColumns
 from pipeline.core.statistics import Floats, ratio_interval
-from pipeline.core.window_ends import WINDOWS, Ends, Window, covering, last_end
+from pipeline.core.window_ends import WINDOWS, Ends, Reached, covering
 
 _NONE: Final = np.empty(0, dtype=np.int64)
-_STEPS_MS: Final = np.array([window.step_ms for window in WINDOWS], dtype=np.int64)
+_NEVER_MS: Final = -(1 << 62)
 Hazards = Callable[[Ints, Ints], Floats]
 """What is usual for the segments of these numbers in windows that end then; 0: unknown. Shape: ends, bins."""
 
 
-class Reached(NamedTuple):
-    """Watermarks that bound the ends there are rows of: when rows were written last (None: never), and now."""
+class Turn(NamedTuple):
+    """Which ends a kind of row is asked of."""
 
-    before_ms: int | None
-    now_ms: int | None
-
-    def known(self, window: Window) -> int | None:
-        return last_end(self.before_ms, window) if self.before_ms is not None else None
+    reached: Reached
+    is_correcting: bool
+    """Whether ends known are asked of too, where something has changed."""
+    told_ms: int | None
+    """Rows of ends up to it may have been put out: as not complete, or by a run that has crashed since."""
 
 
 def age_rows(
     funnel: str,
     counters: AgeCounters,
     some: Sequence[FunnelAges],
-    newest: Reached,
-    smallest: Reached,
+    nowcasts: Turn,
+    ratios: Turn,
     hazards: Hazards,
 ) -> Iterator[tuple[Ends, SignalColumns]]:
     """New and changed rows of one funnel in several segments: their ends, and columns over some of them."""
     changed = _Changed(some)
-    all_now, all_due = changed.ends(newest), changed.ends(smallest)
+    all_now, all_due = changed.ends(nowcasts), changed.ends(ratios)
     rows = [ages.rows for ages in some]
     for ends in Ends.of([all_now.keys, all_due.keys]).pieces():
         now, due = all_now.among(ends), all_due.among(ends)
@@ -56,10 +55,10 @@ def age_rows(
         table = life_tables(grouped, counters, *windows)
         is_covering = hold_any(grouped.keys[grouped.counts.any(axis=1)], *windows)
         if len(now):
-            at, written = ends.places_of(now), changed.may_be_written(newest, now)
+            at, written = ends.places_of(now), _may_be_written(nowcasts, now)
             yield from _nowcasts(funnel, now, table.at(at), is_covering[at], written)
         if len(due) and (usual := hazards(due.segments, due.ends_ms)).any():
-            at, written = ends.places_of(due), changed.may_be_written(smallest, due)
+            at, written = ends.places_of(due), _may_be_written(ratios, due)
             yield from _ratios(funnel, due, table.at(at), is_covering[at], usual, written)
 
 
@@ -73,43 +72,29 @@ class _Changed:
         self._segments = np.arange(len(some), dtype=np.int64).repeat([len(one) for one in merged])
         self._from_ms, self._until_ms = found[:, 0], found[:, 1]
 
-    def ends(self, reached: Reached) -> Ends:
-        """Those reached whose windows reach into a time in which something has changed, or that are new."""
+    def ends(self, turn: Turn) -> Ends:
+        """Those newly reached, and those known whose windows reach into a time in which something has changed."""
         rows, found = [ages.rows for ages in self._some], [_NONE]
         for at, window in enumerate(WINDOWS):
-            if reached.now_ms is None:
-                continue
-            known, limit = reached.known(window), last_end(reached.now_ms, window)
-            if len(self._segments):
+            known, limit = turn.reached.known(window), turn.reached.limit(window)
+            if turn.is_correcting and known is not None and len(self._segments):
                 step = window.step_ms
                 first = (self._from_ms // step + 1) * step
-                last = np.minimum(self._until_ms + window.length_ms - 1, limit)
+                last = np.minimum(self._until_ms + window.length_ms - 1, known)
                 found.append(np.unique(spread(self._segments * len(WINDOWS) + at, first, last, step)))
-            if known is None or known < limit:
-                from_ms = known - window.length_ms if known is not None else None
-                found.append(np.unique(covering(*buckets_since(rows, from_ms), at, known, limit)))
+            if limit is not None:
+                since_ms = known - window.length_ms if known is not None else None
+                found.append(np.unique(covering(*buckets_since(rows, since_ms), at, known, limit)))
         return Ends.of(found)
 
-    def may_be_written(self, reached: Reached, ends: Ends) -> Flags:
-        """Of which ends a row may be written: by an earlier emission, or by a run that has crashed since."""
-        found: Flags = np.zeros(len(ends), dtype=bool)
-        if reached.before_ms is not None:
-            known = np.array([last_end(reached.before_ms, window) for window in WINDOWS])
-            found |= ends.ends_ms <= known[ends.windows]
-        has_passed = np.array([ages.passed_ms is not None for ages in self._some])
-        if has_passed.any():
-            passed_ms = np.array([ages.passed_ms or 0 for ages in self._some], dtype=np.int64)[ends.segments]
-            last_ends = passed_ms - passed_ms % _STEPS_MS[ends.windows]
-            found |= has_passed[ends.segments] & (ends.ends_ms <= last_ends) & self._touch(ends)
-        return found
 
-    def _touch(self, ends: Ends) -> Flags:
-        """Whether a window reaches into a time in which something has changed: from < end, start <= until."""
-        # As the stretches of a segment are ascending and apart, so many more have begun than have ended.
-        begun = keys_of(self._segments, self._from_ms).searchsorted(keys_of(ends.segments, ends.ends_ms))
-        ended = keys_of(self._segments, self._until_ms).searchsorted(keys_of(ends.segments, ends.starts_ms))
-        found: Flags = begun > ended
-        return found
+def _may_be_written(turn: Turn, ends: Ends) -> Flags:
+    """Of which ends a row may have been put out."""
+    known = np.array([turn.reached.known(window) or _NEVER_MS for window in WINDOWS])[ends.windows]
+    if turn.told_ms is not None:
+        known = np.maximum(known, turn.told_ms)
+    found: Flags = ends.ends_ms <= known
+    return found
 
 
 def _nowcasts(

@@ -6,18 +6,16 @@ from typing import Final
 from pipeline.core.buckets import BucketRows, Ints
 from pipeline.core.exposure import AgeLayout, Stretches
 from pipeline.core.signals import SignalTable
-from pipeline.core.tiles import Counters
+from pipeline.core.tiles import BUCKET_MS, Counters
+from pipeline.core.window_ends import LONGEST_WINDOW_MS
 
 
 class FunnelAges:
-    """A funnel's counts by age, and the times in which what follows from them has changed."""
+    """A funnel's counts by age, and the times in which what was put out of them has changed."""
 
     def __init__(self, rows: BucketRows) -> None:
         self.rows: Final = rows
         self.changed = Stretches()
-        self.passed_ms: int | None = None
-        """The newest watermark when the last of these changes came: a run that has crashed since may have put
-        out rows of earlier ends without it. A further journey can be what leaves nothing to be said of them."""
 
 
 class SegmentTiles:
@@ -31,19 +29,26 @@ class SegmentTiles:
         self.ages: dict[str, FunnelAges] = {}
         """By funnel, those that the segment has."""
         self.dirty: set[int] = set()
+        """Buckets that have changed since rows of windows that hold them were put out as complete."""
         self.shrunk: dict[str, set[int]] = {}
-        """By signal: buckets in which its denominator fell."""
+        """By signal: buckets in which its denominator fell, until all windows that hold them are complete."""
 
     def tiles_in(self, buckets: Iterable[int]) -> list[tuple[int, dict[str, tuple[int, Counters]]]]:
         """Of the buckets that are held: the bucket, and by source the version and counters."""
         return [(bucket, self._tiles[bucket]) for bucket in buckets if bucket in self._tiles]
 
-    def forget_changes(self) -> None:
-        """All rows have been put out as they are now."""
+    def forget_changes(self, complete_ms: int | None) -> None:
+        """All complete rows have been put out as they are now. Those of later ends may have been, too."""
         self.dirty.clear()
-        self.shrunk.clear()
+        if self.shrunk:
+            pending = (complete_ms - LONGEST_WINDOW_MS) if complete_ms is not None else None
+            kept = {
+                signal: {b for b in buckets if pending is None or b > pending}
+                for signal, buckets in self.shrunk.items()
+            }
+            self.shrunk = {signal: buckets for signal, buckets in kept.items() if buckets}
         for ages in self.ages.values():
-            ages.changed, ages.passed_ms = Stretches(), None
+            ages.changed = Stretches()
 
     def has_changed(self) -> bool:
         return bool(self.dirty) or any(ages.changed for ages in self.ages.values())
@@ -54,9 +59,9 @@ class SegmentTiles:
         return self.sums.buckets
 
     def put(
-        self, bucket_ms: int, source: str, version: int, counters: Counters, passed_ms: int | None = None
+        self, bucket_ms: int, source: str, version: int, counters: Counters, complete_ms: int | None = None
     ) -> None:
-        """Take a tile, unless one as new is held. ``passed_ms``: the newest watermark before it came."""
+        """Take a tile, unless one as new is held. ``complete_ms``: rows up to it have been put out as complete."""
         held = self._tiles.setdefault(bucket_ms, {})
         old_version, old = held.get(source, (-1, {}))
         if version <= old_version:
@@ -64,13 +69,13 @@ class SegmentTiles:
         held[source] = (version, counters)
         row = self.sums.row(bucket_ms)
         delta = _difference(counters, old) if old else counters
-        if self.table.add(row, delta):
+        if self.table.add(row, delta) and complete_ms is not None and bucket_ms + BUCKET_MS <= complete_ms:
             self.dirty.add(bucket_ms)
         for signal in self.table.shrunk(delta) if old else ():
             self.shrunk.setdefault(signal, set()).add(bucket_ms)
-        self._put_ages(bucket_ms, delta, passed_ms)
+        self._put_ages(bucket_ms, delta, complete_ms)
 
-    def _put_ages(self, bucket_ms: int, delta: Counters, passed_ms: int | None) -> None:
+    def _put_ages(self, bucket_ms: int, delta: Counters, complete_ms: int | None) -> None:
         effects = self._layout.effects
         touched: dict[str, tuple[memoryview, int, int]] = {}
         for name, count in delta.items():
@@ -86,9 +91,8 @@ class SegmentTiles:
                 touched[funnel] = row, from_ms, until_ms
             row[column] += count
         for funnel, (_, first, last) in touched.items():
-            ages = self.ages[funnel]
-            ages.changed.add(bucket_ms + first, bucket_ms + last)
-            ages.passed_ms = passed_ms
+            if complete_ms is not None and bucket_ms + first < complete_ms:
+                self.ages[funnel].changed.add(bucket_ms + first, bucket_ms + last)
 
     def _ages_of(self, funnel: str) -> FunnelAges:
         ages = self.ages.get(funnel)

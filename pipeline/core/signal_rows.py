@@ -1,6 +1,7 @@
 """Which rows of the signals that are sums of counters are to be written, and the rows, of several segments."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -8,34 +9,37 @@ from pipeline.core.buckets import Ints
 from pipeline.core.grouped import GroupedRows, buckets_since, hold_any, keys_of, numbered
 from pipeline.core.segment_tiles import SegmentTiles
 from pipeline.core.signals import SignalColumns, SignalTable
-from pipeline.core.window_ends import WINDOWS, Ends, covering, next_end
+from pipeline.core.window_ends import WINDOWS, Ends, Reached, covering
+
+_NONE: Final = np.empty(0, dtype=np.int64)
 
 
 def signal_rows(
-    table: SignalTable, some: Sequence[SegmentTiles], before_ms: int | None, newest_ms: int
+    table: SignalTable, some: Sequence[SegmentTiles], reached: Reached, is_correcting: bool
 ) -> Iterator[tuple[Ends, SignalColumns]]:
-    """New and changed rows: the ends, and columns over some of them.
-
-    ``before_ms``: the newest watermark when rows were written last; None: they never were.
+    """Rows of the ends newly reached, and of those known whose windows have changed: the ends, and columns over
+    some of them. ``is_correcting``: False to leave the latter for another time.
     """
     sums = [held.sums for held in some]
-    for ends in _ends(some, before_ms, newest_ms).pieces():
+    for ends in _ends(some, reached, is_correcting).pieces():
         windows = ends.segments, ends.starts_ms, ends.ends_ms
         found = GroupedRows(sums, *windows).sums(*windows)
         for columns in table.compute(found, _kept_at_zero(some, ends)):
             yield ends, columns
 
 
-def _ends(some: Sequence[SegmentTiles], before_ms: int | None, newest_ms: int) -> Ends:
-    """Ends whose windows hold a bucket that has changed, or that the newest watermark has come to."""
-    dirty = numbered([np.array(sorted(held.dirty), dtype=np.int64) for held in some])
+def _ends(some: Sequence[SegmentTiles], reached: Reached, is_correcting: bool) -> Ends:
+    dirty = [np.array(sorted(held.dirty), dtype=np.int64) if is_correcting else _NONE for held in some]
+    changed = numbered(dirty)
     sums = [held.sums for held in some]
-    found = []
+    found = [_NONE]
     for at, window in enumerate(WINDOWS):
-        limit = next_end(newest_ms, window)
-        found.append(np.unique(covering(*dirty, at, limit_ms=limit)))
-        if before_ms is not None and (known := next_end(before_ms, window)) < limit:
-            found.append(np.unique(covering(*buckets_since(sums, known - window.length_ms), at, known, limit)))
+        known, limit = reached.known(window), reached.limit(window)
+        if known is not None and len(changed[0]):
+            found.append(np.unique(covering(*changed, at, limit_ms=known)))
+        if limit is not None:
+            since_ms = known - window.length_ms if known is not None else None
+            found.append(np.unique(covering(*buckets_since(sums, since_ms), at, known, limit)))
     return Ends.of(found)
 
 

@@ -40,8 +40,10 @@ class Teller:
         self._layout = layout
         self._lateness_ms = lateness_ms
 
-    def tell(self, segments: Mapping[str, SegmentTiles], complete_ms: int | None) -> Told:
-        """The next piece, and the steps told before that have changed since the last emission.
+    def tell(
+        self, segments: Mapping[str, SegmentTiles], complete_ms: int | None, is_correcting: bool = True
+    ) -> Told:
+        """The next piece, and where ``is_correcting`` the steps told before that have changed since.
 
         After the last piece, what it ends with is ``complete_ms``.
         """
@@ -50,7 +52,7 @@ class Teller:
         told, until = self.told_ms, self._end(segments, complete_ms)
         changed, new, hours = [], [], []
         for name, held in segments.items():
-            if held.has_changed():
+            if is_correcting and held.has_changed():
                 changed.append(Asked(name, held, changed_steps(held, told)))
             if told != until:
                 first = step_of(int(held.buckets[0]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,9 @@ class Window:
 
 WINDOWS: Final = (
     Window("1m", 60_000, 10_000),
-    Window("5m", 300_000, 10_000),
-    Window("15m", 900_000, 60_000),
-    Window("1h", 3_600_000, 60_000),
+    Window("5m", 300_000, 60_000),
+    Window("15m", 900_000, 300_000),
+    Window("1h", 3_600_000, 600_000),
 )
 LONGEST_WINDOW_MS: Final = 3_600_000
 _ENDS_AT_A_TIME: Final = 8_192
@@ -36,9 +36,22 @@ def last_end(watermark_ms: int, window: Window) -> int:
     return watermark_ms - watermark_ms % window.step_ms
 
 
-def next_end(watermark_ms: int, window: Window) -> int:
-    """The first end after the watermark."""
-    return last_end(watermark_ms, window) + window.step_ms
+class Reached(NamedTuple):
+    """Ends after what was reached before (None: nothing was), up to what is reached now. Event times, ms."""
+
+    before_ms: int | None
+    now_ms: int | None
+
+    def known(self, window: Window) -> int | None:
+        """The last end that was reached before."""
+        return last_end(self.before_ms, window) if self.before_ms is not None else None
+
+    def limit(self, window: Window) -> int | None:
+        """The last end that is reached now; None where none is that was not before."""
+        if self.now_ms is None:
+            return None
+        known, limit = self.known(window), last_end(self.now_ms, window)
+        return limit if known is None or known < limit else None
 
 
 class Ends:

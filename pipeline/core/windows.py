@@ -1,21 +1,21 @@
 """Phase two: the tiles of all sources merged per segment into rolling windows.
 
 A source is one touchpoint partition (``topic:partition``). A tile replaces the one held for the same
-segment, bucket and source if its version is higher; a window is the sum of its buckets. Which rows
-exist follows DESIGN.md, section 2.3: every window end that covers data, up to the first boundary
-after the newest watermark of the sources.
+segment, bucket and source if its version is higher; a window is the sum of its buckets. Which rows are put out
+follows DESIGN.md, section 2.3: of every window end that covers data once, when its window is complete; earlier
+where a source holds the others back for too long; and again where something changes what was complete.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.age_rows import Reached, age_rows
+from pipeline.core.age_rows import Turn, age_rows
 from pipeline.core.ages import age_counters
 from pipeline.core.buckets import Ints
 from pipeline.core.cuts import MINUTE_MS
@@ -30,7 +30,7 @@ from pipeline.core.signals import SignalColumns, SignalTable
 from pipeline.core.telling import Teller, Told
 from pipeline.core.tiles import BUCKET_MS, Counters
 from pipeline.core.usual import Usual, hours_to_look_up
-from pipeline.core.window_ends import LONGEST_WINDOW_MS, WINDOWS, Ends
+from pipeline.core.window_ends import LONGEST_WINDOW_MS, WINDOWS, Ends, Reached
 
 APART_MS: Final = 600_000
 """Sources further apart than this are still catching up."""
@@ -39,6 +39,7 @@ SEGMENTS_AT_A_TIME: Final = 32
 BUCKETS_AT_A_TIME: Final = 16_384
 """At most, of several segments: each may have a hundred rows to be computed of each signal."""
 Names = NDArray[np.object_]
+_NOTHING: Final = Reached(None, None)
 _WINDOW_NAMES: Final[Names] = np.array([window.name for window in WINDOWS], dtype=object)
 
 
@@ -47,10 +48,29 @@ class SignalRows:
     """Rows of one signal, of several segments and windows: parallel columns, ends in ms since the epoch."""
 
     version: int
+    is_complete: bool
+    """Whether all sources have passed these ends."""
     segments: list[str]
     windows: list[str]
     ends_ms: Ints
     columns: SignalColumns
+
+
+class _Emission(NamedTuple):
+    """Which ends one emission puts out."""
+
+    complete: Reached
+    due: Reached
+    """Those after the complete ones that are put out without waiting any longer."""
+    usual: Reached
+    """Those of which it is known what is usual."""
+    is_correcting: bool
+    told_ms: int | None
+    """Rows of ends up to it may have been put out before they were complete."""
+
+    @property
+    def reached(self) -> tuple[Reached, ...]:
+        return self.complete, self.due, self.usual
 
 
 class Forgotten:
@@ -110,8 +130,13 @@ class Windows:
         self.refused = 0
         """Tiles of a source first heard of when what they belong to had been dropped."""
         self.forgotten = Forgotten(self.reach_ms)
-        self.newest_ms: int | None = None
-        """The newest watermark at the last emission."""
+        self.complete_ms: int | None = None
+        """Rows of ends up to it have been put out as complete."""
+        self.out_ms: int | None = None
+        """Rows of ends up to it have been put out, complete or not."""
+        self.unsure_ms: int | None = None
+        """Rows of ends up to it may have been put out by a run that has crashed since."""
+        self._is_catching_up = False
         self.teller = Teller(self._layout, lateness_ms)
         self._told: list[Told] = []
         self.usual = Usual(Measures(ages), lateness_ms)
@@ -139,7 +164,6 @@ class Windows:
             return
         self.versions[source] = max(version, self.versions.get(source, version))
         (self._mid_batch.add if more else self._mid_batch.discard)(source)
-        passed_ms = max(self.watermarks.values(), default=None)
         if watermark_ms is not None:
             self.watermarks[source] = watermark_ms
             self.empty.pop(source, None)
@@ -150,7 +174,7 @@ class Windows:
                 # Merged with nothing it would replace the rows of the whole (law 5).
                 self.refused += 1
                 continue
-            self.held(segment).put(bucket_ms, source, version, counters, passed_ms)
+            self.held(segment).put(bucket_ms, source, version, counters, self.complete_ms)
             minute = bucket_ms - bucket_ms % MINUTE_MS
             self.changed_minutes.add(minute)
             self.in_minute.setdefault(minute, set()).add(segment)
@@ -183,36 +207,71 @@ class Windows:
             found = self.segments[segment] = SegmentTiles(self._table, self._layout)
         return found
 
-    def emit(self) -> Iterator[SignalRows]:
-        """Every row that is new or has changed since the last call."""
+    def begin_catching_up(self) -> None:
+        """A run that has crashed may have gone further than this state does, and have put out what that gave."""
+        self._is_catching_up = True
+
+    def end_catching_up(self) -> None:
+        """All that such a run can have taken has been taken."""
+        if self._is_catching_up:
+            self._is_catching_up = False
+            self.unsure_ms = _later(self.unsure_ms, self.newest_ms)
+
+    @property
+    def newest_ms(self) -> int | None:
+        """The newest of the sources' watermarks."""
+        return max(self.watermarks.values(), default=None)
+
+    def emit(self, due_ms: int | None = None, is_correcting: bool = True) -> Iterator[SignalRows]:
+        """Rows of windows that have become complete since the last call, and of those due although they are not.
+
+        ``due_ms``: ends up to it have waited long enough. ``is_correcting``: also the rows put out as complete
+        that something has changed since.
+        """
         if not self.watermarks:
             return
-        newest = max(self.watermarks.values())
-        before = self.newest_ms
-        self.newest_ms = newest if before is None else max(before, newest)
-        self._told.append(self.teller.tell(self.segments, self.complete_ms()))
         usual_before = self.usual_ms
+        self._told.append(self.teller.tell(self.segments, self.tellable_ms(), is_correcting))
         self._learn(self._told[-1].hours)
-        reached = Reached(before, self.newest_ms), Reached(usual_before, self.usual_ms)
+        emission = self._begin(due_ms, Reached(usual_before, self.usual_ms), is_correcting)
         due = [
             (name, held)
             for name, held in self.segments.items()
-            if held.has_changed() or self._may_gain_rows(held, reached)
+            if (is_correcting and held.has_changed()) or self._may_gain_rows(held, emission)
         ]
-        for some in self._together(due, reached):
-            yield from self._rows(some, before)
-            yield from self._age_rows(some, reached)
-            for held in some.values():
-                held.forget_changes()
+        for some in self._together(due, emission):
+            for is_complete in (True, False):
+                yield from self._rows(some, emission, is_complete)
+                yield from self._age_rows(some, emission, is_complete)
+            if is_correcting:
+                for held in some.values():
+                    held.forget_changes(self.complete_ms)
+
+    def _begin(self, due_ms: int | None, usual: Reached, is_correcting: bool) -> _Emission:
+        """Note how far rows are put out by this emission."""
+        before, out_before = self.complete_ms, self.out_ms
+        told = _later(out_before, self.newest_ms if self._is_catching_up else self.unsure_ms)
+        self.complete_ms = _later(before, self.all_passed_ms())
+        self.out_ms = _later(out_before, _later(self.complete_ms, due_ms))
+        due = Reached(_later(out_before, self.complete_ms), self.out_ms)
+        return _Emission(Reached(before, self.complete_ms), due, usual, is_correcting, told)
+
+    def is_due(self, due_ms: int | None) -> bool:
+        """Whether rows wait that would be put out if ends up to then were due."""
+        return due_ms is not None and (self.out_ms is None or due_ms > self.out_ms)
+
+    def has_corrections(self) -> bool:
+        """Whether anything put out as complete has changed since."""
+        return any(held.has_changed() for held in self.segments.values())
 
     def _together(
-        self, due: list[tuple[str, SegmentTiles]], reached: tuple[Reached, Reached]
+        self, due: list[tuple[str, SegmentTiles]], emission: _Emission
     ) -> Iterator[dict[str, SegmentTiles]]:
         """Segments whose rows are computed together: not too many, and fewer where history has come in."""
         some: dict[str, SegmentTiles] = {}
         buckets = 0
         for name, held in due:
-            new = max(_count_since(held, each) for each in reached)
+            new = max(_count_since(held, each) for each in emission.reached)
             if some and (len(some) == SEGMENTS_AT_A_TIME or buckets + new > BUCKETS_AT_A_TIME):
                 yield some
                 some, buckets = {}, 0
@@ -228,9 +287,10 @@ class Windows:
 
     def pass_over(self) -> None:
         """Do as an emission does, without computing any row."""
-        self._told.append(self.teller.tell(self.segments, self.complete_ms()))
+        self._told.append(self.teller.tell(self.segments, self.tellable_ms()))
+        self.complete_ms = self.out_ms = _later(self.complete_ms, self.all_passed_ms())
         for held in self.segments.values():
-            held.forget_changes()
+            held.forget_changes(self.complete_ms)
 
     def take_told(self) -> Told:
         """The evidence that the emissions since the last call have given."""
@@ -251,53 +311,61 @@ class Windows:
             after = None if before is None else hour_start(before)
             self.usual.look_up(hours_to_look_up(buckets, after, self.usual_ms, self._lateness_ms))
 
-    def complete_ms(self) -> int | None:
+    def all_passed_ms(self) -> int | None:
+        """What all sources have passed, ms; None while there is one that is not heard of."""
+        return self.smallest_ms() if len(self.versions) >= self._sources else None
+
+    def tellable_ms(self) -> int | None:
         """The end of the last step that all sources have passed; never earlier than it was."""
-        told, smallest = self.teller.told_ms, self.smallest_ms()
-        if len(self.versions) < self._sources or smallest is None:
-            return told
-        reached = step_of(smallest)
-        return reached if told is None else max(reached, told)
+        passed, told = self.all_passed_ms(), self.teller.told_ms
+        return told if passed is None else _later(told, step_of(passed))
 
     def is_behind(self) -> bool:
         """Whether there is more to tell."""
-        return self.teller.told_ms != self.complete_ms()
+        return self.teller.told_ms != self.tellable_ms()
 
-    def _may_gain_rows(self, held: SegmentTiles, reached: tuple[Reached, Reached]) -> bool:
+    def _may_gain_rows(self, held: SegmentTiles, emission: _Emission) -> bool:
         last = int(held.buckets[-1])
         return any(
             now is not None and before != now and (before is None or last > before - LONGEST_WINDOW_MS - BUCKET_MS)
-            for before, now in reached
+            for before, now in emission.reached
         )
 
-    def _rows(self, some: Mapping[str, SegmentTiles], before_ms: int | None) -> Iterator[SignalRows]:
-        assert self.newest_ms is not None
+    def _rows(
+        self, some: Mapping[str, SegmentTiles], emission: _Emission, is_complete: bool
+    ) -> Iterator[SignalRows]:
         names = np.array(list(some), dtype=object)
-        for ends, columns in signal_rows(self._table, list(some.values()), before_ms, self.newest_ms):
-            yield self._named(names, ends, columns)
+        reached = emission.complete if is_complete else emission.due
+        is_correcting = is_complete and emission.is_correcting
+        for ends, columns in signal_rows(self._table, list(some.values()), reached, is_correcting):
+            yield self._named(names, ends, columns, is_complete)
 
     def _age_rows(
-        self, some: Mapping[str, SegmentTiles], reached: tuple[Reached, Reached]
+        self, some: Mapping[str, SegmentTiles], emission: _Emission, is_complete: bool
     ) -> Iterator[SignalRows]:
+        is_correcting = is_complete and emission.is_correcting
+        nowcasts = Turn(emission.complete if is_complete else emission.due, is_correcting, emission.told_ms)
+        usual = emission.usual if is_complete else _NOTHING
+        ratios = Turn(usual, is_correcting, emission.told_ms)
         for funnel, counters in self._layout.ages.items():
             names = [name for name, held in some.items() if funnel in held.ages]
             if not names:
                 continue
             ages = [some[name].ages[funnel] for name in names]
             hazards = partial(self.usual.hazards, names, funnel)
-            for ends, columns in age_rows(funnel, counters, ages, *reached, hazards):
-                yield self._named(np.array(names, dtype=object), ends, columns)
+            for ends, columns in age_rows(funnel, counters, ages, nowcasts, ratios, hazards):
+                yield self._named(np.array(names, dtype=object), ends, columns, is_complete)
 
-    def _named(self, names: Names, ends: Ends, columns: SignalColumns) -> SignalRows:
+    def _named(self, names: Names, ends: Ends, columns: SignalColumns, is_complete: bool) -> SignalRows:
         at = columns.rows
         segments, windows = names[ends.segments[at]].tolist(), _WINDOW_NAMES[ends.windows[at]].tolist()
-        return SignalRows(self.version, segments, windows, ends.ends_ms[at], columns)
+        return SignalRows(self.version, is_complete, segments, windows, ends.ends_ms[at], columns)
 
     def horizon_ms(self) -> int | None:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""
-        done = self.smallest_ms()
-        if done is None or len(self.versions) < self._sources:
-            return None  # what is not heard of yet holds everything back
+        done = self.all_passed_ms()
+        if done is None or self.has_corrections():
+            return None  # what is not heard of yet holds everything back, and so does what is still to be put out
         if self.teller.told_ms is not None:
             done = min(done, self.teller.told_ms)
         return done - self._lateness_ms - self.reach_ms
@@ -314,6 +382,12 @@ class Windows:
         if dropped:
             self.forgotten.add(sorted(dropped))
             self.changed_minutes.update(bucket - bucket % MINUTE_MS for bucket in dropped)
+
+
+def _later(before: int | None, at_ms: int | None) -> int | None:
+    if before is None or at_ms is None:
+        return at_ms if before is None else before
+    return max(before, at_ms)
 
 
 def _count_since(held: SegmentTiles, reached: Reached) -> int:

@@ -1,5 +1,6 @@
 """Cuts of phase two's state, and the state made again from its shards."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from pipeline.core.cuts import MINUTE, MINUTE_MS, Cut, Head, Shards
@@ -15,13 +16,16 @@ _USUAL: Final = "usual-"
 
 
 def cut(windows: Windows) -> Cut:
-    """What has changed since the last cut. To be made after an emission, before the next merge."""
+    """What has changed since the last cut. To be made when all that is merged has been put out."""
     made = Cut(
         {
             "watermarks": windows.watermarks,
             "empty": windows.empty,
             "versions": windows.versions,
-            "newest_ms": windows.newest_ms,
+            "complete_ms": windows.complete_ms,
+            "out_ms": windows.out_ms,
+            "unsure_ms": windows.unsure_ms,
+            "shrunk": {name: _lists(held.shrunk) for name, held in windows.segments.items() if held.shrunk},
             "told_ms": windows.teller.told_ms,
             "forgotten": windows.forgotten.stretches,
             "usual_ms": windows.usual_ms,
@@ -78,7 +82,11 @@ def restore(windows: Windows, head: Head, shards: Shards) -> None:
     windows.watermarks = dict(head["watermarks"])
     windows.empty = dict(head.get("empty", {}))
     windows.versions = dict(head["versions"])
-    windows.newest_ms = head["newest_ms"]
+    windows.complete_ms, windows.out_ms, windows.unsure_ms = (
+        head["complete_ms"],
+        head["out_ms"],
+        head["unsure_ms"],
+    )
     windows.teller.told_ms = head["told_ms"]
     stretches = ((first, last) for first, last in head["forgotten"])
     windows.forgotten = Forgotten(windows.reach_ms, stretches)
@@ -91,5 +99,10 @@ def restore(windows: Windows, head: Head, shards: Shards) -> None:
                 windows.in_minute.setdefault(bucket - bucket % MINUTE_MS, set()).add(segment)
                 for source, (version, counters) in by_source.items():
                     held.put(bucket, source, version, counters)
-    for held in windows.segments.values():
-        held.forget_changes()
+    for segment, shrunk in head["shrunk"].items():
+        if segment in windows.segments:
+            windows.segments[segment].shrunk = {signal: set(buckets) for signal, buckets in shrunk.items()}
+
+
+def _lists(shrunk: Mapping[str, set[int]]) -> dict[str, list[int]]:
+    return {signal: sorted(buckets) for signal, buckets in shrunk.items()}

@@ -70,13 +70,13 @@ def compute(
 
 
 def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[str, list[Stay]]]) -> None:
-    newest, smallest = max(tables.watermarks.values()), min(tables.watermarks.values())
-    tables.signals = signals(tables.tiles, rules, newest)
+    complete = min(tables.watermarks.values())
+    tables.signals = signals(tables.tiles, rules, complete)
     hours = _hours(tables.tiles)
     for funnel in rules.funnels:
         for segment, some in stays[funnel.name].items():
-            past = Past(hours[segment], smallest, rules.lateness_ms)
-            tables.signals.update(by_age(funnel, segment, some, newest, past))
+            past = Past(hours[segment], complete, rules.lateness_ms)
+            tables.signals.update(by_age(funnel, segment, some, complete, past))
 
 
 def _accept(

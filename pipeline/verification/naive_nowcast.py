@@ -79,8 +79,8 @@ def _spend(at_risk: dict[int, list[int]], opened: int, until: int, bounds: list[
             at += step
 
 
-def windows(cells: Cells, length: int, step: int, newest: int) -> Iterator[tuple[int, list[int], list[int]]]:
-    """Ends of the windows that hold an opening or ending, with time at risk and endings by bin."""
+def windows(cells: Cells, length: int, step: int, complete: int) -> Iterator[tuple[int, list[int], list[int]]]:
+    """Complete ends of the windows that hold an opening or ending, with time at risk and endings by bin."""
     buckets = sorted(set(cells.at_risk) | set(cells.ended))
     nothing = [0] * cells.bins, [0] * 3 * cells.bins
     rows = [[*cells.at_risk.get(b, nothing[0]), *cells.ended.get(b, nothing[1])] for b in buckets]
@@ -89,7 +89,7 @@ def windows(cells: Cells, length: int, step: int, newest: int) -> Iterator[tuple
         {
             end
             for bucket in cells.touched
-            for end in range(-(-(bucket + BUCKET) // step) * step, min(bucket + length, newest) + 1, step)
+            for end in range(-(-(bucket + BUCKET) // step) * step, min(bucket + length, complete) + 1, step)
         }
     )
     last, first = np.searchsorted(buckets, ends), np.searchsorted(buckets, [end - length for end in ends])

@@ -13,24 +13,23 @@ SignalKey = tuple[str, str, str, int]
 
 
 def by_age(
-    funnel: FunnelRule, segment: str, stays: Iterable[Stay], newest: int, past: Past
+    funnel: FunnelRule, segment: str, stays: Iterable[Stay], complete: int, past: Past
 ) -> Iterator[tuple[SignalKey, SignalValue]]:
     """Nowcasts and completion ratios."""
     bounds, cells = edges(funnel.timeout_ms), cells_of(stays, funnel.timeout_ms)
     usual = hazards(cells, past)
     for window, (length, step) in WINDOWS.items():
-        for end, at_risk, ended in windows(cells, length, step, newest):
+        for end, at_risk, ended in windows(cells, length, step, complete):
             found = estimate(at_risk, ended, bounds)
             if found is not None:
                 share, n = found
                 row = _share(share * n, n)
                 yield (f"{funnel.name}_nowcast", segment, window, end), row._replace(value=share)
-            if end <= past.smallest // step * step:
-                rates = usual.get((end - 1) // HOUR * HOUR, [])
-                expected = sum(max(time, 0) * rate for time, rate in zip(at_risk, rates, strict=False))
-                if expected > 0:
-                    ratio = _ratio(sum(ended[: cells.bins]), expected)
-                    yield (f"{funnel.name}_completion_ratio", segment, window, end), ratio
+            rates = usual.get((end - 1) // HOUR * HOUR, [])
+            expected = sum(max(time, 0) * rate for time, rate in zip(at_risk, rates, strict=False))
+            if expected > 0:
+                ratio = _ratio(sum(ended[: cells.bins]), expected)
+                yield (f"{funnel.name}_completion_ratio", segment, window, end), ratio
 
 
 def _ratio(observed: int, expected: float) -> SignalValue:
@@ -43,7 +42,7 @@ def _ratio(observed: int, expected: float) -> SignalValue:
 
 
 def signals(
-    tiles: Mapping[tuple[str, int, str], Mapping[str, int]], rules: NaiveRules, newest: int
+    tiles: Mapping[tuple[str, int, str], Mapping[str, int]], rules: NaiveRules, complete: int
 ) -> dict[SignalKey, SignalValue]:
     merged: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for (segment, bucket, _), counters in tiles.items():
@@ -51,7 +50,7 @@ def signals(
             merged[segment, bucket][name] += count
     found = {}
     for window, (length, step) in WINDOWS.items():
-        limit = newest // step * step + step
+        limit = complete // step * step
         sums: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for (segment, bucket), counters in merged.items():
             end = -(-(bucket + BUCKET) // step) * step

@@ -39,10 +39,10 @@ def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:
 
 
 def signals(client: Any, up_to_ms: int) -> Iterator[tuple[SignalKey, SignalValue]]:
-    """Key and row of every signal of a window that ends at or before the time."""
+    """Key and row of every complete signal of a window that ends at or before the time."""
     query = (
         "SELECT signal, segment, window, toUnixTimestamp64Milli(window_end), numerator, denominator, value, "
-        "lower, upper FROM cx.signals FINAL WHERE toUnixTimestamp64Milli(window_end) <= %(up_to)s"
+        "lower, upper FROM cx.signals FINAL WHERE complete AND toUnixTimestamp64Milli(window_end) <= %(up_to)s"
     )
     for signal, segment, window, end, *numbers in client.execute_iter(query, {"up_to": up_to_ms}):
         yield (signal, segment, window, end), SignalValue(*numbers)

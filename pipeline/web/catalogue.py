@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pipeline.settings import Settings, funnel_names
 from schemas.signals import SATISFACTION_SIGNALS
 
-_OF_FUNNEL = ("abandonment", "value_abandoned", "nowcast", "completion_ratio")
+_BY_AGE = ("nowcast", "completion_ratio")
+_OF_FUNNEL = ("abandonment", "value_abandoned", *_BY_AGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     signals: tuple[str, ...]
+    by_age: tuple[str, ...]
+    """Those of them that come from life tables."""
     funnels: tuple[str, ...]
     dimensions: tuple[str, ...]
     """Those of the segments in canonical order, joined by ``|``; ``all`` for none."""
@@ -24,6 +27,7 @@ def catalogue(settings: Settings) -> Catalogue:
     funnels = funnel_names(settings)
     return Catalogue(
         signals=(*SATISFACTION_SIGNALS, *(f"{funnel}_{kind}" for funnel in funnels for kind in _OF_FUNNEL)),
+        by_age=tuple(f"{funnel}_{kind}" for funnel in funnels for kind in _BY_AGE),
         funnels=funnels,
         dimensions=tuple("|".join(sorted(some)) or "all" for some in settings.segments.combinations),
         known=dict(settings.segments.known),

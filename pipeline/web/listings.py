@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pipeline.core.evidence import hour_start
 from pipeline.web import queries
@@ -14,6 +14,9 @@ from schemas import api
 from schemas.times import format_rfc3339
 
 Body = dict[str, Any]
+_LATELY_MS: Final = 300_000
+_LONG_AGO_MS: Final = 7 * 86_400_000
+"""So far back the newest event is looked for, once, where there was none lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class Listings:
 
     def __init__(self, reads: Reads, names: Catalogue) -> None:
         self._reads = reads
-        self._names = names
+        self.names = names
+        self._events_until: int | None = None
 
     def all(self) -> list[Listing]:
         """Every address, in the order of the documentation."""
@@ -46,18 +50,24 @@ class Listings:
             Listing("segments", "Segments with events", api.SegmentsParameters, api.SegmentRow, self.segments),
         ]
 
-    async def newest(self, window: str) -> int | None:
-        """End of the newest window that has data, ms; None: there is none."""
-        ((end_ms,),) = await self._rows(queries.newest(window))
-        return int(end_ms) or None
+    async def newest(self) -> tuple[int | None, int | None]:
+        """Ends of the newest bucket, and of the newest one with events, ms; None: there is none."""
+        for back_ms in (_LATELY_MS, _LONG_AGO_MS):
+            ((end_ms, events_until),) = await self._rows(queries.newest(back_ms))
+            self._events_until = int(events_until) or self._events_until
+            if self._events_until is not None:
+                break
+        return int(end_ms) or None, self._events_until
 
     async def current(self, asked: api.CurrentParameters) -> Body:
         after = from_cursor(asked.cursor, str, str) or ("", "")
-        as_of = await self.newest(asked.window)
+        as_of, _ = await self.newest()
         if as_of is None:
             return _page([], None, None)
         where = Filter().equal(segment=asked.segment, signal=asked.signal).of_dimension(asked.dimension)
-        rows = await self._rows(queries.current(asked.window, as_of, where, asked.limit + 1, after))
+        rows = await self._rows(
+            queries.current(asked.window, as_of, self.names.by_age, where, asked.limit + 1, after)
+        )
         following = _following(rows, asked.limit, lambda row: to_cursor(row[1], row[0]))
         return _page([signal_body(row) for row in rows[: asked.limit]], as_of, following)
 
@@ -71,7 +81,7 @@ class Listings:
         return _page([signal_body(row) for row in rows[: asked.limit]], None, following)
 
     async def trends(self, asked: api.TrendsParameters) -> Body:
-        as_of = await self.newest(asked.window)
+        as_of, _ = await self.newest()
         if as_of is None:
             return _page([], None, None)
         rows = await self._rows(queries.trends(asked.signal, asked.dimension, asked.window, as_of))
@@ -82,17 +92,17 @@ class Listings:
         return _page(found, as_of, None)
 
     async def funnels(self, asked: api.FunnelsParameters) -> Body:
-        as_of = await self.newest(asked.window)
+        as_of, _ = await self.newest()
         if as_of is None:
             return _page([], None, None)
         return _page(await self.exits(asked.segment, asked.window, as_of), as_of, None)
 
     async def exits(self, segment: str, window: str, as_of_ms: int) -> list[Body]:
         """Of each funnel how its journeys ended in the window, and where those who gave up had come to."""
-        rows = await self._rows(queries.exits(segment, window, as_of_ms, self._names.known))
+        rows = await self._rows(queries.exits(segment, window, as_of_ms, self.names.known))
         found: dict[str, Body] = {
             funnel: {"funnel": funnel, "completed": 0, "abandoned": 0, "exits": []}
-            for funnel in self._names.funnels
+            for funnel in self.names.funnels
         }
         for funnel, outcome, step, count, value, total in rows:
             one = found.get(funnel)
@@ -134,11 +144,11 @@ class Listings:
 
     async def segments(self, asked: api.SegmentsParameters) -> Body:
         (after,) = from_cursor(asked.cursor, str) or ("",)
-        as_of = await self.newest("1h")
+        as_of, _ = await self.newest()
         if as_of is None:
             return _page([], None, None)
         where = Filter().of_dimension(asked.dimension)
-        rows = await self._rows(queries.segments(where, as_of, asked.limit + 1, after))
+        rows = await self._rows(queries.segments(where, asked.limit + 1, after))
         following = _following(rows, asked.limit, lambda row: to_cursor(row[0]))
         return _page([_body(api.SegmentRow, row) for row in rows[: asked.limit]], as_of, following)
 

@@ -15,7 +15,7 @@ from pipeline.web.clients import Client, Clients, Frame
 from pipeline.web.listings import Listings, alert_body
 from pipeline.web.queries import Filter
 from pipeline.web.reads import ReadError, Reads, Rows
-from pipeline.web.view import Shared, Slow, View, encoded
+from pipeline.web.view import Present, Slow, View, encoded
 from schemas.api import StreamParameters
 from schemas.times import END_OF_TIME_MS
 
@@ -24,8 +24,6 @@ _EVERY_S: Final = 1.0
 #: After rows were stored a look is due at once, but not sooner than this after the last one.
 _LEAST_S: Final = 0.3
 _ALERTS: Final = 100
-_SHORTEST: Final = "1m"
-"""A longer window goes on having rows for as long as it is after the last event."""
 
 Vitals = Callable[[], dict[str, Any]]
 
@@ -102,7 +100,7 @@ class Live:
         by_view = self.clients.by_view()
         self._views = {asked: view for asked, view in self._views.items() if asked in by_view}
         try:
-            events_until = await self._listings.newest(_SHORTEST)
+            present = await self._listings.newest()
             alerts = await self._look_at_alerts()
         except ReadError as error:
             self.clients.put(_trouble(error))
@@ -110,22 +108,19 @@ class Live:
         for clients in by_view.values():
             for client in clients:
                 client.put_all(self._alerts.last if client.is_new else alerts)
-        stores: Shared = {}
         for asked, clients in by_view.items():
             try:
-                await self._look_at(asked, clients, events_until, stores)
+                await self._look_at(asked, clients, present)
             except ReadError as error:
                 for client in clients:
                     client.is_new = True  # what was read and not told any more is told then
                     client.put(_trouble(error))
 
-    async def _look_at(
-        self, asked: StreamParameters, clients: list[Client], events_until: int | None, stores: Shared
-    ) -> None:
+    async def _look_at(self, asked: StreamParameters, clients: list[Client], present: Present) -> None:
         view = self._views.get(asked)
         if view is None:
             view = self._views[asked] = View(asked, self._reads, self._listings, self._has_stores)
-        frames = await view.look(round(time.time() * 1000), events_until, stores)
+        frames = await view.look(round(time.time() * 1000), present)
         for client in clients:
             client.put_all(view.whole() if client.is_new else frames)
             client.is_new = False

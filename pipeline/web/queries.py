@@ -3,9 +3,11 @@
 Rows are versioned, so tables are read with FINAL.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from pipeline.core.evidence import DAY_MS, HOUR_MS, hour_start
+from pipeline.core.tiles import BUCKET_MS
 from pipeline.core.values import OTHER
 from pipeline.core.window_ends import WINDOWS
 from schemas.segments import parse_segment
@@ -15,14 +17,16 @@ WINDOW_MS: Final = {window.name: window.length_ms for window in WINDOWS}
 TREND_POINTS: Final = 30
 LONGEST_JOURNEY_MS: Final = 4 * HOUR_MS
 """A journey that took longer from entry to end is not among the exits."""
-_LAG_MS: Final = 180_000
-_LAGGING: Final = "(endsWith(signal, '_nowcast') OR endsWith(signal, '_completion_ratio'))"
-"""Told later than others: a nowcast by a step, a ratio when the slowest source has passed."""
-SIGNAL: Final = (
-    "signal, segment, window, toUnixTimestamp64Milli(window_end), numerator, denominator, value, lower, upper, "
-    "version"
+_LAG_MS: Final = 120_000
+"""So long after its end a window is complete at the latest, where all goes well."""
+_FIGURES: Final = (
+    "signal, segment, window, toUnixTimestamp64Milli(window_end) AS end, "
+    "numerator, denominator, value, lower, upper"
 )
+SIGNAL: Final = f"{_FIGURES}, toBool(complete), toNullable(version)"
 """Columns of a row of a signal, in the order of :class:`schemas.api.SignalRow`."""
+_NOW: Final = f"{_FIGURES}, false, CAST(NULL, 'Nullable(UInt64)')"
+"""The same of a window that is still filling."""
 JOURNEY: Final = (
     "journey_id, funnel, channel, session_id, store_id, region, device, toUnixTimestamp64Milli(entered_at), "
     "toUnixTimestamp64Milli(ended_at), outcome, reason, last_step, value, version"
@@ -53,6 +57,9 @@ class Filter(NamedTuple):
     def and_(self, sql: str, **values: Any) -> "Filter":
         return Filter(f"{self.sql} AND {sql}", (*self.values, *values.items()))
 
+    def or_(self, other: "Filter") -> "Filter":
+        return Filter(f"(({self.sql}) OR ({other.sql}))", (*self.values, *other.values))
+
     def equal(self, **values: Any) -> "Filter":
         """Each column, named as the keyword, is the value; None: whatever it is."""
         found = self
@@ -79,45 +86,64 @@ def _at(name: str) -> str:
     return f"fromUnixTimestamp64Milli(%({name})s, 'UTC')"
 
 
-def newest(window: str) -> Query:
-    """End of the newest window with data, the one under way included: one row, 0 where there is none.
+def newest(back_ms: int) -> Query:
+    """Where the present is: ends of the newest bucket, and of the newest one with events within so long.
 
-    An event may lie five minutes in the future; its windows are not the present yet.
+    One row, 0 where there is none. An event may lie five minutes in the future; its bucket is not the present yet.
     """
-    sql = """SELECT toUnixTimestamp64Milli(max(window_end)) FROM cx.signals
-WHERE signal = 'friction' AND segment = 'all' AND window = %(window)s AND denominator > 0
-  AND window_end <= now64(3) + toIntervalMillisecond(%(step)s)"""
-    return Query(sql, {"window": window, "step": STEP_MS[window]})
+    step = f"toIntervalMillisecond({BUCKET_MS})"
+    sql = f"""WITH (SELECT least(max(bucket), toStartOfInterval(now64(3, 'UTC'), {step})) FROM cx.tiles) AS present
+SELECT if(toUnixTimestamp64Milli(present) > 0, toUnixTimestamp64Milli(present + {step}), 0),
+    if(count() > 0, toUnixTimestamp64Milli(max(bucket) + {step}), 0)
+FROM cx.tiles
+WHERE bucket > present - toIntervalMillisecond(%(back)s) AND bucket <= present
+  AND segment = 'all' AND events > 0"""
+    return Query(sql, {"back": back_ms})
 
 
-def current(window: str, as_of_ms: int, where: Filter, limit: int, after: tuple[str, str] = ("", "")) -> Query:
-    """The newest row of each segment and signal, by segment and signal: none of what has no row of late."""
+def current(
+    window: str, as_of_ms: int, by_age: Sequence[str], where: Filter, limit: int, after: tuple[str, str]
+) -> Query:
+    """What each signal of each segment is now, by segment and signal: none of what has nothing to go by.
+
+    ``by_age``: the signals of life tables; of these it is the newest row of a window that is over.
+    """
     values = {
         "window": window,
         "as_of": as_of_ms,
-        "lagging_since": as_of_ms - _LAG_MS,
-        "since": as_of_ms - 2 * STEP_MS[window],
+        "since": as_of_ms - 2 * STEP_MS[window] - _LAG_MS,
         "after_segment": after[0],
         "after_signal": after[1],
         "limit": limit,
     }
+    asked = f"window = %(window)s AND (segment, signal) > (%(after_segment)s, %(after_signal)s) AND {where.sql}"
     # A row taken back (n = 0) hides older ones, so it is left out only after the newest have been found.
-    sql = f"""SELECT {SIGNAL} FROM (
-    SELECT * FROM cx.signals_recent FINAL
-    WHERE window = %(window)s AND window_end <= {_at("as_of")} AND window_end > {_at("lagging_since")}
-      AND (window_end > {_at("since")} OR {_LAGGING})
-      AND (segment, signal) > (%(after_segment)s, %(after_signal)s) AND {where.sql}
-    ORDER BY segment, signal, window_end DESC LIMIT 1 BY segment, signal
-) WHERE denominator > 0 ORDER BY segment, signal LIMIT %(limit)s"""
-    return Query(sql, values | dict(where.values))
+    sql = f"""SELECT * FROM (
+    SELECT {_NOW} FROM cx.signals_now WHERE {asked}
+    UNION ALL
+    SELECT {SIGNAL} FROM (
+        SELECT * FROM cx.signals FINAL
+        WHERE signal IN %(by_age)s AND window_end <= {_at("as_of")} AND window_end > {_at("since")} AND {asked}
+        ORDER BY segment, signal, window_end DESC LIMIT 1 BY segment, signal
+    ) WHERE denominator > 0
+) ORDER BY segment, signal LIMIT %(limit)s"""
+    return Query(sql, values | {"by_age": by_age} | dict(where.values))
 
 
-def lately(window: str, since_ms: int, as_of_ms: int, segments: list[str]) -> Query:
-    """All rows of some segments that end after a time, those taken back (n = 0) included."""
-    sql = f"""SELECT {SIGNAL} FROM cx.signals_recent FINAL
-WHERE window = %(window)s AND window_end <= {_at("as_of")} AND window_end > {_at("since")}
-  AND segment IN %(segments)s"""
-    return Query(sql, {"window": window, "as_of": as_of_ms, "since": since_ms, "segments": segments})
+def now(window: str, where: Filter) -> Query:
+    """The signals of the window that is filling."""
+    sql = f"SELECT {_NOW} FROM cx.signals_now WHERE window = %(window)s AND {where.sql}"
+    return Query(sql, {"window": window} | dict(where.values))
+
+
+def lately(window: str, as_of_ms: int, signals: Sequence[str], segments: list[str]) -> Query:
+    """The newest rows of some segments of windows that are over, those taken back (n = 0) included."""
+    sql = f"""SELECT {SIGNAL} FROM cx.signals FINAL
+WHERE signal IN %(signals)s AND segment IN %(segments)s AND window = %(window)s
+  AND window_end <= {_at("as_of")} AND window_end > {_at("since")}"""
+    since = as_of_ms - 2 * STEP_MS[window] - _LAG_MS
+    values = {"window": window, "as_of": as_of_ms, "since": since, "segments": segments, "signals": signals}
+    return Query(sql, values)
 
 
 def history(signal: str, segment: str, window: str, span: tuple[int, int], limit: int) -> Query:
@@ -134,13 +160,13 @@ def trends(signal: str, dimension: str, window: str, as_of_ms: int) -> Query:
     """By segment, its last hour in at most 31 points: (segment, [(time, value)])."""
     where = Filter().of_dimension(dimension)
     sql = f"""SELECT segment, arraySort(groupArray((toUnixTimestamp64Milli(window_end), value)))
-FROM cx.signals_recent FINAL
+FROM cx.signals FINAL
 WHERE window = %(window)s AND window_end <= {_at("as_of")} AND window_end >= {_at("since")}
   AND modulo(toUnixTimestamp64Milli(window_end), %(every)s) = 0
   AND signal = %(signal)s AND denominator > 0 AND {where.sql}
 GROUP BY segment ORDER BY segment"""
     values = {"signal": signal, "window": window, "as_of": as_of_ms, "since": as_of_ms - HOUR_MS}
-    return Query(sql, values | {"every": HOUR_MS // TREND_POINTS} | dict(where.values))
+    return Query(sql, values | {"every": max(HOUR_MS // TREND_POINTS, STEP_MS[window])} | dict(where.values))
 
 
 def usual(segment: str, as_of_ms: int) -> Query:
@@ -235,10 +261,9 @@ ORDER BY opened_at DESC, alert_id DESC LIMIT %(limit)s"""
     return Query(sql, values | dict(where.values))
 
 
-def segments(where: Filter, as_of_ms: int, limit: int, after: str) -> Query:
-    """Segments that had events in the hour before: (segment, events). ``as_of_ms``: of the window of 1h."""
-    sql = f"""SELECT segment, denominator FROM cx.signals_recent FINAL
-WHERE window = '1h' AND window_end = {_at("as_of")} AND signal = 'friction' AND denominator > 0
-  AND segment > %(after)s AND {where.sql}
+def segments(where: Filter, limit: int, after: str) -> Query:
+    """Segments that had events in the last hour: (segment, events)."""
+    sql = f"""SELECT segment, denominator FROM cx.signals_now
+WHERE window = '1h' AND signal = 'friction' AND segment > %(after)s AND {where.sql}
 ORDER BY segment LIMIT %(limit)s"""
-    return Query(sql, {"limit": limit, "after": after, "as_of": as_of_ms} | dict(where.values))
+    return Query(sql, {"limit": limit, "after": after} | dict(where.values))

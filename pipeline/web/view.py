@@ -15,10 +15,6 @@ from schemas.events import CHANNELS
 
 COLUMNS: Final = ("signal", "segment", "window_end", "numerator", "denominator", "value", "lower", "upper")
 """Of a row in a frame; ``window_end`` in ms since the epoch."""
-#: Rows of the windows before the newest one may still change; so far back they are sent again.
-_BACK_MS: Final = {"1m": 120_000, "5m": 120_000, "15m": 300_000, "1h": 300_000}
-_MOST_ROWS: Final = 20_000
-"""Of stores and their signals: some 2,000 stores."""
 _STORES: Final = "store_id"
 #: Of a store, what its table shows.
 _OF_STORES: Final = "(signal IN ('csat', 'nps', 'friction') OR endsWith(signal, '_abandonment'))"
@@ -30,8 +26,8 @@ _LEAST_USUAL: Final = 20
 
 Row = tuple[Any, ...]
 Key = tuple[str, str, int]
-Shared = dict[str, dict[Key, Row]]
-"""By window: the rows of all stores."""
+Present = tuple[int | None, int | None]
+"""Ends of the newest bucket and of the newest one with events, ms; None: there is none."""
 
 
 class View:
@@ -48,15 +44,11 @@ class View:
         self._exits = Slow("funnels", _EXITS_EVERY_MS)
         self._usual = Slow("usual", _USUAL_EVERY_MS)
 
-    async def look(self, now_ms: int, events_until: int | None, stores: Shared) -> list[Frame]:
-        """Read what there is now. Raises ReadError.
-
-        ``events_until``: end of the newest window of the shortest kind that has events; told with the rows.
-        ``stores``: what views of the same window share within one look.
-        """
-        self._events_until = events_until
-        self._as_of = as_of = await self._listings.newest(self._asked.window)
-        before, self._rows = self._rows, {} if as_of is None else await self._read(as_of, stores)
+    async def look(self, now_ms: int, present: Present) -> list[Frame]:
+        """Read what there is now. Raises ReadError."""
+        self._as_of, self._events_until = present
+        as_of = self._as_of
+        before, self._rows = self._rows, {} if as_of is None else await self._read(as_of)
         changed = [row for key, row in self._rows.items() if before.get(key) != row]
         frames = [self._frame(changed, is_whole=False)]
         if as_of is None:
@@ -85,18 +77,15 @@ class View:
         }
         return Frame("signals", encoded(body))
 
-    async def _read(self, as_of: int, shared: Shared) -> dict[Key, Row]:
+    async def _read(self, as_of: int) -> dict[Key, Row]:
         window = self._asked.window
         wanted = list(dict.fromkeys([self._asked.segment, *(f"channel={channel}" for channel in CHANNELS)]))
-        found = await self._select(queries.lately(window, as_of - _BACK_MS[window], as_of, wanted))
-        # What lags behind may have its newest row further back.
-        chosen = Filter().equal(segment=self._asked.segment)
-        found |= await self._select(queries.current(window, as_of, chosen, 1_000))
+        where = Filter().and_("segment IN %(wanted)s", wanted=wanted)
         if self._has_stores:
-            if window not in shared:
-                stores = Filter().of_dimension(_STORES).and_(_OF_STORES)
-                shared[window] = await self._select(queries.current(window, as_of, stores, _MOST_ROWS))
-            found |= shared[window]
+            where = where.or_(Filter().of_dimension(_STORES).and_(_OF_STORES))
+        found = await self._select(queries.now(window, where))
+        # Of a window that has become complete just now its row says more.
+        found |= await self._select(queries.lately(window, as_of, self._listings.names.signals, wanted))
         return found
 
     async def _select(self, query: queries.Query) -> dict[Key, Row]:

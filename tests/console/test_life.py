@@ -132,9 +132,7 @@ def test_five_hundred_segments_stay_smooth(lab: Lab, port: int, open_page: Open)
     page.get_by_role("button", name="Show all").click(timeout=20_000)
     rows = page.locator("#stores tbody tr")
     expect(rows.nth(STORES - 1)).to_be_attached(timeout=20_000)
-    lab.wait_for(
-        lambda: lab.sql("SELECT uniq(segment) FROM cx.signals_recent WHERE window = '1h'")[0][0] > 500, 20
-    )
+    lab.wait_for(lambda: lab.sql("SELECT uniq(segment) FROM cx.signals_now WHERE window = '1h'")[0][0] > 500, 20)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
 

@@ -96,10 +96,14 @@ def assert_fits(panel: Panel, row: dict[str, Any]) -> None:
         assert isinstance(values[1], (int, float))
 
 
+def newest_row(system: Running) -> Any:
+    return system.sql("SELECT max(window_end) FROM cx.signals WHERE window = '15m'")[0][0]
+
+
 def test_no_data_is_not_zero(shop: tuple[Running, Range]) -> None:
     """A store of which only friction is known; a signal whose last row is old, or was taken back."""
     system, shown = shop
-    newest = system.sql("SELECT max(window_end) FROM cx.signals_by_time FINAL WHERE window_end <= now64(3)")[0][0]
+    newest = newest_row(system)
     chosen = VALUES | {"window": "15m", "segment": "store_id=quiet"}
     row = ("15m", newest, 1.0, 10.0, 0.1, 0.0, 0.4, 1)
     old = ("15m", newest - timedelta(minutes=20), 1.0, 10.0, 0.1, 0.0, 0.4, 1)
@@ -237,15 +241,17 @@ ODD_STORES = [
 def test_a_store_may_be_called_anything(shop: tuple[Running, Range]) -> None:
     """What is chosen is its own rows, and nothing that is written there is SQL."""
     system, shown = shop
-    newest = system.sql("SELECT max(window_end) FROM cx.signals_by_time FINAL WHERE window_end <= now64(3)")[0][0]
+    newest = newest_row(system)
     texts = {name: f"store_id={name.translate({37: '%25', 124: '%7C', 61: '%3D'})}" for name in ODD_STORES}
     columns = "signal, segment, window, window_end, numerator, denominator, value, lower, upper, version"
     rows = [
         ("csat", text, "15m", newest, float(n), 100.0, n / 100, 0.0, 1.0, 1)
         for n, text in enumerate(texts.values())
     ]
-    rows += [("friction", *row[1:]) for row in rows]
     system.sql(f"INSERT INTO cx.signals ({columns}) VALUES", rows)
+    bucket = system.sql("SELECT max(bucket) FROM cx.tiles WHERE bucket <= now64(3)")[0][0]
+    tiles = [(text, bucket, "touchpoints.pos:0", 1, 1) for text in texts.values()]
+    system.sql("INSERT INTO cx.tiles (segment, bucket, source, events, version) VALUES", tiles)
     journey_columns = "journey_id, funnel, channel, store_id, outcome, entered_at, ended_at, version"
     journey = f"INSERT INTO cx.journeys ({journey_columns}) VALUES"
     system.sql(

@@ -25,6 +25,7 @@ from tests.support import (
     naive_logs,
     new_windows,
     process,
+    put_out,
     run_core,
     stored_windows,
 )
@@ -60,8 +61,7 @@ def test_what_is_usual_survives_restarts() -> None:
         assert horizon is not None
         windows.forget(horizon)
         windows = stored_windows(windows, shards)
-    while windows.is_behind():
-        found.take_signals(windows)
+    put_out(found, windows)
     assert_same(found.tables(), expected)
     assert any(name.startswith("usual-") for name in shards)
 
@@ -72,8 +72,7 @@ def emitted(order: list[tuple[Source, list[Record]]]) -> Store:
     for source, log in order:
         process(Partition("web", RULES), source, log, found, windows)
         found.take_signals(windows)
-    while windows.is_behind():
-        found.take_signals(windows)
+    put_out(found, windows)
     return found
 
 
@@ -104,25 +103,21 @@ def test_what_a_crashed_run_has_published_of_ages_is_taken_back() -> None:
     ends = list(itertools.accumulate(map(len, parts)))
     found, crashing, partition = Store(), new_windows(), Partition("web", RULES)
     process(partition, source, log[: ends[0]], found, crashing)
-    _put_out(found, crashing)
+    put_out(found, crashing)
     restored = stored_windows(crashing, {})
+    restored.begin_catching_up()
     process(partition, source, log[ends[0] : ends[1]], found, crashing)
-    _put_out(found, crashing)  # and here it crashes
+    put_out(found, crashing)  # and here it crashes
     mine = {key for key in found.signals if key[1] == "channel=web|device=mobile" and key[3] > START_MS + hour}
     assert "checkout_completion_ratio" in {key[0] for key in mine}
     # The next one reads the same tiles again, and with them those that followed, before it puts anything out.
     process(Partition("web", RULES), source, log[: ends[1]], Store(), restored)
+    restored.end_catching_up()
     process(partition, source, log[ends[1] : ends[2]], found, restored)
-    _put_out(found, restored)
+    put_out(found, restored)
     process(partition, source, log[ends[2] :], found, restored)
-    _put_out(found, restored)
+    put_out(found, restored)
     assert_same(found.tables(), expected)
-
-
-def _put_out(found: Store, windows: Windows) -> None:
-    found.take_signals(windows)
-    while windows.is_behind():
-        found.take_signals(windows)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -143,11 +138,15 @@ def test_rows_that_only_a_crashed_run_could_put_out_are_taken_back(seed: int) ->
     for at, (name, out) in enumerate(sent[: 2 * len(sent) // 3]):
         if at == kept:
             restored = stored_windows(crashing, shards)
+            restored.begin_catching_up()
         merge(crashing, name, out)
-        found.take_signals(crashing)
-    for at, (name, out) in enumerate(sent[kept:]):
+        found.take_signals(crashing, crashing.newest_ms if at % 7 == 0 else None)
+    for at, (name, out) in enumerate(sent[kept:], kept):
         merge(restored, name, out)
+        if at == 2 * len(sent) // 3 - 1:
+            restored.end_catching_up()
         if at % 50 == 0:
             found.take_signals(restored)
-    _put_out(found, restored)
+    put_out(found, restored)
+    assert not found.incomplete
     assert_same(found.tables(), expected)

@@ -40,9 +40,8 @@ def test_migrations_are_numbered_without_gaps_and_hold_the_written_columns() -> 
     assert [migration.number for migration in migrations] == list(range(1, len(migrations) + 1))
     sql = "\n".join(migration.sql for migration in migrations)
     for table, columns in COLUMNS.items():
-        body = re.search(rf"CREATE TABLE cx\.{table}\n\((.*?)^\)", sql, re.S | re.M)
-        assert body is not None
-        defined = re.findall(r"^    (\w+) ", body[1], re.M)
+        body = re.findall(rf"CREATE TABLE cx\.{table}\n\((.*?)^\)", sql, re.S | re.M)
+        defined = re.findall(r"^    (\w+) ", body[-1], re.M)  # the one that was made last
         for added in re.findall(rf"^ALTER TABLE cx\.{table}\n(.*?);$", sql, re.S | re.M):
             defined += re.findall(r"ADD COLUMN (\w+) ", added)
         assert set(columns) == set(defined) - {"stored_at"}

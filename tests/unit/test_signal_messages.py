@@ -14,7 +14,7 @@ NUMBERS = [[3.0, 0.0], [4.0, 0.0], [0.75, 0.0], [0.25, 0.0], [0.9, 0.0]]
 def test_a_message_says_what_its_row_says() -> None:
     columns = SignalColumns("nps", np.arange(2), *map(np.array, NUMBERS))
     ends = [60_000, 120_500]
-    rows = SignalRows(7, ["all", "channel=web"], ["1m", "1h"], np.array(ends), columns)
+    rows = SignalRows(7, False, ["all", "channel=web"], ["1m", "1h"], np.array(ends), columns)
     messages = list(signal_messages(rows, ends, NUMBERS))
     assert [message.key for message in messages] == ["all", "channel=web"]
     assert all(dict(message.headers)["ce_type"] == b"cx.signal.satisfaction" for message in messages)
@@ -32,5 +32,6 @@ def test_a_message_says_what_its_row_says() -> None:
         "lower": 0.25,
         "upper": 0.9,
         "version": 7,
+        "complete": False,
     }
     assert (told[1].window, told[1].window_end, told[1].value) == ("1h", "1970-01-01T00:02:00.500Z", 0.0)

@@ -1,4 +1,4 @@
-"""Phase two as a stage: when it forgets, when it makes room for others, and how late its signals are."""
+"""Phase two as a stage: when it forgets, what it waits for, and how late its signals are."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -31,7 +31,7 @@ HOUR = 3_600_000
 class Setting:
     def __init__(self) -> None:
         store = MemoryCheckpoints()
-        self.metrics, self.now_s, self.is_saturated = Metrics(), 0.0, True
+        self.metrics, self.now_s = Metrics(), 0.0
         self.ahead_s = 0.0
         """Of START_MS, the wall clock."""
         self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
@@ -39,7 +39,8 @@ class Setting:
         # The store knows no topics here: how many sources there are is said by each test.
         self.windows = Windows(RULES.funnels, RULES.lateness_ms, sources=2)
         self.ownership.windows[TILES].state = self.windows
-        self.buffer = SinkBuffer(MemorySink(), COLUMNS, Limits(1, 0.001, 1 << 20))
+        self.sink = MemorySink()
+        self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(1, 0.001, 1 << 20))
         self.running = asyncio.create_task(self.buffer.run())
         self.stage = SignalsStage(
             self.ownership,
@@ -48,12 +49,15 @@ class Setting:
             Checkpointer(self.ownership, store, self.metrics, 1, "d"),
             lambda: self.now_s,
             lambda: START_MS / 1000 + self.ahead_s + self.now_s,
-            lambda: self.is_saturated,
         )
         self._offset = 0
 
     async def take(self, source: str, version: int, watermark: int | None, *buckets: int) -> None:
-        tiles = [("all", bucket, {"events": 1}) for bucket in buckets]
+        await self.take_tiles(source, version, watermark, [("all", bucket, {"events": 1}) for bucket in buckets])
+
+    async def take_tiles(
+        self, source: str, version: int, watermark: int | None, tiles: list[tuple[str, int, dict[str, int]]]
+    ) -> None:
         body = {"source": source, "version": version, "watermark": watermark, "tiles": tiles, "appended": START_MS}
         record = Record(self._offset, START_MS, msgspec.json.encode(body))
         self._offset += 1
@@ -106,11 +110,17 @@ def test_what_all_have_passed_is_forgotten_a_minute_later() -> None:
     run(work)
 
 
-def test_latency_is_from_the_oldest_record_to_its_signals_stored() -> None:
+def test_latency_is_from_the_oldest_record_to_its_first_row_stored() -> None:
     async def work(setting: Setting) -> None:
-        await setting.take("touchpoints.web:0", 1, START_MS + 60_000, START_MS)
-        await setting.stage.emit(force=True)
+        await setting.take("touchpoints.web:0", 1, START_MS + 5_000, START_MS)
+        await setting.take("touchpoints.web:1", 1, START_MS + 60_000)
+        await setting.stage.emit()
+        await setting.stored()
+        setting.stage.measure()
+        assert setting.metrics.registry.get_sample_value("cx_signal_latency_seconds_count") == 0
         setting.now_s = 3.0
+        await setting.take("touchpoints.web:0", 2, START_MS + 10_000)
+        await setting.stage.emit()
         await setting.stored()
         setting.stage.measure()
         registry = setting.metrics.registry
@@ -126,67 +136,90 @@ class Slow:
     def __init__(self, setting: Setting, seconds: float) -> None:
         self._setting = setting
         self._seconds = seconds
+        self.emissions = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._setting.windows, name)
 
-    def emit(self) -> Any:
+    def emit(self, *given: Any) -> Any:
         self._setting.now_s += self._seconds
-        return self._setting.windows.emit()
+        self.emissions += 1
+        return self._setting.windows.emit(*given)
 
 
-def slow_down(setting: Setting, seconds: float) -> None:
-    setting.ownership.windows[TILES].state = cast(Windows, Slow(setting, seconds))
-
-
-@pytest.mark.parametrize(("is_saturated", "pause_s"), [(True, 2.0), (False, 0.3)])
-def test_emissions_make_room_where_there_is_more_to_read_than_can_be_kept_up_with(
-    is_saturated: bool, pause_s: float
+@pytest.mark.parametrize(("takes_s", "pause_s"), [(0.5, 1.5), (2.0, 3.0)])
+def test_emissions_take_no_more_than_a_third_of_the_time_and_come_every_three_seconds_at_least(
+    takes_s: float, pause_s: float
 ) -> None:
     async def work(setting: Setting) -> None:
-        setting.is_saturated = is_saturated
-        slow_down(setting, 0.1)
-        await setting.take("touchpoints.web:0", 1, START_MS, START_MS)
-        await setting.take("touchpoints.web:1", 1, START_MS, START_MS)
-        await setting.stage.emit()
-        assert setting.stage.next_emission_s == pytest.approx(pause_s)
+        slow = Slow(setting, takes_s)
+        setting.ownership.windows[TILES].state = cast(Windows, slow)
+        began_s, version = setting.now_s, 1
+        while slow.emissions < 4:
+            version += 1
+            await setting.take("touchpoints.web:0", version, START_MS + version, START_MS)
+            await setting.stage.emit()
+            setting.now_s += 0.01
+        paused = setting.now_s - began_s - 4 * takes_s
+        assert paused == pytest.approx(3 * (pause_s - takes_s), abs=0.1)
 
     run(work)
 
 
-def test_quiet_times_pay_for_a_long_emission() -> None:
+def rows_of(setting: Setting) -> list[tuple[int, int, int]]:
+    """Of the 1m rows of friction: end in seconds after START_MS, denominator, whether it is complete."""
+    return [
+        ((row["window_end"] - START_MS) // 1000, int(row["denominator"]), row["complete"])
+        for row in setting.sink.tables.get("signals", [])
+        if (row["signal"], row["window"]) == ("friction", "1m")
+    ]
+
+
+def test_a_source_that_stands_still_holds_rows_back_for_half_a_minute_and_they_come_again() -> None:
     async def work(setting: Setting) -> None:
-        setting.is_saturated = False
-        slow_down(setting, 2.4)
-        setting.now_s += 4.8  # a third of it is saved, two thirds of 2.4 s are needed
-        await setting.take("touchpoints.web:0", 1, START_MS, START_MS)
-        await setting.take("touchpoints.web:1", 1, START_MS, START_MS)
+        await setting.take("touchpoints.web:0", 1, START_MS + 12_000, START_MS)
+        await setting.take("touchpoints.web:1", 1, START_MS + 1_000, START_MS)
+        for _ in range(29):
+            await setting.stage.emit()
+            setting.now_s += 1.0
+        await setting.stored()
+        assert rows_of(setting) == []
+        setting.now_s += 1.0
         await setting.stage.emit()
-        assert setting.stage.next_emission_s == pytest.approx(setting.now_s)
+        await setting.stored()
+        assert rows_of(setting) == [(10, 2, 0)]
+        assert setting.ownership.windows[TILES].cut_at == 2, "all that was merged is put out"
+        await setting.take("touchpoints.web:1", 2, START_MS + 12_000)
+        setting.now_s += 1.0
+        await setting.stage.emit()
+        await setting.stored()
+        assert rows_of(setting) == [(10, 2, 0), (10, 2, 1)]
 
     run(work)
 
 
-def test_while_sources_are_apart_emissions_come_rarer_but_not_for_ever() -> None:
-    """History is read one partition after the other; a source that always lags is no history."""
-
-    async def pause_after(setting: Setting, version: int, watermark: int) -> float:
-        await setting.take("touchpoints.web:0", version, watermark, watermark - 60_000)
-        await setting.take("touchpoints.web:1", version, START_MS, START_MS)
-        await setting.stage.emit(force=True)
-        return setting.stage.next_emission_s - (setting.now_s - 5.0)
-
+def test_corrections_are_put_together_and_nothing_is_done_before_they_are_out() -> None:
     async def work(setting: Setting) -> None:
-        slow_down(setting, 5.0)  # asks for a pause of fifty
-        near, far = START_MS + 300_000, START_MS + HOUR
-        assert await pause_after(setting, 1, near) == 3.0
-        assert await pause_after(setting, 2, far) == 3.0  # apart since now: something is seen soon
-        setting.now_s += 15.0
-        assert await pause_after(setting, 3, far + 1_000) == 20.0
-        setting.now_s += 60.0
-        assert await pause_after(setting, 4, far + 2_000) == 30.0
-        setting.now_s += 600.0
-        assert await pause_after(setting, 5, far + 3_000) == 3.0
+        owned = setting.ownership.windows[TILES]
+        for source in ("touchpoints.web:0", "touchpoints.web:1"):
+            await setting.take(source, 1, START_MS + 12_000, START_MS)
+        await setting.stage.emit()
+        await setting.stored()
+        assert owned.cut_at == 2
+        for second in range(1, 10):
+            setting.now_s = float(second)
+            body = [("all", START_MS, {"events": 1 + second})]
+            await setting.take_tiles("touchpoints.web:0", 1 + second, START_MS + 12_000, body)
+            await setting.stage.emit()
+            assert owned.cut_at is None
+            assert owned.is_done(2)
+            assert setting.ownership.unfinished() > 0
+        setting.now_s = 10.0
+        await setting.stage.emit()
+        await setting.stored()
+        assert rows_of(setting) == [(10, 2, 1), (10, 11, 1)]
+        assert owned.cut_at == 11
+        assert setting.ownership.unfinished() == 0
 
     run(work)
 
@@ -199,6 +232,7 @@ def test_what_an_emission_has_put_out_is_stored_without_waiting_for_more() -> No
         setting.stage._outbox._buffer = setting.buffer
         setting.running = asyncio.create_task(setting.buffer.run())
         await setting.take("touchpoints.web:0", 1, START_MS + 60_000, START_MS)
+        await setting.take("touchpoints.web:1", 1, START_MS + 60_000)
         await setting.stage.emit(force=True)
         await asyncio.wait_for(setting.stored(), 5)
 

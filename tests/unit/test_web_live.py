@@ -36,12 +36,12 @@ class Scripted:
         self.asked.append(sql)
         if self.failing is not None and self.failing_in in sql:
             raise self.failing
-        if "max(window_end)" in sql:
-            return [(self.as_of,)]
+        if "max(bucket)" in sql:
+            return [(self.as_of, self.as_of)]
         if "cx.alerts" in sql:
             return self.alerts if "1 AND status != 'resolved'" in sql else []
-        if "segment IN" in sql:
-            return [one for name in values["segments"] for one in self.rows_of.get(name, [])]
+        if "cx.signals_now" in sql:
+            return [one for name in values["wanted"] for one in self.rows_of.get(name, [])]
         return []
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ def test_clients_that_look_at_the_same_thing_share_one_look() -> None:
         clients = [live.join(StreamParameters()) for _ in range(4)]
         for client in clients:
             assert (await heard(client, "signals"))["whole"]
-        assert sum("segment IN" in sql for sql in store.asked) == 1
+        assert sum("cx.signals_now" in sql for sql in store.asked) == 1
 
     run(work)
 

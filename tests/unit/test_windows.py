@@ -15,53 +15,121 @@ def windows() -> Windows:
     return Windows(RULES.funnels, lateness_ms=HOUR)
 
 
-def rows(state: Windows, window: str = "1m", signal: str = "friction") -> dict[int, float]:
-    """Window end in seconds after T0, to the denominator."""
+def rows(
+    state: Windows,
+    window: str = "1m",
+    signal: str = "friction",
+    due_ms: int | None = None,
+    *,
+    is_complete: bool = True,
+    is_correcting: bool = True,
+) -> dict[int, float]:
+    """Of what an emission puts out: window end in seconds after T0, to the denominator."""
     store = Store()
-    store.take_signals(state)
+    store.take_signals(state, due_ms, is_correcting=is_correcting)
     return {
         (key[3] - T0) // 1000: row.denominator
         for key, (_, row) in sorted(store.signals.items())
-        if key[2] == window and key[0] == signal
+        if (key[2], key[0], key not in store.incomplete) == (window, signal, is_complete)
     }
 
 
-def test_rows_cover_data_up_to_the_first_boundary_after_the_newest_watermark() -> None:
+def test_rows_are_put_out_once_when_all_sources_have_passed_their_end() -> None:
     state = windows()
     state.merge("web:0", 1, T0 + 25_000, [("all", T0, {"events": 2}), ("all", T0 + 20_000, {"events": 3})])
-    assert rows(state) == {10: 2, 20: 2, 30: 5}
+    assert rows(state) == {10: 2, 20: 2}
     assert rows(state) == {}  # nothing new
     state.merge("web:0", 2, T0 + 30_000, [])
-    assert rows(state) == {40: 5}  # a watermark at a boundary: the first one after it
+    assert rows(state) == {30: 5}  # a watermark at a boundary has passed it
+    state.merge("app:0", 1, T0 + 40_000, [("all", T0 + 30_000, {"events": 1})])
     state.merge("web:0", 3, T0 + 200_000, [])
-    assert rows(state) == {50: 5, 60: 5, 70: 3, 80: 3}
+    assert rows(state) == {40: 6}  # the other source is there yet
+    state.merge("app:0", 2, T0 + 85_000, [])
+    assert rows(state) == {50: 6, 60: 6, 70: 4, 80: 4}
 
 
-def test_long_windows_end_on_minutes() -> None:
+def test_long_windows_end_on_every_tenth_minute() -> None:
     state = windows()
-    state.merge("web:0", 1, T0 + 61_000, [("all", T0 + 55_000, {"events": 1})])
-    assert rows(state, "1h") == {120: 1}
+    state.merge("web:0", 1, T0 + 601_000, [("all", T0 + 55_000, {"events": 1})])
+    assert rows(state, "1h") == {600: 1}
     state = windows()
-    state.merge("web:0", 1, T0 + 61_000, [("all", T0 + 50_000, {"events": 1})])
-    assert rows(state, "15m") == {60: 1, 120: 1}
+    state.merge("web:0", 1, T0 + 601_000, [("all", T0 + 50_000, {"events": 1})])
+    assert rows(state, "15m") == {300: 1, 600: 1}
+    state = windows()
+    state.merge("web:0", 1, T0 + 601_000, [("all", T0 + 50_000, {"events": 1})])
+    assert rows(state, "5m") == {60: 1, 120: 1, 180: 1, 240: 1, 300: 1}
+
+
+def test_what_has_waited_long_enough_is_put_out_without_the_source_that_lags_and_again_with_it() -> None:
+    state = windows()
+    state.merge("web:0", 1, T0 + 45_000, [("all", T0, {"events": 2})])
+    state.merge("app:0", 1, T0 + 11_000, [("all", T0, {"events": 1})])
+    assert rows(state, due_ms=None) == {10: 3}
+    assert rows(state, due_ms=T0 + 30_000, is_complete=False) == {20: 3, 30: 3}
+    assert not state.is_due(T0 + 30_000)
+    assert state.is_due(T0 + 31_000)
+    assert rows(state, due_ms=T0 + 30_000, is_complete=False) == {}
+    state.merge("app:0", 2, T0 + 25_000, [("all", T0 + 10_000, {"events": 5})])
+    assert rows(state) == {20: 8}
+    state.merge("app:0", 3, T0 + 45_000, [])
+    assert rows(state) == {30: 8, 40: 8}
+
+
+def test_a_row_that_was_put_out_early_and_is_none_when_complete_is_taken_back() -> None:
+    """What it was of is retracted in between; a restart in between forgets nothing of that."""
+    state = windows()
+    state.merge("web:0", 1, T0 + 45_000, [("all", T0, {"events": 1, "cart_abandoned": 1})])
+    state.merge("app:0", 1, T0, [])
+    assert rows(state, signal="cart_abandonment", due_ms=T0 + 10_000, is_complete=False) == {10: 1}
+    state.merge("web:0", 2, T0 + 45_000, [("all", T0, {"events": 1, "cart_abandoned": 0})])
+    assert rows(state, signal="cart_abandonment") == {}
+    again = stored_windows(state, {})
+    for one in (state, again):
+        one.merge("app:0", 2, T0 + 10_000, [])
+        assert rows(one, signal="cart_abandonment") == {10: 0}
+
+
+def test_corrections_wait_for_their_turn_and_new_ends_do_not_wait_for_them() -> None:
+    state = windows()
+    state.merge("web:0", 1, T0 + 11_000, [("all", T0, {"events": 2})])
+    assert rows(state) == {10: 2}
+    state.merge("web:0", 2, T0 + 21_000, [("all", T0, {"events": 3})])
+    assert rows(state, is_correcting=False) == {20: 3}
+    assert state.has_corrections()
+    state.merge("web:0", 3, T0 + 21_000, [("all", T0, {"events": 4})])
+    assert rows(state, is_correcting=False) == {}
+    assert rows(state) == {10: 4, 20: 4}
+    assert not state.has_corrections()
+    state.merge("web:0", 4, T0 + 31_000, [("all", T0 + 20_000, {"events": 1})])
+    assert not state.has_corrections(), "of what was never put out"
+    assert rows(state) == {30: 5}
+
+
+def test_nothing_is_complete_while_a_source_is_not_heard_of() -> None:
+    state = Windows(RULES.funnels, HOUR, sources=2)
+    state.merge("web:0", 1, T0 + 25_000, [("all", T0, {"events": 2})])
+    assert rows(state) == {}
+    assert rows(state, due_ms=T0 + 10_000, is_complete=False) == {10: 2}
+    state.merge("app:0", 1, T0 + 20_000, [])
+    assert rows(state) == {10: 2, 20: 2}
 
 
 def test_a_tile_replaces_an_older_version_and_not_a_newer() -> None:
     state = windows()
-    state.merge("web:0", 5, T0 + 1_000, [("all", T0, {"events": 2})])
-    state.merge("web:0", 4, T0 + 1_000, [("all", T0, {"events": 9})])
-    state.merge("app:0", 7, T0, [("all", T0, {"events": 1})])
+    state.merge("web:0", 5, T0 + 11_000, [("all", T0, {"events": 2})])
+    state.merge("web:0", 4, T0 + 11_000, [("all", T0, {"events": 9})])
+    state.merge("app:0", 7, T0 + 10_000, [("all", T0, {"events": 1})])
     assert rows(state) == {10: 3}
-    state.merge("web:0", 6, T0 + 1_000, [("all", T0, {"events": 4})])
+    state.merge("web:0", 6, T0 + 11_000, [("all", T0, {"events": 4})])
     assert state.version == 6 + 7
     assert rows(state) == {10: 5}
 
 
 def test_a_denominator_that_falls_to_zero_is_written_as_zero() -> None:
     state = windows()
-    state.merge("web:0", 1, T0 + 1_000, [("all", T0, {"events": 1, "cart_abandoned": 1})])
+    state.merge("web:0", 1, T0 + 11_000, [("all", T0, {"events": 1, "cart_abandoned": 1})])
     assert rows(state, signal="cart_abandonment") == {10: 1}
-    state.merge("web:0", 2, T0 + 1_000, [("all", T0, {"events": 1, "cart_abandoned": 0})])
+    state.merge("web:0", 2, T0 + 11_000, [("all", T0, {"events": 1, "cart_abandoned": 0})])
     assert rows(state, signal="cart_abandonment") == {10: 0}
 
 
@@ -87,7 +155,7 @@ def test_money_beyond_64_bits_adds_up_exactly() -> None:
     state = windows()
     worth, n = 10**16, 5_000
     tile = {"cart_abandoned": n, "cart_value_abandoned": n * worth, "cart_value_abandoned_sq": n * worth**2}
-    state.merge("web:0", 1, T0 + 1_000, [("all", T0, tile)])
+    state.merge("web:0", 1, T0 + 11_000, [("all", T0, tile)])
     store = Store()
     store.take_signals(state)
     _, row = store.signals["cart_value_abandoned", "all", "1m", T0 + 10_000]
@@ -105,7 +173,7 @@ def test_the_first_rows_of_a_new_generation_outrank_the_last_ones_of_the_old() -
     before = new.version
     new.merge("app:0", (1 << 44) + 5, T0, [("all", T0, {"events": 1})])  # left in the topic by the old one
     assert new.version == before
-    assert rows(new) == {10: 1}
+    assert rows(new, due_ms=T0 + 10_000, is_complete=False) == {10: 1}
 
 
 def test_what_was_forgotten_is_told_among_many_stretches() -> None:
@@ -128,7 +196,7 @@ def test_a_source_said_to_be_empty_holds_forgetting_and_telling_back_until_it_is
     rows(state)
     assert state.smallest_ms() is None
     assert state.horizon_ms() is None
-    assert state.complete_ms() is None
+    assert state.tellable_ms() is None
     state.merge("web:1", 1, None, [])
     assert state.smallest_ms() == T0 + 100 * HOUR
     state.merge("web:0", 2, T0 + 200 * HOUR, [])
@@ -136,7 +204,7 @@ def test_a_source_said_to_be_empty_holds_forgetting_and_telling_back_until_it_is
     state.merge("web:1", 2, T0 + 5 * HOUR, [("all", T0, {"events": 2})])
     assert state.smallest_ms() == T0 + 5 * HOUR
     assert state.refused == 0
-    assert rows(state)[10] == 3
+    assert rows(state)[10] == 3  # put out as complete when the source was said to be empty
 
 
 def test_what_is_known_of_empty_sources_survives_a_restart() -> None:
@@ -160,8 +228,8 @@ def test_a_value_that_was_taken_back_leaves_no_counter() -> None:
 
 def test_a_long_history_is_put_out_in_pieces() -> None:
     windows = Windows(RULES.funnels, RULES.lateness_ms, sources=1)
-    buckets = range(0, 20_000_000, 10_000)
-    windows.merge("t:0", 1, 20_000_000, [(name, at, {"events": 1}) for name in ("a", "b", "c") for at in buckets])
+    buckets = range(0, 60_000_000, 10_000)
+    windows.merge("t:0", 1, 60_000_000, [(name, at, {"events": 1}) for name in ("a", "b", "c") for at in buckets])
     lengths = [len(rows.ends_ms) for rows in windows.emit()]
     assert sum(lengths) > 10_000
     assert max(lengths) <= 8_192

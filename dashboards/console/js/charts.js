@@ -57,7 +57,7 @@ export class Charts {
   take(rows, asOf, isWhole) {
     this.asOf = asOf;
     if (isWhole && asOf !== null) this.load(); // what came while nobody listened
-    for (const chart of this.lines) chart.take(rows);
+    for (const chart of this.lines) chart.take(rows, asOf);
   }
 
   show() {
@@ -86,7 +86,7 @@ function gapped(values, times, longest) {
 
 class Chart {
   constructor(root, title, text, { control = null, band = false, column = "value" }) {
-    Object.assign(this, { text, band, column, points: new Map(), segments: [], isDirty: true });
+    Object.assign(this, { text, band, column, points: new Map(), filling: new Map(), segments: [], isDirty: true });
     this.title = make("h3", {}, title);
     this.legend = make("ul.legend");
     this.frame = make("div.plot", { role: "img" });
@@ -95,7 +95,7 @@ class Chart {
   }
 
   look(signal, segments, title) {
-    Object.assign(this, { signal, segments, points: new Map(segments.map((segment) => [segment, new Map()])), isDirty: true });
+    Object.assign(this, { signal, segments, points: new Map(segments.map((segment) => [segment, new Map()])), filling: new Map(), isDirty: true });
     setText(this.title, title);
     this.#build();
   }
@@ -115,9 +115,14 @@ class Chart {
     this.isDirty = true;
   }
 
-  take(rows) {
+  /** A window that is filling is one point, at the end of its line; it moves on with the present. */
+  take(rows, asOf) {
     for (const row of rows) {
       if (row.signal === this.signal && this.points.has(row.segment)) {
+        const filling = this.filling.get(row.segment);
+        if (filling !== undefined && filling < row.end) this.points.get(row.segment).delete(filling);
+        if (row.end === asOf) this.filling.set(row.segment, asOf);
+        else if (row.end === filling) this.filling.delete(row.segment);
         this.#put(row.segment, row.end, row);
         this.isDirty = true;
       }

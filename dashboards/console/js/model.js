@@ -2,8 +2,9 @@
 
 import { STEP_MS } from "./format.js";
 
-const LAG_MS = 180_000; // a nowcast is told a step late, a completion ratio when the slowest source has passed
-const LAGGING = /_(nowcast|completion_ratio)$/;
+const BUCKET_MS = 10_000; // what is happening now is counted by buckets of ten seconds
+const LAG_MS = 120_000; // so long after its end a window is complete at the latest, where all goes well
+const BY_AGE = /_(nowcast|completion_ratio)$/; // known of windows that are over only
 
 export class Model {
   constructor() {
@@ -44,7 +45,7 @@ export class Model {
   now(segment, signal) {
     const row = this.newest.get(segment)?.get(signal);
     if (!row || row.n <= 0 || this.asOf === null) return null;
-    const oldest = this.asOf - (LAGGING.test(signal) ? LAG_MS : 2 * this.step);
+    const oldest = this.asOf - (BY_AGE.test(signal) ? 2 * this.step + LAG_MS : 2 * BUCKET_MS);
     return row.end > oldest ? row : null;
   }
 

@@ -1,0 +1,126 @@
+"""``cx.signals_now``, which is SQL over tiles, gives what the core would put out of the same tiles."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clickhouse_driver import Client
+
+from deploy.embedded import clickhouse
+from deploy.embedded.process import free_port
+from pipeline.agents.tile_rows import tile_columns
+from pipeline.core.records import Tile
+from pipeline.core.tiles import BUCKET_MS, SURVEY_COUNTERS, Counters
+from pipeline.core.window_ends import WINDOWS
+from sinks.migrate import migrate
+from sinks.tables import COLUMNS, FUNNELS, TILES
+from tests.support import START_MS, Store, new_windows
+
+HOUR = 3_600_000
+SOURCES = ("touchpoints.web:0", "touchpoints.app:1")
+SEGMENTS = ("all", "channel=web", "store_id=a%7Cb")
+BY_AGE = ("_nowcast", "_completion_ratio")
+Found = dict[tuple[str, str, str], tuple[float, ...]]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    port, folder = free_port(), tmp_path_factory.mktemp("engine")
+    child = clickhouse.start(port, folder / "data", Path(folder / "log"))
+    client = Client("127.0.0.1", port=port)
+    try:
+        migrate(client, {})
+        yield client
+    finally:
+        client.disconnect()
+        child.stop()
+
+
+def drawn(chance: random.Random, most: int) -> Counters:
+    """Counters of one tile, some with sums beyond 64 bits, some zeros, some left out."""
+    found: Counters = {"events": chance.randint(0, most), "friction": 0}
+    found["friction"] = chance.randint(0, found["events"])
+    for name in SURVEY_COUNTERS:
+        found[name] = chance.randint(0, 3)
+    satisfied, promoters = chance.randint(0, 3), chance.randint(0, 3)
+    found |= {"csat_answers": 3, "csat_satisfied": satisfied, "nps_answers": 3, "nps_promoters": promoters}
+    found["nps_detractors"] = chance.randint(0, 3 - promoters)
+    scores = [10_000 * chance.randint(1, 7) for _ in range(chance.randint(0, 3))]
+    found |= {"ces_answers": len(scores), "ces_sum": sum(scores), "ces_sum_sq": sum(s * s for s in scores)}
+    for funnel in FUNNELS:
+        values = [chance.choice([0, 123_456, 10**16]) for _ in range(chance.randint(0, 2))]
+        found |= {
+            f"{funnel}_completed": chance.randint(0, 2),
+            f"{funnel}_abandoned": len(values),
+            f"{funnel}_value_abandoned": sum(values),
+            f"{funnel}_value_abandoned_sq": sum(value * value for value in values),
+        }
+    left_out = tuple(funnel for funnel in FUNNELS if chance.random() < 0.2)
+    return {name: count for name, count in found.items() if not name.startswith(left_out)}
+
+
+def store(engine: Any, source: str, tiles: list[Tile], version: int) -> None:
+    columns = [list(column) for column in tile_columns(source, tiles, version)]
+    engine.execute(f"INSERT INTO cx.{TILES} ({', '.join(COLUMNS[TILES])}) VALUES", columns, columnar=True)
+
+
+def now(engine: Any, where: str = "1") -> tuple[set[int], Found]:
+    rows = engine.execute(
+        "SELECT toUnixTimestamp64Milli(window_end), signal, segment, window, numerator, denominator, value, "
+        f"lower, upper FROM cx.signals_now WHERE {where}"
+    )
+    return {row[0] for row in rows}, {(row[1], row[2], row[3]): row[4:] for row in rows}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sql_and_core_agree(engine: Any, seed: int) -> None:
+    """Where the newest bucket ends on the hour, so that every window has a row of that end."""
+    engine.execute("TRUNCATE TABLE cx.tiles")
+    chance, windows, end = random.Random(seed), new_windows(), START_MS - START_MS % HOUR + 3 * HOUR
+    for version, source in enumerate(SOURCES, 1):
+        rounds = [(version, HOUR), (version + 10, HOUR // 2)]  # the second replaces, and takes some back
+        for number, reach in rounds:
+            tiles = [
+                Tile(segment, bucket, drawn(chance, 9) if chance.random() < 0.9 else {"events": 0})
+                for segment in SEGMENTS
+                for bucket in range(end - reach - 3 * BUCKET_MS, end, BUCKET_MS)
+                if chance.random() < (0.3 if segment != "all" else 0.8) or bucket == end - BUCKET_MS
+            ]
+            store(engine, source, tiles, number)
+            merged = [(tile.segment, tile.bucket_ms, tile.counters) for tile in tiles]
+            windows.merge(source, number, end, merged)
+    emitted = Store()
+    emitted.take_signals(windows)
+    expected: Found = {
+        key[:3]: row
+        for key, (_, row) in emitted.signals.items()
+        if key[3] == end and row.denominator and not key[0].endswith(BY_AGE)
+    }
+    assert len(expected) > len(WINDOWS) * len(SEGMENTS) * 10
+    ends, found = now(engine)
+    assert ends == {end}
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        assert found[key] == pytest.approx(tuple(row), rel=1e-9, abs=1e-9), key
+        value, lower, upper = found[key][2:]
+        assert lower <= value <= upper, key
+    only = now(engine, "window = '1m' AND segment = 'all'")[1]
+    assert only == {key: row for key, row in found.items() if key[1:] == ("all", "1m")}
+
+
+def test_an_event_from_the_future_is_not_the_present(engine: Any) -> None:
+    engine.execute("TRUNCATE TABLE cx.tiles")
+    bucket = round(time.time()) * 1000 // BUCKET_MS * BUCKET_MS
+    store(engine, SOURCES[0], [Tile("all", bucket - BUCKET_MS, {"events": 4})], 1)
+    store(engine, SOURCES[0], [Tile("all", bucket + 240_000, {"events": 1})], 2)
+    ends, found = now(engine, "window = '1m'")
+    assert ends <= {bucket + BUCKET_MS, bucket + 2 * BUCKET_MS}
+    assert found["friction", "all", "1m"][1] == 4
+
+
+def test_where_there_are_no_tiles_there_is_no_present(engine: Any) -> None:
+    engine.execute("TRUNCATE TABLE cx.tiles")
+    assert now(engine) == (set(), {})
