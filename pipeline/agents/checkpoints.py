@@ -44,14 +44,18 @@ _encode = msgspec.json.Encoder().encode
 #: No more of the worker's time than this goes into cutting and encoding.
 _SHARE: Final = 0.1
 _MOST_SAVED_S: Final = 1.0
-#: A partition at rest is checkpointed early: what it led to is then acknowledged soon.
-_QUIET_S: Final = 1.0
+#: A worker at rest takes its checkpoints early: what its input led to is then acknowledged soon.
+_REST_S: Final = 2.0
+#: Where little comes the next checkpoint waits this many times as long: it writes much more than what came, and
+#: doing so little again takes no time.
+_SLOWER: Final = 6
+#: So many records of a partition are not little.
+_MUCH: Final = 5_000
 #: So long what is no longer named is kept: a worker that has lost the partition and does not know it yet
 #: may still append a manifest that names it.
 _GRACE_MS: Final = 600_000
 #: A long history replayed at once frees many shards; beyond so many the oldest are removed early.
 _MOST_FREED: Final = 5_000
-_QUIET_INTERVAL_S: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -176,10 +180,14 @@ class Checkpointer:
             return True
         self._allowance_s = min(_MOST_SAVED_S, self._allowance_s + (now - self._accrued_at) * _SHARE)
         self._accrued_at = now
-        if self._allowance_s <= 0:
+        if self._allowance_s <= 0 or now - last < self._interval_s:
             return False
-        quiet = not _has_changed(owned.state) or now - owned.changed_at >= _QUIET_S
-        return now - last >= (min(_QUIET_INTERVAL_S, self._interval_s) if quiet else self._interval_s)
+        is_much = owned.cut_at - (owned.kept.offset or 0) >= _MUCH
+        return is_much or now - last >= _SLOWER * self._interval_s or now - self._changed_at() >= _REST_S
+
+    def _changed_at(self) -> float:
+        """When anything but ticks came last."""
+        return max((owned.changed_at for _, owned in self._ownership.all()), default=0.0)
 
     def _begin(self, source: Source, owned: Owned[Any]) -> _UnderWay:
         try:
@@ -323,10 +331,6 @@ def _cuts(state: Any) -> Any:
 def _cut(state: Any) -> Cut:
     found: Cut = _cuts(state).cut(state)
     return found
-
-
-def _has_changed(state: Any) -> bool:
-    return bool(_cuts(state).has_changed(state))
 
 
 def _copied(head: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,6 +20,9 @@ Shards = Mapping[str, Any]
 MINUTE_MS: Final = 60_000
 #: At 500 bytes to 1 kB a session, a shard is some 100 kB.
 SESSIONS_PER_SHARD: Final = 256
+_LEAST_PER_SHARD: Final = 16
+#: So many shards at least before they take more: what one event has written again stays small, and a manifest too.
+_LEAST_SHARDS: Final = 64
 SESSIONS: Final = "sessions-"
 MINUTE: Final = "minute-"
 
@@ -40,14 +43,23 @@ class Cut:
             self.gone.append(name)
 
 
+def shard_room(alive: int) -> int:
+    """How many sessions a new shard takes where there are so many already: 16 to 256."""
+    room = _LEAST_PER_SHARD
+    while room < SESSIONS_PER_SHARD and alive >= room * _LEAST_SHARDS:
+        room *= 2
+    return room
+
+
 class SessionShards:
     """Which shard each session is in, and which shards have changed.
 
     A session joins the shard that is filling up and stays there. Numbers are never used again.
     """
 
-    def __init__(self, per_shard: int = SESSIONS_PER_SHARD) -> None:
-        self._per_shard = per_shard
+    def __init__(self) -> None:
+        self._count = 0
+        """Of the sessions that are alive."""
         self._members: dict[int, list[Session]] = {}
         self._alive: dict[int, int] = {}
         self._filling = 0
@@ -55,14 +67,14 @@ class SessionShards:
 
     def add(self, session: Session) -> None:
         """Give a new session its shard."""
+        if len(self._members.get(self._filling, ())) >= shard_room(self._count):
+            self._filling += 1
         number = self._filling
-        members = self._members.setdefault(number, [])
-        members.append(session)
+        self._members.setdefault(number, []).append(session)
+        self._count += 1
         self._alive[number] = self._alive.get(number, 0) + 1
         session.shard = number
         self.changed.add(number)
-        if len(members) >= self._per_shard:
-            self._filling += 1
 
     def remove(self, session: Session) -> None:
         """A session is forgotten.
@@ -71,6 +83,7 @@ class SessionShards:
         is at once forgotten again.
         """
         number = session.shard
+        self._count -= 1
         self._alive[number] -= 1
         if self._alive[number] * 2 <= len(self._members[number]):
             self.changed.add(number)
@@ -81,6 +94,7 @@ class SessionShards:
             session.shard = number
         self._members[number] = sessions
         self._alive[number] = len(sessions)
+        self._count += len(sessions)
         self._filling = max(self._filling, number + 1)
 
     def take_changed(self, sessions: Mapping[str, Session]) -> Iterator[tuple[int, list[Session]]]:

@@ -169,11 +169,6 @@ class OpenSessions:
 
     # --- checkpoints ----------------------------------------------------------------------------
 
-    @property
-    def has_changed(self) -> bool:
-        """Whether a cut would write any shard."""
-        return bool(self.shards.changed) if self.lane is None else self.lane.has_changed
-
     def take_changed(self) -> Iterator[tuple[int, bytes, list[Session]]]:
         """The changed shards, ascending, with what the lane has stored of each, and their objects."""
         if self.lane is None:

@@ -33,11 +33,6 @@ def cut(partition: Partition) -> Cut:
     return made
 
 
-def has_changed(partition: Partition) -> bool:
-    """Whether a cut would write any shard."""
-    return partition.sessions.has_changed or bool(partition.changed_minutes)
-
-
 def restore(partition: Partition, head: Head, shards: Shards) -> None:
     """Bring a new state to what it was when the cut was made whose head this is."""
     partition.refused = {offset: ClockRefusal(*letter) for offset, *letter in head["refused"]}

@@ -72,11 +72,6 @@ def _restore_usual(usual: Usual, head: Head, shards: Shards) -> None:
             usual.at[int(name.removeprefix(_USUAL))] = unpacked(rates)
 
 
-def has_changed(windows: Windows) -> bool:
-    """Whether a cut would write any shard."""
-    return bool(windows.changed_minutes)
-
-
 def restore(windows: Windows, head: Head, shards: Shards) -> None:
     """Bring a new state to what it was when the cut was made whose head this is."""
     windows.watermarks = dict(head["watermarks"])

@@ -12,7 +12,7 @@ from pipeline.agents.ownership import Ownership
 from pipeline.agents.recovery import BEGINNING, Recovery
 from pipeline.checkpoints.memory import MemoryCheckpoints
 from pipeline.checkpoints.store import CheckpointError, Stored
-from pipeline.core.cuts import SESSIONS_PER_SHARD
+from pipeline.core.cuts import SESSIONS_PER_SHARD, shard_room
 from pipeline.core.records import ClockRefusal, Rules
 from pipeline.kafka.logs import Source
 from pipeline.kafka.memory import MemoryProducer
@@ -231,9 +231,13 @@ def test_old_shards_are_not_written_again() -> None:
     worker.process(added(100_000, 3 * SESSIONS_PER_SHARD - 1))
     worker.checkpoint()
     written = [record[0] for record in store.logs[SOURCE][before:] if record is not None]
-    assert [key for key in written if "sessions-" in key] == [key for key in written if "sessions-2" in key], (
-        written
-    )
+    sessions = [key for key in written if "sessions-" in key]
+    assert len(sessions) == 1, written
+
+
+def test_shards_are_small_where_sessions_are_few() -> None:
+    """What one event has written again stays small, and so does the list of shards in the manifest."""
+    assert [shard_room(alive) for alive in (0, 1_023, 1_024, 2_048, 16_384, 10**7)] == [16, 16, 32, 64, 256, 256]
 
 
 def test_what_no_manifest_names_any_more_is_removed() -> None:
@@ -266,25 +270,39 @@ def test_a_large_shard_is_stored_in_parts() -> None:
     assert Worker(store).content() == worker.content()
 
 
-def test_a_partition_at_rest_is_checkpointed_early_a_busy_one_every_interval() -> None:
+def steps(worker: Worker, seconds: int, *, events: int) -> None:
+    """So many seconds with so many events in each."""
+    for _ in range(seconds):
+        worker.now += 1
+        worker.process(*(added(worker.offset * 100 + n) for n in range(events)))
+        worker.checkpointer.step()
+
+
+def test_a_worker_at_rest_is_checkpointed_after_ten_seconds_and_a_slow_one_after_a_minute() -> None:
     store = MemoryCheckpoints()
     worker = Worker(store)
     worker.checkpointer.step()
-    worker.process(added(0))
-    worker.now += 0.9
-    worker.checkpointer.step()
+    steps(worker, 9, events=1)
     assert store.manifests(SOURCE) == []
-    worker.now += 1.2
-    worker.checkpointer.step()
-    assert worker.ownership.committable() == {SOURCE: 1}
-    for _ in range(9):  # something new every second
+    steps(worker, 50, events=1)
+    assert store.manifests(SOURCE) == [], "something comes every second"
+    steps(worker, 1, events=1)
+    assert worker.ownership.committable() == {SOURCE: worker.offset}
+    steps(worker, 9, events=1)
+    before = worker.offset
+    for _ in range(2):
+        assert worker.ownership.committable() != {SOURCE: before}
         worker.now += 1
-        worker.process(added(worker.offset * 100))
         worker.checkpointer.step()
-    assert worker.ownership.committable() == {SOURCE: 1}
-    worker.now += 1
-    worker.process(added(worker.offset * 100))
+    assert worker.ownership.committable() == {SOURCE: before}, "at rest for two seconds"
+
+
+def test_where_much_comes_a_partition_is_checkpointed_every_ten_seconds() -> None:
+    worker = Worker(MemoryCheckpoints())
     worker.checkpointer.step()
+    steps(worker, 9, events=600)
+    assert worker.ownership.committable() == {}
+    steps(worker, 1, events=600)
     assert worker.ownership.committable() == {SOURCE: worker.offset}
 
 

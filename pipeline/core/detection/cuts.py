@@ -99,11 +99,6 @@ def _stamps(detector: Detector) -> dict[str, int]:
     return found
 
 
-def has_changed(detector: Detector) -> bool:
-    """Whether a cut would write more than what is always written."""
-    return _stamps(detector) != detector.written
-
-
 def restore(detector: Detector, head: Head, shards: Shards) -> None:
     """Bring a new state to what it was when the cut was made whose head this is."""
     told, first = detector.told, detector.kept[0]

@@ -367,11 +367,6 @@ cdef class Lane:
 
     # --- checkpoints ----------------------------------------------------------------------------
 
-    @property
-    def has_changed(self):
-        """Whether a cut would write any shard."""
-        return bool(self._sessions.changed)
-
     def touch(self, Handle handle):
         """A session that is away has changed."""
         self._sessions.touch(handle)
@@ -437,6 +432,7 @@ cdef class Lane:
     def begin_at(self, number):
         """Sessions that are restored are in shards from this number on."""
         self._sessions.begin_at(number)
+        self._sessions.is_restoring = True
 
     def restore(self, number, str session_id):
         """The handle of a session to be put back into this shard."""
@@ -491,6 +487,7 @@ cdef class Lane:
         """All is as a cut wrote it, so far as nothing had to move; new sessions go into this shard and later ones."""
         self._sessions.take_changed()
         self._sessions.fill(number)
+        self._sessions.is_restoring = False
 
 
 cdef uint32_t _murmur2(Text key) noexcept nogil:

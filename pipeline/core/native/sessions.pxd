@@ -8,6 +8,7 @@ from pipeline.core.native.scan cimport Text, Touch
 
 cdef enum:
     PER_SHARD = 256
+    LEAST_PER_SHARD = 16
 
 
 cdef uint64_t hash_of(Text id_) noexcept nogil
@@ -33,6 +34,7 @@ cdef class Sessions:
     cdef uint64_t *_index   # 24 bits of the id's hash, 40 bits of the handle + 1; 0: nothing
     cdef uint64_t _mask
     cdef readonly uint64_t alive
+    cdef bint is_restoring  # shards are as they were stored, whatever their room would be now
     cdef readonly set changed  # numbers of the shards that a cut must write
 
     cdef inline Session *at(self, Handle handle) noexcept:
@@ -55,6 +57,8 @@ cdef class Sessions:
 
     cdef int touch(self, Handle handle) except -1
     cdef int remove(self, Handle handle) except -1
+    cdef uint64_t _room_of_new(self) noexcept
+    cdef void _free(self, uint64_t place) noexcept
     cdef int _place(self, uint64_t number) except -1
     cdef void _drop_first(self) noexcept
     cdef int _take_out(self, Text id_, Handle handle) except -1

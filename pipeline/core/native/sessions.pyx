@@ -101,8 +101,11 @@ cdef class Sessions:
         """A new session, in the shard that is filling up. Its id must not be there yet."""
         cdef Shard *shard
         cdef Session *session
+        cdef uint64_t room = PER_SHARD if self.is_restoring else self._room_of_new()
         self._place(self._filling)
-        while self._shards[self._filling - self._first].used == PER_SHARD:
+        while self._shards[self._filling - self._first].used >= room:
+            if self._shards[self._filling - self._first].alive == 0:
+                self._free(self._filling - self._first)
             self._filling += 1
             self._place(self._filling)
         shard = self._shards[self._filling - self._first]
@@ -141,9 +144,19 @@ cdef class Sessions:
         if shard.alive == 0 and (shard.used == PER_SHARD or handle >> 8 < self._filling):
             if handle >> 8 == self._filling:
                 self._filling += 1  # its number must not come again
-            free(shard)
-            self._shards[place] = NULL
+            self._free(place)
         return 0
+
+    cdef void _free(self, uint64_t place) noexcept:
+        free(self._shards[place])
+        self._shards[place] = NULL
+
+    cdef uint64_t _room_of_new(self) noexcept:
+        """How many sessions a new shard takes (``cuts.shard_room``)."""
+        cdef uint64_t room = LEAST_PER_SHARD
+        while room < PER_SHARD and self.alive >= room * 64:
+            room *= 2
+        return room
 
     cdef int _take_out(self, Text id_, Handle handle) except -1:
         """Out of the index; what follows moves up, so that it is found without a gap."""
