@@ -297,7 +297,8 @@ class PipelineSettings(Part):
     tick_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 2.0
     """An idle partition's watermark is moved on this often."""
     checkpoint_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0
-    """Time between two checkpoints of a partition; longer where they would take over a tenth of the time."""
+    """Time between two checkpoints of a partition, six times as long where little comes (under 5,000 records), and
+    longer where they would take over a tenth of the time."""
     rebuild: bool = False
     """Whether a partition whose state cannot be restored is read again from the oldest record on."""
     dead_letter_share: Annotated[float, Field(gt=0, le=1)] = 0.1
