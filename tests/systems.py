@@ -1,5 +1,6 @@
 """Running systems for tests: ``cx-signals up`` as a user starts it, and its parts one by one."""
 
+import collections
 import itertools
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -130,6 +132,8 @@ class Running(System):
     """``cx-signals up``."""
 
     process: subprocess.Popen[str]
+    said: collections.deque[str]
+    """The last lines it has printed."""
 
     @classmethod
     def start(cls, folder: Path, *options: str, environ: Mapping[str, str] | None = None) -> Self:
@@ -147,8 +151,11 @@ class Running(System):
         for line in process.stdout:
             if line.startswith("ready "):
                 addresses = json.loads(line.removeprefix("ready "))
+                # A pipe that nobody reads from would stop it when it is full.
+                said = collections.deque[str](maxlen=1_000)
+                threading.Thread(target=said.extend, args=(process.stdout,), daemon=True).start()
                 password = {"CX_CLICKHOUSE__PASSWORD": given["CX_CLICKHOUSE__PASSWORD"]}
-                return cls(addresses=addresses, log=log, more=password, process=process)
+                return cls(addresses=addresses, log=log, more=password, process=process, said=said)
         raise AssertionError(f"up ended before it was ready: {log.read_text()}")
 
     def stop(self, number: int = signal.SIGINT) -> int:

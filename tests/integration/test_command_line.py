@@ -27,8 +27,8 @@ def test_a_simulated_shop_shows_signals_and_ends_leaving_nothing(tmp_path: Path,
         started = time.monotonic()
         system.wait_for(lambda: system.sql(ready)[0][0] > 0, 60)
         assert time.monotonic() - started < 60
-        assert system.process.stdout is not None
-        line = next(line for line in system.process.stdout if line.startswith("friction"))
+        system.wait_for(lambda: any(one.startswith("friction") for one in list(system.said)))
+        line = next(one for one in list(system.said) if one.startswith("friction"))
         assert "n=" in line
         with urllib.request.urlopen(f"{system.addresses['web']}/metrics", timeout=5) as page:
             assert b'cx_events_total{outcome="accepted",topic="touchpoints.web"}' in page.read()
