@@ -13,10 +13,12 @@ from pipeline.agents.deadletters import FloodWatch, letter_message, letter_row
 from pipeline.agents.journey_rows import journey_columns, journey_messages
 from pipeline.agents.misplaced import Misplaced
 from pipeline.agents.outbox import Outbox, Outgoing, Receipt, columns_of
-from pipeline.agents.ownership import Ownership
+from pipeline.agents.ownership import Owned, Ownership
 from pipeline.agents.ticks import Progress
 from pipeline.agents.tile_rows import TileRouter, tile_columns
+from pipeline.core.partition import Partition
 from pipeline.core.records import DeadLetter, Outputs
+from pipeline.core.tiles import BUCKET_MS
 from pipeline.core.values import Value, Values
 from pipeline.kafka.clients import KafkaUnavailableError, describe
 from pipeline.kafka.errors import is_passing
@@ -86,7 +88,7 @@ class JourneysStage:
             if is_due and owned.state.latest_ms is None and ends.is_at_end(source) and is_worked_off:
                 self._announced[key] = now
                 nothing = Outputs(version=owned.state.rules.first_version)
-                await self._tiles(source, nothing, None, self._outbox.receipt())
+                await self._tiles(source, nothing, None, self._outbox.receipt(), {})
 
     async def process(self, batch: RecordBatch) -> None:
         owned = self._ownership.partitions.get(batch.source)
@@ -106,7 +108,7 @@ class JourneysStage:
                     return  # taken away meanwhile
             owned.state.settle(out)
             receipt = self._outbox.receipt()
-            await self._put_out(batch.source, out, earliest_ms(records), receipt)
+            await self._put_out(batch.source, owned, out, earliest_ms(records), receipt)
             owned.unfinished.append((records[-1].offset + 1, receipt))
             if out.records:
                 owned.changed_at = time.monotonic()
@@ -148,24 +150,33 @@ class JourneysStage:
                     count,
                 )
 
-    async def _put_out(self, source: Source, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
+    async def _put_out(
+        self, source: Source, owned: Owned[Partition], out: Outputs, appended_ms: int | None, receipt: Receipt
+    ) -> None:
         if out.dead_letters:
             await self._dead_letters(source, out.dead_letters, receipt)
         if out.journeys:
             await self._journeys(source, out, receipt)
-        await self._tiles(source, out, appended_ms, receipt)
+        await self._tiles(source, out, appended_ms, receipt, owned.told)
 
     async def _journeys(self, source: Source, out: Outputs, receipt: Receipt) -> None:
         channel = source[0].removeprefix("touchpoints.")
         await self._outbox.send(receipt, JOURNEYS_TOPIC, journey_messages(channel, out.journeys, out.version))
         await self._outbox.store(receipt, JOURNEYS, journey_columns(channel, out.journeys, out.version))
 
-    async def _tiles(self, source: Source, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
+    async def _tiles(
+        self, source: Source, out: Outputs, appended_ms: int | None, receipt: Receipt, told: dict[int, int | None]
+    ) -> None:
+        """``told``: see :class:`Owned`. Windows end with buckets, so a watermark within one tells nothing new."""
         name = source_name(source)
+        bucket = None if out.watermark_ms is None else out.watermark_ms // BUCKET_MS
         if self._router is None:
             self._router = TileRouter(await asyncio.to_thread(self._tiles_partitions))
         messages = []
         for partition, parts in self._router.split(out.tiles).items():
+            if not parts[0] and bucket is not None and told.get(partition) == bucket:
+                continue
+            told[partition] = bucket
             for part, tiles in enumerate(parts):
                 event_id = tiles_message_id(name, out.version, partition, part)
                 more = part < len(parts) - 1

@@ -54,6 +54,8 @@ class Owned(Generic[State]):
     """A cut has failed: the state must not be checkpointed any more."""
     changed_at: float = 0.0
     """Monotonic time of the last batch with more than ticks in it."""
+    told: dict[int, int | None] = field(default_factory=dict)
+    """Phase one: by partition of ``cx.tiles``, which bucket the watermark last told to it was in."""
     unfinished: deque[tuple[int, Receipt]] = field(default_factory=deque)
     """(next offset, what must be delivered and stored before it counts as done), in order."""
     merged: int | None = None

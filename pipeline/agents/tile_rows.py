@@ -27,7 +27,7 @@ class TileRouter:
     def split(self, tiles: list[Tile]) -> dict[int, list[list[msgspec.Raw]]]:
         """By partition, the tiles of each message, as JSON; all tiles of a segment are in one partition.
 
-        Every partition gets at least one message, if only for the watermark's sake.
+        Every partition has at least one, without tiles where there are none: the watermark may be to be told.
         """
         by_segment: dict[str, list[Tile]] = {}
         for tile in tiles:

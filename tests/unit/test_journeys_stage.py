@@ -156,3 +156,27 @@ def test_a_long_batch_lets_others_have_their_turn() -> None:
         await running
 
     asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_the_watermark_is_told_when_it_comes_to_another_bucket() -> None:
+    """Windows end with buckets. What has tiles tells it anyway, and so does whoever takes the partition on."""
+
+    async def work() -> None:
+        setting = Setting()
+        setting.producer.delivers = True
+        told = []
+        for offset, seconds in enumerate((0, 4, 8, 16, 24, 24.5)):  # it trails by 5 s
+            setting.producer.produced.clear()
+            at_ms = START_MS + round(seconds * 1000)
+            tick = Record(offset, at_ms, None, at_ms)
+            event = Record(offset, START_MS, event_json(0))
+            await setting.stage.process(setting.batch(event if offset == 0 else tick))
+            told.append(len(setting.producer.produced))
+        assert told == [1, 0, 1, 1, 0, 0]
+        setting.ownership.release(WEB)
+        _, setting.epoch = setting.ownership.acquire(WEB)
+        setting.producer.produced.clear()
+        await setting.stage.process(setting.batch(Record(6, START_MS + 25_000, None, START_MS + 25_000)))
+        assert setting.producer.topics == [TILES_TOPIC]
+
+    asyncio.run(asyncio.wait_for(work(), 20))
