@@ -1,6 +1,8 @@
 """The broker of ``up``: its jars, its folder, its bounds. That it runs is seen wherever a system is started."""
 
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,21 @@ def test_how_a_broker_that_runs_is_spoken_to_is_left_to_the_settings(tmp_path: P
     assert environ["CX_KAFKA__BOOTSTRAP_SERVERS"] == "kafka.example:9093"
     assert not {"CX_KAFKA__SECURITY_PROTOCOL", "CX_PIPELINE__GENERATION"} & set(environ)
     assert not (tmp_path / "generation").exists()
+
+
+def test_folders_that_go_while_they_are_counted_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka and ClickHouse remove segments and parts at any time."""
+    for name in ("gone", "stays"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "segment").write_bytes(b"x" * 10_000)
+    scan = os.scandir
+
+    def scan_late(path: str) -> object:
+        if str(path).endswith("gone"):
+            shutil.rmtree(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan_late)
+    assert bytes_under(tmp_path) == (tmp_path / "stays" / "segment").stat().st_blocks * 512
