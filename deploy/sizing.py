@@ -22,21 +22,27 @@ SEGMENT_BYTES: Final = 190_000 + 2 * 360 * 400
 #: The program, its buffers of rows and messages.
 WORKER_BYTES: Final = 900 << 20
 #: ``python -m tests.benchmarks.sizes``, on disk.
-SIGNAL_ROW_BYTES: Final = 11.3
-HOURLY_ROW_BYTES: Final = 24.3
-JOURNEY_ROW_BYTES: Final = 43.9 + 40.3
-TILE_ROW_BYTES: Final = 52.4
+SIGNAL_ROW_BYTES: Final = 12.6
+HOURLY_ROW_BYTES: Final = 26.6
+JOURNEY_ROW_BYTES: Final = 29.4 + 27.8
+TILE_ROW_BYTES: Final = 28.9
 #: The same, of messages with key and headers.
 EVENT_MESSAGE_BYTES: Final = 229
 TILES_PER_EVENT_BYTES: Final = 0.012 * 14_180
-SIGNAL_MESSAGE_BYTES: Final = 524
-JOURNEY_MESSAGE_BYTES: Final = 651
-#: What lz4 leaves of them (100,000 signals on the embedded broker: 42 MiB, then 8).
-COMPRESSED: Final = 0.2
+SIGNAL_MESSAGE_BYTES: Final = 537
+JOURNEY_MESSAGE_BYTES: Final = 648
+#: What lz4 leaves of them: of events (a quarter in large batches), of tiles, and of what comes out.
+EVENTS_COMPRESSED: Final = 0.35
+TILES_COMPRESSED: Final = 0.3
+COMPRESSED: Final = 0.17
+#: Of a partition's checkpoint topic: what is not compacted yet, and the segment that is being written.
+CHECKPOINT_BYTES: Final = 2 * (64 << 20)
 JOURNEYS_PER_EVENT: Final = 0.25
 TILES_PER_EVENT: Final = 0.8
-#: Ends of the four windows in an hour: two each 10 s, two each minute.
-ENDS_PER_HOUR: Final = {"short": 2 * 360, "long": 2 * 60}
+#: Ends in an hour of the 1m and 5m windows, and of the 15m and 1h windows.
+ENDS_PER_HOUR: Final = {"short": 360 + 60, "long": 12 + 6}
+#: A row is written once, and again where a late event changes it.
+WRITTEN_AGAIN: Final = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +54,16 @@ class Load:
     segments: int
     mean_share: float = 0.4
     """The day's mean rate, as a share of the peak."""
-    signals_per_segment: float = 14
+    signals_per_segment: float = 16
     """Of the 32 there are, those that a segment has at a time."""
     replication: int = 3
     short_days: int = 3
     long_days: int = 30
     hourly_days: int = 400
-    journeys_days: int = 400
+    journeys_days: int = 90
     touchpoint_days: int = 7
     signal_topic_days: int = 3
+    tiles_topic_days: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +92,14 @@ def size(load: Load) -> Size:
         workers=workers,
         partitions=partitions,
         worker_memory_mib=_memory(load, workers),
-        kafka_disk_gib=_gib(_kafka_bytes(load)),
+        kafka_disk_gib=_gib(_kafka_bytes(load, partitions)),
         clickhouse_disk_gib=_gib(_clickhouse_bytes(load)),
         signal_rows_per_s=round(_signals_per_hour(load) / 3600),
     )
 
 
 def _signals_per_hour(load: Load) -> float:
-    return load.segments * load.signals_per_segment * sum(ENDS_PER_HOUR.values())
+    return load.segments * load.signals_per_segment * sum(ENDS_PER_HOUR.values()) * WRITTEN_AGAIN
 
 
 def _memory(load: Load, workers: int) -> int:
@@ -103,13 +110,14 @@ def _memory(load: Load, workers: int) -> int:
     return math.ceil((WORKER_BYTES + shared) / 2**20)
 
 
-def _kafka_bytes(load: Load) -> float:
+def _kafka_bytes(load: Load, partitions: int) -> float:
     events_per_day = load.events_per_s * load.mean_share * 86_400
-    # Touchpoints stay as their producers send them: not compressed, at worst.
-    ours = COMPRESSED * (TILES_PER_EVENT_BYTES + JOURNEYS_PER_EVENT * JOURNEY_MESSAGE_BYTES)
+    week = EVENTS_COMPRESSED * EVENT_MESSAGE_BYTES + COMPRESSED * JOURNEYS_PER_EVENT * JOURNEY_MESSAGE_BYTES
+    tiles = TILES_COMPRESSED * TILES_PER_EVENT_BYTES
+    events = events_per_day * (week * load.touchpoint_days + tiles * load.tiles_topic_days)
     signals_per_day = _signals_per_hour(load) * 24 * SIGNAL_MESSAGE_BYTES * COMPRESSED
-    events = events_per_day * (EVENT_MESSAGE_BYTES + ours) * load.touchpoint_days
-    return (events + signals_per_day * load.signal_topic_days) * load.replication
+    checkpoints = (4 * partitions + 1) * CHECKPOINT_BYTES  # three topics of touchpoints, tiles, evidence
+    return (events + signals_per_day * load.signal_topic_days + checkpoints) * load.replication
 
 
 def _clickhouse_bytes(load: Load) -> float:
@@ -118,8 +126,7 @@ def _clickhouse_bytes(load: Load) -> float:
     signals = rows * SIGNAL_ROW_BYTES
     short = signals * ENDS_PER_HOUR["short"] * load.short_days
     long = signals * ENDS_PER_HOUR["long"] * load.long_days
-    by_time = signals * ENDS_PER_HOUR["long"] / 2 * load.short_days
-    hourly = rows * HOURLY_ROW_BYTES * load.hourly_days + by_time
+    hourly = rows * HOURLY_ROW_BYTES * load.hourly_days
     journeys = events_per_day * JOURNEYS_PER_EVENT * JOURNEY_ROW_BYTES * load.journeys_days
     tiles = events_per_day * TILES_PER_EVENT * TILE_ROW_BYTES * 7
     # Merges write a part anew before the old ones go.

@@ -128,7 +128,7 @@ class RetentionSettings(Part):
     """Signals of the 15m and 1h windows."""
     hourly_signals_days: Annotated[int, Field(ge=1)] = 400
     """Signals of the 1h windows that end on a full hour (``cx.signals_hourly``)."""
-    journeys_days: Annotated[int, Field(ge=1)] = 400
+    journeys_days: Annotated[int, Field(ge=1)] = 90
     """Journeys."""
     tiles_days: Annotated[int, Field(ge=1)] = 7
     """Tiles."""

@@ -28,7 +28,7 @@ _LEAST_SEGMENT: Final = 1 << 20
 _LARGE: Final = (TILES_TOPIC, EVIDENCE_TOPIC)
 STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC, EVIDENCE_TOPIC)
 """Topics whose partitions have a state, kept in a checkpoint topic with as many partitions."""
-#: By the brokers, of what we write: signals shrink to a fifth. Touchpoints stay as their producers send them.
+#: By the brokers, whatever producers do: signals shrink to a fifth, touchpoints to a third.
 _COMPRESSED: Final = {"compression.type": "lz4"}
 _COMPACTED: Final = {
     "cleanup.policy": "compact",
@@ -70,7 +70,7 @@ def topic_specs(
     touchpoints = next((known[name] for name in TOUCHPOINT_TOPICS if name in known), settings.partitions)
     days = {
         **dict.fromkeys(TOUCHPOINT_TOPICS, 7),
-        TILES_TOPIC: 7,
+        TILES_TOPIC: 2,  # read at once, and made anew from the touchpoints where need be
         EVIDENCE_TOPIC: 7,
         SATISFACTION_TOPIC: 3,
         ABANDONMENT_TOPIC: 3,
@@ -93,7 +93,7 @@ def topic_specs(
             name,
             partitions.get(name, settings.partitions),
             {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)}
-            | ({} if name in TOUCHPOINT_TOPICS else _COMPRESSED)
+            | _COMPRESSED
             | safe
             | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name in _LARGE else {})
             | (bounds.config(name, partitions.get(name, settings.partitions)) if bounds is not None else {}),

@@ -15,6 +15,27 @@ DROP TABLE IF EXISTS cx.signals_recent;
 DROP TABLE IF EXISTS cx.signals_by_time_feed;
 DROP TABLE IF EXISTS cx.signals_by_time;
 
+-- Journeys take most of the disk: their texts are ids, which LZ4 makes little of.
+ALTER TABLE cx.journeys
+    MODIFY COLUMN journey_id CODEC(ZSTD(3)),
+    MODIFY COLUMN session_id CODEC(ZSTD(3)),
+    MODIFY COLUMN customer_id CODEC(ZSTD(3)),
+    MODIFY COLUMN entered_at CODEC(Delta, ZSTD(1)),
+    MODIFY COLUMN ended_at CODEC(Delta, ZSTD(1)),
+    MODIFY COLUMN last_step CODEC(ZSTD(1)),
+    MODIFY COLUMN value CODEC(ZSTD(1)),
+    MODIFY COLUMN version CODEC(Delta, ZSTD(1)),
+    MODIFY COLUMN stored_at CODEC(Delta, ZSTD(1));
+ALTER TABLE cx.journeys_by_entry
+    MODIFY COLUMN journey_id CODEC(ZSTD(3)),
+    MODIFY COLUMN session_id CODEC(ZSTD(3)),
+    MODIFY COLUMN entered_at CODEC(Delta, ZSTD(1)),
+    MODIFY COLUMN ended_at CODEC(Delta, ZSTD(1)),
+    MODIFY COLUMN last_step CODEC(ZSTD(1)),
+    MODIFY COLUMN value CODEC(ZSTD(1)),
+    MODIFY COLUMN version CODEC(Delta, ZSTD(1)),
+    MODIFY COLUMN stored_at CODEC(Delta, ZSTD(1));
+
 -- Tiles in the order of time, so that the last minutes of all segments lie together. They are dropped: workers make
 -- them anew from what the topics hold, which the new form of checkpoints asks for besides.
 DROP TABLE IF EXISTS cx.tiles SYNC;
@@ -30,8 +51,8 @@ CREATE TABLE cx.tiles
     support_opened               Int64,
     queue_opened                 Int64,
     basket_opened                Int64,
-    by_age                       Map(String, Int64),
-    by_step                      Map(String, Int64),
+    by_age                       Map(String, Int64) CODEC(ZSTD(3)),
+    by_step                      Map(String, Int64) CODEC(ZSTD(3)),
     events                       Int64,
     friction                     Int64,
     csat_answers                 Int64,
@@ -70,8 +91,8 @@ CREATE TABLE cx.tiles
     basket_abandoned             Int64,
     basket_value_abandoned       Int128,
     basket_value_abandoned_sq    Int256,
-    version                      UInt64,
-    stored_at                    DateTime('UTC') DEFAULT now()
+    version                      UInt64 CODEC(Delta, ZSTD(1)),
+    stored_at                    DateTime('UTC') DEFAULT now() CODEC(Delta, ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYear(bucket)

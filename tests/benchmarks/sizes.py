@@ -11,6 +11,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from deploy.embedded.kafka import bytes_under
 from deploy.embedded.stack import resident_bytes
 from tests.systems import Running
 
@@ -24,13 +25,14 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=15)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cx-sizes-") as folder:
-        system = Running.start(Path(folder))
+        data = Path(folder) / "data"
+        system = Running.start(Path(folder), "--no-simulate", "--data-dir", str(data))
         try:
             start = ["--start", "2026-03-02T09:00:00Z", "--minutes", str(options.minutes)]
             sent = system.cx("simulate", "--fast", "--rate", str(options.rate), *start)
             assert sent.returncode == 0, sent.stderr
             _settle(system)
-            _report(system, options.minutes)
+            _report(system, options.minutes, data / "kafka" / "data")
         finally:
             system.stop()
 
@@ -44,7 +46,7 @@ def _settle(system: Running) -> None:
         system.sql(f"OPTIMIZE TABLE cx.{table} FINAL")
 
 
-def _report(system: Running, minutes: float) -> None:
+def _report(system: Running, minutes: float, log: Path) -> None:
     events = sum(len(system.messages(f"touchpoints.{channel}")) for channel in ("web", "app", "pos"))
     segments = system.sql("SELECT uniqExact(segment) FROM cx.signals")[0][0]
     print(f"{events:,} records in {minutes:g} minutes, {segments} segments")
@@ -53,11 +55,12 @@ def _report(system: Running, minutes: float) -> None:
         query = "SELECT sum(rows), sum(data_compressed_bytes) FROM system.parts WHERE active AND table = %(table)s"
         rows, size = system.sql(query, {"table": table})[0]
         print(f"{table:18} {rows:9,} {rows / events:10.3f} {size / max(1, rows):12.1f}")
-    print("topic                          messages/event   bytes/message (key, value, headers)")
+    print("topic                          messages/event   bytes/message (key, value, headers)   on disk")
     for topic in TOPICS:
         messages = system.messages(topic)
         size = sum(_size(message) for message in messages) / max(1, len(messages))
-        print(f"{topic:30} {len(messages) / events:10.3f} {size:12.0f}")
+        stored = sum(bytes_under(folder) for folder in log.glob(f"{topic}-*")) / max(1, len(messages))
+        print(f"{topic:30} {len(messages) / events:10.3f} {size:12.0f} {stored:35.0f}")
     for worker in system.log.parent.glob("*/worker.log"):
         print(worker)
     print(f"memory of all processes of up: {(resident_bytes(system.process.pid) or 0) / 2**20:.0f} MiB")

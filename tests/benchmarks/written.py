@@ -1,20 +1,22 @@
 """What each event causes to be written: messages and bytes in Kafka by topic, rows in ClickHouse by table.
 
-    python -m tests.benchmarks.written                                # the shop of ``make run``
-    python -m tests.benchmarks.written --rate 2000 --copies 20        # some 500 segments
+    python -m tests.benchmarks.written                                 # the shop of ``make run``
+    python -m tests.benchmarks.written --rate 2000 --stores 240        # some 500 segments
 
 Everything that is appended while it looks is read and counted: key, value and headers as they were sent, before
-compression. Rows are those inserted, every copy of one counted, replaced ones as well. Ours alone: the touchpoints
-themselves are shown beside.
+compression. Rows are those given to the store, every copy of one counted, replaced ones as well.
 """
 
 import argparse
+import contextlib
 import re
 import tempfile
+import threading
 import time
 import urllib.request
+import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,11 +25,17 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from pipeline.kafka.clients import consumer_config, new_admin
 from pipeline.kafka.logs import bounds
+from pipeline.replay.send import Sender
+from pipeline.settings import Settings
 from schemas.events import TOPIC_PREFIX
+from tests.benchmarks.latency import Stream
 from tests.systems import Running
 
 TABLES: Final = ("signals", "signals_hourly", "journeys", "journeys_by_entry", "tiles", "dead_letters", "alerts")
 
+_STORES: Final = 12
+"""Of the simulated shop."""
+_SLICE_S: Final = 0.02
 WHOLE_COPIES: Final = {"journeys_by_entry": "journeys"}
 
 
@@ -110,17 +118,49 @@ def report(found: Written) -> None:
     print(f"{'signals, all copies':<28} {signals / events:15.2f}", flush=True)
 
 
+@contextlib.contextmanager
+def many_stores(system: Running, rate: float, stores: int) -> Iterator[None]:
+    """A paced stream, each of the shop's dozen stores being several."""
+    sender, stream, done = Sender(Settings(kafka=system.kafka)), Stream(rate), threading.Event()
+
+    def send() -> None:
+        sent_at = time.monotonic()
+        while not done.wait(_SLICE_S):
+            now = time.monotonic()
+            for channel, session_id, payload in stream.next(now - sent_at):
+                number = zlib.crc32(session_id.encode()) % (stores // _STORES)
+                several = re.sub(rb'"store_id":"([^"]*)"', rb'"store_id":"\1-%d"' % number, payload)
+                sender.send(channel, session_id, several)
+            sent_at = now
+            sender.poll()
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        yield
+    finally:
+        done.set()
+        sending.join()
+        sender.finish()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, default=15.0, help="events a second, as up --simulate")
-    parser.add_argument("--warm-up", type=float, default=120.0, help="seconds before it is looked at")
+    parser.add_argument("--rate", type=float, default=15.0, help="events a second")
+    parser.add_argument("--stores", type=int, default=0, help="so many instead of a dozen, at a steady rate")
+    parser.add_argument("--warm-up", type=float, default=150.0, help="seconds before it is looked at")
     parser.add_argument("--seconds", type=float, default=300.0)
     options = parser.parse_args()
+    shop = ("--no-simulate",) if options.stores else ("--simulate", str(options.rate))
     with tempfile.TemporaryDirectory(prefix="cx-written-") as folder:
-        system = Running.start(Path(folder), "--simulate", str(options.rate))
+        system = Running.start(Path(folder), *shop)
+        load = many_stores(system, options.rate, options.stores) if options.stores else contextlib.nullcontext()
         try:
-            time.sleep(options.warm_up)
-            report(watch(system, options.seconds))
+            with load:
+                time.sleep(options.warm_up)
+                report(watch(system, options.seconds))
+                segments = system.sql("SELECT uniq(segment) FROM cx.tiles")[0][0]
+                print(f"{segments} segments", flush=True)
         finally:
             system.stop()
 
