@@ -28,9 +28,9 @@ _LEAST_SEGMENT: Final = 1 << 20
 _LARGE: Final = (TILES_TOPIC, EVIDENCE_TOPIC)
 STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC, EVIDENCE_TOPIC)
 """Topics whose partitions have a state, kept in a checkpoint topic with as many partitions."""
-#: By the brokers, whatever producers do: signals shrink to a fifth, touchpoints to a third.
+#: By the brokers, whatever producers do: signals shrink to a fifth, touchpoints and checkpoints to a third.
 _COMPRESSED: Final = {"compression.type": "lz4"}
-_COMPACTED: Final = {
+_COMPACTED: Final = _COMPRESSED | {
     "cleanup.policy": "compact",
     "min.cleanable.dirty.ratio": "0.2",
     "segment.ms": "600000",  # the active segment is never compacted
