@@ -230,10 +230,13 @@ def test_the_clusters_statements_are_those_of_the_migrations_replicated(engine: 
     retention = {"signals": "stored_at + INTERVAL 3 DAY"}
     text, plain = script(retention, "cx"), script(retention)
     created = re.findall(r"^CREATE TABLE IF NOT EXISTS (\S+) ON CLUSTER 'cx'", text, re.M)
-    assert len(created) == len(set(created)) == plain.count("CREATE TABLE ") >= 8
+    assert len(created) == plain.count("CREATE TABLE ") >= 8
+    # Of one that is made anew the replicas' path is free again only when it is gone everywhere.
+    again = re.findall(r"^DROP TABLE IF EXISTS (\S+) ON CLUSTER 'cx' SYNC;\s+CREATE TABLE", text, re.M)
+    assert len(created) - len(set(created)) == len(again)
     assert text.count("ENGINE = Replicated") == len(created)
     paths = re.findall(r"'(/clickhouse/tables/\S+)'", text)
-    assert len(set(paths)) == len(created)
+    assert len(set(paths)) == len(set(created))
     views = re.findall(r"^CREATE MATERIALIZED VIEW IF NOT EXISTS (\S+) ON CLUSTER 'cx' TO", text, re.M)
     assert len(views) == plain.count("MATERIALIZED VIEW")
     assert re.findall(r"^(?!--|INSERT)(?:CREATE|ALTER) .*(?<!\()$", text, re.M)
