@@ -50,7 +50,7 @@ $(RIVALS)/.installed: tests/benchmarks/rivals/requirements.lock
 	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-bench: $(STAMP) $(RIVALS)/.installed ## Whole job against Bytewax, Quix Streams, Faust and the floor; by stage; memory (about 15 min).
+bench: $(STAMP) $(RIVALS)/.installed ## Whole job against Bytewax, Quix Streams, Faust, Flink SQL and the floor; by stage; memory (about 20 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.run --rivals $(RIVALS)/bin/python $(ARGS)
 
 bench-guard: $(STAMP) ## Fails if an event takes many more instructions than recorded (about 2 min, needs valgrind).

@@ -51,17 +51,19 @@ def _resolved(coordinate: str, cache: Path) -> Path:
 
 
 def fetched(lock: Path = LOCK, cache: Path | None = None, resolve: Resolve = _resolved) -> Path:
-    """The folder with the jars that ``lock`` pins; it is whole where it is there at all. Raises StartError.
+    """The folder with the jars that ``lock`` pins, named after it; it is whole where it is there at all.
+
+    Raises StartError.
 
     ``cache``: where that folder is; None: in the user's own.
     """
     text = lock.read_bytes()
     cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cx-signals"
-    folder = cache / f"kafka-{hashlib.sha256(text).hexdigest()[:12]}"
+    folder = cache / f"{lock.stem}-{hashlib.sha256(text).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".kafka-", dir=cache))
+    fresh = Path(tempfile.mkdtemp(prefix=f".{lock.stem}-", dir=cache))
     try:
         wanted = [line.split() for line in text.decode().splitlines() if line and not line.startswith("#")]
         with tempfile.TemporaryDirectory() as held, ThreadPoolExecutor(_AT_ONCE) as pool:

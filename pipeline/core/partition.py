@@ -431,11 +431,13 @@ class Partition:
         segments = self.rules.segmenter.segments
         for (dims, bucket), delta in self._deltas.items():
             self._fold_in(bucket, segments(dims), delta, touched)
-        nothing = Counters()
+        nothing, latest_ms = Counters(), self.latest_ms or 0
         for some, buckets in self._rewritten:
             for each in {segments(one) for one in some}:
                 for bucket in buckets:
-                    self._fold_in(bucket, each, nothing, touched)
+                    # Of a time that this log has not come to nothing can have been told. Timeouts lie there.
+                    if bucket <= latest_ms:
+                        self._fold_in(bucket, each, nothing, touched)
         # The constructor that a NamedTuple has for itself is Python.
         return [tuple.__new__(Tile, (segment, bucket, dict(c))) for (segment, bucket), c in touched.items()]
 

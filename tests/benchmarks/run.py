@@ -31,6 +31,7 @@ _RIVALS: Final = (
     ("Bytewax", "bytewax_job", None),
     ("Quix Streams", "quix_job", None),
     ("Faust", "faust_job", 20_000),
+    ("Flink SQL, warm", "flink_job", None),
 )
 
 
@@ -62,7 +63,10 @@ def one_round(options: argparse.Namespace) -> dict[str, Cost]:
         found[FLOOR] = program("floor", bootstrap, count, sys.executable)
         if options.rivals is not None:
             for name, module, events in _RIVALS:
-                found[name] = program(module, bootstrap, events or count, str(options.rivals))
+                try:
+                    found[name] = program(module, bootstrap, events or count, str(options.rivals))
+                except RuntimeError as error:
+                    print(f"  {name} is left out: {error}", flush=True)
         found[WHOLE], memory = run_worker(stack, count)
     for name, cost in found.items():
         print(f"  {name:<28} {cost.us_per_event:7.2f} us of CPU an event, {cost.wall_s:6.1f} s", flush=True)

@@ -73,7 +73,7 @@ def ask(url: str, path: str, **values: str) -> Any:
 
 
 def until(url: str, query: str) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120  # a first row comes when history is worked off, and a window is over
     while not (found := ask(url, "query", query=query)["result"]):
         assert time.monotonic() < deadline, f"{query}: {ask(url, 'targets')['activeTargets']}"
         time.sleep(0.3)
