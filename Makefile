@@ -50,8 +50,10 @@ $(RIVALS)/.installed: tests/benchmarks/rivals/requirements.lock
 	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-bench: $(STAMP) $(RIVALS)/.installed ## Whole job against Bytewax, Quix Streams, Faust, Flink SQL and the floor; by stage; memory (about 20 min).
+bench: $(STAMP) $(RIVALS)/.installed ## Whole job against others and the floor; by stage; memory; what each event has written (about 35 min).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.run --rivals $(RIVALS)/bin/python $(ARGS)
+	$(BIN)/python -m tests.benchmarks.written
+	$(BIN)/python -m tests.benchmarks.written --rate 2000 --stores 240 --seconds 120
 
 bench-guard: $(STAMP) ## Fails if an event takes many more instructions than recorded (about 2 min, needs valgrind).
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.guard $(ARGS)

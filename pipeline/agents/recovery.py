@@ -224,7 +224,8 @@ class Recovery:
             )
         if manifest.rules != digest:
             raise CheckpointError(
-                "the checkpoint was made under other funnels, segments, lateness, currency or customer key; set "
+                "the checkpoint was made by another release, or under other funnels, segments, lateness, currency "
+                "or customer key; set "
                 f"them back, or set {_REBUILD} to compute all that is still in the topics anew"
             )
         if manifest.next_offset < log_start:
