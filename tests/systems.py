@@ -27,11 +27,14 @@ from pipeline.kafka.logs import partitions_of, read_to_end
 from pipeline.settings import KafkaSettings
 
 COMMAND = [sys.executable, "-m", "pipeline"]
+#: ``verify`` waits for what is acknowledged, and that is what is checkpointed: tests have not that much time.
+_OFTEN = {"CX_PIPELINE__CHECKPOINT_INTERVAL_S": "2"}
 
 
 def clean(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without settings of ours, and the ones given."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("CX_")} | dict(environ or {})
+    """This process's environment without settings of ours, and the ones given; checkpoints are frequent."""
+    others = {k: v for k, v in os.environ.items() if not k.startswith("CX_")}
+    return others | _OFTEN | dict(environ or {})
 
 
 def cx(

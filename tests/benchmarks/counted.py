@@ -10,6 +10,7 @@ made, as for the other two.
 import asyncio
 import pickle
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,20 +34,25 @@ from pipeline.settings import Settings, rules
 from schemas.tiles import TILES_TOPIC
 from sinks.base import Columns
 from sinks.buffer import Limits, SinkBuffer
-from sinks.tables import COLUMNS
+from sinks.tables import COLUMNS, JOURNEYS, SIGNALS, TILES
 from tests.benchmarks.rivals.floor import Touchpoint
 from tests.support import ALERT_RULES
 
 Logs = Mapping[Source, Sequence[Record]]
 _BATCH = 1_000
+_NOW_S = 4e9  # after all events: tiles of times to come would be passed over
 _TILES_PARTITIONS = 4
 
 
 class Nowhere:
     """A sink that takes every row."""
 
+    def __init__(self) -> None:
+        self.rows: Counter[str] = Counter()
+
     def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
         assert len(names) == len(columns), table
+        self.rows[table] += len(columns[0])
 
     def close(self) -> None:
         return None
@@ -62,14 +68,15 @@ class Worker:
         self._tiles = [(TILES_TOPIC, number) for number in range(_TILES_PARTITIONS)]
         self._epochs |= {source: self._ownership.acquire(source)[1] for source in self._tiles}
         self._producer, self._offsets = MemoryProducer(), dict.fromkeys(self._tiles, 0)
-        self.buffer = SinkBuffer(Nowhere(), COLUMNS, Limits(10_000, 0.5, 1 << 30))
+        self.sink = Nowhere()
+        self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(10_000, 0.5, 1 << 30))
         outbox = Outbox(self._producer, self.buffer)
         checkpointer = Checkpointer(self._ownership, store, metrics, 1, "d")
         watch = FloodWatch(metrics, 0.5, lambda: 0.0)
         self._journeys = JourneysStage(
             self._ownership, outbox, metrics, lambda: _TILES_PARTITIONS, checkpointer, watch
         )
-        self._signals = SignalsStage(self._ownership, outbox, metrics, checkpointer, lambda: 0.0, lambda: 0.0)
+        self._signals = SignalsStage(self._ownership, outbox, metrics, checkpointer, lambda: 0.0, lambda: _NOW_S)
 
     async def take(self, source: Source, records: Sequence[Record]) -> None:
         epoch = self._epochs[source]
@@ -98,6 +105,8 @@ async def whole(logs: Logs) -> None:
         await worker.put_out()
     worker.buffer.close()
     await writing
+    # What is left out of the count would be counted as nothing.
+    assert min(worker.sink.rows[table] for table in (SIGNALS, JOURNEYS, TILES)) > 0, worker.sink.rows
 
 
 def floor(logs: Logs) -> None:
