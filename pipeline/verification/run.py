@@ -1,7 +1,7 @@
 """``verify`` from beginning to end: read the logs, wait, compute, compare."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from pipeline.kafka.records import to_record
 from pipeline.kafka.values import read_values
 from pipeline.settings import Settings
 from pipeline.verification import compare, store
-from pipeline.verification.compare import END_OF_TIME, Bounds, Report
+from pipeline.verification.compare import COMPLETION_RATIO, END_OF_TIME, Bounds, Report
 from pipeline.verification.doubts import SessionSources
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import LogRecord, Tables
@@ -26,6 +26,7 @@ from schemas.reasons import CLOCK_ERROR, Reason, Refusal
 from schemas.tiles import TILES_TOPIC
 
 _TAIL_RECORDS: Final = 100
+_LAST_ROWS_S: Final = 30.0
 Advance = Callable[[int], None]
 Logs = dict[Source, list[LogRecord]]
 Place = tuple[str, int, int]
@@ -152,11 +153,23 @@ def touched_ms(tables: Tables, later: Logs, lateness_ms: int) -> int:
     return earliest
 
 
+def wait_for_last_rows(client: Any, tables: Tables) -> None:
+    """Return when the rows of the last window that all sources have passed are there, or should have been.
+
+    Partitions without any event say so every five seconds only; until then they hold the others' rows back.
+    """
+    ends = Counter(end for signal, _, _, end in tables.signals if not signal.endswith(COMPLETION_RATIO))
+    last_ms, deadline = max(ends, default=0), time.monotonic() + _LAST_ROWS_S
+    while store.complete_signals(client, last_ms) < ends[last_ms] and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
 def compare_all(
     settings: Settings, client: Any, tables: Tables, logs: Logs, sessions: SessionSources
 ) -> Iterable[Report]:
     """Compare table by table; gives a report of each."""
     ends = ends_of(logs)
+    wait_for_last_rows(client, tables)
     letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
     tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.

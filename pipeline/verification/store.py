@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.verification.compare import COMPLETION_RATIO
 from pipeline.verification.naive_types import JourneyKey, JourneyValue, SignalValue
 from schemas.deadletters import OWN_MARK
 from sinks.tables import COUNTERS
@@ -46,6 +47,16 @@ def signals(client: Any, up_to_ms: int) -> Iterator[tuple[SignalKey, SignalValue
     )
     for signal, segment, window, end, *numbers in client.execute_iter(query, {"up_to": up_to_ms}):
         yield (signal, segment, window, end), SignalValue(*numbers)
+
+
+def complete_signals(client: Any, end_ms: int) -> int:
+    """How many complete rows there are of windows that end then, those left aside that compare with the past."""
+    query = (
+        "SELECT count() FROM cx.signals FINAL WHERE complete AND denominator > 0 "
+        "AND NOT endsWith(signal, %(past)s) AND toUnixTimestamp64Milli(window_end) = %(end)s"
+    )
+    ((count,),) = client.execute(query, {"end": end_ms, "past": COMPLETION_RATIO})
+    return int(count)
 
 
 def dead_letters(client: Any) -> Iterator[tuple[tuple[str, int, int], str]]:
