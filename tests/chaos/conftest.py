@@ -29,8 +29,8 @@ class Scene(Lab):
 
 @pytest.fixture(scope="package")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    # As rarely checkpointed as by default: so much is done again.
-    settings = {"CX_SINK__REQUEST_TIMEOUT_S": "5", "CX_PIPELINE__CHECKPOINT_INTERVAL_S": "10"}
+    # Half a minute between checkpoints at such a load, a minute by default: so much is done again.
+    settings = {"CX_SINK__REQUEST_TIMEOUT_S": "5", "CX_PIPELINE__CHECKPOINT_INTERVAL_S": "5"}
     found = Scene.start(tmp_path_factory.mktemp("chaos"), settings)
     found.timeline = Timeline()
     try:
