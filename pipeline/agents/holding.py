@@ -34,7 +34,7 @@ class Holding:
         hold_s = HISTORY_HOLD_S if self._is_history(now_s, passed, windows.is_apart()) else self._hold_s
         if not self._marks or now_s - self._marks[-1].at_s >= _MARK_S:
             self._marks.append(_Mark(now_s, newest, passed))
-        while len(self._marks) > 1 and self._marks[1].at_s <= now_s - HISTORY_HOLD_S:
+        while len(self._marks) > 1 and self._marks[1].at_s <= now_s - max(HISTORY_HOLD_S, self._hold_s):
             self._marks.popleft()
         before = self._before(now_s - hold_s)
         return before.newest_ms if before is not None else None

@@ -236,11 +236,10 @@ class SignalsStage:
         horizon = windows.horizon_ms()
         if horizon is not None and (not horizons or now - horizons[-1][0] >= 1.0):
             horizons.append((now, horizon))
-        while horizons and now - horizons[0][0] >= _FORGET_AFTER_S:
+        while horizon is not None and horizons and now - horizons[0][0] >= _FORGET_AFTER_S:
             before = horizons.popleft()[1]
-            if horizon is not None:
-                # A source that was taken for empty then may have begun since, further back.
-                windows.forget(min(before, horizon))
+            # A source that was taken for empty then may have begun since, further back.
+            windows.forget(min(before, horizon))
 
     async def _put_out(self, rows: SignalRows, receipt: Receipt) -> None:
         c = rows.columns
