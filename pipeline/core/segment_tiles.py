@@ -91,7 +91,8 @@ class SegmentTiles:
                 touched[funnel] = row, from_ms, until_ms
             row[column] += count
         for funnel, (_, first, last) in touched.items():
-            if complete_ms is not None and bucket_ms + first < complete_ms:
+            # Ends are multiples of a bucket: none after the last of these has been put out.
+            if complete_ms is not None and bucket_ms + first < complete_ms - complete_ms % BUCKET_MS:
                 self.ages[funnel].changed.add(bucket_ms + first, bucket_ms + last)
 
     def _ages_of(self, funnel: str) -> FunnelAges:
