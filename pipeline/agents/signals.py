@@ -142,6 +142,8 @@ class SignalsStage:
             return  # parts of one batch make no rows of their own: equal versions must mean equal content
         windows, now = owned.state, self._clock()
         due_ms = self._holding.setdefault(source, Holding(self._hold_s)).due_ms(now, windows)
+        if due_ms is not None:  # a clock that is ahead, by less than is refused, makes no window over
+            due_ms = min(due_ms, round(self._wall_clock() * 1000))
         merged = owned.merged
         next_offset = owned.cut_at if merged is None and windows.is_due(due_ms) else merged
         if next_offset is None or not self._ownership.holds(source, owned):
