@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -97,19 +97,23 @@ def _content(coordinate: str, sha256: str, held: Path, resolve: Resolve) -> byte
     return content
 
 
-def _lock() -> str:
+def locked(asked: Iterable[str] = _ASKED) -> str:
+    """Coordinates and sums of all that these need, as a lock has them. Asks Maven Central."""
     from jgo.maven import Dependency, MavenContext
 
     with tempfile.TemporaryDirectory() as cache:
         context = MavenContext(repo_cache=Path(cache), timeout=_TIMEOUT_S)
-        parts = [coordinate.split(":") for coordinate in _ASKED]
+        parts = [coordinate.split(":") for coordinate in asked]
         artifacts = [context.project(group, name).at_version(version).artifact() for group, name, version in parts]
         inputs, others = context.resolver.resolve([Dependency(one, scope="compile") for one in artifacts])
         sums = {
             f"{one.groupId}:{one.artifactId}:{one.version}": hashlib.sha256(one.resolve().read_bytes()).hexdigest()
             for one in (dependency.artifact for dependency in (*inputs, *others))
         }
-    lines = ("# Made by 'make lock': coordinates and SHA-256.", *(f"{name} {sums[name]}" for name in sorted(sums)))
+    lines = (
+        "# Coordinates and SHA-256, resolved by deploy/embedded/jars.py.",
+        *(f"{name} {sums[name]}" for name in sorted(sums)),
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -117,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--lock", action="store_true", help="write the sums of what Kafka needs now")
     if parser.parse_args().lock:
-        LOCK.write_text(_lock())
+        LOCK.write_text(locked())
         return
     try:
         fetched()

@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -125,10 +125,13 @@ class Kafka:
             return False
 
 
-def bytes_under(folder: Path) -> int:
+Walk = Callable[[Path], Iterable[tuple[str, list[str], list[str]]]]
+
+
+def bytes_under(folder: Path, walk: Walk = os.walk) -> int:
     """What a folder's files take on disk."""
     found = 0
-    for parent, _, names in os.walk(folder):  # it passes over folders that are gone by now
+    for parent, _, names in walk(folder):  # it passes over folders that are gone by now
         for name in names:
             with contextlib.suppress(OSError):
                 found += os.stat(os.path.join(parent, name)).st_blocks * 512

@@ -32,7 +32,6 @@ _FRESH_S: Final = 1.0
 #: each costs two thirds more CPU (decisions/0006).
 _MESSAGES_AT_A_TIME: Final = 1_000
 #: Of a read, what is left by one that does not keep up.
-_LEFT: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +104,6 @@ class BatchReader:
     @property
     def is_reading(self) -> bool:
         return bool(self._epochs) and not self._held
-
-    @property
-    def is_saturated(self) -> bool:
-        """Whether the last read left much of what another one takes: more comes than is kept up with.
-
-        A few are always on their way.
-        """
-        behind = dict(self._behind)
-        return sum(count for source, count in behind.items() if source not in self._paused) > self._most * _LEFT
 
     def is_at_end(self, source: Source) -> bool:
         """Whether the last fetch found nothing more in it, and was only just made."""

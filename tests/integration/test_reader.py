@@ -44,24 +44,6 @@ def read(reader: BatchReader, count: int) -> int:
     return sum(len(batch.records) for batch in batches)
 
 
-def test_it_does_not_keep_up_until_what_there_is_is_nearly_worked_off(settings: KafkaSettings) -> None:
-    append(settings, 300)
-    reader = BatchReader(settings)
-    try:
-        reader.position(SOURCE, 0, epoch=1)
-        assert not reader.is_saturated
-        assert read(reader, 100) == 100
-        assert reader.is_saturated
-        assert read(reader, 190) == 190
-        assert not reader.is_saturated, "10 are left"
-        reader.position(SOURCE, 0, epoch=2)
-        assert read(reader, 100) == 100
-        reader.drop(SOURCE)
-        assert not reader.is_saturated, "nothing is read any more"
-    finally:
-        reader.close()
-
-
 def test_what_comes_while_nothing_is_read_is_behind(settings: KafkaSettings) -> None:
     """As when the consumer is held back: the end that was seen is not the end any more."""
     append(settings, 100)

@@ -19,7 +19,6 @@ class Lane:
     misplaced: int
     partition: int
     partitions: int
-    has_changed: bool
     def __init__(
         self,
         channel: str,

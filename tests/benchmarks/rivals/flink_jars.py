@@ -3,12 +3,10 @@
 In the environment of the rivals: ``python -m tests.benchmarks.rivals.flink_jars``.
 """
 
-import hashlib
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from jgo.maven import Dependency, MavenContext
+from deploy.embedded.jars import locked
 
 _VERSION: Final = "2.2.1"
 #: Those after ``connector-base`` come by themselves, but the resolver would take another version of some.
@@ -25,19 +23,5 @@ _ASKED: Final = (
 )
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as cache:
-        context = MavenContext(repo_cache=Path(cache), timeout=30)
-        parts = [coordinate.split(":") for coordinate in _ASKED]
-        artifacts = [context.project(group, name).at_version(version).artifact() for group, name, version in parts]
-        inputs, others = context.resolver.resolve([Dependency(one, scope="compile") for one in artifacts])
-        sums = {
-            f"{one.groupId}:{one.artifactId}:{one.version}": hashlib.sha256(one.resolve().read_bytes()).hexdigest()
-            for one in (dependency.artifact for dependency in (*inputs, *others))
-        }
-    lines = ("# Coordinates and SHA-256.", *(f"{name} {sums[name]}" for name in sorted(sums)))
-    Path(__file__).with_name("flink.lock").write_text("\n".join(lines) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    Path(__file__).with_name("flink.lock").write_text(locked(_ASKED))
