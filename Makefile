@@ -79,6 +79,7 @@ lock: ## Pin all dependencies, with hashes, without addresses.
 	$(subst pyproject.toml,-c requirements.lock deploy/build.in,$(LOCK)) -o deploy/build.lock
 	$(subst pyproject.toml,tests/benchmarks/rivals/requirements.in,$(LOCK)) -o tests/benchmarks/rivals/requirements.lock
 	$(BIN)/python -m deploy.embedded.jars --lock
+	$(BIN)/python -m tests.benchmarks.rivals.flink_jars
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

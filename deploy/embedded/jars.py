@@ -111,7 +111,7 @@ def locked(asked: Iterable[str] = _ASKED) -> str:
             for one in (dependency.artifact for dependency in (*inputs, *others))
         }
     lines = (
-        "# Coordinates and SHA-256, resolved by deploy/embedded/jars.py.",
+        "# Made by 'make lock': coordinates and SHA-256.",
         *(f"{name} {sums[name]}" for name in sorted(sums)),
     )
     return "\n".join(lines) + "\n"

@@ -31,7 +31,6 @@ _FRESH_S: Final = 1.0
 #: Messages are made into records so many at a time, while a processor's own cache still has them: of 5,000 at once
 #: each costs two thirds more CPU (decisions/0006).
 _MESSAGES_AT_A_TIME: Final = 1_000
-#: Of a read, what is left by one that does not keep up.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Resolve anew what the Flink job needs and write coordinates and SHA-256 of that to ``flink.lock``.
 
-In the environment of the rivals: ``python -m tests.benchmarks.rivals.flink_jars``.
+``make lock`` does so.
 """
 
 from pathlib import Path
