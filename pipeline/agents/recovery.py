@@ -143,8 +143,9 @@ class Recovery:
             with _as_checkpoint_error(source):
                 windows_cuts.restore(windows, manifest.head, shards)
         log_end = self._store.log_end(source)
-        if log_end > max(0, where.resume_at):
-            windows.begin_catching_up()
+        windows.begin_catching_up()
+        if log_end <= max(0, where.resume_at):
+            windows.end_catching_up()  # rows that were due can have been put out without anything new
         return windows, where, log_end
 
     def detector(self, source: Source) -> tuple[Detector, Where]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Final
 
 import msgspec
@@ -46,6 +46,8 @@ _RECORDS_AT_A_TIME: Final = 200
 _MOST_AWAITED: Final = 10_000
 
 
+Turn = tuple[Source, int]
+"""A partition, and the epoch in which this worker has it."""
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -76,8 +78,8 @@ class SignalsStage:
         """By the clock: not before it is anything put out, unless forced."""
         self._has_input = False
         """Whether any tiles have come since the last emission began."""
-        self._holding: dict[Source, Holding] = {}
-        self._corrected_s: dict[Source, float] = {}
+        self._holding: dict[Turn, Holding] = {}
+        self._corrected_s: dict[Turn, float] = {}
         """When what was complete was last put out again."""
         self._mid_batch_since: dict[Source, float] = {}
         self._told: dict[Source, int | None] = {}
@@ -121,11 +123,19 @@ class SignalsStage:
             return
         async with self._turn:
             started, self._has_input = self._clock(), False
-            for source, owned in list(self._ownership.windows.items()):
+            present = list(self._ownership.windows.items())
+            self._forget_gone({(source, owned.epoch) for source, owned in present})
+            for source, owned in present:
                 await self._emit(source, owned, force)
             self._outbox.poll()
             self._outbox.hurry(SIGNALS)
             self._next_emission_s = started + min((self._clock() - started) / _SHARE, _LONGEST_PAUSE_S)
+
+    def _forget_gone(self, present: Set[Turn]) -> None:
+        """One that was taken away and comes back has another state: what was noted of the former is not its."""
+        for noted in (self._holding, self._corrected_s):
+            for turn in noted.keys() - present:
+                del noted[turn]
 
     def _awaits_rest(self, source: Source, is_mid_batch: bool) -> bool:
         """Whether the rest of a batch is on its way. Not for ever: its worker may be gone, and another one
@@ -141,7 +151,8 @@ class SignalsStage:
         if self._awaits_rest(source, owned.state.is_mid_batch):
             return  # parts of one batch make no rows of their own: equal versions must mean equal content
         windows, now = owned.state, self._clock()
-        due_ms = self._holding.setdefault(source, Holding(self._hold_s)).due_ms(now, windows)
+        turn = source, owned.epoch
+        due_ms = self._holding.setdefault(turn, Holding(self._hold_s)).due_ms(now, windows)
         if due_ms is not None:  # a clock that is ahead, by less than is refused, makes no window over
             due_ms = min(due_ms, round(self._wall_clock() * 1000))
         merged = owned.merged
@@ -150,9 +161,9 @@ class SignalsStage:
             return
         started = time.perf_counter()
         owned.merged, owned.cut_at = None, None  # a cut made now would lose what is not put out yet
-        is_correcting = force or now - self._corrected_s.get(source, -_CORRECTED_AFTER_S) >= _CORRECTED_AFTER_S
+        is_correcting = force or now - self._corrected_s.get(turn, -_CORRECTED_AFTER_S) >= _CORRECTED_AFTER_S
         if is_correcting:
-            self._corrected_s[source] = now
+            self._corrected_s[turn] = now
         receipt = self._outbox.receipt()
         if not await self._put_out_all(source, owned, windows.emit(due_ms, is_correcting), receipt):
             return

@@ -198,6 +198,25 @@ def test_a_source_that_stands_still_holds_rows_back_for_half_a_minute_and_they_c
     run(work)
 
 
+def test_a_partition_that_comes_back_is_waited_for_anew() -> None:
+    """Its state is of its checkpoint: what had long been passed is to be read again first."""
+
+    async def work(setting: Setting) -> None:
+        await setting.take("touchpoints.web:0", 1, START_MS + 12_000, START_MS)
+        await setting.take("touchpoints.web:1", 1, START_MS + 1_000, START_MS)
+        await setting.stage.emit()
+        setting.ownership.release(TILES)
+        _, setting.epoch = setting.ownership.acquire(TILES)
+        setting.ownership.windows[TILES].state = setting.windows = Windows(RULES.funnels, HOUR, sources=2)
+        setting.now_s = 31.0
+        await setting.take("touchpoints.web:0", 1, START_MS + 2_000, START_MS)
+        await setting.stage.emit()
+        assert setting.windows.out_ms is None
+        assert not rows_of(setting)
+
+    run(work)
+
+
 def test_corrections_are_put_together_and_nothing_is_done_before_they_are_out() -> None:
     async def work(setting: Setting) -> None:
         owned = setting.ownership.windows[TILES]
