@@ -49,6 +49,11 @@ class SubscriptionError(RuntimeError):
     """A message is not of this major version, or Kafka refuses for good."""
 
 
+def _order_of(message: Any) -> int:
+    """By what one replaces another. A signal may come as complete under the version that it had before it was."""
+    return int(2 * message.version + getattr(message, "complete", True))
+
+
 class Newest:
     """Which version of what has been handed out, of the last some 200,000 things."""
 
@@ -185,7 +190,7 @@ class Subscription(Generic[M]):
         except (ValidationError, RecursionError) as error:
             self._refuse(message, error)
             return None
-        if not self._newest.is_newer(tuple(getattr(found, name) for name in self._key), found.version):
+        if not self._newest.is_newer(tuple(getattr(found, name) for name in self._key), _order_of(found)):
             return None
         # Asked also of what was handed out before: it may have to know.
         is_wanted = self._where is None or self._where(found)

@@ -71,5 +71,7 @@ def type_of(signal: str) -> str:
     return SATISFACTION_TYPE if signal in SATISFACTION_SIGNALS else ABANDONMENT_TYPE
 
 
-def signal_id(signal: str, segment: str, window: str, end_ms: int, version: int) -> str:
-    return f"{signal}/{printable_rest(segment)}/{window}/{end_ms}/{version}"
+def signal_id(signal: str, segment: str, window: str, end_ms: int, version: int, is_complete: bool = True) -> str:
+    """The row that came too early has another one: a partition that turns out to be empty raises no version."""
+    rest = "" if is_complete else "/incomplete"
+    return f"{signal}/{printable_rest(segment)}/{window}/{end_ms}/{version}{rest}"

@@ -25,7 +25,7 @@ def signal_messages(rows: SignalRows, ends: list[int], numbers: list[list[float]
     numerators, denominators, values, lowers, uppers = numbers
     for at, end_ms in enumerate(ends):
         segment, window = segments[at], windows[at]
-        event_id = signal_id(signal, segment, window, end_ms, version)
+        event_id = signal_id(signal, segment, window, end_ms, version, is_complete)
         body = SignalBody(
             SCHEMA_VERSION,
             event_id,

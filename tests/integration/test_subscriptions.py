@@ -119,6 +119,28 @@ def test_only_what_is_asked_for_typed(shop: System) -> None:
     }
 
 
+def test_a_signal_that_becomes_complete_under_its_version_comes_again_and_an_incomplete_one_does_not(
+    shop: System,
+) -> None:
+    signal = {
+        "schema_version": "1.0",
+        "signal": "csat",
+        "segment": "store_id=lagging",
+        "window": "1m",
+        "window_end": "2026-03-02T09:00:00.000Z",
+        **dict.fromkeys(("numerator", "denominator", "value", "lower", "upper"), 1.0),
+        "version": 5,
+    }
+    sent = [signal | {"id": str(is_complete), "complete": is_complete} for is_complete in (False, True)]
+    of_it = lambda one: one.segment == "store_id=lagging"  # noqa: E731 - used here only
+    with subscribe(
+        SignalMessage, shop.addresses["kafka"], "late", where=of_it, from_beginning=True, idle_s=6
+    ) as signals:
+        order = [json.dumps(one).encode() for one in (*sent, *sent)]
+        shop.send("cx.signals.satisfaction", [("store_id=lagging", value) for value in order])
+        assert [one.complete for one in signals] == [False, True]
+
+
 def test_what_is_no_kafka_of_ours_is_one_error() -> None:
     with pytest.raises(SubscriptionError, match="does not answer"):
         subscribe(AlertMessage, f"127.0.0.1:{free_port()}", "nowhere", answer_s=2.0)

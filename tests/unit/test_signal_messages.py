@@ -21,7 +21,7 @@ def test_a_message_says_what_its_row_says() -> None:
     told = [SignalMessage.model_validate(msgspec.to_builtins(message.body)) for message in messages]
     assert [dict(message.headers)["ce_id"].decode() for message in messages] == [one.id for one in told]
     assert told[0].model_dump(exclude={"schema_version"}) == {
-        "id": "nps/all/1m/60000/7",
+        "id": "nps/all/1m/60000/7/incomplete",
         "signal": "nps",
         "segment": "all",
         "window": "1m",
