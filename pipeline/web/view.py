@@ -13,8 +13,9 @@ from pipeline.web.reads import Reads
 from schemas.api import StreamParameters
 from schemas.events import CHANNELS
 
-COLUMNS: Final = ("signal", "segment", "window_end", "numerator", "denominator", "value", "lower", "upper")
-"""Of a row in a frame; ``window_end`` in ms since the epoch."""
+_FIGURES: Final = ("numerator", "denominator", "value", "lower", "upper")
+COLUMNS: Final = ("signal", "segment", "window_end", *_FIGURES, "complete")
+"""Of a row in a frame; ``window_end`` in ms since the epoch, ``complete`` false while the window is filling."""
 _STORES: Final = "store_id"
 #: Of a store, what its table shows.
 _OF_STORES: Final = "(signal IN ('csat', 'nps', 'friction') OR endsWith(signal, '_abandonment'))"
@@ -90,7 +91,7 @@ class View:
 
     async def _select(self, query: queries.Query) -> dict[Key, Row]:
         rows = await self._reads.rows(query.sql, query.values)
-        return {(row[0], row[1], row[3]): (row[0], row[1], *row[3:9]) for row in rows}
+        return {(row[0], row[1], row[3]): (row[0], row[1], *row[3:10]) for row in rows}
 
     async def _find_usual(self, as_of: int) -> dict[str, Any]:
         query = queries.usual(self._asked.segment, as_of)

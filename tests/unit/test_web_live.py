@@ -49,7 +49,7 @@ class Scripted:
 
 
 def row(signal: str, segment: str, end: int, numerator: float, n: float, version: int) -> tuple[Any, ...]:
-    return (signal, segment, "5m", end, numerator, n, numerator / n if n else 0.0, 0.0, 1.0, version)
+    return (signal, segment, "5m", end, numerator, n, numerator / n if n else 0.0, 0.0, 1.0, False, version)
 
 
 def run(work: Callable[[Scripted, Live], Coroutine[Any, Any, None]]) -> None:
@@ -82,7 +82,7 @@ def test_who_is_new_gets_everything_and_then_what_changes() -> None:
         first = await heard(client, "signals")
         assert first["whole"]
         assert first["as_of"] == NOW
-        assert first["rows"] == [["csat", "all", NOW, 9, 10, 0.9, 0.0, 1.0]]
+        assert first["rows"] == [["csat", "all", NOW, 9, 10, 0.9, 0.0, 1.0, False]]
         store.rows_of["all"] = [row("csat", "all", NOW, 9, 10, 2), row("nps", "all", NOW, 100, 4, 2)]
         live.nudge()
         while not (told := await heard(client, "signals"))["rows"]:

@@ -57,7 +57,7 @@ export class Charts {
   take(rows, asOf, isWhole) {
     this.asOf = asOf;
     if (isWhole && asOf !== null) this.load(); // what came while nobody listened
-    for (const chart of this.lines) chart.take(rows, asOf);
+    for (const chart of this.lines) chart.take(rows);
   }
 
   show() {
@@ -116,12 +116,12 @@ class Chart {
   }
 
   /** A window that is filling is one point, at the end of its line; it moves on with the present. */
-  take(rows, asOf) {
+  take(rows) {
     for (const row of rows) {
       if (row.signal === this.signal && this.points.has(row.segment)) {
         const filling = this.filling.get(row.segment);
         if (filling !== undefined && filling < row.end) this.points.get(row.segment).delete(filling);
-        if (row.end === asOf) this.filling.set(row.segment, asOf);
+        if (!row.complete) this.filling.set(row.segment, row.end);
         else if (row.end === filling) this.filling.delete(row.segment);
         this.#put(row.segment, row.end, row);
         this.isDirty = true;

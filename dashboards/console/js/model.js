@@ -31,8 +31,8 @@ export class Model {
     this.eventsUntil = frame.events_until;
     this.step = STEP_MS[frame.window];
     this.known = true;
-    return frame.rows.map(([signal, segment, end, numerator, n, value, lower, upper]) => {
-      const row = { signal, segment, end, numerator, n, value, lower, upper };
+    return frame.rows.map(([signal, segment, end, numerator, n, value, lower, upper, complete]) => {
+      const row = { signal, segment, end, numerator, n, value, lower, upper, complete };
       let signals = this.newest.get(segment);
       if (!signals) this.newest.set(segment, (signals = new Map()));
       const held = signals.get(signal);
