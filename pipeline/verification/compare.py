@@ -139,6 +139,12 @@ def compare_signals(
     return report
 
 
+def add_incomplete(report: Report, left: Iterable[tuple[str, str, str, int]], bounds: Bounds) -> None:
+    """``left``: rows put out early of windows that all sources have passed since: complete ones are missing."""
+    for key in left if bounds.generation == 1 else ():
+        report.differ(f"{key}: ClickHouse has a row that is not complete, though every source has passed its end")
+
+
 def compare_dead_letters(
     found: Iterable[tuple[tuple[str, int, int], str]], tables: Tables, bounds: Bounds
 ) -> Report:

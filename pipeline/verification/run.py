@@ -172,6 +172,7 @@ def compare_all(
     wait_for_last_rows(client, tables)
     letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
     tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
+    incomplete = list(store.incomplete_signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.
     later = read_logs(settings, ends, lambda _: None)
     lateness_ms = round(settings.pipeline.lateness_s * 1000)
@@ -185,4 +186,7 @@ def compare_all(
     within = [(key, row) for key, row in signals if key[3] <= touched]
     # What was usual comes from weeks that a log which no longer begins at 0 does not hold.
     is_whole = not any(records and records[0].offset > 0 for records in logs.values())
-    yield compare.compare_signals(within, tables, bounds, with_past=is_whole)
+    report = compare.compare_signals(within, tables, bounds, with_past=is_whole)
+    passed_ms = min([touched, *tables.watermarks.values()])
+    compare.add_incomplete(report, (key for key in incomplete if key[3] <= passed_ms), bounds)
+    yield report

@@ -49,6 +49,15 @@ def signals(client: Any, up_to_ms: int) -> Iterator[tuple[SignalKey, SignalValue
         yield (signal, segment, window, end), SignalValue(*numbers)
 
 
+def incomplete_signals(client: Any, up_to_ms: int) -> Iterator[SignalKey]:
+    """Keys of the signals of windows that end at or before the time which say that something may be missing."""
+    query = (
+        "SELECT signal, segment, window, toUnixTimestamp64Milli(window_end) FROM cx.signals FINAL "
+        "WHERE NOT complete AND denominator > 0 AND toUnixTimestamp64Milli(window_end) <= %(up_to)s"
+    )
+    yield from client.execute_iter(query, {"up_to": up_to_ms})
+
+
 def complete_signals(client: Any, end_ms: int) -> int:
     """How many complete rows there are of windows that end then, those left aside that compare with the past."""
     query = (

@@ -2,7 +2,7 @@
 
 from pipeline.core.partition import Partition
 from pipeline.core.records import Record
-from pipeline.verification.compare import END_OF_TIME, Bounds, compare_journeys
+from pipeline.verification.compare import END_OF_TIME, Bounds, Report, add_incomplete, compare_journeys
 from pipeline.verification.doubts import doubts, session_sources
 from pipeline.verification.naive import compute
 from pipeline.verification.naive_types import JourneyKey, JourneyValue, LogRecord
@@ -88,3 +88,12 @@ def test_a_letter_of_the_log_before_refuses_nothing_of_this_one() -> None:
     told = {(*FIRST, 7): {fingerprint(b"", event_json(0))}, (*FIRST, 8): {fingerprint(b"", event_json(9))}}
     assert told_of(logs, told, b"") == {(*FIRST, 7)}
     assert told_of(logs, told, b"another key, so other fingerprints") == frozenset()
+
+
+def test_a_row_that_was_put_out_early_and_never_again_is_a_difference() -> None:
+    report, key = Report("signals"), ("csat", "all", "1m", START_MS)
+    add_incomplete(report, [key], Bounds({}, END_OF_TIME, 2))
+    assert report.differences == 0, "of a generation whose log is gone"
+    add_incomplete(report, [key], Bounds({}, END_OF_TIME, 1))
+    assert report.differences == 1
+    assert "not complete" in report.shown[0]
