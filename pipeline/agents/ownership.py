@@ -62,8 +62,8 @@ class Owned(Generic[State]):
     """Phase two: the offset up to which tiles are merged, while that is not put out yet."""
     early: list[Receipt] = field(default_factory=list)
     """Phase two: of rows put out while others, of what was merged as well, still wait."""
-    awaited: deque[tuple[int, int]] = field(default_factory=deque)
-    """Phase two: (end of the newest bucket, when it was appended) of tiles without rows as yet."""
+    awaited: list[tuple[int, int]] = field(default_factory=list)
+    """Phase two: a heap of (end of the newest bucket, when it was appended), of tiles without rows as yet."""
     horizons: deque[tuple[float, int]] = field(default_factory=deque)
     """Phase two: (wall clock, horizon) of the last minute."""
     log_end: int = 0

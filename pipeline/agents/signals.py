@@ -1,6 +1,7 @@
 """Phase two as a stage: tiles in, rolling signals out."""
 
 import asyncio
+import heapq
 import time
 from collections import deque
 from collections.abc import Iterable, Set
@@ -179,7 +180,7 @@ class SignalsStage:
             owned.cut_at = done
             if is_behind and owned.merged is None:
                 owned.merged = next_offset
-            self._note_awaited(owned, receipt)
+        self._note_awaited(owned, receipt)
         self._checkpointer.consider(source, owned)
         name = source_name(source)
         self._metrics.segments.labels(name).set(len(windows.segments))
@@ -209,7 +210,7 @@ class SignalsStage:
         out_ms = owned.state.out_ms
         oldest: int | None = None
         while owned.awaited and out_ms is not None and owned.awaited[0][0] <= out_ms:
-            appended = owned.awaited.popleft()[1]
+            appended = heapq.heappop(owned.awaited)[1]
             oldest = appended if oldest is None else min(oldest, appended)
         if oldest is not None:
             self._on_their_way.append((oldest, receipt))
@@ -269,7 +270,7 @@ def _await_rows(owned: Owned[Windows], message: TilesRead) -> None:
     """Note when the newest of these tiles was appended, to see how long its first row takes."""
     if message.appended is not None and len(owned.awaited) < _MOST_AWAITED:
         end_ms = max(bucket for _, bucket, _ in message.tiles) + BUCKET_MS
-        owned.awaited.append((end_ms, message.appended))
+        heapq.heappush(owned.awaited, (end_ms, message.appended))
 
 
 def _in_parts(told: Told) -> list[tuple[list[msgspec.Raw], list[msgspec.Raw]]]:

@@ -198,6 +198,18 @@ def test_a_source_that_stands_still_holds_rows_back_for_half_a_minute_and_they_c
     run(work)
 
 
+def test_a_record_of_a_time_to_come_keeps_no_other_from_being_measured() -> None:
+    async def work(setting: Setting) -> None:
+        await setting.take("touchpoints.web:0", 1, START_MS + 12_000, START_MS + 240_000)
+        await setting.take("touchpoints.web:1", 1, START_MS + 12_000, START_MS)
+        await setting.stage.emit()
+        await setting.stored()
+        setting.stage.measure()
+        assert setting.metrics.registry.get_sample_value("cx_signal_latency_seconds_count") == 1
+
+    run(work)
+
+
 def test_a_partition_that_comes_back_is_waited_for_anew() -> None:
     """Its state is of its checkpoint: what had long been passed is to be read again first."""
 
