@@ -3,9 +3,9 @@
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 
 from dashboards.panels import thresholds
-from pipeline.alert_rules import load_rules
 from pipeline.core.detection.watch import Rule
 from pipeline.settings import Settings, funnel_names
+from pipeline.settings.alert_rules import load_rules
 
 
 def rule_of(signal: str) -> Rule:

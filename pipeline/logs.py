@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Final
 
-from pipeline.agents.outbox import Clock
+from pipeline.model.event_time import Clock
 from schemas.plain import shown
 
 _PAUSE_S: Final = 10.0

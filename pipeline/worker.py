@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline.app import create_app
+from pipeline.runtime.app import create_app
 from pipeline.settings import SettingsError, load
 
 try:

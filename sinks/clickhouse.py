@@ -3,12 +3,12 @@
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import clickhouse_driver
 from clickhouse_driver import errors
 
+from sinks.address import Address
 from sinks.base import Columns, SinkRejectedError, SinkUnavailableError
 
 DATABASE: Final = "cx"
@@ -33,26 +33,6 @@ _INSERT_SETTINGS: Final = {
     "insert_deduplicate": 0,
     "max_partitions_per_insert_block": 0,  # replayed history may span many years
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a ClickHouse server is and who we are to it."""
-
-    host: str
-    port: int
-    user: str = "default"
-    password: str = ""
-    timeout_s: float = 60.0
-    secure: bool = False
-    """TLS."""
-    ca_file: str = ""
-    """What its certificate is checked against; empty: the system's."""
-    is_replicated: bool = False
-    """Then a majority of the replicas has to have a row before it counts as stored."""
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 def connect(address: Address) -> Any:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.core.tiles import counter_names
+from pipeline.model.tiles import counter_names
 
 FUNNELS: Final = ("search", "cart", "checkout", "form", "support", "queue", "basket")
 

@@ -2,19 +2,20 @@
 
 import numpy as np
 
-from pipeline.agents.alerts import AlertsStage
-from pipeline.agents.checkpoints import Checkpointer
-from pipeline.agents.outbox import Outbox
-from pipeline.agents.ownership import Ownership
-from pipeline.agents.paging import Paging
-from pipeline.agents.recovery import Recovery
-from pipeline.checkpoints.memory import MemoryCheckpoints
-from pipeline.core.ages import age_counters
-from pipeline.core.evidence import HOUR_MS, STEP_MS
-from pipeline.core.records import GENERATION_SHIFT, Record
+from pipeline.durability.checkpointer import Checkpointer
+from pipeline.durability.memory import MemoryCheckpoints
+from pipeline.durability.recovery import Recovery
 from pipeline.kafka.memory import MemoryProducer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
+from pipeline.model.ages import age_counters
+from pipeline.model.evidence import HOUR_MS, STEP_MS
+from pipeline.model.records import Record
+from pipeline.model.rules import GENERATION_SHIFT
+from pipeline.stages.alerts import AlertsStage
+from pipeline.stages.lease import Leases
+from pipeline.stages.outbox import Outbox
+from pipeline.stages.paging import Paging
 from schemas.evidence import EVIDENCE_TOPIC, EvidenceMessage
 from sinks.alertmanager import MemoryPager, Pager
 from sinks.buffer import Limits, SinkBuffer
@@ -33,20 +34,20 @@ class Setting:
     def __init__(self) -> None:
         store, self.metrics = MemoryCheckpoints(), Metrics()
         self.pager, self.now_s = MemoryPager(), MONDAY / 1000 + HOURS * 3600
-        self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
-        _, self.epoch = self.ownership.acquire(EVIDENCE)
+        self.leases = Leases(Recovery(store, RULES, "d", ALERT_RULES))
+        _, self.epoch = self.leases.acquire(EVIDENCE)
         self.producer, self.sink = MemoryProducer(), MemorySink()
         self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(1, 0.001, 1 << 20))
-        checkpointer = Checkpointer(self.ownership, store, self.metrics, 1, "d")
+        checkpointer = Checkpointer(self.leases, store, self.metrics, 1, "d")
         self.paging = self.new_paging(self.pager)
         outbox = Outbox(self.producer, self.buffer)
         self.stage = AlertsStage(
-            self.ownership, outbox, self.metrics, checkpointer, 1, lambda alerts: self.paging.note(alerts)
+            self.leases, outbox, self.metrics, checkpointer, 1, lambda alerts: self.paging.note(alerts)
         )
         self._offset = 0
 
     def new_paging(self, pager: Pager, oldest_s: float = 3600.0) -> Paging:
-        return Paging(self.ownership, pager, self.metrics, 30.0, oldest_s, lambda: self.now_s)
+        return Paging(self.leases, pager, self.metrics, 30.0, oldest_s, lambda: self.now_s)
 
     async def take(self, message: EvidenceMessage) -> None:
         record = Record(self._offset, -1, message.model_dump_json().encode())

@@ -3,8 +3,8 @@
 import random
 from collections.abc import Iterator
 
-from pipeline.core.records import Record
-from pipeline.verification.naive_types import Source
+from pipeline.model.records import Record
+from pipeline.tools.verify.naive_types import Source
 from tests.support import event_json, log_of
 
 MINUTE = 60_000

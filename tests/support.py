@@ -8,15 +8,16 @@ from typing import Any
 
 import msgspec
 
-from pipeline.alert_rules import load_rules
-from pipeline.core import partition_cuts, windows_cuts
 from pipeline.core.cuts import SESSIONS, Cut
-from pipeline.core.funnels import RETRACTED
-from pipeline.core.partition import Partition
-from pipeline.core.records import Outputs, Record, Rules
-from pipeline.core.windows import Windows
+from pipeline.core.sessions.outputs import Outputs
+from pipeline.core.sessions.partition import Partition
+from pipeline.core.sessions.walk import RETRACTED
+from pipeline.core.windows.windows import Windows
+from pipeline.model.records import Record
+from pipeline.model.rules import Rules
 from pipeline.settings import Settings, funnel_names, rules
-from pipeline.verification.naive_types import (
+from pipeline.settings.alert_rules import load_rules
+from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
     LogRecord,
@@ -25,7 +26,7 @@ from pipeline.verification.naive_types import (
     Source,
     Tables,
 )
-from pipeline.verification.rules import naive_rules
+from pipeline.tools.verify.rules import naive_rules
 from schemas.checkpoints import decode_shard, encode_shard
 from schemas.times import format_rfc3339, parse_rfc3339
 
@@ -232,15 +233,15 @@ def stored_partition(
     partition: Partition, shards: dict[str, Any], rules: Rules = RULES, *, with_lane: bool = True
 ) -> Partition:
     """A cut laid over earlier ones and read back, as through a checkpoint."""
-    head = _lay(shards, partition_cuts.cut(partition))
+    head = _lay(shards, partition.snapshot())
     again = Partition(partition.channel, rules, with_lane=with_lane)
-    partition_cuts.restore(again, head, shards)
+    again.restore(head, shards)
     return again
 
 
 def stored_windows(windows: Windows, shards: dict[str, Any], rules: Rules = RULES) -> Windows:
     restored = new_windows(rules)
-    windows_cuts.restore(restored, _lay(shards, windows_cuts.cut(windows)), shards)
+    restored.restore(_lay(shards, windows.snapshot()), shards)
     return restored
 
 

@@ -12,9 +12,9 @@ from confluent_kafka import KafkaException
 from deploy.embedded.process import StartError
 from pipeline.kafka.clients import KafkaUnavailableError
 from pipeline.kafka.logs import LogError
-from pipeline.replay.send import ReplayError
 from pipeline.settings import SettingsError
 from pipeline.subscriptions import SubscriptionError
+from pipeline.tools.replay.send import ReplayError
 from schemas.plain import shown
 from sinks.base import SinkError
 from sinks.migrate import MigrationError

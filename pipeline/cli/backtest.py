@@ -6,18 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.alert_rules import load_rules
-from pipeline.backtest import Backtest, logs_of
 from pipeline.cli.common import kafka_admin, progress, say
 from pipeline.cli.replay import read_events
 from pipeline.core.detection.incidents import Alert
 from pipeline.core.detection.sentence import sentence
-from pipeline.core.records import Record
-from pipeline.kafka.logs import Source
 from pipeline.kafka.values import read_values
-from pipeline.replay.formats import FORMATS
+from pipeline.model.records import Record
+from pipeline.model.source import Source
 from pipeline.settings import Settings, funnel_names, load, rules
-from pipeline.verification.run import read_logs, refused_by_clock
+from pipeline.settings.alert_rules import load_rules
+from pipeline.tools.backtest import Backtest, logs_of
+from pipeline.tools.replay.formats import FORMATS
+from pipeline.tools.verify.run import read_logs, refused_by_clock
 from schemas.plain import shown
 from schemas.times import format_rfc3339
 

@@ -7,13 +7,12 @@ from typing import Any, Final
 
 from clickhouse_driver import errors
 
-from pipeline.app import clickhouse_address
+from pipeline.model.signals import Unit, signal_of
 from pipeline.settings import Settings
 from pipeline.web.catalogue import catalogue
 from sinks.clickhouse import connect
 
 _SEGMENTS: Final = ("all", "channel=web", "channel=app", "channel=pos")
-_PERCENT: Final = ("csat", "friction")
 _QUERY: Final = """
 SELECT signal, segment, value, denominator, lower, upper, window_end
 FROM cx.signals_now WHERE window = '5m' AND segment IN %(segments)s
@@ -36,7 +35,7 @@ class Board:
     interval_s = 5.0
 
     def __init__(self, settings: Settings) -> None:
-        self._client = connect(clickhouse_address(settings.clickhouse))
+        self._client = connect(settings.clickhouse.address())
         self._values = {"segments": _SEGMENTS, "by_age": catalogue(settings).by_age}
 
     def show(self, kafka_bytes: int | None) -> None:
@@ -71,6 +70,6 @@ def format_board(rows: list[tuple[Any, ...]], kafka_bytes: int | None = None) ->
 
 
 def _cell(signal: str, value: float, n: float, lower: float, upper: float) -> str:
-    if signal.endswith(("_abandonment", "_nowcast")) or signal in _PERCENT:
+    if signal_of(signal).unit is Unit.SHARE:
         return f"{value:.1%} [{lower:.1%}, {upper:.1%}] n={n:.0f}"
     return f"{value:.2f} [{lower:.2f}, {upper:.2f}] n={n:.0f}"

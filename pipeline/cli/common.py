@@ -9,7 +9,6 @@ from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.app import clickhouse_address
 from pipeline.kafka.clients import wait_until_reachable
 from pipeline.settings import Settings
 from schemas.plain import shown
@@ -30,7 +29,7 @@ def kafka_admin(settings: Settings) -> AdminClient:
 
 def clickhouse_client(settings: Settings) -> Any:
     """Wait for ClickHouse; gives a client. Raises SinkUnavailableError."""
-    address = clickhouse_address(settings.clickhouse)
+    address = settings.clickhouse.address()
     clickhouse.wait_until_reachable(address, settings.clickhouse.connect_timeout_s, say)
     return clickhouse.connect(address)
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
-from pipeline.replay.deadletters import Judged, Letter, Verdict, judge_for, send_again
 from pipeline.settings import load
+from pipeline.tools.deadletters import Judged, Letter, Verdict, judge_for, send_again
 from schemas.deadletters import OWN_MARK
 from schemas.plain import json_shown
 from schemas.reasons import Reason

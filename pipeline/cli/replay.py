@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.common import kafka_admin, progress, say
-from pipeline.replay.files import FileError
-from pipeline.replay.formats import FORMATS, BadRow, FileEvent
-from pipeline.replay.send import ReplayError, check_not_behind, in_sending_order
-from pipeline.replay.send import replay as send_all
 from pipeline.settings import load
+from pipeline.tools.replay.files import FileError
+from pipeline.tools.replay.formats import FORMATS, BadRow, FileEvent
+from pipeline.tools.replay.send import ReplayError, check_not_behind, in_sending_order
+from pipeline.tools.replay.send import replay as send_all
 
 _SHOWN_PROBLEMS = 5
 

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.common import kafka_admin, progress, say
-from pipeline.replay.send import Sender
 from pipeline.settings import Settings, load
-from pipeline.simulator.disturbance import Rates, disturb
-from pipeline.simulator.incidents import IncidentsFile, Orders
-from pipeline.simulator.shop import INCIDENTS
-from pipeline.simulator.traffic import ShopSettings, parse_incident, traffic
+from pipeline.tools.replay.send import Sender
+from pipeline.tools.simulator.disturbance import Rates, disturb
+from pipeline.tools.simulator.incidents import IncidentsFile, Orders
+from pipeline.tools.simulator.shop import INCIDENTS
+from pipeline.tools.simulator.traffic import ShopSettings, parse_incident, traffic
 from schemas.times import parse_rfc3339
 
 _SHARE = {"min": 0.0, "max": 1.0}

@@ -14,13 +14,12 @@ import typer
 
 from deploy.embedded.process import StartError
 from deploy.embedded.stack import Stack
-from pipeline import running
-from pipeline.alert_rules import load_rules
 from pipeline.cli.admin import apply_migrations, create_topics
 from pipeline.cli.board import Board
 from pipeline.cli.common import say
 from pipeline.kafka.topics import Bounds
-from pipeline.settings import funnel_names, load
+from pipeline.settings import funnel_names, load, running
+from pipeline.settings.alert_rules import load_rules
 
 _PORT = {"min": 1, "max": 65_535}
 #: What is usual has to be learned before anything can be called unusual: two full hours that nothing can change.

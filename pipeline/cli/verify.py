@@ -8,8 +8,8 @@ import typer
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
 from pipeline.kafka.logs import held_back
 from pipeline.settings import load
-from pipeline.verification.doubts import doubts, session_sources
-from pipeline.verification.run import compare_all, expected_tables, read_at_rest
+from pipeline.tools.verify.doubts import doubts, session_sources
+from pipeline.tools.verify.run import compare_all, expected_tables, read_at_rest
 
 
 def register(app: typer.Typer) -> None:

@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.app import clickhouse_address
 from pipeline.cli.common import clickhouse_client, kafka_admin, say
+from pipeline.delivery.hooks import load_hooks
+from pipeline.delivery.letters import Letters, send_again
+from pipeline.delivery.posting import Delivery
+from pipeline.delivery.run import Runner, delivery, subscribe_to
 from pipeline.kafka.clients import new_producer
 from pipeline.logs import plain_records
 from pipeline.settings import load
-from pipeline.webhooks.delivery import Delivery
-from pipeline.webhooks.hooks import load_hooks
-from pipeline.webhooks.letters import Letters, send_again
-from pipeline.webhooks.run import Runner, delivery, subscribe_to
 from sinks.clickhouse import ClickHouseSink
 from sinks.http import HttpPoster
 
@@ -47,7 +46,7 @@ def webhooks(
         raise typer.Exit(1 if left else 0)
     kafka_admin(settings)
     clickhouse_client(settings).disconnect()
-    letters = Letters(new_producer(settings.kafka), ClickHouseSink(clickhouse_address(settings.clickhouse)))
+    letters = Letters(new_producer(settings.kafka), ClickHouseSink(settings.clickhouse.address()))
     asyncio.run(_run(Runner(subscribe_to(settings.kafka), list(deliveries.values()), letters), poster))
 
 

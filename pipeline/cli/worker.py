@@ -6,9 +6,9 @@ import logging
 import faust
 import typer
 
-from pipeline.app import create_app
 from pipeline.cli.common import clickhouse_client, kafka_admin
-from pipeline.memory import keep_for_reuse
+from pipeline.runtime.app import create_app
+from pipeline.runtime.process_memory import keep_for_reuse
 from pipeline.settings import Settings, load
 
 logger = logging.getLogger(__name__)

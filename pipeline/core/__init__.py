@@ -1,19 +1,16 @@
 """The computing core: ``(state, events) -> (state, outputs)``.
 
 Pure: no clock, no environment, no I/O, no logging, no await. Time is event time in milliseconds.
+One room per question:
 
 ==================  ====================================================================
-``funnels``         the seven funnels and the walk of a session's events through them
-``session``         one session: its retained events, its open and its ended journeys
-``partition``       phase one: one partition's log into journeys, tiles and dead letters
-``records``         what goes into phase one and comes out of it
-``segments``        dimensions of an event to the canonical texts of its segments
-``tiles``           counters per segment and 10 s bucket
-``windows``         phase two: tiles of all partitions merged into rolling windows
-``signal_rows``     which rows are to be written of many segments at once, and the rows
-``age_rows``        the same of nowcasts and completion ratios
-``grouped``         times and rows of several segments in one column
-``signals``         which counters make which signal
-``statistics``      the 95 % intervals
+``sessions``        one partition's log into journeys, tiles and dead letters
+``windows``         tiles of all sources into signals of rolling windows, and evidence
+``usual``           baselines: what each hour of the week is normally like
+``detection``       findings, incidents, their causes and the alert made of them
 ==================  ====================================================================
+
+All of them share ``statistics`` (the 95 % intervals), ``life_tables`` (nowcasts of ratios) and ``cuts`` (what
+of a state has changed since the last checkpoint). A room never imports one that stands below it in the table
+except that windows and detection use ``usual``.
 """

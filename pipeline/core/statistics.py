@@ -68,3 +68,6 @@ def ratio_interval(observed: Floats, expected: Floats) -> tuple[Floats, Floats]:
 def _cube(value: Floats) -> Floats:
     found: Floats = value**3
     return found
+
+
+Ints = NDArray[np.int64]

@@ -3,8 +3,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message
 
-from pipeline.core.records import Record
-from pipeline.kafka.logs import Source
+from pipeline.model.records import Record
+from pipeline.model.source import Source
 
 def sort_in(
     messages: list[Message], wanted: Container[Source], grouped: dict[Source, Any]

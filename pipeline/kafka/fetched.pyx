@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 
 from confluent_kafka import Message
 
-from pipeline.core.native.columns cimport RecordColumns
+from pipeline.core.sessions.native.columns cimport RecordColumns
 from pipeline.kafka.records import earliest_ms as earliest_of, to_record
 
 cdef extern from *:

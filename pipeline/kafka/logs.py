@@ -11,16 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.errors import UNKNOWN, is_passing
+from pipeline.model.source import Source
 from pipeline.settings import KafkaSettings
-
-Source = tuple[str, int]
-"""Topic and partition."""
-
-
-def source_name(source: Source) -> str:
-    """``topic:partition``, as in messages, tables, metrics and errors."""
-    return f"{source[0]}:{source[1]}"
-
 
 _POLL_S: Final = 0.05
 #: A broker that says nothing for so long is taken for gone: a stopping worker waits no longer for it.

@@ -13,7 +13,7 @@ class Produced(NamedTuple):
 
 
 class MemoryProducer:
-    """Implements :class:`pipeline.agents.outbox.Producer`. Acknowledges at once, unless told to hold back."""
+    """Implements :class:`pipeline.stages.outbox.Producer`. Acknowledges at once, unless told to hold back."""
 
     def __init__(self, *, delivers: bool = True, room: int = 1 << 30) -> None:
         """``room``: messages that wait for their acknowledgement; with more the queue is full."""

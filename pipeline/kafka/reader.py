@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from pipeline.core.records import Record
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import LogError, Source, source_name
+from pipeline.kafka.logs import LogError
+from pipeline.model.records import Record
+from pipeline.model.source import Source, source_name
 from pipeline.settings import KafkaSettings
 
 try:

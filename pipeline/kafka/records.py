@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message
 
-from pipeline.core.records import Record
-from pipeline.kafka.logs import Source
+from pipeline.model.records import Record
+from pipeline.model.source import Source
 from schemas.ticks import tick_time
 
 #: A call that looks at what it was given, however often it is made.

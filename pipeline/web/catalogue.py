@@ -1,19 +1,15 @@
 """What can be asked for: the names that the settings give rise to."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from pipeline.model.signals import Signal, signals_of
 from pipeline.settings import Settings, funnel_names
-from schemas.signals import SATISFACTION_SIGNALS
-
-_BY_AGE = ("nowcast", "completion_ratio")
-_OF_FUNNEL = ("abandonment", "value_abandoned", *_BY_AGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    signals: tuple[str, ...]
-    by_age: tuple[str, ...]
-    """Those of them that come from life tables."""
+    described: tuple[Signal, ...]
     funnels: tuple[str, ...]
     dimensions: tuple[str, ...]
     """Those of the segments in canonical order, joined by ``|``; ``all`` for none."""
@@ -21,13 +17,34 @@ class Catalogue:
     """By dimension the values that are told apart, where there is a list."""
     currency: str
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        return tuple(signal.name for signal in self.described)
+
+    @property
+    def by_age(self) -> tuple[str, ...]:
+        """Those of the signals that come from life tables."""
+        return tuple(signal.name for signal in self.described if signal.is_by_age)
+
+    def for_console(self) -> dict[str, dict[str, Any]]:
+        """By name of a signal, what the page has to know of it."""
+        return {
+            signal.name: {
+                "kind": signal.kind,
+                "funnel": signal.funnel,
+                "unit": signal.unit,
+                "better": "high" if signal.higher_is_better else "low",
+                "by_age": signal.is_by_age,
+            }
+            for signal in self.described
+        }
+
 
 def catalogue(settings: Settings) -> Catalogue:
     """Of the pipeline with these settings."""
     funnels = funnel_names(settings)
     return Catalogue(
-        signals=(*SATISFACTION_SIGNALS, *(f"{funnel}_{kind}" for funnel in funnels for kind in _OF_FUNNEL)),
-        by_age=tuple(f"{funnel}_{kind}" for funnel in funnels for kind in _BY_AGE),
+        described=signals_of(funnels),
         funnels=funnels,
         dimensions=tuple("|".join(sorted(some)) or "all" for some in settings.segments.combinations),
         known=dict(settings.segments.known),

@@ -21,7 +21,7 @@ from aiohttp.web import (
     middleware,
 )
 
-from schemas.api import Problem
+from pipeline.web.answers import Problem
 
 COOKIE: Final = "cx_token"
 """Where the console keeps the token: a browser's stream cannot send a header."""

@@ -5,44 +5,45 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import faust
+from aiohttp import web
 from prometheus_client.metrics import MetricWrapperBase
 
-from pipeline.agents.ownership import Ownership
 from pipeline.metrics import Metrics
+from pipeline.stages.lease import Leases
 
 _KEPT_S: Final = 1.0
 
 
 def add_pages(
-    app: faust.App,
+    site: web.Application,
     metrics: Metrics,
-    ownership: Ownership,
+    leases: Leases,
     measure: Callable[[], None],
-    is_without: Callable[[], bool],
+    is_idle: Callable[[], bool],
 ) -> None:
-    """Add /healthz, /readyz and /metrics to the worker's web server.
+    """Add /healthz, /readyz and /metrics.
 
-    ``measure`` refreshes gauges; ``is_without``: whether the group has given this worker no partitions.
+    ``measure`` refreshes gauges; ``is_idle``: whether the group has given this worker no partitions.
     """
 
-    async def healthz(self: Any, request: Any) -> Any:
-        return self.text("ok\n")
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
 
-    async def readyz(self: Any, request: Any) -> Any:
-        owned = len(ownership.partitions) + len(ownership.windows)
-        if not owned and not (app.consumer_generation_id > 0 and is_without()):
-            return self.text("no partitions yet\n", status=503)
-        return self.text(f"{owned} partitions\n")
+    async def readyz(_request: web.Request) -> web.Response:
+        held = len(leases.partitions) + len(leases.windows)
+        if not held and not is_idle():
+            return web.Response(text="no partitions yet\n", status=503)
+        return web.Response(text=f"{held} partitions\n")
 
     exposition = Exposition(metrics, measure)
 
-    async def expose(self: Any, request: Any) -> Any:
-        return self.bytes(await exposition.text(), content_type="text/plain; version=0.0.4")
+    async def expose(_request: web.Request) -> web.Response:
+        headers = {"Content-Type": "text/plain; version=0.0.4"}
+        return web.Response(body=await exposition.text(), headers=headers)
 
-    app.page("/healthz", name="healthz")(healthz)
-    app.page("/readyz", name="readyz")(readyz)
-    app.page("/metrics", name="metrics")(expose)
+    site.router.add_get("/healthz", healthz)
+    site.router.add_get("/readyz", readyz)
+    site.router.add_get("/metrics", expose)
 
 
 class Exposition:
@@ -65,7 +66,7 @@ class Exposition:
         return self._text
 
 
-def vitals(metrics: Metrics, ownership: Ownership, measure: Callable[[], None]) -> dict[str, Any]:
+def vitals(metrics: Metrics, leases: Leases, measure: Callable[[], None]) -> dict[str, Any]:
     """How this worker is: counts since its start, and what waits now."""
     measure()
     watermarks = _values(metrics.watermark)
@@ -74,7 +75,7 @@ def vitals(metrics: Metrics, ownership: Ownership, measure: Callable[[], None]) 
         "now": round(time.time() * 1000),
         "events": sum(_values(metrics.events)) - sum(_values(metrics.events, outcome="tick")),
         "dead_letters": sum(_values(metrics.dead_letters)),
-        "partitions": len(ownership.partitions),
+        "partitions": len(leases.partitions),
         "lag": sum(_values(metrics.consumer_lag)),
         "waiting": sum(_values(metrics.sink_waiting)),
         "sink_errors": sum(_values(metrics.sink_errors)),

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 from aiohttp_sse import sse_response
 
+from pipeline.web.answers import Fault, Problem, StreamParameters
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.clients import TooManyClients
 from pipeline.web.listings import Listing, Listings
@@ -15,7 +16,6 @@ from pipeline.web.live import Live
 from pipeline.web.openapi import API, openapi
 from pipeline.web.parameters import ParameterError, parse
 from pipeline.web.reads import ReadError
-from schemas.api import Fault, Problem, StreamParameters
 
 logger = logging.getLogger(__name__)
 _encode: Final = msgspec.json.Encoder().encode

@@ -4,13 +4,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.core.evidence import hour_start
+from pipeline.model.evidence import hour_start
+from pipeline.web import answers as api
 from pipeline.web import queries
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.parameters import from_cursor, to_cursor
 from pipeline.web.queries import Filter
 from pipeline.web.reads import Reads, Rows
-from schemas import api
 from schemas.times import format_rfc3339
 
 Body = dict[str, Any]

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pipeline.web import queries
+from pipeline.web.answers import StreamParameters
 from pipeline.web.clients import Client, Clients, Frame
 from pipeline.web.listings import Listings, alert_body
 from pipeline.web.queries import Filter
 from pipeline.web.reads import ReadError, Reads, Rows
 from pipeline.web.view import Present, Slow, View, encoded
-from schemas.api import StreamParameters
 from schemas.times import END_OF_TIME_MS
 
 logger = logging.getLogger(__name__)

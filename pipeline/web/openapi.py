@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
+from pipeline.web.answers import Page, Parameters, Problem, StreamParameters
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.listings import Listing
 from pipeline.web.parameters import allowed
-from schemas.api import Page, Parameters, Problem, StreamParameters
 
 API: Final = "/api/v1"
 _REFS: Final = "#/components/schemas/{model}"

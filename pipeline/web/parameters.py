@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 from pydantic import ValidationError
 
-from pipeline.core.segments import canonical
+from pipeline.model.segments import canonical
+from pipeline.web.answers import Fault, Parameters
 from pipeline.web.catalogue import Catalogue
-from schemas.api import Fault, Parameters
 from schemas.segments import parse_segment
 from schemas.times import END_OF_TIME_MS
 

@@ -6,10 +6,10 @@ Rows are versioned, so tables are read with FINAL.
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from pipeline.core.evidence import DAY_MS, HOUR_MS, hour_start
-from pipeline.core.tiles import BUCKET_MS
-from pipeline.core.values import OTHER
-from pipeline.core.window_ends import WINDOWS
+from pipeline.core.windows.window_ends import WINDOWS
+from pipeline.model.dimensions import OTHER
+from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
+from pipeline.model.tiles import BUCKET_MS
 from schemas.segments import parse_segment
 
 STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
@@ -24,20 +24,20 @@ _FIGURES: Final = (
     "numerator, denominator, value, lower, upper"
 )
 SIGNAL: Final = f"{_FIGURES}, toBool(complete), toNullable(version)"
-"""Columns of a row of a signal, in the order of :class:`schemas.api.SignalRow`."""
+"""Columns of a row of a signal, in the order of :class:`pipeline.web.answers.SignalRow`."""
 _NOW: Final = f"{_FIGURES}, false, CAST(NULL, 'Nullable(UInt64)')"
 """The same of a window that is still filling."""
 JOURNEY: Final = (
     "journey_id, funnel, channel, session_id, store_id, region, device, toUnixTimestamp64Milli(entered_at), "
     "toUnixTimestamp64Milli(ended_at), outcome, reason, last_step, value, version"
 )
-"""Of :class:`schemas.api.JourneyRow`."""
+"""Of :class:`pipeline.web.answers.JourneyRow`."""
 ALERT: Final = (
     "alert_id, rule, signal, segment, status, severity, toUnixTimestamp64Milli(opened_at), "
     "toUnixTimestamp64Milli(updated_at), toUnixTimestamp64Milli(resolved_at), observed, expected, explanation, "
     "version"
 )
-"""Of :class:`schemas.api.AlertRow`."""
+"""Of :class:`pipeline.web.answers.AlertRow`."""
 
 
 _OF_JOURNEYS: Final = ("channel", "store_id", "region", "device")
@@ -195,7 +195,7 @@ def exits(segment: str, window: str, as_of_ms: int, known: dict[str, tuple[str, 
     """Journeys that ended in the window: (funnel, outcome, step, count, value, count of all steps).
 
     The ten most frequent steps of each, the most frequent first; of completed ones the step is empty.
-    ``known``: by dimension the values that are told apart, see :class:`~pipeline.core.segments.Segmenter`.
+    ``known``: by dimension the values that are told apart, see :class:`~pipeline.model.segments.Segmenter`.
     """
     where = Filter()
     for name, value in parse_segment(segment).items():

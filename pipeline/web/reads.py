@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 from clickhouse_driver import errors
 
 from pipeline.web.guard import client
-from sinks.clickhouse import Address, connect, describe
+from sinks.address import Address
+from sinks.clickhouse import connect, describe
 
 _THREADS: Final = 3
 _WAITING: Final = 100

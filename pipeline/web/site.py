@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import faust
+from aiohttp import web
 
-from pipeline.agents.ownership import Ownership
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
+from pipeline.stages.lease import Leases
 from pipeline.web.catalogue import catalogue
 from pipeline.web.clients import Clients
 from pipeline.web.console import PARTS, add_console
@@ -20,9 +20,8 @@ from pipeline.web.live import Live
 from pipeline.web.login import PATH as LOGIN
 from pipeline.web.login import Slowed, add_login
 from pipeline.web.reads import Reads
-from pipeline.web.server import Runner
 from pipeline.web.shop import PATH as SHOP
-from pipeline.web.shop import add_shop
+from pipeline.web.shop import Shop, add_shop
 
 logger = logging.getLogger(__name__)
 
@@ -32,44 +31,47 @@ class Worker:
     """What the pages tell about the worker."""
 
     metrics: Metrics
-    ownership: Ownership
+    leases: Leases
     measure: Callable[[], None]
     """Refreshes gauges."""
+    is_idle: Callable[[], bool]
+    """Whether the group has given this worker no partitions."""
 
 
-def add_site(app: faust.App, settings: Settings, worker: Worker, reads: Reads, looks: Reads) -> Live:
+def add_site(
+    site: web.Application, settings: Settings, worker: Worker, reads: Reads, looks: Reads, shop: Shop | None
+) -> Live:
     """Add every page. What it gives is to be run, and closed before the server ends.
 
     ``reads``: for the API; ``looks``: for the console's own looks, which must not wait behind others' questions.
     """
-    names, web = catalogue(settings), settings.web
+    names, asked = catalogue(settings), settings.web
     listings = Listings(reads, names)
     live = Live(
         looks,
         Listings(looks, names),
         has_stores="store_id" in names.dimensions,
-        clients=Clients(web.clients, worker.metrics.listeners.set, web.clients_each),
-        vitals=lambda: vitals(worker.metrics, worker.ownership, worker.measure),
+        clients=Clients(asked.clients, worker.metrics.listeners.set, asked.clients_each),
+        vitals=lambda: vitals(worker.metrics, worker.leases, worker.measure),
     )
-    site = app.web.web_app
-    add_pages(app, worker.metrics, worker.ownership, worker.measure, lambda: not app.consumer.assignment())
+    add_pages(site, worker.metrics, worker.leases, worker.measure, worker.is_idle)
     add_api(site, listings, live, names)
-    add_shop(site, settings.web.shop_file)
+    add_shop(site, shop)
     config = {
         "currency": names.currency,
         "funnels": names.funnels,
+        "signals": names.for_console(),
         "dimensions": names.dimensions,
         "timeouts": {name: funnel.timeout_s for name, funnel in settings.funnels},
-        "hasShop": bool(settings.web.shop_file),
+        "hasShop": shop is not None,
     }
     add_console(site, config)
-    token, slowed = web.token.get_secret_value(), Slowed()
+    token, slowed = asked.token.get_secret_value(), Slowed()
     add_login(site, token, slowed)
-    hosts = frozenset(name.lower() for name in (*web.hosts, web.host))
+    hosts = frozenset(name.lower() for name in (*asked.hosts, asked.host))
     guard(site, Doors(token, ("/", PARTS, LOGIN), (SHOP, LOGIN), hosts), slowed)
-    app.web._runner = Runner(site, web.connections)
-    if not token and not _is_loopback(web.host):
-        logger.warning("anybody who reaches %s can read all that is served: set CX_WEB__TOKEN", web.host)
+    if not token and not _is_loopback(asked.host):
+        logger.warning("anybody who reaches %s can read all that is served: set CX_WEB__TOKEN", asked.host)
     return live
 
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.web import queries
+from pipeline.web.answers import StreamParameters
 from pipeline.web.clients import Frame
 from pipeline.web.listings import Listings
 from pipeline.web.queries import Filter
 from pipeline.web.reads import Reads
-from schemas.api import StreamParameters
 from schemas.events import CHANNELS
 
 _FIGURES: Final = ("numerator", "denominator", "value", "lower", "upper")

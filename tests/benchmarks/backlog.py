@@ -4,10 +4,10 @@ import itertools
 import time
 from collections.abc import Iterator
 
-from pipeline.replay.send import Sender
 from pipeline.settings import Settings
-from pipeline.simulator.disturbance import Rates, disturb
-from pipeline.simulator.traffic import Event, ShopSettings, traffic
+from pipeline.tools.replay.send import Sender
+from pipeline.tools.simulator.disturbance import Rates, disturb
+from pipeline.tools.simulator.traffic import Event, ShopSettings, traffic
 
 _RATE = 2_000.0
 """Events a second of event time that are simulated; a larger shop is several of them at once."""

@@ -16,21 +16,21 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.agents.checkpoints import Checkpointer
-from pipeline.agents.deadletters import FloodWatch
-from pipeline.agents.journeys import JourneysStage
-from pipeline.agents.outbox import Outbox
-from pipeline.agents.ownership import Ownership
-from pipeline.agents.recovery import Recovery
-from pipeline.agents.signals import SignalsStage
-from pipeline.checkpoints.memory import MemoryCheckpoints
-from pipeline.core.lanes import by_column
-from pipeline.core.records import Record
-from pipeline.kafka.logs import Source
+from pipeline.core.sessions.lanes import by_column
+from pipeline.durability.checkpointer import Checkpointer
+from pipeline.durability.memory import MemoryCheckpoints
+from pipeline.durability.recovery import Recovery
 from pipeline.kafka.memory import MemoryProducer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
+from pipeline.model.records import Record
+from pipeline.model.source import Source
 from pipeline.settings import Settings, rules
+from pipeline.stages.floods import FloodWatch
+from pipeline.stages.journeys import JourneysStage
+from pipeline.stages.lease import Leases
+from pipeline.stages.outbox import Outbox
+from pipeline.stages.signals import SignalsStage
 from schemas.tiles import TILES_TOPIC
 from sinks.base import Columns
 from sinks.buffer import Limits, SinkBuffer
@@ -63,20 +63,20 @@ class Worker:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         store, metrics, shop = MemoryCheckpoints(), Metrics(), rules(Settings())
-        self._ownership = Ownership(Recovery(store, shop, "d", ALERT_RULES))
-        self._epochs = {source: self._ownership.acquire(source)[1] for source in sources}
+        self._leases = Leases(Recovery(store, shop, "d", ALERT_RULES))
+        self._epochs = {source: self._leases.acquire(source)[1] for source in sources}
         self._tiles = [(TILES_TOPIC, number) for number in range(_TILES_PARTITIONS)]
-        self._epochs |= {source: self._ownership.acquire(source)[1] for source in self._tiles}
+        self._epochs |= {source: self._leases.acquire(source)[1] for source in self._tiles}
         self._producer, self._offsets = MemoryProducer(), dict.fromkeys(self._tiles, 0)
         self.sink = Nowhere()
         self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(10_000, 0.5, 1 << 30))
         outbox = Outbox(self._producer, self.buffer)
-        checkpointer = Checkpointer(self._ownership, store, metrics, 1, "d")
+        checkpointer = Checkpointer(self._leases, store, metrics, 1, "d")
         watch = FloodWatch(metrics, 0.5, lambda: 0.0)
         self._journeys = JourneysStage(
-            self._ownership, outbox, metrics, lambda: _TILES_PARTITIONS, checkpointer, watch
+            self._leases, outbox, metrics, lambda: _TILES_PARTITIONS, checkpointer, watch
         )
-        self._signals = SignalsStage(self._ownership, outbox, metrics, checkpointer, lambda: 0.0, lambda: _NOW_S)
+        self._signals = SignalsStage(self._leases, outbox, metrics, checkpointer, lambda: 0.0, lambda: _NOW_S)
 
     async def take(self, source: Source, records: Sequence[Record]) -> None:
         epoch = self._epochs[source]

@@ -23,12 +23,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.embedded.stack import Stack
 from pipeline.cli.common import clickhouse_client
-from pipeline.core.lanes import WATERMARK_DELAY_MS
-from pipeline.core.window_ends import WINDOWS
+from pipeline.core.windows.window_ends import WINDOWS
 from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.logs import partitions_of
-from pipeline.replay.send import Sender
+from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.settings import Settings
+from pipeline.tools.replay.send import Sender
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC
 from schemas.times import format_rfc3339
 from tests.benchmarks.backlog import simulated

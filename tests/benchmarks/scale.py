@@ -19,12 +19,11 @@ from typing import Final
 
 from deploy.embedded.process import free_port
 from deploy.embedded.stack import resident_bytes
-from pipeline.core import partition_cuts
 from pipeline.core.cuts import SESSIONS, Head
-from pipeline.core.partition import Partition
-from pipeline.core.records import Record
-from pipeline.core.tiles import BUCKET_MS, Counters
-from pipeline.core.windows import Windows
+from pipeline.core.sessions.partition import Partition
+from pipeline.core.windows.windows import Windows
+from pipeline.model.records import Record
+from pipeline.model.tiles import BUCKET_MS, Counters
 from pipeline.settings import Settings, rules
 from schemas.checkpoints import decode_shard, encode_shard
 from tests.benchmarks.backlog import send, simulated
@@ -82,7 +81,7 @@ def sessions(count: int) -> Sessions:
     def restore() -> None:
         shards = {name: decode_shard(text) for name, text in content.items()}
         again = Partition("web", rules(Settings()))
-        partition_cuts.restore(again, head, shards)
+        again.restore(head, shards)
         assert len(again.sessions) == count
 
     sizes = sum(map(len, content.values())), sum(map(len, changed.values()))
@@ -122,7 +121,7 @@ def _drawn(
 
 def _cut(partition: Partition) -> dict[str, bytes]:
     """Encoded, as a checkpoint stores it."""
-    made = partition_cuts.cut(partition)
+    made = partition.snapshot()
     return {
         name: encode_shard(content, has_bytes=name.startswith(SESSIONS)) for name, content in made.changed.items()
     }

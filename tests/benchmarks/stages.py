@@ -9,22 +9,23 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.embedded.stack import resident_bytes
-from pipeline.agents.tile_rows import tile_columns
-from pipeline.app import clickhouse_address
-from pipeline.core.lanes import by_column
-from pipeline.core.partition import Partition
-from pipeline.core.records import Outputs, Record
-from pipeline.core.windows import Windows
+from pipeline.core.sessions.lanes import by_column
+from pipeline.core.sessions.outputs import Outputs
+from pipeline.core.sessions.partition import Partition
+from pipeline.core.windows.windows import Windows
 from pipeline.kafka.clients import consumer_config
-from pipeline.kafka.logs import Source, partitions_of
+from pipeline.kafka.logs import partitions_of
 from pipeline.kafka.reader import sort_in
+from pipeline.model.records import Record
+from pipeline.model.source import Source
+from pipeline.outputs.tiles import tile_columns
 from pipeline.settings import Settings, rules
-from pipeline.simulator.traffic import Event
+from pipeline.tools.simulator.traffic import Event
 from schemas.decoding import decode
 from schemas.events import TOUCHPOINT_TOPICS
 from sinks.clickhouse import ClickHouseSink
 from sinks.tables import COLUMNS, TILES
-from tests.support import event_json
+from tests.support import START_MS, event_json
 
 _BATCH = 1_250  # what a fetch of 5,000 records gives each of four partitions
 _PARTITIONS = 4
@@ -58,7 +59,7 @@ def profile(settings: Settings, events: list[Event]) -> dict[str, float]:
     """CPU seconds by stage."""
     outputs: list[tuple[str, Outputs]] = []
     logs = _logs(events)
-    sink = ClickHouseSink(clickhouse_address(settings.clickhouse))
+    sink = ClickHouseSink(settings.clickhouse.address())
     found = {
         "fetch": fetch(settings, len(events)),
         "reading messages, sessions, funnels, tiles": timed(lambda: outputs.extend(_phase_one(settings, logs))),
@@ -117,7 +118,9 @@ def memory_of_sessions(settings: Settings, count: int, views: int) -> float:
     before = resident_bytes(os.getpid()) or 0
     for first in range(0, count, 1_000):
         values = [value for number in range(first, first + 1_000) for value in _session(number, views)]
-        partition.process([Record(at, -1, value) for at, value in enumerate(values, start=offset)], 0)
+        partition.process(
+            [Record(at, -1, value) for at, value in enumerate(values, start=offset)], START_MS + first * 10
+        )
         offset += len(values)
     gc.collect()
     assert len(partition.sessions) == count

@@ -25,8 +25,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from pipeline.kafka.clients import consumer_config, new_admin
 from pipeline.kafka.logs import bounds
-from pipeline.replay.send import Sender
 from pipeline.settings import Settings
+from pipeline.tools.replay.send import Sender
 from schemas.events import TOPIC_PREFIX
 from tests.benchmarks.latency import Stream
 from tests.systems import Running

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pipeline.kafka.clients import new_producer
 from pipeline.settings import KafkaSettings
-from pipeline.simulator.disturbance import Rates, disturb
-from pipeline.simulator.traffic import ShopSettings, traffic
+from pipeline.tools.simulator.disturbance import Rates, disturb
+from pipeline.tools.simulator.traffic import ShopSettings, traffic
 from schemas.ticks import TICK_HEADER
 from tests.chaos.transactions import Transactions
 

@@ -8,7 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaException, Producer
 
 from pipeline.settings import KafkaSettings
-from pipeline.simulator.traffic import ShopSettings, traffic
+from pipeline.tools.simulator.traffic import ShopSettings, traffic
 
 _OPEN_MS: Final = 5_000
 """After so long the broker ends a transaction that its producer has left."""

@@ -7,8 +7,7 @@ import pytest
 
 FLIPPED = """
 import random, sys
-from pipeline.core import partition_cuts
-from pipeline.core.partition import Partition
+from pipeline.core.sessions.partition import Partition
 from tests.support import FETCHED_MS, RULES, event_json, log_of
 
 def event(n):
@@ -17,7 +16,7 @@ def event(n):
 
 partition = Partition("web", RULES)
 partition.process(log_of([event(n) for n in range(60)]), FETCHED_MS)
-cut = partition_cuts.cut(partition)
+cut = partition.snapshot()
 (name,) = (name for name in cut.changed if name.startswith("sessions-"))
 packed, chance, refused = cut.changed[name]["packed"], random.Random(int(sys.argv[1])), 0
 for _ in range(int(sys.argv[2])):
@@ -29,7 +28,7 @@ for _ in range(int(sys.argv[2])):
     again = Partition("web", RULES)
     try:
         shards = cut.changed | {name: cut.changed[name] | {"packed": bytes(broken)}}
-        partition_cuts.restore(again, cut.head, shards)
+        again.restore(cut.head, shards)
     except (ValueError, KeyError, IndexError):
         refused += 1
         continue

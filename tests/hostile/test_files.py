@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.replay.files import FileError
-from pipeline.replay.formats import FORMATS, BadRow, FileEvent
+from pipeline.tools.replay.files import FileError
+from pipeline.tools.replay.formats import FORMATS, BadRow, FileEvent
 from tests.support import event_json
 
 INPUTS = Path(__file__).parent / "inputs"

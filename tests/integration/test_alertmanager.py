@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deploy.embedded.process import Child, free_port, is_listening
-from pipeline.core.evidence import STEP_MS
+from pipeline.model.evidence import STEP_MS
 from sinks.alertmanager import Alertmanager
 from sinks.base import SinkRejectedError, SinkUnavailableError
 from tests.alerting import FIRST, HOURS, MONDAY, Setting, evidence

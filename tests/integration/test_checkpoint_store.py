@@ -11,13 +11,13 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from deploy.embedded.kafka import Kafka
-from pipeline.agents.deadletters import letter_message
-from pipeline.checkpoints.kafka import KafkaCheckpoints
-from pipeline.checkpoints.store import CheckpointError
-from pipeline.core.records import ClockRefusal, DeadLetter
+from pipeline.durability.kafka import KafkaCheckpoints
+from pipeline.durability.store import CheckpointError
 from pipeline.kafka.clients import consumer_config, new_admin, new_producer
 from pipeline.kafka.logs import LogError, NoAnswerError, bounds
 from pipeline.kafka.topics import create_missing
+from pipeline.model.records import ClockRefusal, DeadLetter
+from pipeline.outputs.letters import letter_message
 from pipeline.settings import KafkaSettings
 from schemas.checkpoints import Manifest, ShardRef, manifest_key, part_key
 from schemas.deadletters import DEADLETTERS_TOPIC

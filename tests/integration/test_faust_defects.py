@@ -22,14 +22,15 @@ from confluent_kafka.cimpl import NewTopic
 from faust.types import TP, ConsumerMessage
 
 from deploy.embedded.kafka import Kafka
-from pipeline.agents.ownership import Kept, Owned
-from pipeline.app import _add_agent
-from pipeline.checkpoints.store import CheckpointError
+from pipeline.durability.checkpointed import Kept
+from pipeline.durability.store import CheckpointError
 from pipeline.kafka.clients import consumer_config, new_admin, new_producer
 from pipeline.kafka.logs import NoAnswerError
 from pipeline.kafka.reader import BatchReader
+from pipeline.runtime.app import _add_agent
+from pipeline.runtime.transport import Consumer
 from pipeline.settings import KafkaSettings, PipelineSettings
-from pipeline.transport import Consumer
+from pipeline.stages.lease import PartitionLease
 
 TOPIC = "touchpoints.web"
 PARTITION = TP(TOPIC, 0)
@@ -52,7 +53,7 @@ class Authority:
 
     def __init__(self, start: int = 0) -> None:
         self.start = start
-        self.owned: dict[Source, Owned[None]] = {}
+        self.owned: dict[Source, PartitionLease[None]] = {}
         self.taken: list[int] = []
         self.may_acquire = threading.Event()
         self.may_acquire.set()
@@ -65,7 +66,7 @@ class Authority:
         assert self.may_acquire.wait(ENOUGH_S)
         if self.errors:
             raise self.errors.pop(0)
-        self.owned[source] = Owned(None, 1, Kept(None))
+        self.owned[source] = PartitionLease(source, None, 1, Kept(None))
         return self.start, 1
 
     def release(self, source: Source) -> None:

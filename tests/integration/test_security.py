@@ -9,7 +9,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from deploy.embedded.process import free_port
-from schemas.privacy import pseudonym
+from pipeline.model.privacy import pseudonym
 from tests.brokers import SecuredKafka
 from tests.systems import Lab
 from tests.tls import TlsFront

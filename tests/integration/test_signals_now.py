@@ -11,10 +11,9 @@ from clickhouse_driver import Client
 
 from deploy.embedded import clickhouse
 from deploy.embedded.process import free_port
-from pipeline.agents.tile_rows import tile_columns
-from pipeline.core.records import Tile
-from pipeline.core.tiles import BUCKET_MS, SURVEY_COUNTERS, Counters
-from pipeline.core.window_ends import WINDOWS
+from pipeline.core.windows.window_ends import WINDOWS
+from pipeline.model.tiles import BUCKET_MS, SURVEY_COUNTERS, Counters, Tile
+from pipeline.outputs.tiles import tile_columns
 from sinks.migrate import migrate
 from sinks.tables import COLUMNS, FUNNELS, TILES
 from tests.support import START_MS, Store, new_windows

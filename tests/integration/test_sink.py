@@ -12,9 +12,10 @@ from deploy.embedded import clickhouse
 from deploy.embedded.process import free_port
 from pipeline.cli.admin import apply_migrations
 from pipeline.settings import ClickHouseSettings, Settings
+from sinks.address import Address
 from sinks.base import SinkRejectedError, SinkUnavailableError
 from sinks.buffer import Limits, SinkBuffer
-from sinks.clickhouse import Address, ClickHouseSink
+from sinks.clickhouse import ClickHouseSink
 from sinks.tables import COLUMNS, DEAD_LETTERS
 
 NAMES = COLUMNS[DEAD_LETTERS]

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from deploy.embedded.process import Child, free_port
-from pipeline.simulator.traffic import ShopSettings, traffic
+from pipeline.delivery.signatures import check
 from pipeline.subscriptions import SubscriptionError, subscribe
+from pipeline.tools.simulator.traffic import ShopSettings, traffic
 from schemas.alerts import AlertMessage
 from schemas.journeys import JourneyMessage
 from schemas.signals import SignalMessage
 from schemas.times import format_rfc3339
-from schemas.webhooks import check
 from tests.systems import COMMAND, Running, System, clean
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.backtest import Backtest
-from pipeline.core.ages import age_counters
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.incidents import RETRACTED, Alert
-from pipeline.core.detection.measures import Measures
-from pipeline.core.partition import Partition
-from pipeline.core.records import Record
-from pipeline.core.windows import Windows
-from pipeline.kafka.logs import Source, source_name
+from pipeline.core.sessions.partition import Partition
+from pipeline.core.usual.measures import Measures
+from pipeline.core.windows.windows import Windows
+from pipeline.model.ages import age_counters
+from pipeline.model.records import Record
+from pipeline.model.source import Source, source_name
+from pipeline.tools.backtest import Backtest
 from tests.shops import MINUTE, logs, shop
 from tests.support import ALERT_RULES, FETCHED_MS, RULES
 

@@ -9,14 +9,15 @@ from annotated_types import Ge
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.partition import Partition
-from pipeline.core.records import Record, Rules
-from pipeline.core.segments import Segmenter
-from pipeline.core.values import OTHER, Value, Values
+from pipeline.core.sessions.partition import Partition
+from pipeline.model.dimensions import OTHER, Value, Values
+from pipeline.model.records import Record
+from pipeline.model.rules import Rules
+from pipeline.model.segments import Segmenter
 from pipeline.settings import PipelineSettings, SegmentsSettings
-from pipeline.verification.naive import compute
-from pipeline.verification.naive_types import Source
-from pipeline.verification.rules import naive_rules
+from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_types import Source
+from pipeline.tools.verify.rules import naive_rules
 from tests.support import (
     DEFAULTS,
     FETCHED_MS,

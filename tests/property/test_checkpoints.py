@@ -5,12 +5,12 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.partition import Partition
-from pipeline.core.records import Record
-from pipeline.core.session import Session
-from pipeline.core.windows import Windows
-from pipeline.verification.naive import compute
-from pipeline.verification.naive_types import Source
+from pipeline.core.sessions.partition import Partition
+from pipeline.core.sessions.session import Session
+from pipeline.core.windows.windows import Windows
+from pipeline.model.records import Record
+from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_types import Source
 from tests.property.test_set_semantics import HOUR, WEB, WEB_1, logs, revived
 from tests.support import (
     NAIVE,

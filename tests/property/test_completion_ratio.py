@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.partition import Partition
-from pipeline.core.records import Outputs, Record
-from pipeline.core.windows import Windows
-from pipeline.verification.naive import compute
-from pipeline.verification.naive_types import Source
+from pipeline.core.sessions.outputs import Outputs
+from pipeline.core.sessions.partition import Partition
+from pipeline.core.windows.windows import Windows
+from pipeline.model.records import Record
+from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_types import Source
 from tests.shops import HOUR, MINUTE, SOURCES, logs, shop
 from tests.support import (
     FETCHED_MS,

@@ -8,13 +8,12 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.ages import age_counters
-from pipeline.core.detection import cuts
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.incidents import FIRING, RETRACTED, Alert
-from pipeline.core.detection.measures import Measures
-from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence, final_after
-from pipeline.core.tiles import STEP_COUNTERS, Counters
+from pipeline.core.usual.measures import Measures
+from pipeline.model.ages import age_counters
+from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence, final_after
+from pipeline.model.tiles import STEP_COUNTERS, Counters
 from tests.support import ALERT_RULES, RULES
 
 MONDAY = 4 * 24 * HOUR_MS
@@ -97,12 +96,12 @@ def new_detector() -> Detector:
 
 
 def restarted(detector: Detector, shards: dict[str, Any]) -> Detector:
-    made = cuts.cut(detector)
+    made = detector.snapshot()
     shards.update(made.changed)
     for name in made.gone:
         shards.pop(name, None)
     found = new_detector()
-    cuts.restore(found, made.head, shards)
+    found.restore(made.head, shards)
     return found
 
 

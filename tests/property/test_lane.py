@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.event_log import Entry
-from pipeline.core.lanes import IS_COMPILED, by_column, new_lane
-from pipeline.core.partition import Partition
-from pipeline.core.records import ClockRefusal, Outputs, Record
-from pipeline.core.session import Session
-from pipeline.simulator.disturbance import Rates, disturb
-from pipeline.simulator.traffic import ShopSettings, traffic
+from pipeline.core.sessions.event_log import Entry
+from pipeline.core.sessions.lanes import IS_COMPILED, by_column, new_lane
+from pipeline.core.sessions.outputs import Outputs
+from pipeline.core.sessions.partition import Partition
+from pipeline.core.sessions.session import Session
+from pipeline.model.records import ClockRefusal, Record
+from pipeline.tools.simulator.disturbance import Rates, disturb
+from pipeline.tools.simulator.traffic import ShopSettings, traffic
 from schemas.decoding import decode
 from schemas.events import EVENT_TYPES
 from schemas.reasons import Refusal
@@ -315,8 +316,8 @@ def test_what_a_shop_sends_is_taken_without_the_objects_but_for_surveys() -> Non
 
 
 WITH_HASH_0 = """
-from pipeline.core.partition import Partition
-from pipeline.core.records import Record
+from pipeline.core.sessions.partition import Partition
+from pipeline.model.records import Record
 from tests.support import FETCHED_MS, RULES, event_json
 assert hash(b"s-173365") % 2**64 >> 40 == 0
 partition = Partition("web", RULES)

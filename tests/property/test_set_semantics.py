@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.records import Record
-from pipeline.verification.naive import compute
-from pipeline.verification.naive_types import Source
+from pipeline.model.records import Record
+from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_types import Source
 from schemas.events import EVENT_TYPES
 from tests.support import (
     NAIVE,

@@ -3,8 +3,10 @@
 import asyncio
 
 import msgspec
+import pytest
 
-from pipeline.core.evidence import HOUR_MS, STEP_MS
+from pipeline.model.evidence import HOUR_MS, STEP_MS
+from pipeline.stages.lease import RevokedError
 from schemas.alerts import ALERTS_TOPIC, AlertMessage
 from schemas.evidence import EvidenceMessage
 from sinks.tables import ALERTS
@@ -45,7 +47,7 @@ def test_evidence_of_an_earlier_generation_is_passed_over() -> None:
     async def work() -> None:
         setting = Setting()
         await setting.take(evidence(MONDAY, 10, 8.0, version=5))
-        assert setting.ownership.detectors[EVIDENCE].state.next_ms is None
+        assert setting.leases.detectors[EVIDENCE].state.next_ms is None
 
     asyncio.run(asyncio.wait_for(work(), 20))
 
@@ -53,16 +55,19 @@ def test_evidence_of_an_earlier_generation_is_passed_over() -> None:
 def test_a_long_catch_up_ends_where_the_partition_is_taken_away() -> None:
     async def work() -> None:
         setting = Setting()
-        owned = setting.ownership.detectors[EVIDENCE]
+        lease = setting.leases.detectors[EVIDENCE]
+        detector = lease.state
         running = asyncio.create_task(setting.take(evidence(MONDAY, HOURS * 120, 8.0)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        setting.ownership.release(EVIDENCE)
+        setting.leases.release(EVIDENCE)
         await running
-        assert owned.state.next_ms is not None
-        assert owned.state.next_ms < MONDAY + HOUR_MS
-        assert owned.cut_at is None  # a cut of a state that stands between offsets would be wrong
-        assert not owned.unfinished
+        assert detector.next_ms is not None
+        assert detector.next_ms < MONDAY + HOUR_MS
+        assert lease.cut_at is None  # a cut of a state that stands between offsets would be wrong
+        assert not lease.unfinished
+        with pytest.raises(RevokedError):
+            _ = lease.state
 
     asyncio.run(asyncio.wait_for(work(), 60))
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import build
-from pipeline.simulator.traffic import Incident, ShopSettings, traffic
+from pipeline.tools.simulator.traffic import Incident, ShopSettings, traffic
 from schemas.times import parse_rfc3339
 
 START_MS = parse_rfc3339("2026-11-20T10:00:00Z")
@@ -42,7 +42,7 @@ def test_it_prints_the_alert_with_its_cause_as_text_and_as_json(history: Path) -
 
 def test_other_rules_can_be_tried(history: Path, tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
-    shipped = (Path(__file__).parents[2] / "pipeline" / "alert_rules.toml").read_text()
+    shipped = (Path(__file__).parents[2] / "pipeline" / "settings" / "alert_rules.toml").read_text()
     rules.write_text(shipped.replace("least = 8", "least = 100000").replace("least = 30", "least = 100000"))
     done = CliRunner().invoke(build(), ["backtest", str(history), "--rules", str(rules)])
     assert done.exit_code == 0, done.output

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
-from pipeline.core.detection import cuts
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part, with_step
 from pipeline.core.detection.incidents import FIRING
 from pipeline.core.detection.sentence import sentence
 from pipeline.core.detection.steps import Steps
 from pipeline.core.detection.worth import Worth
-from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence
-from pipeline.core.tiles import Counters
+from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
+from pipeline.model.tiles import Counters
 from schemas.units import UNITS_PER_ONE
 from tests.alerting import AGES, MONDAY
 from tests.support import ALERT_RULES
@@ -115,9 +114,9 @@ def test_an_alert_names_the_step_and_the_money_and_keeps_both_over_a_restart() -
     assert alert.stake.amount == pytest.approx(alert.stake.missing * 60)
     assert "; step=payment explains 100%; 4,800 CHF at stake so far" in sentence(alert)
 
-    made = cuts.cut(detector)
+    made = detector.snapshot()
     restored = Detector(MEASURES, ALERT_RULES, currency="CHF")
-    cuts.restore(restored, made.head, made.changed)
+    restored.restore(made.head, made.changed)
     for each in (detector, restored):
         each.take("a", 3, end + 11 * STEP_MS, [Evidence("all", end + 10 * STEP_MS, broken)], [])
     mine, theirs = ([a for some in each.decide() for a in some.alerts] for each in (detector, restored))

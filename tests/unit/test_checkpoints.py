@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from pipeline.agents.checkpoints import Checkpointer
-from pipeline.agents.outbox import Outbox
-from pipeline.agents.ownership import Ownership
-from pipeline.agents.recovery import BEGINNING, Recovery
-from pipeline.checkpoints.memory import MemoryCheckpoints
-from pipeline.checkpoints.store import CheckpointError, Stored
-from pipeline.core.cuts import SESSIONS_PER_SHARD, shard_room
-from pipeline.core.records import ClockRefusal, Rules
-from pipeline.kafka.logs import Source
+from pipeline.core.sessions.shards import SESSIONS_PER_SHARD, shard_room
+from pipeline.durability.checkpointer import Checkpointer
+from pipeline.durability.memory import MemoryCheckpoints
+from pipeline.durability.recovery import BEGINNING, Recovery
+from pipeline.durability.store import CheckpointError, Stored
 from pipeline.kafka.memory import MemoryProducer
 from pipeline.metrics import Metrics
+from pipeline.model.records import ClockRefusal
+from pipeline.model.rules import Rules
+from pipeline.model.source import Source
+from pipeline.stages.lease import Leases
+from pipeline.stages.outbox import Outbox
 from schemas.reasons import Reason
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink
@@ -33,31 +34,31 @@ class Worker:
 
     def __init__(self, store: MemoryCheckpoints, rules: Rules = RULES, digest: str = "d", rebuild: bool = False):
         self.now = 1_000.0
-        self.ownership = Ownership(Recovery(store, rules, digest, ALERT_RULES, rebuild))
+        self.leases = Leases(Recovery(store, rules, digest, ALERT_RULES, rebuild))
         self.checkpointer = Checkpointer(
-            self.ownership, store, Metrics(), rules.generation, digest, 10.0, lambda: self.now, lambda: self.now
+            self.leases, store, Metrics(), rules.generation, digest, 10.0, lambda: self.now, lambda: self.now
         )
         self.checkpointer.refresh()
-        self.resumed_at, _ = self.ownership.acquire(SOURCE)
+        self.resumed_at, _ = self.leases.acquire(SOURCE)
         self.offset = max(0, self.resumed_at)
 
     @property
-    def owned(self) -> Any:
-        return self.ownership.partitions[SOURCE]
+    def lease(self) -> Any:
+        return self.leases.partitions[SOURCE]
 
     def take_over_again(self) -> None:
         """Lose the partition and get it back."""
-        self.ownership.release(SOURCE)
-        self.resumed_at, _ = self.ownership.acquire(SOURCE)
+        self.leases.release(SOURCE)
+        self.resumed_at, _ = self.leases.acquire(SOURCE)
         self.offset = max(0, self.resumed_at)
 
     def process(self, *values: bytes | int) -> None:
         records = log_of(values, start=self.offset)
-        out = self.owned.state.process(records, FETCHED_MS)
+        out = self.lease.state.process(records, FETCHED_MS)
         self.offset += len(records)
-        self.owned.cut_at = self.offset
+        self.lease.cut_at = self.offset
         if out.records:
-            self.owned.changed_at = self.now
+            self.lease.changed_at = self.now
 
     def checkpoint(self) -> None:
         self.checkpointer.step(force=True)
@@ -65,7 +66,7 @@ class Worker:
 
     def content(self) -> tuple[Any, ...]:
         """What a cut holds, as it is now."""
-        state = self.owned.state
+        state = self.lease.state
         sessions = {
             name: [list(session.log), dict(session.ended)] for name, session in state.sessions.everything().items()
         }
@@ -103,10 +104,10 @@ def test_where_the_producers_queue_is_full_a_checkpoint_goes_on_later_and_is_who
     store.room = 1
     worker.checkpointer.step()
     assert len(store.logs[SOURCE]) == 2
-    assert worker.ownership.committable() == {}
+    assert worker.leases.committable() == {}
     store.room = 1 << 30
     worker.checkpoint()
-    assert worker.ownership.committable() == {SOURCE: worker.offset}
+    assert worker.leases.committable() == {SOURCE: worker.offset}
     keys = [record[0] for record in store.logs[SOURCE] if record is not None]
     assert len(keys) > 4
     assert len(set(keys)) == len(keys)  # none twice
@@ -118,16 +119,16 @@ def test_input_is_acknowledged_by_the_manifest_and_a_restore_resumes_there() -> 
     worker = Worker(store)
     assert worker.resumed_at == BEGINNING
     worker.process(added(0), added(1, 1))
-    assert worker.ownership.committable() == {}
+    assert worker.leases.committable() == {}
     worker.checkpoint()
-    assert worker.ownership.committable() == {SOURCE: 2}
+    assert worker.leases.committable() == {SOURCE: 2}
     saved = worker.content()
     worker.process(added(2))
 
     again = Worker(store)
     assert again.resumed_at == 2
     assert again.content() == saved
-    assert again.ownership.committable() == {SOURCE: 2}
+    assert again.leases.committable() == {SOURCE: 2}
 
 
 def test_killed_between_shards_and_manifest_the_one_before_holds() -> None:
@@ -141,7 +142,7 @@ def test_killed_between_shards_and_manifest_the_one_before_holds() -> None:
     worker.checkpoint()
     assert store.held_back  # shards are on their way, unacknowledged
     store.compact()
-    assert worker.ownership.committable() == {SOURCE: 1}
+    assert worker.leases.committable() == {SOURCE: 1}
 
     again = Worker(store)
     assert (again.resumed_at, again.content()) == (1, saved)
@@ -153,19 +154,19 @@ def test_the_manifest_waits_for_what_was_put_out_before_its_offset() -> None:
     worker.process(added(0))
     receipt = Outbox(MemoryProducer(), SinkBuffer(MemorySink(), {}, Limits(1, 1, 1))).receipt()
     receipt.pending = 1
-    worker.owned.unfinished.append((worker.offset, receipt))
+    worker.lease.unfinished.append((worker.offset, receipt))
     worker.checkpoint()
     assert store.manifests(SOURCE) == []
     receipt.on_delivery(None, None)
     worker.checkpointer.step()
-    assert worker.ownership.committable() == {SOURCE: 1}
+    assert worker.leases.committable() == {SOURCE: 1}
 
 
 def test_nothing_is_cut_while_a_batch_is_under_way() -> None:
     store = MemoryCheckpoints()
     worker = Worker(store)
     worker.process(added(0))
-    worker.owned.cut_at = None
+    worker.lease.cut_at = None
     worker.checkpoint()
     assert store.logs == {}
 
@@ -287,40 +288,40 @@ def test_a_worker_at_rest_is_checkpointed_after_ten_seconds_and_a_slow_one_after
     steps(worker, 50, events=1)
     assert store.manifests(SOURCE) == [], "something comes every second"
     steps(worker, 1, events=1)
-    assert worker.ownership.committable() == {SOURCE: worker.offset}
+    assert worker.leases.committable() == {SOURCE: worker.offset}
     steps(worker, 9, events=1)
     before = worker.offset
     for _ in range(2):
-        assert worker.ownership.committable() != {SOURCE: before}
+        assert worker.leases.committable() != {SOURCE: before}
         worker.now += 1
         worker.checkpointer.step()
-    assert worker.ownership.committable() == {SOURCE: before}, "at rest for two seconds"
+    assert worker.leases.committable() == {SOURCE: before}, "at rest for two seconds"
 
 
 def test_where_much_comes_a_partition_is_checkpointed_every_ten_seconds() -> None:
     worker = Worker(MemoryCheckpoints())
     worker.checkpointer.step()
     steps(worker, 9, events=600)
-    assert worker.ownership.committable() == {}
+    assert worker.leases.committable() == {}
     steps(worker, 1, events=600)
-    assert worker.ownership.committable() == {SOURCE: worker.offset}
+    assert worker.leases.committable() == {SOURCE: worker.offset}
 
 
 def test_phase_two_is_kept_too() -> None:
     store = MemoryCheckpoints()
     worker = Worker(store)
-    worker.ownership.acquire(TILES)
-    owned = worker.ownership.windows[TILES]
-    owned.state.merge(
+    worker.leases.acquire(TILES)
+    lease = worker.leases.windows[TILES]
+    lease.state.merge(
         "web:0", FIRST + 7, START_MS, [("all", START_MS, {"events": 3, "cart_value_abandoned_sq": 10**30})]
     )
-    list(owned.state.emit())
-    owned.cut_at = 3
+    list(lease.state.emit())
+    lease.cut_at = 3
     worker.checkpoint()
     again = Worker(store)
-    offset, _ = again.ownership.acquire(TILES)
+    offset, _ = again.leases.acquire(TILES)
     assert offset == 3
-    restored = again.ownership.windows[TILES].state
+    restored = again.leases.windows[TILES].state
     assert restored.version == FIRST + 7
     assert restored.watermarks == {"web:0": START_MS}
     assert list(restored.emit()) == []
@@ -330,19 +331,19 @@ def test_phase_two_remembers_what_it_has_forgotten() -> None:
     """The versions of tiles that were dropped, and that they were: a later one of that time is refused."""
     store = MemoryCheckpoints()
     worker = Worker(store)
-    worker.ownership.acquire(TILES)
-    owned = worker.ownership.windows[TILES]
-    owned.state.merge("web:0", FIRST + 70, START_MS, [("all", START_MS, {"events": 1})])
-    owned.state.merge("app:0", FIRST + 5, START_MS + 9 * HOUR, [("all", START_MS + 9 * HOUR, {"events": 1})])
-    list(owned.state.emit())
-    owned.cut_at = 3
+    worker.leases.acquire(TILES)
+    lease = worker.leases.windows[TILES]
+    lease.state.merge("web:0", FIRST + 70, START_MS, [("all", START_MS, {"events": 1})])
+    lease.state.merge("app:0", FIRST + 5, START_MS + 9 * HOUR, [("all", START_MS + 9 * HOUR, {"events": 1})])
+    list(lease.state.emit())
+    lease.cut_at = 3
     worker.checkpoint()
-    owned.state.forget(START_MS + HOUR)
-    owned.cut_at = 4
+    lease.state.forget(START_MS + HOUR)
+    lease.cut_at = 4
     worker.checkpoint()
     again = Worker(store)
-    again.ownership.acquire(TILES)
-    restored = again.ownership.windows[TILES].state
+    again.leases.acquire(TILES)
+    restored = again.leases.windows[TILES].state
     assert restored.segments["all"].buckets.tolist() == [START_MS + 9 * HOUR]
     assert restored.version == FIRST + 75
     restored.merge("web:0", FIRST + 71, START_MS, [("all", START_MS, {"events": 2})])
@@ -418,15 +419,15 @@ def test_a_session_that_comes_back_after_it_was_forgotten_is_restored_once() -> 
     worker.checkpoint()
     comes_back = HOUR + 32 * 60_000
     worker.process(comes_back)
-    assert not worker.owned.state.sessions.holds("s0")
+    assert not worker.lease.state.sessions.holds("s0")
     worker.process(added(comes_back, 0))
     worker.checkpoint()
     again = Worker(store)
-    assert len(again.owned.state.sessions) == SESSIONS_PER_SHARD
-    assert [e.at_ms - START_MS for e in again.owned.state.sessions.everything()["s0"].log] == [comes_back]
+    assert len(again.lease.state.sessions) == SESSIONS_PER_SHARD
+    assert [e.at_ms - START_MS for e in again.lease.state.sessions.everything()["s0"].log] == [comes_back]
     for one in (worker, again):
         one.process(8 * HOUR)  # all forgotten: the retention of each session is kept once
-        assert len(one.owned.state.sessions) == 0
+        assert len(one.lease.state.sessions) == 0
 
 
 def test_after_a_failed_cut_no_checkpoint_is_made_any_more() -> None:
@@ -435,7 +436,7 @@ def test_after_a_failed_cut_no_checkpoint_is_made_any_more() -> None:
     worker.process(added(0))
     worker.checkpoint()
     worker.process(added(1, 1))
-    tiles = next(iter(worker.owned.state.tiles.values()))
+    tiles = next(iter(worker.lease.state.tiles.values()))
     tiles["all"]["what cannot be stored"] = object()
     with pytest.raises(TypeError):
         worker.checkpoint()
@@ -485,7 +486,7 @@ def test_other_rules_stop() -> None:
     with pytest.raises(CheckpointError, match="other funnels, segments, lateness, currency or customer key"):
         Worker(store, digest="other")
     again = Worker(store, digest="other", rebuild=True)
-    assert (again.resumed_at, again.ownership.committable()) == (BEGINNING, {SOURCE: 0})
+    assert (again.resumed_at, again.leases.committable()) == (BEGINNING, {SOURCE: 0})
 
 
 def test_a_higher_generation_begins_anew_a_lower_one_stops() -> None:
@@ -493,7 +494,7 @@ def test_a_higher_generation_begins_anew_a_lower_one_stops() -> None:
     store.commits[SOURCE] = 5
     newer = Rules(RULES.funnels, RULES.segmenter, generation=2)
     worker = Worker(store, newer)
-    assert (worker.resumed_at, worker.ownership.committable()) == (BEGINNING, {SOURCE: 0})
+    assert (worker.resumed_at, worker.leases.committable()) == (BEGINNING, {SOURCE: 0})
     worker.process(added(0))
     worker.checkpoint()
     assert Worker(store, newer).resumed_at == 1
@@ -533,7 +534,7 @@ def test_what_the_wall_clock_refused_once_is_refused_again() -> None:
     store = stored(2)
     store.refused[SOURCE] = {2: refusal(added(5)), 1: refusal(added(1))}
     worker = Worker(store)
-    out = worker.owned.state.process(log_of([added(5), added(6)], start=2), START_MS + HOUR)
+    out = worker.lease.state.process(log_of([added(5), added(6)], start=2), START_MS + HOUR)
     (letter,) = out.dead_letters
     assert (letter.offset, letter.reason, letter.received_ms) == (2, Reason.IN_FUTURE, START_MS)
     assert out.accepted == 1
@@ -548,17 +549,17 @@ def test_what_the_wall_clock_refused_is_refused_after_a_second_crash_and_without
     second.checkpoint()
     store.refused[SOURCE] = {}  # before the place that the newest manifest says to look from
     third = Worker(store)
-    out = third.owned.state.process(log_of([added(5), added(6)], start=4), START_MS + HOUR)
+    out = third.lease.state.process(log_of([added(5), added(6)], start=4), START_MS + HOUR)
     assert [letter.offset for letter in out.dead_letters] == [5]
 
     without = MemoryCheckpoints()
     without.refused[SOURCE] = {0: refusal(added(5))}
-    out = Worker(without).owned.state.process(log_of([added(5), added(6)]), START_MS + HOUR)
+    out = Worker(without).lease.state.process(log_of([added(5), added(6)]), START_MS + HOUR)
     assert [letter.offset for letter in out.dead_letters] == [0]
 
 
 def test_a_refusal_of_a_log_that_was_there_before_refuses_no_other_record() -> None:
     store = MemoryCheckpoints()
     store.refused[SOURCE] = {0: refusal(added(77))}
-    out = Worker(store).owned.state.process(log_of([added(5)]), START_MS + HOUR)
+    out = Worker(store).lease.state.process(log_of([added(5)]), START_MS + HOUR)
     assert (out.accepted, out.dead_letters) == (1, [])

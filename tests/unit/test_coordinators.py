@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from pipeline.checkpoints.kafka import once_coordinated
+from pipeline.durability.kafka import once_coordinated
 
 
 class Broker:

@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from pipeline.agents.deadletters import FloodWatch
 from pipeline.metrics import Metrics
-from pipeline.replay.deadletters import Judge, Judged, Letter, Verdict
+from pipeline.stages.floods import FloodWatch
+from pipeline.tools.deadletters import Judge, Judged, Letter, Verdict
 from schemas.deadletters import KEPT_PAYLOAD_BYTES
 from tests.support import START_MS, event_json
 

@@ -5,19 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.core.ages import age_counters
-from pipeline.core.detection import cuts
-from pipeline.core.detection.baselines import Baselines, Learning, hour_of_week
 from pipeline.core.detection.decider import Decider
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part, parts
 from pipeline.core.detection.incidents import FIRING, PENDING, RESOLVED, Alert, Incidents, Member
-from pipeline.core.detection.measures import Measures, Segments, counts_of
-from pipeline.core.detection.scores import discoveries, lower_score, tail, upper_score
 from pipeline.core.detection.watch import Finding, Rule, Verdict
 from pipeline.core.detection.worth import Stake
-from pipeline.core.evidence import HOUR_MS, STEP_MS
 from pipeline.core.statistics import Floats, ratio_interval
+from pipeline.core.usual.baselines import Baselines, Learning, hour_of_week
+from pipeline.core.usual.measures import Measures, Segments, counts_of
+from pipeline.core.usual.scores import discoveries, lower_score, tail, upper_score
+from pipeline.model.ages import age_counters
+from pipeline.model.evidence import HOUR_MS, STEP_MS
 from tests.support import ALERT_RULES, RULES
 
 ONE = np.array([1.0])
@@ -265,8 +264,8 @@ def restored_from(decider: Decider, next_ms: int) -> Decider:
     decider.next_ms = next_ms
     whole, restored = Detector(MEASURES, ALERT_RULES), Detector(MEASURES, ALERT_RULES)
     whole.kept[0] = decider
-    made = cuts.cut(whole)  # a first cut names all shards
-    cuts.restore(restored, made.head, made.changed)
+    made = whole.snapshot()  # a first cut names all shards
+    restored.restore(made.head, made.changed)
     return restored.kept[0]
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from pipeline.core.ages import age_counters
 from pipeline.core.detection.detector import Decided, Detector
 from pipeline.core.detection.incidents import FIRING, RESOLVED, RETRACTED, Alert
-from pipeline.core.detection.measures import Measures
 from pipeline.core.detection.sentence import sentence
-from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence
-from pipeline.core.tiles import Counters
+from pipeline.core.usual.measures import Measures
+from pipeline.model.ages import age_counters
+from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
+from pipeline.model.tiles import Counters
 from tests.support import ALERT_RULES, RULES
 
 MONDAY = 4 * 24 * HOUR_MS

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.core.ages import age_counters
-from pipeline.core.detection.measures import Measures
-from pipeline.core.evidence import STEP_MS
-from pipeline.core.partition import Partition
+from pipeline.core.sessions.partition import Partition
 from pipeline.core.statistics import Floats
-from pipeline.core.windows import Windows
+from pipeline.core.usual.measures import Measures
+from pipeline.core.windows.windows import Windows
+from pipeline.model.ages import age_counters
+from pipeline.model.evidence import STEP_MS
 from tests.benchmarks.alerts.shop import HOUR, NEVER, Counter, Day, Journeys, Shop, Trouble
 from tests.support import FETCHED_MS, RULES, START_MS, event_json, log_of
 

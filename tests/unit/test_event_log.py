@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.event_log import NOWHERE, Entry, EventLog, names_of
+from pipeline.core.sessions.event_log import NOWHERE, Entry, EventLog, names_of
 from schemas.events import EVENT_TYPES
 
 WEB, APP = ("web", None, "north", "mobile", None), ("web", "s", None, None, "spring")

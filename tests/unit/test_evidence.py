@@ -6,13 +6,13 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.ages import AgeCounters, age_counters
 from pipeline.core.detection.detector import Detector
-from pipeline.core.detection.measures import Measures
-from pipeline.core.evidence import HOUR_MS, STEP_MS, Evidence
-from pipeline.core.tiles import Counters, bucket_of
-from pipeline.core.windows import Windows
-from pipeline.verification.naive_nowcast import Stay, cells_of
+from pipeline.core.usual.measures import Measures
+from pipeline.core.windows.windows import Windows
+from pipeline.model.ages import AgeCounters, age_counters
+from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
+from pipeline.model.tiles import Counters, bucket_of
+from pipeline.tools.verify.naive_nowcast import Stay, cells_of
 from tests.support import ALERT_RULES, RULES
 
 T0 = 1_772_442_000_000  # a full hour

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.replay.formats import FORMATS, BadRow, FileEvent, Row
+from pipeline.tools.replay.formats import FORMATS, BadRow, FileEvent, Row
 
 CALLS = """\
 vru+line\tcall_id\tcustomer_id\tpriority\ttype\tdate\tvru_entry\tvru_exit\tvru_time\tq_start\tq_exit\tq_time\toutcome\tser_start\tser_exit\tser_time\tserver

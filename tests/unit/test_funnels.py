@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.partition import Partition
+from pipeline.core.sessions.partition import Partition
 from tests.support import FETCHED_MS, RULES, START_MS, event_json, log_of
 
 MINUTE = 60_000

@@ -1,7 +1,7 @@
 """How long rows wait for sources that lag."""
 
-from pipeline.agents.holding import HISTORY_HOLD_S, Holding
-from pipeline.core.windows import Windows
+from pipeline.core.windows.windows import Windows
+from pipeline.stages.holding import HISTORY_HOLD_S, Holding
 from tests.support import RULES
 
 T0 = 1_772_442_000_000

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from pipeline.agents.journey_rows import journey_columns, journey_messages
-from pipeline.core.event_log import Entry
-from pipeline.core.funnels import Journey
-from pipeline.core.records import JourneyRow
+from pipeline.core.sessions.event_log import Entry
+from pipeline.core.sessions.outputs import JourneyRow
+from pipeline.core.sessions.walk import Journey
+from pipeline.outputs.journeys import journey_columns, journey_messages
 from schemas.journeys import JourneyMessage
 from schemas.times import format_rfc3339
 from sinks.tables import COLUMNS, JOURNEYS

@@ -2,17 +2,17 @@
 
 import asyncio
 
-from pipeline.agents.checkpoints import Checkpointer
-from pipeline.agents.deadletters import FloodWatch
-from pipeline.agents.journeys import JourneysStage
-from pipeline.agents.outbox import Outbox
-from pipeline.agents.ownership import Ownership
-from pipeline.agents.recovery import Recovery
-from pipeline.checkpoints.memory import MemoryCheckpoints
-from pipeline.core.records import Record
+from pipeline.durability.checkpointer import Checkpointer
+from pipeline.durability.memory import MemoryCheckpoints
+from pipeline.durability.recovery import Recovery
 from pipeline.kafka.memory import MemoryProducer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
+from pipeline.model.records import Record
+from pipeline.stages.floods import FloodWatch
+from pipeline.stages.journeys import JourneysStage
+from pipeline.stages.lease import Leases
+from pipeline.stages.outbox import Outbox
 from schemas.deadletters import DEADLETTERS_TOPIC
 from schemas.tiles import TILES_TOPIC
 from sinks.buffer import Limits, SinkBuffer
@@ -26,14 +26,14 @@ WEB = ("touchpoints.web", 0)
 class Setting:
     def __init__(self) -> None:
         store, metrics = MemoryCheckpoints(), Metrics()
-        self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
-        _, self.epoch = self.ownership.acquire(WEB)
+        self.leases = Leases(Recovery(store, RULES, "d", ALERT_RULES))
+        _, self.epoch = self.leases.acquire(WEB)
         self.producer, self.sink = MemoryProducer(delivers=False), MemorySink()
         self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(1, 0.001, 1 << 20))
-        checkpointer = Checkpointer(self.ownership, store, metrics, 1, "d")
+        checkpointer = Checkpointer(self.leases, store, metrics, 1, "d")
         watch = FloodWatch(metrics, 0.5, lambda: 0.0)
         outbox = Outbox(self.producer, self.buffer)
-        self.stage = JourneysStage(self.ownership, outbox, metrics, lambda: 1, checkpointer, watch)
+        self.stage = JourneysStage(self.leases, outbox, metrics, lambda: 1, checkpointer, watch)
 
     def batch(self, *records: Record, epoch: int | None = None) -> RecordBatch:
         return RecordBatch(WEB, epoch or self.epoch, START_MS, list(records))
@@ -74,7 +74,7 @@ def test_a_batch_of_before_a_rebalance_is_dropped() -> None:
         setting = Setting()
         await setting.stage.process(setting.batch(Record(0, START_MS, event_json(0)), epoch=setting.epoch + 1))
         assert setting.producer.topics == []
-        setting.ownership.release(WEB)
+        setting.leases.release(WEB)
         await setting.stage.process(setting.batch(Record(0, START_MS, event_json(0))))
         assert setting.producer.topics == []
 
@@ -84,11 +84,11 @@ def test_a_batch_of_before_a_rebalance_is_dropped() -> None:
 def test_a_partition_that_is_gone_has_no_series_any_more() -> None:
     async def work() -> None:
         metrics, name = Metrics(), {"source": "touchpoints.web:0"}
-        ownership = Ownership(Recovery(MemoryCheckpoints(), RULES, "d", ALERT_RULES), metrics.forget)
-        ownership.acquire(WEB)
+        leases = Leases(Recovery(MemoryCheckpoints(), RULES, "d", ALERT_RULES), metrics.forget)
+        leases.acquire(WEB)
         metrics.watermark.labels(**name).set(1)
         assert metrics.registry.get_sample_value("cx_watermark_timestamp_seconds", name) == 1
-        ownership.release(WEB)
+        leases.release(WEB)
         assert metrics.registry.get_sample_value("cx_watermark_timestamp_seconds", name) is None
 
     asyncio.run(work())
@@ -102,7 +102,7 @@ def test_a_partition_taken_away_while_the_buffer_is_full_is_not_gone_on_with() -
         running = asyncio.create_task(setting.stage.process(setting.batch(*records)))
         await asyncio.sleep(0.3)
         assert not running.done()
-        setting.ownership.release(WEB)
+        setting.leases.release(WEB)
         setting.buffer.bytes = 0
         async with setting.buffer._room:
             setting.buffer._room.notify_all()
@@ -173,8 +173,8 @@ def test_the_watermark_is_told_when_it_comes_to_another_bucket() -> None:
             await setting.stage.process(setting.batch(event if offset == 0 else tick))
             told.append(len(setting.producer.produced))
         assert told == [1, 0, 1, 1, 0, 0]
-        setting.ownership.release(WEB)
-        _, setting.epoch = setting.ownership.acquire(WEB)
+        setting.leases.release(WEB)
+        _, setting.epoch = setting.leases.acquire(WEB)
         setting.producer.produced.clear()
         await setting.stage.process(setting.batch(Record(6, START_MS + 25_000, None, START_MS + 25_000)))
         assert setting.producer.topics == [TILES_TOPIC]

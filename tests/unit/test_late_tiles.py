@@ -1,6 +1,6 @@
 """What a late event has written again of tiles: all that could have been told, and nothing else."""
 
-from pipeline.core.partition import Partition
+from pipeline.core.sessions.partition import Partition
 from tests.support import FETCHED_MS, RULES, START_MS, event_json, log_of
 
 MINUTE = 60_000

@@ -8,7 +8,7 @@ import pytest
 
 _PROGRAM = """
 import ctypes, sys
-from pipeline.memory import give_back, keep_for_reuse
+from pipeline.runtime.process_memory import give_back, keep_for_reuse
 
 NAMES = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
 Account = type("Account", (ctypes.Structure,), {"_fields_": [(name, ctypes.c_size_t) for name in NAMES]})

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipeline.agents.misplaced import Misplaced
 from pipeline.logs import Notes
 from pipeline.metrics import Metrics
+from pipeline.stages.misplaced import Misplaced
 
 WEB = "touchpoints.web"
 

@@ -7,9 +7,9 @@ import pandas
 import pytest
 from lifelines import AalenJohansenFitter
 
-from pipeline.core.ages import AgeCounters, age_edges
-from pipeline.core.nowcast import LifeTable, nowcast
+from pipeline.core.life_tables import LifeTable, nowcast
 from pipeline.core.statistics import wilson
+from pipeline.model.ages import AgeCounters, age_edges
 
 TIMEOUT_MS = 900_000
 

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from pipeline.core.ages import AgeCounters
-from pipeline.core.buckets import BucketRows, Ints
-from pipeline.core.exposure import AgeLayout, life_tables, look_back_ms
-from pipeline.core.grouped import GroupedRows
-from pipeline.core.nowcast import Nowcast, nowcast
-from pipeline.core.tiles import BUCKET_MS
+from pipeline.core.life_tables import Nowcast, nowcast
+from pipeline.core.statistics import Ints
+from pipeline.core.windows.buckets import BucketRows
+from pipeline.core.windows.exposure import AgeLayout, life_tables, look_back_ms
+from pipeline.core.windows.grouped import GroupedRows
+from pipeline.model.ages import AgeCounters
+from pipeline.model.tiles import BUCKET_MS
 
 HOUR = 3_600_000
 

@@ -4,8 +4,9 @@ import asyncio
 
 import msgspec
 
-from pipeline.agents.outbox import Outbox, Outgoing
 from pipeline.kafka.memory import MemoryProducer, Produced
+from pipeline.outputs.outgoing import Outgoing
+from pipeline.stages.outbox import Outbox
 from schemas.cloudevents import headers
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from pipeline.core.evidence import STEP_MS
+from pipeline.model.evidence import STEP_MS
 from schemas.times import format_rfc3339
 from sinks.alertmanager import MemoryPager
 from sinks.base import SinkRejectedError, SinkUnavailableError
@@ -106,7 +106,7 @@ def test_a_worker_that_takes_over_goes_on_and_one_that_has_lost_the_partition_st
         other = MemoryPager()
         await setting.new_paging(other).step()  # it has the same state, and has posted nothing yet
         assert other.posts[0][0]["labels"] == setting.pager.posts[0][0]["labels"]
-        setting.ownership.release(EVIDENCE)
+        setting.leases.release(EVIDENCE)
         setting.now_s += 31
         await setting.paging.step()
         assert len(setting.pager.posts) == 1
@@ -116,7 +116,7 @@ def test_a_worker_that_takes_over_goes_on_and_one_that_has_lost_the_partition_st
 
 def test_an_alert_that_takes_a_graver_rule_ends_under_its_old_name() -> None:
     async def work(setting: Setting) -> None:
-        (alert,) = setting.ownership.detectors[EVIDENCE].state.open_alerts()
+        (alert,) = setting.leases.detectors[EVIDENCE].state.open_alerts()
         checkout = alert.rule
         alert.rule = next(rule for rule in ALERT_RULES if rule.name == "friction")
         await setting.paging.step()

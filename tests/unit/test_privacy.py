@@ -8,9 +8,9 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.partition import Partition
-from pipeline.verification.naive import compute
-from schemas.privacy import Pseudonyms, pseudonym
+from pipeline.core.sessions.partition import Partition
+from pipeline.model.privacy import Pseudonyms, pseudonym
+from pipeline.tools.verify.naive import compute
 from tests.support import (
     NAIVE,
     RULES,

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from pipeline.core.lanes import IS_COMPILED, by_column
-from pipeline.core.records import GENERATION_SHIFT, Record
+from pipeline.core.sessions.lanes import IS_COMPILED, by_column
 from pipeline.kafka import reader, records
+from pipeline.model.records import Record
+from pipeline.model.rules import GENERATION_SHIFT
 from schemas.ticks import TICK_HEADER
 from schemas.versioning import MOST_GENERATIONS
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import running
-from pipeline.settings import load
+from pipeline.settings import load, running
 
 STACK = {"CX_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1234", "CX_CLICKHOUSE__PASSWORD": "of this start"}
 NAME = f"cx-signals.{os.getpid()}.json"

@@ -2,8 +2,8 @@
 
 import time
 
-from pipeline.core.records import Record
-from pipeline.replay.send import _time_of
+from pipeline.model.records import Record
+from pipeline.tools.replay.send import _time_of
 from tests.support import START_MS, event_json
 
 WEB = "touchpoints.web"

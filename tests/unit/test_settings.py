@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.agents.recovery import digest_of
+from pipeline.durability.recovery import digest_of
 from pipeline.settings import SettingsError, customers_digest, load, rules_digest
 
 KEY = "a-key-of-more-than-16-characters"

@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core import partition_cuts
 from pipeline.core.cuts import SESSIONS
-from pipeline.core.partition import Partition
+from pipeline.core.sessions.partition import Partition
 from schemas.checkpoints import decode_shard, encode_shard
 from tests.support import FETCHED_MS, RULES, event_json, log_of
 
@@ -36,13 +35,13 @@ def test_a_partition_is_the_same_from_either(has_bytes: bool, with_lane: bool) -
     added = [event_json(n, type="product_added", session_id=f"s{n % 7}", event_id=str(n)) for n in range(40)]
     partition.process(log_of(added), FETCHED_MS)
     expected = {name: list(session.log) for name, session in partition.sessions.everything().items()}
-    made = partition_cuts.cut(partition)
+    made = partition.snapshot()
     shards = {
         name: decode_shard(encode_shard(content, has_bytes=has_bytes and name.startswith(SESSIONS)))
         for name, content in made.changed.items()
     }
     again = Partition("web", RULES)
-    partition_cuts.restore(again, made.head, shards)
+    again.restore(made.head, shards)
     assert {name: list(session.log) for name, session in again.sessions.everything().items()} == expected
     assert len(expected) == 7
     assert again.tiles == partition.tiles

@@ -3,9 +3,9 @@
 import msgspec
 import numpy as np
 
-from pipeline.agents.signal_messages import signal_messages
-from pipeline.core.signals import SignalColumns
-from pipeline.core.windows import SignalRows
+from pipeline.core.windows.emission import SignalRows
+from pipeline.core.windows.signals import SignalColumns
+from pipeline.outputs.signals import signal_messages
 from schemas.signals import SignalMessage
 
 NUMBERS = [[3.0, 0.0], [4.0, 0.0], [0.75, 0.0], [0.25, 0.0], [0.9, 0.0]]

@@ -7,25 +7,36 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from pipeline.agents.checkpoints import Checkpointer
-from pipeline.agents.outbox import Outbox
-from pipeline.agents.ownership import Ownership
-from pipeline.agents.recovery import Recovery
-from pipeline.agents.signals import SignalsStage
-from pipeline.checkpoints.memory import MemoryCheckpoints
-from pipeline.core.records import Record
-from pipeline.core.windows import Windows
+from pipeline.core.windows.windows import Windows
+from pipeline.durability.checkpointer import Checkpointer
+from pipeline.durability.memory import MemoryCheckpoints
+from pipeline.durability.recovery import BEGINNING, Recovery, Where
 from pipeline.kafka.memory import MemoryProducer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
+from pipeline.model.records import Record
+from pipeline.model.source import Source
+from pipeline.stages.lease import Leases
+from pipeline.stages.outbox import Outbox
+from pipeline.stages.signals import SignalsStage
 from schemas.tiles import TILES_TOPIC
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink
 from sinks.tables import COLUMNS
-from tests.support import ALERT_RULES, RULES, START_MS
+from tests.support import RULES, START_MS
 
 TILES = (TILES_TOPIC, 0)
 HOUR = 3_600_000
+
+
+class Given(Recovery):
+    """Gives the windows that a test has made."""
+
+    def __init__(self, state: Windows) -> None:
+        self.state = state
+
+    def windows(self, source: Source) -> tuple[Windows, Where, int]:
+        return self.state, Where(BEGINNING, None), 0
 
 
 class Setting:
@@ -34,23 +45,28 @@ class Setting:
         self.metrics, self.now_s = Metrics(), 0.0
         self.ahead_s = 0.0
         """Of START_MS, the wall clock."""
-        self.ownership = Ownership(Recovery(store, RULES, "d", ALERT_RULES))
-        _, self.epoch = self.ownership.acquire(TILES)
-        # The store knows no topics here: how many sources there are is said by each test.
         self.windows = Windows(RULES.funnels, RULES.lateness_ms, sources=2)
-        self.ownership.windows[TILES].state = self.windows
+        self.given = Given(self.windows)
+        self.leases = Leases(self.given)
+        _, self.epoch = self.leases.acquire(TILES)
         self.sink = MemorySink()
         self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(1, 0.001, 1 << 20))
         self.running = asyncio.create_task(self.buffer.run())
         self.stage = SignalsStage(
-            self.ownership,
+            self.leases,
             Outbox(MemoryProducer(), self.buffer),
             self.metrics,
-            Checkpointer(self.ownership, store, self.metrics, 1, "d"),
+            Checkpointer(self.leases, store, self.metrics, 1, "d"),
             lambda: self.now_s,
             lambda: START_MS / 1000 + self.ahead_s + self.now_s,
         )
         self._offset = 0
+
+    def windows_of(self, state: Windows) -> None:
+        """Take the partition on anew, with this state."""
+        self.given.state = state
+        self.leases.release(TILES)
+        _, self.epoch = self.leases.acquire(TILES)
 
     async def take(self, source: str, version: int, watermark: int | None, *buckets: int) -> None:
         await self.take_tiles(source, version, watermark, [("all", bucket, {"events": 1}) for bucket in buckets])
@@ -153,7 +169,7 @@ def test_emissions_take_no_more_than_a_third_of_the_time_and_come_every_three_se
 ) -> None:
     async def work(setting: Setting) -> None:
         slow = Slow(setting, takes_s)
-        setting.ownership.windows[TILES].state = cast(Windows, slow)
+        setting.windows_of(cast(Windows, slow))
         began_s, version = setting.now_s, 1
         while slow.emissions < 4:
             version += 1
@@ -188,7 +204,7 @@ def test_a_source_that_stands_still_holds_rows_back_for_half_a_minute_and_they_c
         await setting.stage.emit()
         await setting.stored()
         assert rows_of(setting) == [(10, 2, 0)]
-        assert setting.ownership.windows[TILES].cut_at == 2, "all that was merged is put out"
+        assert setting.leases.windows[TILES].cut_at == 2, "all that was merged is put out"
         await setting.take("touchpoints.web:1", 2, START_MS + 12_000)
         setting.now_s += 1.0
         await setting.stage.emit()
@@ -217,9 +233,8 @@ def test_a_partition_that_comes_back_is_waited_for_anew() -> None:
         await setting.take("touchpoints.web:0", 1, START_MS + 12_000, START_MS)
         await setting.take("touchpoints.web:1", 1, START_MS + 1_000, START_MS)
         await setting.stage.emit()
-        setting.ownership.release(TILES)
-        _, setting.epoch = setting.ownership.acquire(TILES)
-        setting.ownership.windows[TILES].state = setting.windows = Windows(RULES.funnels, HOUR, sources=2)
+        setting.windows = Windows(RULES.funnels, HOUR, sources=2)
+        setting.windows_of(setting.windows)
         setting.now_s = 31.0
         await setting.take("touchpoints.web:0", 1, START_MS + 2_000, START_MS)
         await setting.stage.emit()
@@ -231,26 +246,26 @@ def test_a_partition_that_comes_back_is_waited_for_anew() -> None:
 
 def test_corrections_are_put_together_and_nothing_is_done_before_they_are_out() -> None:
     async def work(setting: Setting) -> None:
-        owned = setting.ownership.windows[TILES]
+        lease = setting.leases.windows[TILES]
         for source in ("touchpoints.web:0", "touchpoints.web:1"):
             await setting.take(source, 1, START_MS + 12_000, START_MS)
         await setting.stage.emit()
         await setting.stored()
-        assert owned.cut_at == 2
+        assert lease.cut_at == 2
         for second in range(1, 10):
             setting.now_s = float(second)
             body = [("all", START_MS, {"events": 1 + second})]
             await setting.take_tiles("touchpoints.web:0", 1 + second, START_MS + 12_000, body)
             await setting.stage.emit()
-            assert owned.cut_at is None
-            assert owned.is_done(2)
-            assert setting.ownership.unfinished() > 0
+            assert lease.cut_at is None
+            assert lease.is_done(2)
+            assert setting.leases.unfinished() > 0
         setting.now_s = 10.0
         await setting.stage.emit()
         await setting.stored()
         assert rows_of(setting) == [(10, 2, 1), (10, 11, 1)]
-        assert owned.cut_at == 11
-        assert setting.ownership.unfinished() == 0
+        assert lease.cut_at == 11
+        assert setting.leases.unfinished() == 0
 
     run(work)
 
@@ -280,7 +295,7 @@ def test_a_partition_taken_away_while_a_batch_is_merged_is_not_gone_on_with() ->
         merging = asyncio.create_task(setting.stage.process(RecordBatch(TILES, setting.epoch, START_MS, records)))
         await asyncio.sleep(0)
         assert not merging.done()  # others have their turn in between
-        setting.ownership.release(TILES)
+        setting.leases.release(TILES)
         await merging
         assert 0 < len(setting.windows.versions) < 900
 

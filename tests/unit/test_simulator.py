@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from pipeline.simulator.disturbance import Rates, disturb
-from pipeline.simulator.traffic import Event, ShopSettings, parse_incident, traffic
+from pipeline.tools.simulator.disturbance import Rates, disturb
+from pipeline.tools.simulator.traffic import Event, ShopSettings, parse_incident, traffic
 from schemas.decoding import decode
 from schemas.reasons import Refusal
 from schemas.times import parse_rfc3339

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from pipeline.agents.ownership import Ownership
-from pipeline.agents.recovery import Recovery
-from pipeline.agents.ticks import Ticker
-from pipeline.checkpoints.memory import MemoryCheckpoints
-from pipeline.core.records import Record
+from pipeline.durability.memory import MemoryCheckpoints
+from pipeline.durability.recovery import Recovery
+from pipeline.model.records import Record
+from pipeline.stages.lease import Leases
+from pipeline.stages.ticks import Ticker
 from schemas.ticks import TICK_HEADER, tick_time
 from schemas.times import format_rfc3339
 from tests.support import ALERT_RULES, FETCHED_MS, RULES, START_MS, event_json
@@ -43,25 +43,25 @@ class Ends:
         return self.at_end
 
 
-def setting() -> tuple[Ownership, Log, list[float], Ticker, Ends]:
-    ownership, log, now = Ownership(Recovery(MemoryCheckpoints(), RULES, "", ALERT_RULES)), Log(), [1_000.0]
-    ownership.acquire(SOURCE)
-    return ownership, log, now, Ticker(ownership, log, 2.0, lambda: now[0]), Ends()
+def setting() -> tuple[Leases, Log, list[float], Ticker, Ends]:
+    leases, log, now = Leases(Recovery(MemoryCheckpoints(), RULES, "", ALERT_RULES)), Log(), [1_000.0]
+    leases.acquire(SOURCE)
+    return leases, log, now, Ticker(leases, log, 2.0, lambda: now[0]), Ends()
 
 
-def feed(ownership: Ownership, *records: Record) -> None:
-    ownership.partitions[SOURCE].state.process(records, FETCHED_MS)
+def feed(leases: Leases, *records: Record) -> None:
+    leases.partitions[SOURCE].state.process(records, FETCHED_MS)
 
 
 def test_time_goes_on_at_the_wall_clocks_pace_and_never_jumps_to_now() -> None:
-    ownership, log, now, ticker, ends = setting()
+    leases, log, now, ticker, ends = setting()
     assert ticker.tick(ends) == 0  # a partition that never had anything stays silent
-    feed(ownership, Record(0, -1, event_json(0)))
+    feed(leases, Record(0, -1, event_json(0)))
     for _ in range(5):
         ticker.tick(ends)
         now[0] += 1
     assert log.ticks == [START_MS + 2_000, START_MS + 3_000, START_MS + 4_000]
-    feed(ownership, Record(1, -1, None, log.ticks[-1]))
+    feed(leases, Record(1, -1, None, log.ticks[-1]))
     assert ticker.tick(ends) == 0
     now[0] += 1
     assert ticker.tick(ends) == 1
@@ -69,8 +69,8 @@ def test_time_goes_on_at_the_wall_clocks_pace_and_never_jumps_to_now() -> None:
 
 
 def test_a_partition_with_something_to_read_is_not_idle() -> None:
-    ownership, log, now, ticker, ends = setting()
-    feed(ownership, Record(0, -1, event_json(0)))
+    leases, log, now, ticker, ends = setting()
+    feed(leases, Record(0, -1, event_json(0)))
     ends.at_end = False
     for _ in range(10):
         ticker.tick(ends)
@@ -79,8 +79,8 @@ def test_a_partition_with_something_to_read_is_not_idle() -> None:
 
 
 def test_an_outage_of_kafka_is_no_idleness() -> None:
-    ownership, log, now, ticker, ends = setting()
-    feed(ownership, Record(0, -1, event_json(0)))
+    leases, log, now, ticker, ends = setting()
+    feed(leases, Record(0, -1, event_json(0)))
     log.reachable = False
     for _ in range(100):
         ticker.tick(ends)

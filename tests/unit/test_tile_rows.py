@@ -2,8 +2,8 @@
 
 import msgspec
 
-from pipeline.agents.tile_rows import TileRouter, tile_columns
-from pipeline.core.records import Tile
+from pipeline.model.tiles import Tile
+from pipeline.outputs.tiles import TileRouter, tile_columns
 from sinks.tables import COLUMNS, TILES
 
 SOME = [

@@ -1,13 +1,13 @@
 """``verify`` follows the pipeline where a session is in several partitions, and says what it cannot show."""
 
-from pipeline.core.partition import Partition
-from pipeline.core.records import Record
-from pipeline.verification.compare import END_OF_TIME, Bounds, Report, add_incomplete, compare_journeys
-from pipeline.verification.doubts import doubts, session_sources
-from pipeline.verification.naive import compute
-from pipeline.verification.naive_types import JourneyKey, JourneyValue, LogRecord
-from pipeline.verification.run import told_of
-from schemas.privacy import fingerprint
+from pipeline.core.sessions.partition import Partition
+from pipeline.model.privacy import fingerprint
+from pipeline.model.records import Record
+from pipeline.tools.verify.compare import END_OF_TIME, Bounds, Report, add_incomplete, compare_journeys
+from pipeline.tools.verify.doubts import doubts, session_sources
+from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_types import JourneyKey, JourneyValue, LogRecord
+from pipeline.tools.verify.run import told_of
 from schemas.versioning import OFFSET_BITS
 from tests.support import FETCHED_MS, NAIVE, RULES, START_MS, Store, event_json, log_of, naive_logs
 

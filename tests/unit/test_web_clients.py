@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from pipeline.web.answers import StreamParameters
 from pipeline.web.clients import MOST_WAITING, Clients, Frame, TooManyClients
-from schemas.api import StreamParameters
 
 ALL = StreamParameters()
 

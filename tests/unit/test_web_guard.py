@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from pipeline.simulator.incidents import IncidentsFile
+from pipeline.tools.simulator.incidents import IncidentsFile
 from pipeline.web.console import PARTS, add_console
 from pipeline.web.guard import Doors, guard
 from pipeline.web.login import PATH as LOGIN
@@ -34,7 +34,7 @@ def serve(
     async def all_of_it() -> None:
         app = web.Application()
         add_console(app, {"currency": "EUR"})
-        add_shop(app, shop)
+        add_shop(app, IncidentsFile(Path(shop)) if shop else None)
         app.router.add_get("/healthz", well)
         add_login(app, token, slowed or Slowed())
         guard(app, Doors(token, ("/", PARTS, LOGIN), (SHOP, LOGIN), frozenset({"cx.example"})), slowed or Slowed())
@@ -83,7 +83,7 @@ def test_nothing_can_be_written_but_incidents(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/console/../pipeline/app.py",
+        "/console/../pipeline/runtime/app.py",
         "/console/..%2f..%2fpyproject.toml",
         "/console/%2fetc/passwd",
         "/console/js",

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from pipeline.settings import Settings
+from pipeline.web.answers import StreamParameters
 from pipeline.web.catalogue import catalogue
 from pipeline.web.clients import Client, Clients
 from pipeline.web.listings import Listings
 from pipeline.web.live import Live
 from pipeline.web.reads import ReadError, Rows, Values
 from pipeline.web.view import best_usual
-from schemas.api import StreamParameters
 
 NOW = 1_772_449_200_000
 NAMES = catalogue(Settings())

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.embedded.process import free_port
 from pipeline.web.reads import ClickHouseReads, ReadError, Turns, reads_of
-from sinks.clickhouse import Address
+from sinks.address import Address
 
 
 def test_a_store_that_is_not_there_is_said() -> None:

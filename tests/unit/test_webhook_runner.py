@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipeline.delivery.hooks import Hook, Message
+from pipeline.delivery.posting import Delivery
+from pipeline.delivery.run import Runner
 from pipeline.subscriptions import SubscriptionError
-from pipeline.webhooks.delivery import Delivery
-from pipeline.webhooks.hooks import Hook, Message
-from pipeline.webhooks.run import Runner
 from sinks.base import SinkRejectedError
 from sinks.http import MemoryPoster
 from tests.unit.test_webhooks import NOW, SECRET, Waits, hook, journey

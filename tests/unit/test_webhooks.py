@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from pipeline.delivery.hooks import Hook, Wanted, load_hooks
+from pipeline.delivery.letters import Letters, message_id, send_again
+from pipeline.delivery.posting import Delivery
+from pipeline.delivery.signatures import SIGNATURE, TIMESTAMP, SignatureError, check, key_of, signed_headers
 from pipeline.settings import SettingsError
-from pipeline.webhooks.delivery import Delivery
-from pipeline.webhooks.hooks import Hook, Wanted, load_hooks
-from pipeline.webhooks.letters import Letters, message_id, send_again
 from schemas.journeys import JourneyMessage, journey_message_id
-from schemas.webhooks import SIGNATURE, TIMESTAMP, SignatureError, check, key_of, signed_headers
 from sinks.base import SinkError, SinkRejectedError, SinkUnavailableError
 from sinks.http import MemoryPoster
 from sinks.memory import MemorySink

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from pipeline.core.signals import SignalTable
-from pipeline.core.windows import Forgotten, Windows
+from pipeline.core.windows.forgotten import Forgotten
+from pipeline.core.windows.signals import SignalTable
+from pipeline.core.windows.windows import Windows
 from tests.support import RULES, Store, stored_windows
 
 HOUR = 3_600_000

@@ -4,21 +4,21 @@ import { make, setAttribute, setText, svg } from "./dom.js";
 import { count, number, percent } from "./format.js";
 
 const SHARE = { text: percent, low: 0, high: 1 };
-// `better`: which way is good. `usual`: where it needs no history to say what is usual.
+// `usual`: where it needs no history to say what is usual.
 const FIGURES = [
-  { signal: "csat", name: "Satisfied (CSAT)", hint: "Answers of 4 or 5 out of 5", better: "high", unit: SHARE },
-  { signal: "nps", name: "Net promoter score", hint: "Promoters less detractors, −100 to 100", better: "high", unit: { text: number(0), low: -100, high: 100 } },
-  { signal: "ces", name: "Ease (CES)", hint: "Mean answer, 1 to 7", better: "high", unit: { text: number(2), low: 1, high: 7 } },
-  { signal: "checkout_abandonment", name: "Checkouts abandoned", hint: "Of those that ended", better: "low", unit: SHARE },
-  { signal: "checkout_nowcast", name: "Checkouts begun now, nowcast", hint: "Will not complete if all stays as it is", better: "low", unit: SHARE },
-  { signal: "checkout_completion_ratio", name: "Checkout completions against usual", hint: "100 % is usual; of this hour of the week, once that is known", better: "high", expected: true, unit: { text: percent, low: 0, high: 2 }, usual: { value: 1, basis: "ratio" } },
-  { signal: "cart_abandonment", name: "Carts abandoned", hint: "Of those that ended", better: "low", unit: SHARE },
-  { signal: "basket_abandonment", name: "Till baskets abandoned", hint: "Of those that ended", better: "low", unit: SHARE },
-  { signal: "queue_abandonment", name: "Queues left", hint: "Of those that ended", better: "low", unit: SHARE },
-  { signal: "search_abandonment", name: "Searches given up", hint: "Of those that ended", better: "low", unit: SHARE },
-  { signal: "form_abandonment", name: "Forms given up", hint: "Of those that ended", better: "low", unit: SHARE },
-  { signal: "support_abandonment", name: "Support contacts given up", hint: "Of those that ended", better: "low", unit: SHARE },
-  { signal: "friction", name: "Friction", hint: "Rage clicks, dead clicks and errors, of all events", better: "low", unit: SHARE },
+  { signal: "csat", name: "Satisfied (CSAT)", hint: "Answers of 4 or 5 out of 5", unit: SHARE },
+  { signal: "nps", name: "Net promoter score", hint: "Promoters less detractors, −100 to 100", unit: { text: number(0), low: -100, high: 100 } },
+  { signal: "ces", name: "Ease (CES)", hint: "Mean answer, 1 to 7", unit: { text: number(2), low: 1, high: 7 } },
+  { signal: "checkout_abandonment", name: "Checkouts abandoned", hint: "Of those that ended", unit: SHARE },
+  { signal: "checkout_nowcast", name: "Checkouts begun now, nowcast", hint: "Will not complete if all stays as it is", unit: SHARE },
+  { signal: "checkout_completion_ratio", name: "Checkout completions against usual", hint: "100 % is usual; of this hour of the week, once that is known", expected: true, unit: { text: percent, low: 0, high: 2 }, usual: { value: 1, basis: "ratio" } },
+  { signal: "cart_abandonment", name: "Carts abandoned", hint: "Of those that ended", unit: SHARE },
+  { signal: "basket_abandonment", name: "Till baskets abandoned", hint: "Of those that ended", unit: SHARE },
+  { signal: "queue_abandonment", name: "Queues left", hint: "Of those that ended", unit: SHARE },
+  { signal: "search_abandonment", name: "Searches given up", hint: "Of those that ended", unit: SHARE },
+  { signal: "form_abandonment", name: "Forms given up", hint: "Of those that ended", unit: SHARE },
+  { signal: "support_abandonment", name: "Support contacts given up", hint: "Of those that ended", unit: SHARE },
+  { signal: "friction", name: "Friction", hint: "Rage clicks, dead clicks and errors, of all events", unit: SHARE },
 ];
 
 const LEAST_N = 10;
@@ -37,7 +37,7 @@ export class Figures {
   show(model, segment) {
     for (const card of this.cards) {
       const { signal, usual } = card.figure;
-      card.show(model.now(segment, signal), usual ?? model.usual[signal], model.isFresh(segment));
+      card.show(model.now(segment, signal), usual ?? model.usual[signal], model.isFresh(segment), model.better(signal));
     }
   }
 }
@@ -54,14 +54,14 @@ class Card {
     root.append(this.root);
   }
 
-  show(row, usual, isFresh) {
+  show(row, usual, isFresh, better) {
     const { text } = this.figure.unit;
     const n = this.figure.expected ? "expected" : "n =";
     setAttribute(this.root, "data-empty", String(row === null));
     setText(this.value, row ? text(row.value) : "no data");
     setText(this.detail, row ? `${interval(row, text)}${n} ${count(row.n)}` : isFresh ? "Nothing of this in the window." : "Not up to date.");
-    setText(this.verdict, row || usual ? sentence(row, usual, text, this.figure.better) : "");
-    setAttribute(this.root, "data-verdict", row && usual ? verdict(row, usual.value, this.figure.better) : "none");
+    setText(this.verdict, row || usual ? sentence(row, usual, text, better) : "");
+    setAttribute(this.root, "data-verdict", row && usual ? verdict(row, usual.value, better) : "none");
     this.range.show(row, usual?.value);
   }
 }

@@ -4,7 +4,6 @@ import { STEP_MS } from "./format.js";
 
 const BUCKET_MS = 10_000; // what is happening now is counted by buckets of ten seconds
 const LAG_MS = 120_000; // so long after its end a window is complete at the latest, where all goes well
-const BY_AGE = /_(nowcast|completion_ratio)$/; // known of windows that are over only
 
 export class Model {
   constructor() {
@@ -12,7 +11,7 @@ export class Model {
     this.alerts = null; // not known yet
     this.eventsUntil = null;
     this.vitals = null;
-    this.config = { currency: "", funnels: [], dimensions: [], hasShop: false };
+    this.config = { currency: "", funnels: [], dimensions: [], hasShop: false, signals: {} };
   }
 
   /** Another segment or window is looked at. */
@@ -45,8 +44,13 @@ export class Model {
   now(segment, signal) {
     const row = this.newest.get(segment)?.get(signal);
     if (!row || row.n <= 0 || this.asOf === null) return null;
-    const oldest = this.asOf - (BY_AGE.test(signal) ? 2 * this.step + LAG_MS : 2 * BUCKET_MS);
+    const oldest = this.asOf - (this.config.signals[signal]?.by_age ? 2 * this.step + LAG_MS : 2 * BUCKET_MS);
     return row.end > oldest ? row : null;
+  }
+
+  /** Which way is good: "high" or "low". */
+  better(signal) {
+    return this.config.signals[signal]?.better ?? "low";
   }
 
   /** Whether anything at all of the segment is up to date: only then a missing signal means that there was none. */

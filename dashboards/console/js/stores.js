@@ -5,13 +5,13 @@ import { keepFocus, make, setAttribute, setText, svg } from "./dom.js";
 import { count, number, percent, segmentName } from "./format.js";
 
 const COLUMNS = [
-  { signal: "queue_abandonment", name: "Queues left", better: "low", text: percent },
-  { signal: "basket_abandonment", name: "Baskets voided", better: "low", text: percent },
-  { signal: "csat", name: "CSAT", better: "high", text: percent },
-  { signal: "nps", name: "NPS", better: "high", text: number(0) },
-  { signal: "friction", name: "Friction", better: "low", text: percent },
-  { signal: "cart_abandonment", name: "Carts left", better: "low", text: percent },
-  { signal: "checkout_abandonment", name: "Checkouts left", better: "low", text: percent },
+  { signal: "queue_abandonment", name: "Queues left", text: percent },
+  { signal: "basket_abandonment", name: "Baskets voided", text: percent },
+  { signal: "csat", name: "CSAT", text: percent },
+  { signal: "nps", name: "NPS", text: number(0) },
+  { signal: "friction", name: "Friction", text: percent },
+  { signal: "cart_abandonment", name: "Carts left", text: percent },
+  { signal: "checkout_abandonment", name: "Checkouts left", text: percent },
 ];
 const SHOWN = 20;
 const NONE = [];
@@ -55,7 +55,7 @@ export class Stores {
     const used = COLUMNS.filter((column) => names.some((name) => model.now(name, column.signal)));
     if (!names.length || !used.length) return false;
     const heads = used.map((column) => column.signal).join();
-    if (heads !== this.heads || this.stale) keepFocus(this.root, () => this.#head(used));
+    if (heads !== this.heads || this.stale) keepFocus(this.root, () => this.#head(used, model));
     this.heads = heads;
     this.stale = false;
     const ranked = this.#rank(names, model);
@@ -72,9 +72,9 @@ export class Stores {
       const order = names.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
       return this.direction === "best" ? order.reverse() : order;
     }
-    const { signal, better } = this.column;
+    const { signal } = this.column;
     const worst = this.direction === "worst";
-    const isHigh = (better === "low") === worst; // high values come first
+    const isHigh = (model.better(signal) === "low") === worst; // high values come first
     const score = (name) => {
       const row = model.now(name, signal);
       if (!row) return -Infinity;
@@ -84,19 +84,19 @@ export class Stores {
     return names.sort((a, b) => scores.get(b) - scores.get(a) || (a < b ? -1 : 1));
   }
 
-  #head(used) {
-    const head = (signal, name, better) => {
+  #head(used, model) {
+    const head = (signal, name) => {
       const isSorted = this.byName ? signal === "name" : signal === this.column.signal;
       const next = isSorted && this.direction === "worst" ? "best" : "worst";
       const arrow = isSorted ? (this.direction === "worst" ? " ▾" : " ▴") : "";
-      const isUp = signal === "name" ? this.direction === "worst" : (better === "low") !== (this.direction === "worst");
+      const isUp = signal === "name" ? this.direction === "worst" : (model.better(signal) === "low") !== (this.direction === "worst");
       const order = isSorted ? (isUp ? "ascending" : "descending") : null;
       const button = make("button", { type: "button", "data-key": `by ${signal}`, onclick: () => this.sorted(`${signal}:${next}`) }, name, make("span", { "aria-hidden": "true" }, arrow));
       return make("th", { scope: "col", "aria-sort": order, class: signal === "name" ? null : "number" }, button);
     };
     const trend = make("th", { scope: "col" }, `${this.byName ? COLUMNS[0].name : this.column.name}, last hour`);
     this.body = make("tbody");
-    const heads = [head("name", "Store"), ...used.map((column) => head(column.signal, column.name, column.better)), trend];
+    const heads = [head("name", "Store"), ...used.map((column) => head(column.signal, column.name)), trend];
     this.root.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), this.body));
     this.rows.clear();
   }

@@ -1,6 +1,5 @@
-"""What is expected, what is unusual, and what is made of it: pure, vectorised over segments.
+"""Detection: what is unusual and what is made of it. Pure, vectorised over segments.
 
-``measures`` lays out what is counted per step; ``baselines`` learns what is usual by hour of week;
-``scores`` tells how surprising a count is; ``watch`` applies the rules; ``incidents`` makes alerts of what
-they find; ``explain`` names the parts of a segment and the steps that account for it.
+``watch`` applies the rules to evidence; ``incidents`` makes alerts of what they find; ``explain`` names the parts
+of a segment and the steps that account for it; ``worth`` the money at stake; ``sentence`` the alert in words.
 """

@@ -2,21 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import astuple
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pipeline.core.cuts import Cut, Head, Shards
-from pipeline.core.detection import baselines_cuts
-from pipeline.core.detection.baselines_cuts import packed, unpacked
 from pipeline.core.detection.decider import Decider
-from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.explain import Part
 from pipeline.core.detection.incidents import Alert, Member
 from pipeline.core.detection.told import Step
 from pipeline.core.detection.watch import Finding, Reckoned, Rule
 from pipeline.core.detection.worth import Stake
-from pipeline.core.evidence import STEP_MS
+from pipeline.core.usual import cuts as baselines_cuts
+from pipeline.core.usual.cuts import packed, unpacked
+from pipeline.model.evidence import STEP_MS
+
+if TYPE_CHECKING:
+    from pipeline.core.detection.detector import Detector
 
 _TOLD: Final = "told-step-"
 _HOUR: Final = "told-hour-"
@@ -27,7 +29,7 @@ _SEGMENTS: Final = "segments"
 _KNOWN: Final = "known-steps"
 
 
-def cut(detector: Detector) -> Cut:
+def snapshot(detector: "Detector") -> Cut:
     """What has changed since the last cut. To be made between steps.
 
     Of the states it is the first that is kept: the others follow from it and from what was told since.
@@ -80,7 +82,7 @@ def _put_first(made: Cut, changed: set[str], first: Decider) -> None:
         baselines_cuts.put(made, first.baselines, slots)
 
 
-def _stamps(detector: Detector) -> dict[str, int]:
+def _stamps(detector: "Detector") -> dict[str, int]:
     """By shard: something that differs where its content does."""
     told, first = detector.told, detector.kept[0]
     learned, decided = first.baselines.last_ms, first.next_ms
@@ -99,7 +101,7 @@ def _stamps(detector: Detector) -> dict[str, int]:
     return found
 
 
-def restore(detector: Detector, head: Head, shards: Shards) -> None:
+def restore(detector: "Detector", head: Head, shards: Shards) -> None:
     """Bring a new state to what it was when the cut was made whose head this is."""
     told, first = detector.told, detector.kept[0]
     told.complete, detector.next_ms = dict(head["complete"]), head["next_ms"]

@@ -6,18 +6,18 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.core.detection.baselines import Baselines, Learning
 from pipeline.core.detection.explain import parts, with_step
 from pipeline.core.detection.incidents import FIRING, RESOLVED, WITH_STEPS, Alert, Incidents
-from pipeline.core.detection.measures import ALL, Measures, Segments, counts_of, dimensions
-from pipeline.core.detection.scores import Flags
 from pipeline.core.detection.steps import Steps
 from pipeline.core.detection.told import Told
-from pipeline.core.detection.watch import Reckoned, Rule, Watch, funnel_of
+from pipeline.core.detection.watch import Reckoned, Rule, Watch
 from pipeline.core.detection.worth import Worth
-from pipeline.core.evidence import HOUR_MS, STEP_MS, final_after, hour_start
 from pipeline.core.statistics import Floats
-from pipeline.core.tiles import Counters
+from pipeline.core.usual.baselines import Baselines, Learning
+from pipeline.core.usual.measures import ALL, Measures, Segments, counts_of, dimensions
+from pipeline.core.usual.scores import Flags
+from pipeline.model.evidence import HOUR_MS, STEP_MS, final_after, hour_start
+from pipeline.model.tiles import Counters
 
 
 class Decider:
@@ -118,7 +118,7 @@ class Decider:
 
     def _reckon(self, alert: Alert) -> None:
         """What it has cost so far."""
-        funnel, row, root = funnel_of(alert.rule), self.segments.find(alert.segment), self.segments.find(ALL)
+        funnel, row, root = alert.rule.subject, self.segments.find(alert.segment), self.segments.find(ALL)
         if funnel not in self.measures.funnels or row is None:
             return
         if alert.stake is None:

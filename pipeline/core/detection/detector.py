@@ -9,13 +9,15 @@ once, in order.
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from pipeline.core.detection.baselines import Learning
+from pipeline.core.cuts import Cut, Head, Shards
+from pipeline.core.detection import cuts
 from pipeline.core.detection.decider import Decider
 from pipeline.core.detection.incidents import FIRING, OPEN, RESOLVED, RETRACTED, Alert
-from pipeline.core.detection.measures import Measures
 from pipeline.core.detection.told import Told
 from pipeline.core.detection.watch import Rule
-from pipeline.core.evidence import HOUR_MS, Evidence
+from pipeline.core.usual.baselines import Learning
+from pipeline.core.usual.measures import Measures
+from pipeline.model.evidence import HOUR_MS, Evidence
 
 KEPT_EVERY_MS: Final = 300_000
 """Of event time, from one state that is kept to the next. What has changed further back than the last two waits
@@ -99,6 +101,14 @@ class Detector:
         self.next_ms = self._head.next_ms
         self._keep(self._head, settled)
         self._settle(settled)
+
+    def snapshot(self) -> Cut:
+        """What has changed since the last one. To be made between steps."""
+        return cuts.snapshot(self)
+
+    def restore(self, head: Head, shards: Shards) -> None:
+        """Bring a new state to what it was when the snapshot was made whose head this is."""
+        cuts.restore(self, head, shards)
 
     def open_alerts(self) -> list[Alert]:
         """Pending or firing, as they were given last."""

@@ -8,8 +8,8 @@ explains nothing, half of the traffic with all of them does.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from pipeline.core.detection.measures import dimensions
 from pipeline.core.statistics import Floats
+from pipeline.core.usual.measures import dimensions
 
 _LEAST_SHARE: Final = 0.5
 _LEAST_GAIN: Final = 0.15

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pipeline.core.detection.explain import Part
-from pipeline.core.detection.measures import Segments, dimensions
-from pipeline.core.detection.watch import RATIO, Finding, Rule, Verdict
+from pipeline.core.detection.watch import Finding, Rule, Verdict
 from pipeline.core.detection.worth import Stake
-from pipeline.core.evidence import STEP_MS
+from pipeline.core.usual.measures import Segments, dimensions
+from pipeline.model.evidence import STEP_MS
+from pipeline.model.signals import Kind
 
 PENDING: Final = "pending"
 FIRING: Final = "firing"
@@ -195,7 +196,7 @@ class Incidents:
         over = self._related(self.over, rule, row)
         if over is None or over.resolved_ms is None:
             return False
-        is_prompt = rule.signal.endswith(RATIO) or rule.family == FRICTION
+        is_prompt = rule.kind is Kind.COMPLETION_RATIO or rule.family == FRICTION
         return not is_prompt or at_ms - finding.window_ms < over.resolved_ms
 
     def _related(self, alerts: list[Alert], rule: Rule, row: int) -> Alert | None:

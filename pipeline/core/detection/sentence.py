@@ -1,20 +1,20 @@
 """An alert in words."""
 
 from pipeline.core.detection.incidents import RETRACTED, Alert
-from pipeline.core.detection.watch import RATIO
+from pipeline.model.signals import Kind
 
 
 def sentence(alert: Alert) -> str:
     """What is off, by how much, and what accounts for it, in a sentence."""
     if alert.part_of:
         return f"part of alert {alert.part_of}"
-    found, signal = alert.latest, alert.rule.signal
+    found, rule = alert.latest, alert.rule
     span = f"in the last {found.window_ms / 60_000:g} min"
-    if signal.endswith(RATIO):
-        what = f"{signal.removesuffix(RATIO)}: {found.observed:.0f} of {found.expected:.0f} expected completions"
+    if rule.kind is Kind.COMPLETION_RATIO:
+        what = f"{rule.subject}: {found.observed:.0f} of {found.expected:.0f} expected completions"
     else:
         value, usual = found.observed / max(found.n, 1), found.expected / max(found.n, 1)
-        what = f"{signal}: {value:.1%} instead of {usual:.1%}"
+        what = f"{rule.signal}: {value:.1%} instead of {usual:.1%}"
     text = f"{what} {span} ({alert.segment})"
     if alert.causes:
         where = alert.causes[0].where.replace("|step=", " at step=")

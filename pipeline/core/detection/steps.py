@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.core.detection.baselines import fading, grown
 from pipeline.core.statistics import Floats
-from pipeline.core.tiles import EVENTS, STEP_COUNTERS, Counters, is_by_step
-from pipeline.core.values import OTHER
+from pipeline.core.usual.baselines import fading, grown
+from pipeline.model.dimensions import OTHER
+from pipeline.model.tiles import EVENTS, STEP_COUNTERS, Counters, is_by_step
 
 VIEWED, COMPLETED, ERRORS, _EVENTS = range(4)
 _PREFIXES: Final = dict(zip(STEP_COUNTERS.values(), (VIEWED, COMPLETED, ERRORS), strict=True))

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from pipeline.core.tiles import Counters
+from pipeline.model.tiles import Counters
 
 _FAST: Final = 1
 

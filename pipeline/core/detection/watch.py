@@ -11,21 +11,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.core.detection.baselines import Usual, grown
-from pipeline.core.detection.measures import Measures
-from pipeline.core.detection.scores import Flags, discoveries, lower_score, tail, upper_score
-from pipeline.core.evidence import STEP_MS
 from pipeline.core.statistics import Floats
-from pipeline.core.tiles import EVENTS
+from pipeline.core.usual.baselines import Usual, grown
+from pipeline.core.usual.measures import Measures
+from pipeline.core.usual.scores import Flags, discoveries, lower_score, tail, upper_score
+from pipeline.model.evidence import STEP_MS
+from pipeline.model.signals import Kind, signal_of
+from pipeline.model.tiles import EVENTS
 
 _HARDLY_CHANCE: Final = 2.0
 """Score below which a difference is taken for chance."""
 _SILENT_MS: Final = 60_000
 _PARTS: Final = 2.0**20
 """What is summed are multiples of a millionth or so: sums of such are exact, wherever a restart has begun them."""
-RATIO: Final = "_completion_ratio"
-NOWCAST: Final = "_nowcast"
-_ABANDONMENT: Final = "_abandonment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,15 @@ class Rule:
     severity: str = "critical"
     family: str = ""
     """Findings of one family are one incident where their segments are related."""
+
+    @property
+    def kind(self) -> Kind:
+        return signal_of(self.signal).kind
+
+    @property
+    def subject(self) -> str:
+        """The funnel that the signal is of; the signal itself where it is of none."""
+        return signal_of(self.signal).funnel or self.signal
 
 
 class Finding(NamedTuple):
@@ -138,9 +145,9 @@ class Watch:
         """Sums by window, as they are now. Shape: windows, columns, segments."""
         self._at = {rule.name: [self._windows.index(window) for window in rule.windows_ms] for rule in rules}
         self._tables = {
-            rule.signal: Rolling(rule.windows_ms[0] // STEP_MS, len(measures.columns_of(funnel_of(rule))))
+            rule.signal: Rolling(rule.windows_ms[0] // STEP_MS, len(measures.columns_of(rule.subject)))
             for rule in rules
-            if rule.signal.endswith(NOWCAST)
+            if rule.kind is Kind.NOWCAST
         }
         self._events: deque[float] = deque(maxlen=_SILENT_MS // STEP_MS)
         self._missing: Floats = np.zeros((0, self._funnels))
@@ -155,8 +162,8 @@ class Watch:
         """How many steps up to now the segment was known, as far as rules look back. Shape: segments, groups."""
 
     def _group(self, rule: Rule) -> int:
-        if rule.signal.endswith(RATIO):
-            return self._measures.funnels.index(funnel_of(rule))
+        if rule.kind is Kind.COMPLETION_RATIO:
+            return self._measures.funnels.index(rule.subject)
         return self._funnels + self._measures.shares.index(rule.signal)
 
     def fork(self) -> "Watch":
@@ -202,7 +209,7 @@ class Watch:
         for at, window in enumerate(self._windows):
             self._sums.over(window // STEP_MS, self._over[at])
         for signal, table in self._tables.items():
-            table.push(counts[:, measures.columns_of(signal.removesuffix(NOWCAST))].T)
+            table.push(counts[:, measures.columns_of(signal_of(signal).funnel or signal)].T)
 
     def judge(self, rule: Rule) -> Verdict:
         """Apply one rule to the windows that end now."""
@@ -251,14 +258,14 @@ class Watch:
     def _look(self, rule: Rule) -> "_Look | None":
         """None where there is too little in all windows."""
         group, usual = self._groups[rule.name], self._usual
-        weight = None if rule.signal.endswith(NOWCAST) else self._weight(rule)
+        weight = None if rule.kind is Kind.NOWCAST else self._weight(rule)
         if weight is not None and not (weight >= rule.least).any():
             return None
         observed, expected, n = self._counts(rule)
         weight = n if weight is None else weight
         enough = (weight >= rule.least) & usual.known[:, group]
         chance = np.ones(self.known)
-        if not rule.signal.endswith(RATIO):
+        if rule.kind is not Kind.COMPLETION_RATIO:
             chance = np.maximum(1.0 - usual.rates[:, self._measures.hazards + group - self._funnels], 0.05)
         relative = usual.dispersion[:, group] ** 2 + usual.uncertainty[:, group]
         # Of a window that reaches back to when nothing was known yet, a part has no expectation.
@@ -268,17 +275,17 @@ class Watch:
     def _weight(self, rule: Rule) -> Floats:
         """What there must be enough of, by window and row: completions expected, or n. Not of nowcasts."""
         group = self._groups[rule.name]
-        if rule.signal.endswith(RATIO):
+        if rule.kind is Kind.COMPLETION_RATIO:
             return self._stack(rule, self._funnels + group)
         return self._stack(rule, self._funnels + group + 2 * self._measures.counted_shares)
 
     def _counts(self, rule: Rule) -> tuple[Floats, Floats, Floats]:
         """Observed, expected and n, by window and row."""
         group = self._groups[rule.name]
-        if rule.signal.endswith(RATIO):
+        if rule.kind is Kind.COMPLETION_RATIO:
             expected = self._weight(rule)
             return self._stack(rule, group), expected, expected
-        if rule.signal.endswith(NOWCAST):
+        if rule.kind is Kind.NOWCAST:
             observed, n = self._nowcast(rule)
             return observed, n * self._usual.rates[:, self._measures.hazards + group - self._funnels], n
         first = self._funnels + group
@@ -295,7 +302,7 @@ class Watch:
     def _nowcast(self, rule: Rule) -> tuple[Floats, Floats]:
         """Share x n, and n; of the segments that have enough journeys, 0 of the others."""
         known = self.known
-        funnel, measures = funnel_of(rule), self._measures
+        funnel, measures = rule.subject, self._measures
         columns = measures.columns_of(funnel)
         table = np.empty((len(columns), known))
         self._tables[rule.signal].over(rule.windows_ms[0] // STEP_MS, table)
@@ -320,13 +327,8 @@ class _Look(NamedTuple):
     """Windows with enough in them, looked at or not."""
 
 
-def funnel_of(rule: Rule) -> str:
-    """The funnel that the rule's signal is of; the signal itself where it is of none."""
-    return rule.signal.removesuffix(RATIO).removesuffix(NOWCAST).removesuffix(_ABANDONMENT)
-
-
 def _is_material(rule: Rule, look: _Look, share: float) -> Flags:
-    if rule.signal.endswith(RATIO):
+    if rule.kind is Kind.COMPLETION_RATIO:
         found: Flags = look.observed <= look.expected * (1.0 - rule.change * share)
         return found
     sign = -1.0 if rule.falls else 1.0

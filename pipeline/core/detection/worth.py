@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.core.detection.baselines import fading, grown
-from pipeline.core.detection.measures import Measures
 from pipeline.core.statistics import Floats
-from pipeline.core.tiles import funnel_counters
+from pipeline.core.usual.baselines import fading, grown
+from pipeline.core.usual.measures import Measures
+from pipeline.model.tiles import funnel_counters
 from schemas.units import UNITS_PER_ONE
 
 _LEAST_SEEN: Final = 20.0

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pipeline.core.evidence import STEP_MS
+from pipeline.model.evidence import STEP_MS
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from pipeline.backtest import Backtest, logs_of
-from pipeline.replay.formats import FileEvent
-from pipeline.simulator.traffic import ShopSettings, traffic
+from pipeline.tools.backtest import Backtest, logs_of
+from pipeline.tools.replay.formats import FileEvent
+from pipeline.tools.simulator.traffic import ShopSettings, traffic
 from schemas.times import format_rfc3339, parse_rfc3339
 from tests.support import ALERT_RULES, RULES
 

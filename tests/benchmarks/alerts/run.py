@@ -13,13 +13,13 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.core.ages import age_counters
 from pipeline.core.detection.decider import Decider
 from pipeline.core.detection.incidents import FIRING, Alert
-from pipeline.core.detection.measures import Measures
-from pipeline.core.evidence import STEP_MS
 from pipeline.core.statistics import Floats
-from pipeline.core.tiles import funnel_counters
+from pipeline.core.usual.measures import Measures
+from pipeline.model.ages import age_counters
+from pipeline.model.evidence import STEP_MS
+from pipeline.model.tiles import funnel_counters
 from tests.benchmarks.alerts.others import OTHERS, alerts, rates
 from tests.benchmarks.alerts.shop import DAY, HOUR, MINUTE, STORES, Counter, Day, Shop, Trouble
 from tests.support import ALERT_RULES, RULES

@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.ages import AgeCounters
-from pipeline.core.detection.measures import Measures
-from pipeline.core.evidence import STEP_MS
-from pipeline.core.tiles import BUCKET_MS, EVENTS, funnel_counters
-from pipeline.simulator.shop import CHECKOUT_STEPS, REGIONS
-from pipeline.simulator.traffic import rhythm
+from pipeline.core.usual.measures import Measures
+from pipeline.model.ages import AgeCounters
+from pipeline.model.evidence import STEP_MS
+from pipeline.model.tiles import BUCKET_MS, EVENTS, funnel_counters
+from pipeline.tools.simulator.shop import CHECKOUT_STEPS, REGIONS
+from pipeline.tools.simulator.traffic import rhythm
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -1,1 +1,0 @@
-"""Where checkpoints are kept: one Protocol, the compacted Kafka topics, a store in memory."""

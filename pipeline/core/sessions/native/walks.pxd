@@ -1,0 +1,43 @@
+"""The walk of a session's events through the funnels."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pipeline.core.sessions.native.block cimport Event, Open, Session
+from pipeline.core.sessions.native.places cimport Places
+from pipeline.core.sessions.native.scan cimport Text, Touch
+
+
+cdef enum:
+    TYPES = 29
+    FUNNELS = 64  # at most: each is one bit
+
+
+cdef class Walks:
+    cdef tuple _funnels
+    cdef int _count
+    cdef int64_t _timeout_ms[FUNNELS]
+    cdef uint64_t _opens[TYPES]      # by type of event, the funnels whose journeys it opens, completes, abandons
+    cdef uint64_t _completes[TYPES]
+    cdef uint64_t _abandons[TYPES]
+    cdef Places _places
+    cdef list _ended
+    cdef bint is_silent              # journeys that end are known already
+    cdef readonly int64_t longest_ms
+
+    cdef int advance(self, Session *session, Touch *touch, Text where, uint64_t *opened) except -1
+    cdef int step(self, Session *session, uint32_t position, int64_t before_ms, uint64_t *opened) except -1
+    cdef int have_timed_out(self, Session *session, list funnels) except -1
+    cdef list begin_list(self)
+    cdef list end_list(self, list others)
+    cdef inline str name_of(self, Open *journey):
+        return self._funnels[journey.funnel].name
+
+    cdef int time_out(self, Session *session, int64_t watermark_ms) except -1
+    cdef int64_t shortest(self, Session *session) noexcept
+    cdef int64_t deadline(self, Session *session) noexcept
+    cdef list timed_out(self, Session *session)
+    cdef int _pass(self, Session *session, Event *event, int64_t before_ms) except -1
+    cdef int _open(self, Session *session, uint32_t position, uint64_t opening) except -1
+    cdef void _add_up(self, Open *journey, Event *event) noexcept
+    cdef int _end(self, Session *session, Open *journey, int64_t at_ms, str outcome, object reason) except -1
+    cdef object entry(self, Session *session, Event *event)

@@ -1,0 +1,212 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Walks a session's events through the funnels, as ``pipeline.core.sessions.walk`` tells (DESIGN.md, section 2.2)."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
+from libc.string cimport memset
+
+from pipeline.core.sessions.native.block cimport NONE, Event, Open, Session, append, event_at, id_of, session_id, text_at, type_in
+from pipeline.core.sessions.native.places cimport Places
+from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch
+from pipeline.core.sessions.native.texts cimport str_of
+
+from pipeline.core.sessions.event_log import Entry
+from pipeline.core.sessions.walk import ABANDONED, ADDS, COMPLETED, EXPLICIT, NEVER_MS, SETS, SUBTRACTS, TIMEOUT, Journey
+from schemas.events import EVENT_TYPES
+
+cdef int64_t _never = NEVER_MS
+cdef object _new = tuple.__new__
+cdef int _sets = EVENT_TYPES.index(SETS)
+cdef int _adds = EVENT_TYPES.index(ADDS)
+cdef int _subtracts = EVENT_TYPES.index(SUBTRACTS)
+
+
+cdef class Walks:
+    """The funnels, and the journeys that have ended."""
+
+    def __init__(self, funnels, Places places):
+        cdef int number, code
+        self._funnels, self._count = funnels.all, len(funnels.all)
+        if self._count > FUNNELS:
+            raise ValueError(f"{self._count} funnels, at most {FUNNELS} fit")
+        self._places, self._ended = places, []
+        self.longest_ms = funnels.longest_timeout_ms
+        for number, funnel in enumerate(self._funnels):
+            self._timeout_ms[number] = funnel.timeout_ms
+            for code, kind in enumerate(EVENT_TYPES):
+                self._opens[code] |= <uint64_t>(kind in funnel.opens_on) << number
+                self._completes[code] |= <uint64_t>(kind in funnel.completes_on) << number
+                self._abandons[code] |= <uint64_t>(kind in funnel.abandons_on) << number
+
+    def take_ended(self):
+        """Session and journey of each that has ended since the last call."""
+        taken, self._ended = self._ended, []
+        return taken
+
+    cdef int advance(self, Session *session, Touch *touch, Text where, uint64_t *opened) except -1:
+        """Take the session's next event (``Walk.advance``); ``opened``: the funnels of which it opens a journey."""
+        cdef int64_t before_ms = session.last_ms
+        return self.step(session, <uint32_t>append(session, touch, where), before_ms, opened)
+
+    cdef int step(self, Session *session, uint32_t position, int64_t before_ms, uint64_t *opened) except -1:
+        """Let the walk go on to an event; ``before_ms``: the time of the one before it, -1 where there is none."""
+        cdef Event *event = event_at(session, position)
+        cdef uint64_t opening = self._opens[type_in(event)]
+        cdef uint32_t at
+        cdef int funnel
+        if session.opens:
+            for at in range(session.opens):
+                funnel = session.open[at].funnel
+                if event.at_ms - before_ms <= self._timeout_ms[funnel]:
+                    opening &= ~(<uint64_t>1 << funnel)
+            self._pass(session, event, before_ms)
+        if opening:
+            self._open(session, position, opening)
+        opened[0] = opening
+        return 0
+
+    cdef int _pass(self, Session *session, Event *event, int64_t before_ms) except -1:
+        """Let the open journeys see the event."""
+        cdef uint32_t at, kept = 0
+        cdef Open *journey
+        cdef uint64_t bit
+        cdef int type_ = type_in(event)
+        for at in range(session.opens):
+            journey = &session.open[at]
+            bit = <uint64_t>1 << journey.funnel
+            if event.at_ms - before_ms > self._timeout_ms[journey.funnel]:
+                self._end(session, journey, before_ms + self._timeout_ms[journey.funnel], ABANDONED, TIMEOUT)
+                continue
+            self._add_up(journey, event)
+            if self._completes[type_] & bit:
+                self._end(session, journey, event.at_ms, COMPLETED, None)
+            elif self._abandons[type_] & bit:
+                self._end(session, journey, event.at_ms, ABANDONED, EXPLICIT)
+            else:
+                session.open[kept] = journey[0]
+                kept += 1
+        session.opens = kept
+        return 0
+
+    cdef int _open(self, Session *session, uint32_t position, uint64_t opening) except -1:
+        cdef int funnel
+        cdef Open *opens
+        for funnel in range(self._count):
+            if opening >> funnel & 1:
+                opens = <Open *>realloc(session.open, (session.opens + 1) * sizeof(Open))
+                if opens == NULL:
+                    raise MemoryError
+                session.open = opens
+                memset(&opens[session.opens], 0, sizeof(Open))
+                opens[session.opens].funnel, opens[session.opens].opened_by = funnel, position
+                self._add_up(&opens[session.opens], event_at(session, position))
+                session.opens += 1
+        return 0
+
+    cdef void _add_up(self, Open *journey, Event *event) noexcept:
+        """Let an event of the journey change its value, step and customer.
+
+        A value cannot grow too large: amounts are at most 10**16, and no block ever has more than 750 of them (``lane``).
+        """
+        cdef int type_ = type_in(event)
+        if event.step != NONE:
+            journey.step = event.step
+        if event.customer != NONE:
+            journey.customer = event.customer
+        if event.amount == NO_AMOUNT:
+            return
+        if type_ == _sets or self._completes[type_] >> journey.funnel & 1:
+            journey.value = event.amount
+        elif type_ == _adds:
+            journey.value += event.amount
+        elif type_ == _subtracts:
+            journey.value = max(0, journey.value - event.amount)
+
+    cdef int _end(self, Session *session, Open *journey, int64_t at_ms, str outcome, object reason) except -1:
+        cdef object last_step, customer
+        if self.is_silent:
+            return 0
+        last_step, customer = str_of(text_at(session, journey.step)), str_of(text_at(session, journey.customer))
+        # The constructor that a NamedTuple has for itself is Python.
+        ended = _new(
+            Journey,
+            (
+                self.name_of(journey),
+                self.entry(session, event_at(session, journey.opened_by)),
+                at_ms,
+                outcome,
+                reason,
+                journey.value,
+                last_step,
+                customer,
+            ),
+        )
+        self._ended.append((str_of(session_id(session)), ended))
+        return 0
+
+    cdef object entry(self, Session *session, Event *event):
+        return Entry(
+            event.at_ms,
+            str_of(id_of(event)),
+            EVENT_TYPES[type_in(event)],
+            None if event.amount == NO_AMOUNT else event.amount,
+            str_of(text_at(session, event.step)),
+            str_of(text_at(session, event.customer)),
+            self._places.at(text_at(session, event.where)).dims,
+        )
+
+    cdef list begin_list(self):
+        """Have the journeys that end listed apart; gives those that had ended so far, for ``end_list``."""
+        others, self._ended = self._ended, []
+        return others
+
+    cdef list end_list(self, list others):
+        """Session and journey of each that has ended since ``begin_list``."""
+        listed, self._ended = self._ended, others
+        return listed
+
+    cdef int time_out(self, Session *session, int64_t watermark_ms) except -1:
+        """End the open journeys whose timeout lies before the watermark."""
+        cdef uint32_t at
+        cdef Open *journey
+        cdef int64_t ended_ms
+        for at in range(session.opens):
+            journey = &session.open[at]
+            ended_ms = session.last_ms + self._timeout_ms[journey.funnel]
+            if not journey.has_timed_out and ended_ms < watermark_ms:
+                journey.has_timed_out = True
+                self._end(session, journey, ended_ms, ABANDONED, TIMEOUT)
+        return 0
+
+    cdef int have_timed_out(self, Session *session, list funnels) except -1:
+        """End the open journeys of these funnels by their timeouts (``Session.have_timed_out``)."""
+        cdef uint32_t at
+        cdef Open *journey
+        for at in range(session.opens):
+            journey = &session.open[at]
+            if self.name_of(journey) in funnels:
+                journey.has_timed_out = True
+                self._end(session, journey, session.last_ms + self._timeout_ms[journey.funnel], ABANDONED, TIMEOUT)
+        return 0
+
+    cdef int64_t shortest(self, Session *session) noexcept:
+        """The shortest timeout of the open journeys; NEVER_MS where none is open."""
+        cdef int64_t shortest_ms = _never
+        cdef uint32_t at
+        for at in range(session.opens):
+            shortest_ms = min(shortest_ms, self._timeout_ms[session.open[at].funnel])
+        return shortest_ms
+
+    cdef int64_t deadline(self, Session *session) noexcept:
+        """When the next journey that has not been ended times out; NEVER_MS where there is none."""
+        cdef int64_t deadline_ms = _never
+        cdef uint32_t at
+        for at in range(session.opens):
+            if not session.open[at].has_timed_out:
+                deadline_ms = min(deadline_ms, session.last_ms + self._timeout_ms[session.open[at].funnel])
+        return deadline_ms
+
+    cdef list timed_out(self, Session *session):
+        """The funnels whose journeys have timed out, and are open to the walk."""
+        cdef uint32_t at
+        return [self.name_of(&session.open[at]) for at in range(session.opens) if session.open[at].has_timed_out]

@@ -1,0 +1,36 @@
+"""Sessions by when something is due for them, in slots of time: 8 bytes for each, where a heap takes a hundred."""
+
+import heapq
+from typing import Final
+
+from pipeline.core.sessions.session import Session
+
+
+class Agenda:
+    """Who is to be looked at when. A session may be in it several times, and is not taken out of it."""
+
+    def __init__(self, slot_ms: int) -> None:
+        self._slot_ms: Final = slot_ms
+        self._slots: dict[int, list[Session]] = {}
+        self._order: list[int] = []
+        """The beginnings of the slots, as a heap."""
+
+    def add(self, at_ms: int, session: Session) -> None:
+        slot = self.slot_of(at_ms)
+        there = self._slots.get(slot)
+        if there is None:
+            self._slots[slot] = [session]
+            heapq.heappush(self._order, slot)
+        else:
+            there.append(session)
+
+    def slot_of(self, at_ms: int) -> int:
+        """When the slot begins that the time is in."""
+        return at_ms - at_ms % self._slot_ms
+
+    def take(self, before_ms: int) -> list[Session]:
+        """Take out the slots that begin before the time: some of the last one may be due only after it."""
+        taken: list[Session] = []
+        while self._order and self._order[0] < before_ms:
+            taken += self._slots.pop(heapq.heappop(self._order))
+        return taken

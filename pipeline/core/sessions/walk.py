@@ -1,0 +1,183 @@
+"""Funnels, and the walk of one session's events through them (DESIGN.md, section 2.2).
+
+A walk is a left fold over the session's events in (occurred_at, event_id) order. It never looks at
+the watermark: a journey still open at its end is timed out by the caller when the watermark says so.
+"""
+
+from typing import Final, NamedTuple
+
+from pipeline.core.sessions.event_log import NOWHERE, Entry, EventLog
+from pipeline.model.event_time import NEVER_MS
+from pipeline.model.funnels import Funnel, Funnels
+
+ADDS: Final = "product_added"
+SUBTRACTS: Final = "product_removed"
+SETS: Final = "checkout_started"
+
+
+class OpenJourney:
+    """A journey between its opening and its closing event."""
+
+    __slots__ = ("customer_id", "funnel", "has_timed_out", "last_step", "opened_by", "position", "value")
+
+    def __init__(self, funnel: Funnel, opened_by: Entry | None, position: int = NOWHERE) -> None:
+        """``position``: of the opening event in the session's log; ``opened_by``: it, if it is not there."""
+        self.funnel = funnel
+        self.opened_by = opened_by
+        self.position = position
+        self.value = 0
+        self.last_step: str | None = None
+        self.customer_id: str | None = None
+        self.has_timed_out = False
+        """As the watermark has it. An event that is yet to come may show that it went on."""
+
+    def copy(self) -> "OpenJourney":
+        copied = OpenJourney(self.funnel, self.opened_by, self.position)
+        copied.value, copied.last_step, copied.customer_id = self.value, self.last_step, self.customer_id
+        return copied
+
+    def opening(self, log: EventLog) -> Entry:
+        """Its opening event."""
+        return log.entry_at(self.position) if self.opened_by is None else self.opened_by
+
+
+class Journey(NamedTuple):
+    """An ended journey. ``value`` in 1/10,000 of the shop's currency."""
+
+    funnel: str
+    opened_by: Entry
+    ended_ms: int
+    outcome: str
+    reason: str | None
+    value: int
+    last_step: str | None
+    customer_id: str | None
+
+    @property
+    def journey_id(self) -> str:
+        return f"{self.funnel}:{self.opened_by.event_id}"
+
+    @property
+    def key(self) -> "JourneyKey":
+        return journey_key(self.funnel, self.opened_by)
+
+
+JourneyKey = tuple[str, int, str]
+"""Funnel, entered at, event id: ids may repeat in a session at another time."""
+
+
+COMPLETED: Final = "completed"
+ABANDONED: Final = "abandoned"
+RETRACTED: Final = "retracted"
+TIMEOUT: Final = "timeout"
+EXPLICIT: Final = "explicit"
+
+
+def journey_key(funnel: str, opened_by: Entry) -> JourneyKey:
+    return funnel, opened_by.at_ms, opened_by.event_id
+
+
+class Walk:
+    """The state of a walk: the journeys open after the events so far, and the last event's time."""
+
+    __slots__ = ("last_ms", "open", "shortest_ms")
+
+    def __init__(self, open_journeys: tuple[OpenJourney, ...] = (), last_ms: int = -1) -> None:
+        self.open: tuple[OpenJourney, ...] = open_journeys
+        self.last_ms = last_ms
+        self.shortest_ms = NEVER_MS
+        """The shortest timeout of the open journeys; NEVER_MS where none is open."""
+        self._measure()
+
+    def copy(self) -> "Walk":
+        return Walk(tuple([journey.copy() for journey in self.open]), self.last_ms)
+
+    @property
+    def deadline_ms(self) -> int:
+        """The time after which the first open journey has timed out."""
+        return self.last_ms + self.shortest_ms
+
+    def advance(self, entry: Entry, position: int, log: EventLog, funnels: Funnels, ended: list[Journey]) -> None:
+        """Take the next event in order; journeys that it ends are appended to ``ended``.
+
+        ``position``: of the event in the log; NOWHERE where it is about to be dropped from it.
+        """
+        at_ms, kind = entry.at_ms, entry.type
+        opens = funnels.opened_by_type.get(kind)
+        if self.open:
+            gap = at_ms - self.last_ms
+            if opens is not None:
+                under_way = [j.funnel for j in self.open if gap <= j.funnel.timeout_ms]
+                opens = tuple([funnel for funnel in opens if funnel not in under_way])
+            self._pass(entry, kind, gap, log, ended)
+        if opens:
+            for funnel in opens:
+                journey = OpenJourney(funnel, entry if position == NOWHERE else None, position)
+                _count(journey, entry)
+                self.open = (*self.open, journey)
+            self._measure()
+        self.last_ms = at_ms
+
+    def _pass(self, entry: Entry, kind: str, gap: int, log: EventLog, ended: list[Journey]) -> None:
+        """Let the open journeys see the event."""
+        still_open: list[OpenJourney] = []
+        plain = entry.amount is None and entry.step is None
+        customer_id = entry.customer_id
+        for journey in self.open:
+            funnel = journey.funnel
+            if gap > funnel.timeout_ms:
+                ended.append(timed_out(journey, self.last_ms, log))
+                continue
+            if not plain:
+                _count(journey, entry)
+            elif customer_id is not None:
+                journey.customer_id = customer_id
+            if kind in funnel.completes_on:
+                ended.append(_end(journey, log, entry.at_ms, COMPLETED, None))
+            elif kind in funnel.abandons_on:
+                ended.append(_end(journey, log, entry.at_ms, ABANDONED, EXPLICIT))
+            else:
+                still_open.append(journey)
+        if len(still_open) < len(self.open):
+            self.open = tuple(still_open)
+            self._measure()
+
+    def _measure(self) -> None:
+        shortest_ms = NEVER_MS
+        for journey in self.open:
+            shortest_ms = min(shortest_ms, journey.funnel.timeout_ms)
+        self.shortest_ms = shortest_ms
+
+
+def timed_out(journey: OpenJourney, last_ms: int, log: EventLog) -> Journey:
+    """The journey as abandoned after ``last_ms``, the time of its session's last event."""
+    return _end(journey, log, last_ms + journey.funnel.timeout_ms, ABANDONED, TIMEOUT)
+
+
+def _end(journey: OpenJourney, log: EventLog, at_ms: int, outcome: str, reason: str | None) -> Journey:
+    return Journey(
+        journey.funnel.name,
+        journey.opening(log),
+        at_ms,
+        outcome,
+        reason,
+        journey.value,
+        journey.last_step,
+        journey.customer_id,
+    )
+
+
+def _count(journey: OpenJourney, entry: Entry) -> None:
+    """Let an event of the journey, its first and last included, change its value, step, customer."""
+    if entry.step is not None:
+        journey.last_step = entry.step
+    if entry.customer_id is not None:
+        journey.customer_id = entry.customer_id
+    if entry.amount is None:
+        return
+    if entry.type == SETS or entry.type in journey.funnel.completes_on:
+        journey.value = entry.amount
+    elif entry.type == ADDS:
+        journey.value += entry.amount
+    elif entry.type == SUBTRACTS:
+        journey.value = max(0, journey.value - entry.amount)

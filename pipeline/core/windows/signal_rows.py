@@ -1,0 +1,56 @@
+"""Which rows of the signals that are sums of counters are to be written, and the rows, of several segments."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from pipeline.core.statistics import Ints
+from pipeline.core.windows.grouped import GroupedRows, buckets_since, hold_any, keys_of, numbered
+from pipeline.core.windows.segment_tiles import SegmentTiles
+from pipeline.core.windows.signals import SignalColumns, SignalTable
+from pipeline.core.windows.window_ends import WINDOWS, Ends, Reached, covering
+
+_NONE: Final = np.empty(0, dtype=np.int64)
+
+
+def signal_rows(
+    table: SignalTable, some: Sequence[SegmentTiles], reached: Reached, is_correcting: bool
+) -> Iterator[tuple[Ends, SignalColumns]]:
+    """Rows of the ends newly reached, and of those known whose windows have changed: the ends, and columns over
+    some of them. ``is_correcting``: False to leave the latter for another time.
+    """
+    sums = [held.sums for held in some]
+    for ends in _ends(some, reached, is_correcting).pieces():
+        windows = ends.segments, ends.starts_ms, ends.ends_ms
+        found = GroupedRows(sums, *windows).sums(*windows)
+        for columns in table.compute(found, _kept_at_zero(some, ends)):
+            yield ends, columns
+
+
+def _ends(some: Sequence[SegmentTiles], reached: Reached, is_correcting: bool) -> Ends:
+    dirty = [np.array(sorted(held.dirty), dtype=np.int64) if is_correcting else _NONE for held in some]
+    changed = numbered(dirty)
+    sums = [held.sums for held in some]
+    found = [_NONE]
+    for at, window in enumerate(WINDOWS):
+        known, limit = reached.known(window), reached.limit(window)
+        if known is not None and len(changed[0]):
+            found.append(np.unique(covering(*changed, at, limit_ms=known)))
+        if limit is not None:
+            since_ms = known - window.length_ms if known is not None else None
+            found.append(np.unique(covering(*buckets_since(sums, since_ms), at, known, limit)))
+    return Ends.of(found)
+
+
+def _kept_at_zero(some: Sequence[SegmentTiles], ends: Ends) -> dict[str, Ints]:
+    """By signal: places in ``ends`` whose row may have been published with a denominator above 0."""
+    shrunk: dict[str, list[Ints]] = {}
+    for number, held in enumerate(some):
+        for signal, buckets in held.shrunk.items():
+            keys = keys_of(number, np.array(sorted(buckets), dtype=np.int64))
+            shrunk.setdefault(signal, []).append(keys)
+    return {
+        signal: np.flatnonzero(hold_any(np.concatenate(keys), ends.segments, ends.starts_ms, ends.ends_ms))
+        for signal, keys in shrunk.items()
+    }

@@ -1,0 +1,350 @@
+"""Phase two: the tiles of all sources merged per segment into rolling windows.
+
+A source is one touchpoint partition (``topic:partition``). A tile replaces the one held for the same
+segment, bucket and source if its version is higher; a window is the sum of its buckets. Which rows are put out
+follows DESIGN.md, section 2.3: of every window end that covers data once, when its window is complete; earlier
+where a source holds the others back for too long; and again where something changes what was complete.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.cuts import MINUTE_MS, Cut, Head, Shards
+from pipeline.core.usual.history import Usual, hours_to_look_up
+from pipeline.core.usual.measures import Measures
+from pipeline.core.windows import cuts
+from pipeline.core.windows.age_rows import Turn, age_rows
+from pipeline.core.windows.emission import Emission, SignalRows
+from pipeline.core.windows.exposure import AgeLayout
+from pipeline.core.windows.forgotten import Forgotten
+from pipeline.core.windows.segment_tiles import SegmentTiles
+from pipeline.core.windows.signal_rows import signal_rows
+from pipeline.core.windows.signals import SignalColumns, SignalTable
+from pipeline.core.windows.telling import Teller, Told
+from pipeline.core.windows.window_ends import LONGEST_WINDOW_MS, WINDOWS, Ends, Reached
+from pipeline.model.ages import age_counters
+from pipeline.model.evidence import Evidence, hour_start, step_of
+from pipeline.model.funnels import Funnels
+from pipeline.model.rules import GENERATION_SHIFT
+from pipeline.model.tiles import BUCKET_MS, Counters
+
+APART_MS: Final = 600_000
+"""Sources further apart than this are still catching up."""
+SEGMENTS_AT_A_TIME: Final = 32
+"""Whose rows are computed together: what a call of numpy costs is shared, and others still get their turn."""
+BUCKETS_AT_A_TIME: Final = 16_384
+"""At most, of several segments: each may have a hundred rows to be computed of each signal."""
+Names = NDArray[np.object_]
+_NOTHING: Final = Reached(None, None)
+_WINDOW_NAMES: Final[Names] = np.array([window.name for window in WINDOWS], dtype=object)
+
+
+class Windows:
+    """State of phase two for the segments of one partition of ``cx.tiles``."""
+
+    def __init__(
+        self,
+        funnels: Funnels,
+        lateness_ms: int,
+        generation: int = 0,
+        sources: int = 0,
+    ) -> None:
+        """``sources``: how many there are, heard of or not."""
+        self._table = SignalTable(funnel.name for funnel in funnels.all)
+        ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in funnels.all)
+        self._layout = AgeLayout(ages)
+        self.reach_ms = LONGEST_WINDOW_MS + funnels.longest_timeout_ms
+        """How far back from its end a row can look: who is at risk may have entered before the window."""
+        self._lateness_ms = lateness_ms
+        self.first_version = generation << GENERATION_SHIFT
+        self._sources = sources
+        self._mid_batch: set[str] = set()
+        """Sources of which a part of a batch has come, and not all of it."""
+        self.versions: dict[str, int] = {}
+        """By source: the highest version received."""
+        self.watermarks: dict[str, int] = {}
+        """By source, ms."""
+        self.empty: dict[str, int | None] = {}
+        """By source of which nothing has come yet: how far the others were when it was last said to be empty."""
+        self.segments: dict[str, SegmentTiles] = {}
+        self.refused = 0
+        """Tiles of a source first heard of when what they belong to had been dropped."""
+        self.forgotten = Forgotten(self.reach_ms)
+        self.complete_ms: int | None = None
+        """Rows of ends up to it have been put out as complete."""
+        self.out_ms: int | None = None
+        """Rows of ends up to it have been put out, complete or not."""
+        self.unsure_ms: int | None = None
+        """Rows of ends up to it may have been put out by a run that has crashed since."""
+        self._is_catching_up = False
+        self.teller = Teller(self._layout, lateness_ms)
+        self._told: list[Told] = []
+        self.usual = Usual(Measures(ages), lateness_ms)
+        self.usual_ms: int | None = None
+        """Completion ratios are written of windows that end by then."""
+        self.changed_minutes: set[int] = set()
+        """Minutes of event time whose tiles have changed since the last cut, by their start."""
+        self.in_minute: dict[int, set[str]] = {}
+        """By minute, the segments with tiles in it; those forgotten are taken out by the next cut."""
+
+    def merge(
+        self,
+        source: str,
+        version: int,
+        watermark_ms: int | None,
+        tiles: Iterable[tuple[str, int, Counters]],
+        more: bool = False,
+    ) -> None:
+        """Take what one source sent after one batch: its watermark and its changed tiles.
+
+        ``more``: it is a part of that, and others follow.
+        What is left in the topic from an earlier generation is passed over: that log is told anew.
+        """
+        if version < self.first_version:
+            return
+        self.versions[source] = max(version, self.versions.get(source, version))
+        (self._mid_batch.add if more else self._mid_batch.discard)(source)
+        if watermark_ms is not None:
+            self.watermarks[source] = watermark_ms
+            self.empty.pop(source, None)
+        elif not more and source not in self.watermarks:
+            self.empty[source] = min(self.watermarks.values(), default=None)
+        for segment, bucket_ms, counters in tiles:
+            if self.forgotten.touches(bucket_ms):
+                # Merged with nothing it would replace the rows of the whole (law 5).
+                self.refused += 1
+                continue
+            self.held(segment).put(bucket_ms, source, version, counters, self.complete_ms)
+            minute = bucket_ms - bucket_ms % MINUTE_MS
+            self.changed_minutes.add(minute)
+            self.in_minute.setdefault(minute, set()).add(segment)
+
+    def smallest_ms(self) -> int | None:
+        """What all sources have passed, ms; None while one that may be about to begin has passed nothing.
+
+        An empty source is taken to have passed what the others had when it was last said to be empty. What has
+        come to it since may be as old as anything.
+        """
+        if not self.watermarks or None in self.empty.values():
+            return None
+        return min([*self.watermarks.values(), *(at_ms for at_ms in self.empty.values() if at_ms is not None)])
+
+    @property
+    def is_mid_batch(self) -> bool:
+        """Whether nothing may be put out, for a part of a batch is missing yet."""
+        return bool(self._mid_batch)
+
+    @property
+    def version(self) -> int:
+        """Of a row as it is now: the generation, and the sum over all sources of how far each was read."""
+        first = self.first_version
+        return first + sum([version - first for version in self.versions.values()])
+
+    def held(self, segment: str) -> SegmentTiles:
+        """What is held of a segment, new where there is nothing yet."""
+        found = self.segments.get(segment)
+        if found is None:
+            found = self.segments[segment] = SegmentTiles(self._table, self._layout)
+        return found
+
+    def begin_catching_up(self) -> None:
+        """A run that has crashed may have gone further than this state does, and have put out what that gave."""
+        self._is_catching_up = True
+
+    def end_catching_up(self) -> None:
+        """All that such a run can have taken has been taken."""
+        if self._is_catching_up:
+            self._is_catching_up = False
+            self.unsure_ms = _later(self.unsure_ms, self.newest_ms)
+
+    @property
+    def newest_ms(self) -> int | None:
+        """The newest of the sources' watermarks."""
+        return max(self.watermarks.values(), default=None)
+
+    def emit(self, due_ms: int | None = None, is_correcting: bool = True) -> Iterator[SignalRows]:
+        """Rows of windows that have become complete since the last call, and of those due although they are not.
+
+        ``due_ms``: ends up to it have waited long enough. ``is_correcting``: also the rows put out as complete
+        that something has changed since.
+        """
+        if not self.watermarks:
+            return
+        usual_before = self.usual_ms
+        self._told.append(self.teller.tell(self.segments, self.tellable_ms(), is_correcting))
+        self._learn(self._told[-1].hours)
+        emission = self._begin(due_ms, Reached(usual_before, self.usual_ms), is_correcting)
+        due = [
+            (name, held)
+            for name, held in self.segments.items()
+            if (is_correcting and held.has_changed()) or self._may_gain_rows(held, emission)
+        ]
+        for some in self._together(due, emission):
+            for is_complete in (True, False):
+                yield from self._rows(some, emission, is_complete)
+                yield from self._age_rows(some, emission, is_complete)
+            if is_correcting:
+                for held in some.values():
+                    held.forget_changes(self.complete_ms)
+
+    def _begin(self, due_ms: int | None, usual: Reached, is_correcting: bool) -> Emission:
+        """Note how far rows are put out by this emission."""
+        before, out_before = self.complete_ms, self.out_ms
+        told = _later(out_before, self.newest_ms if self._is_catching_up else self.unsure_ms)
+        self.complete_ms = _later(before, self.all_passed_ms())
+        self.out_ms = _later(out_before, _later(self.complete_ms, due_ms))
+        due = Reached(_later(out_before, self.complete_ms), self.out_ms)
+        return Emission(Reached(before, self.complete_ms), due, usual, is_correcting, told)
+
+    def is_due(self, due_ms: int | None) -> bool:
+        """Whether rows wait that would be put out if ends up to then were due."""
+        return due_ms is not None and (self.out_ms is None or due_ms > self.out_ms)
+
+    def has_corrections(self) -> bool:
+        """Whether anything put out as complete has changed since."""
+        return any(held.has_changed() for held in self.segments.values())
+
+    def _together(
+        self, due: list[tuple[str, SegmentTiles]], emission: Emission
+    ) -> Iterator[dict[str, SegmentTiles]]:
+        """Segments whose rows are computed together: not too many, and fewer where history has come in."""
+        some: dict[str, SegmentTiles] = {}
+        buckets = 0
+        for name, held in due:
+            new = max(_count_since(held, each) for each in emission.reached)
+            if some and (len(some) == SEGMENTS_AT_A_TIME or buckets + new > BUCKETS_AT_A_TIME):
+                yield some
+                some, buckets = {}, 0
+            some[name] = held
+            buckets += new
+        if some:
+            yield some
+
+    def is_apart(self) -> bool:
+        """Whether the sources are further apart than they are when all are read to their ends."""
+        smallest = self.smallest_ms()
+        return smallest is None or max(self.watermarks.values()) - smallest > APART_MS
+
+    def pass_over(self) -> None:
+        """Do as an emission does, without computing any row."""
+        self._told.append(self.teller.tell(self.segments, self.tellable_ms()))
+        self.complete_ms = self.out_ms = _later(self.complete_ms, self.all_passed_ms())
+        for held in self.segments.values():
+            held.forget_changes(self.complete_ms)
+
+    def take_told(self) -> Told:
+        """The evidence that the emissions since the last call have given."""
+        told, self._told = self._told, []
+        steps = [one for each in told for one in each.steps]
+        return Told(self.teller.told_ms, steps, [one for each in told for one in each.hours])
+
+    def _learn(self, hours: list[Evidence]) -> None:
+        """Bring what is usual as far as the smallest watermark, or as far as has been told."""
+        told, before, smallest = self.teller.told_ms, self.usual_ms, self.smallest_ms()
+        if told is None or smallest is None:
+            return
+        until = smallest if told >= step_of(smallest) else told
+        self.usual.take(hours)
+        self.usual_ms = until if before is None else max(before, until)
+        if before is None or hour_start(before) != hour_start(self.usual_ms):
+            buckets = (held.buckets for held in self.segments.values())
+            after = None if before is None else hour_start(before)
+            self.usual.look_up(hours_to_look_up(buckets, after, self.usual_ms, self._lateness_ms))
+
+    def all_passed_ms(self) -> int | None:
+        """What all sources have passed, ms; None while there is one that is not heard of."""
+        return self.smallest_ms() if len(self.versions) >= self._sources else None
+
+    def tellable_ms(self) -> int | None:
+        """The end of the last step that all sources have passed; never earlier than it was."""
+        passed, told = self.all_passed_ms(), self.teller.told_ms
+        return told if passed is None else _later(told, step_of(passed))
+
+    def is_behind(self) -> bool:
+        """Whether there is more to tell."""
+        return self.teller.told_ms != self.tellable_ms()
+
+    def _may_gain_rows(self, held: SegmentTiles, emission: Emission) -> bool:
+        last = int(held.buckets[-1])
+        return any(
+            now is not None and before != now and (before is None or last > before - LONGEST_WINDOW_MS - BUCKET_MS)
+            for before, now in emission.reached
+        )
+
+    def _rows(
+        self, some: Mapping[str, SegmentTiles], emission: Emission, is_complete: bool
+    ) -> Iterator[SignalRows]:
+        names = np.array(list(some), dtype=object)
+        reached = emission.complete if is_complete else emission.due
+        is_correcting = is_complete and emission.is_correcting
+        for ends, columns in signal_rows(self._table, list(some.values()), reached, is_correcting):
+            yield self._named(names, ends, columns, is_complete)
+
+    def _age_rows(
+        self, some: Mapping[str, SegmentTiles], emission: Emission, is_complete: bool
+    ) -> Iterator[SignalRows]:
+        is_correcting = is_complete and emission.is_correcting
+        nowcasts = Turn(emission.complete if is_complete else emission.due, is_correcting, emission.told_ms)
+        usual = emission.usual if is_complete else _NOTHING
+        ratios = Turn(usual, is_correcting, emission.told_ms)
+        for funnel, counters in self._layout.ages.items():
+            names = [name for name, held in some.items() if funnel in held.ages]
+            if not names:
+                continue
+            ages = [some[name].ages[funnel] for name in names]
+            hazards = partial(self.usual.hazards, names, funnel)
+            for ends, columns in age_rows(funnel, counters, ages, nowcasts, ratios, hazards):
+                yield self._named(np.array(names, dtype=object), ends, columns, is_complete)
+
+    def _named(self, names: Names, ends: Ends, columns: SignalColumns, is_complete: bool) -> SignalRows:
+        at = columns.rows
+        segments, windows = names[ends.segments[at]].tolist(), _WINDOW_NAMES[ends.windows[at]].tolist()
+        return SignalRows(self.version, is_complete, segments, windows, ends.ends_ms[at], columns)
+
+    def snapshot(self) -> Cut:
+        """What has changed since the last one. To be made when all that is merged has been put out."""
+        return cuts.snapshot(self)
+
+    def restore(self, head: Head, shards: Shards) -> None:
+        """Bring a new state to what it was when the snapshot was made whose head this is."""
+        cuts.restore(self, head, shards)
+
+    def horizon_ms(self) -> int | None:
+        """Buckets that end before it can be forgotten: no source heard of can change their windows."""
+        done = self.all_passed_ms()
+        if done is None or self.has_corrections():
+            return None  # what is not heard of yet holds everything back, and so does what is still to be put out
+        if self.teller.told_ms is not None:
+            done = min(done, self.teller.told_ms)
+        return done - self._lateness_ms - self.reach_ms
+
+    def forget(self, horizon_ms: int) -> None:
+        """Drop the buckets that end at or before the horizon."""
+        dropped: set[int] = set()
+        self.usual.forget(horizon_ms)
+        for name in [n for n, h in self.segments.items() if h.buckets[0] + BUCKET_MS <= horizon_ms]:
+            held = self.segments[name]
+            dropped.update(held.forget(horizon_ms))
+            if not len(held.buckets):
+                del self.segments[name]
+        if dropped:
+            self.forgotten.add(sorted(dropped))
+            self.changed_minutes.update(bucket - bucket % MINUTE_MS for bucket in dropped)
+
+
+def _later(before: int | None, at_ms: int | None) -> int | None:
+    if before is None or at_ms is None:
+        return at_ms if before is None else before
+    return max(before, at_ms)
+
+
+def _count_since(held: SegmentTiles, reached: Reached) -> int:
+    """Buckets that have changed, or from which rows may follow that have become due."""
+    if reached.before_ms is None:
+        return len(held.buckets)
+    since = int(np.searchsorted(held.buckets, reached.before_ms - LONGEST_WINDOW_MS))
+    return len(held.dirty) + len(held.buckets) - since

@@ -1,0 +1,31 @@
+"""What the shop has decided: the same for every partition and for ``verify``."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.model.funnels import Funnels
+from pipeline.model.segments import Segmenter
+from schemas.versioning import OFFSET_BITS
+
+GENERATION_SHIFT: Final = OFFSET_BITS
+"""A version is the generation shifted by so many bits, plus the log's next offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the shop has decided: the same for every partition and for ``verify``."""
+
+    funnels: Funnels
+    segmenter: Segmenter
+    lateness_ms: int = 3_600_000
+    currency: str = "EUR"
+    generation: int = 1
+    most_later: int = 20_000
+    """An event with so many later ones in its session is too late: the price of an event has a bound."""
+    customer_key: bytes = b""
+    """Customer ids are replaced by their HMAC under this key; empty: kept as they are."""
+
+    @property
+    def first_version(self) -> int:
+        """Of a log of which nothing has been read."""
+        return self.generation << GENERATION_SHIFT

@@ -1,0 +1,1 @@
+"""Outputs: of each, its message and its row side by side."""

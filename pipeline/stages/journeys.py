@@ -1,0 +1,195 @@
+"""Phase one as a stage: a batch of a touchpoint partition in, journeys, tiles and dead letters out."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from confluent_kafka import KafkaException
+
+from pipeline.core.sessions.outputs import Outputs
+from pipeline.durability.checkpointer import Checkpointer
+from pipeline.kafka.clients import KafkaUnavailableError, describe
+from pipeline.kafka.errors import is_passing
+from pipeline.kafka.logs import NoAnswerError
+from pipeline.kafka.reader import RecordBatch, earliest_ms
+from pipeline.logs import Notes
+from pipeline.metrics import Metrics
+from pipeline.model.dimensions import Value, Values
+from pipeline.model.records import DeadLetter
+from pipeline.model.source import Source, source_name
+from pipeline.outputs.journeys import journeys_output
+from pipeline.outputs.letters import letters_output
+from pipeline.outputs.tiles import TileRouter
+from pipeline.stages.floods import FloodWatch
+from pipeline.stages.lease import JourneysLease, Leases, RevokedError, lease_of
+from pipeline.stages.misplaced import Misplaced
+from pipeline.stages.outbox import Outbox, Receipt
+from pipeline.stages.ticks import Progress
+from schemas.events import TOPIC_PREFIX
+from sinks.tables import DEAD_LETTERS
+
+logger = logging.getLogger(__name__)
+#: Others get their turn after so many.
+_RECORDS_AT_A_TIME: Final = 5_000
+_ANNOUNCE_S: Final = 5.0
+_ASKED_AGAIN_S: Final = 1.0
+
+
+class Admission(Protocol):
+    """Decides which values are told apart, for all workers alike."""
+
+    def admit(self, wanted: Iterable[Value]) -> None:
+        """Return when it is decided of all these. Blocks. Raises errors of Kafka."""
+
+
+class JourneysStage:
+    """Runs phase one for the partitions that this worker has."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        outbox: Outbox,
+        metrics: Metrics,
+        tiles_partitions: Callable[[], int],
+        checkpointer: Checkpointer,
+        flood_watch: FloodWatch,
+        admission: Admission | None = None,
+    ) -> None:
+        """``admission``: of values to those told apart; None: nobody else has a say in it."""
+        self._leases = leases
+        self._checkpointer = checkpointer
+        self._flood_watch = flood_watch
+        self._outbox = outbox
+        self._metrics = metrics
+        self._tiles_partitions = tiles_partitions
+        self._router: TileRouter | None = None
+        self._admission = admission
+        self._notes = Notes()
+        self._misplaced = Misplaced(checkpointer, metrics, self._notes)
+        self._full: set[str] = set()
+
+    async def announce(self, ends: Progress) -> None:
+        """Let phase two hear of the partitions that are empty, again and again: it waits for all others."""
+        self._misplaced.settle()
+        for source, lease in list(self._leases.partitions.items()):
+            now, last = time.monotonic(), lease.announced_at
+            # Records on their way here may be the oldest of all.
+            is_worked_off = not ends.has_handed_out(source) or lease.cut_at == ends.next_offset(source)
+            is_due = last is None or now - last >= _ANNOUNCE_S
+            if is_due and lease.state.latest_ms is None and ends.is_at_end(source) and is_worked_off:
+                lease.announced_at = now
+                lease.told.clear()
+                nothing = Outputs(version=lease.state.rules.first_version)
+                await self._tiles(lease, nothing, None, self._outbox.receipt())
+
+    async def process(self, batch: RecordBatch) -> None:
+        """Take a batch. One whose partition is taken away meanwhile is left to the next owner."""
+        with contextlib.suppress(RevokedError):
+            await self._process(lease_of(self._leases.partitions, batch.source, batch.epoch), batch)
+
+    async def _process(self, lease: JourneysLease, batch: RecordBatch) -> None:
+        lease.cut_at = None
+        for start in range(0, len(batch.records), _RECORDS_AT_A_TIME):
+            started = time.perf_counter()
+            records = batch.records[start : start + _RECORDS_AT_A_TIME]
+            lease.state.spread_over(self._checkpointer.partitions.get(batch.source[0], 0))
+            out = lease.state.take(records, batch.fetched_ms)
+            if wanted := lease.state.undecided():
+                await self._decide(lease.state.rules.segmenter.values, wanted)
+            lease.state.settle(out)
+            receipt = self._outbox.receipt()
+            await self._put_out(lease, out, earliest_ms(records), receipt)
+            lease.finish(records[-1].offset + 1, receipt)
+            if out.records:
+                lease.changed_at = time.monotonic()
+            self._outbox.poll()
+            lease.check()  # revoked, its series are gone, and are not to come back
+            self._measure(batch, out, time.perf_counter() - started)
+            await asyncio.sleep(0)  # heartbeats, probes and the console have their turn
+        lease.check()
+        lease.cut_at = batch.next_offset
+        self._checkpointer.consider(lease)
+        self._metrics.open_sessions.labels(lease.name).set(len(lease.state.sessions))
+
+    async def _decide(self, values: Values, wanted: list[Value]) -> None:
+        """Have it decided which of the values are told apart; asked until Kafka answers."""
+        if self._admission is None:
+            values.admit(wanted)
+        while any(not values.is_decided(*one) for one in wanted):
+            assert self._admission is not None
+            try:
+                await asyncio.to_thread(self._admission.admit, wanted)
+            except (KafkaException, NoAnswerError, KafkaUnavailableError) as error:
+                if isinstance(error, KafkaException) and not is_passing(error.args[0]):
+                    raise
+                logger.warning(
+                    "it is not known yet which values are told apart, asking again: %s", describe(error)
+                )
+                await asyncio.sleep(_ASKED_AGAIN_S)
+        for dimension, count in values.counts().items():
+            self._metrics.dimension_values.labels(dimension).set(count)
+            self._metrics.dimension_full.labels(dimension).set(count >= values.most)
+            if count >= values.most and dimension not in self._full:
+                self._full.add(dimension)
+                logger.warning(
+                    "%s has %d values, as many as are told apart: further ones count as 'other'. List those that "
+                    "matter in CX_SEGMENTS__KNOWN, or raise CX_SEGMENTS__MOST_VALUES",
+                    dimension,
+                    count,
+                )
+
+    async def _put_out(
+        self, lease: JourneysLease, out: Outputs, appended_ms: int | None, receipt: Receipt
+    ) -> None:
+        if out.dead_letters:
+            await self._dead_letters(lease.source, out.dead_letters, receipt)
+        if out.journeys:
+            channel = lease.source[0].removeprefix(TOPIC_PREFIX)
+            await self._outbox.put(receipt, journeys_output(channel, out.journeys, out.version))
+        await self._tiles(lease, out, appended_ms, receipt)
+
+    async def _tiles(self, lease: JourneysLease, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
+        if self._router is None:
+            self._router = TileRouter(await asyncio.to_thread(self._tiles_partitions))
+        await self._outbox.put(receipt, self._router.output(lease.name, out, appended_ms, lease.told))
+
+    async def _dead_letters(self, source: Source, letters: list[DeadLetter], receipt: Receipt) -> None:
+        output = letters_output(source, letters)
+        await self._outbox.send(receipt, output.topic, output.messages)
+        if any(letter.by_clock for letter in letters):
+            # Another reading, at another time, would accept these records. It finds the letters, as
+            # long as nothing of this batch is anywhere before they are.
+            await self._outbox.delivered(receipt)
+        await self._outbox.store(receipt, DEAD_LETTERS, output.columns)
+
+    def _measure(self, batch: RecordBatch, out: Outputs, seconds: float) -> None:
+        source, metrics = batch.source, self._metrics
+        topic = source[0]
+        metrics.events.labels(topic, "accepted").inc(out.accepted)
+        metrics.events.labels(topic, "duplicate").inc(out.duplicates)
+        metrics.events.labels(topic, "tick").inc(out.ticks)
+        metrics.ticks_ahead.labels(topic).inc(out.refused_ticks)
+        metrics.events.labels(topic, "dead_letter").inc(len(out.dead_letters))
+        self._flood_watch.count(topic, len(out.dead_letters), out.records)
+        for letter in out.dead_letters:
+            metrics.dead_letters.labels(topic, letter.reason).inc()
+        self._note_oddities(topic, out)
+        if out.watermark_ms is not None:
+            metrics.watermark.labels(source_name(source)).set(out.watermark_ms / 1000)
+        if out.newest_ms is not None:
+            metrics.event_lag.labels(source_name(source)).set((batch.fetched_ms - out.newest_ms) / 1000)
+        metrics.batch_seconds.labels("journeys").observe(seconds)
+
+    def _note_oddities(self, topic: str, out: Outputs) -> None:
+        """Tell of input that is taken, and is hardly what its senders mean."""
+        self._misplaced.count(topic, out.misplaced)
+        for session_id, count in out.long_sessions.items():
+            self._metrics.long_sessions.labels(topic).inc()
+            self._notes.warn(
+                f"long {topic} {session_id}",
+                f"{topic}: session {session_id!r} has {count} events within the lateness: one session_id for many "
+                "visitors, or a bot? An event with CX_PIPELINE__SESSION_EVENTS later ones in it is too late",
+            )

@@ -1,0 +1,1 @@
+"""What people run beside the workers: verify, replay, backtest, the simulated shop, dead letters."""

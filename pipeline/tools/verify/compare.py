@@ -1,0 +1,181 @@
+"""ClickHouse against the naive tables: exactly where the input is at rest, else what nothing later touches.
+
+A row's version tells how far its partition had been read, so a journey or tile written by what came
+after the compared part of the log is left out. A signal has many sources: those of windows that reach
+past the earliest time that later records can touch are left out.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.model.signals import Kind, signal_of
+from pipeline.tools.verify.naive_types import JourneyKey, JourneyValue, SignalValue, Source, Tables
+from schemas.versioning import OFFSET_BITS
+
+_SHOWN: Final = 20
+_RELATIVE: Final = 1e-9
+END_OF_TIME: Final = 2**62
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far the compared logs go."""
+
+    ends: Mapping[Source, int]
+    """By source: the offset after the last record compared."""
+    touched_ms: int
+    """The earliest event time that records after the ends could have touched."""
+    generation: int
+
+    def is_later(self, source: Source, version: int) -> bool:
+        """Whether a row of this version was written by records after the ends."""
+        return version > (self.generation << OFFSET_BITS) + self.ends.get(source, 0)
+
+
+@dataclass
+class Report:
+    """What was compared and what differs, of one table."""
+
+    table: str
+    compared: int = 0
+    left_out: int = 0
+    differences: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def differ(self, text: str) -> None:
+        self.differences += 1
+        if len(self.shown) < _SHOWN:
+            self.shown.append(text)
+
+
+def compare_journeys(
+    found: Iterable[tuple[JourneyKey, JourneyValue, int]],
+    tables: Tables,
+    bounds: Bounds,
+    sources_of: Callable[[JourneyKey], Collection[Source]],
+) -> Report:
+    """``sources_of``: the partitions of the journey's session.
+
+    Where they are several, each puts out what its own part amounts to, and the last one's row stays.
+    """
+    report = Report("journeys")
+    missing = dict(tables.journeys)
+    for key, row, version in found:
+        expected = missing.pop(key, None)
+        if version >> OFFSET_BITS < bounds.generation and expected is None:
+            continue
+        actual = None if row.outcome == "retracted" else row
+        sources = sources_of(key)
+        is_right = actual == expected or (len(sources) > 1 and actual in (None, *tables.twins.get(key, ())))
+        if not is_right and (not sources or any(bounds.is_later(source, version) for source in sources)):
+            report.left_out += 1
+            continue
+        report.compared += 1
+        if not is_right:
+            is_who = actual and expected and actual._replace(customer_id=expected.customer_id) == expected
+            who = "; another customer_id: is CX_PRIVACY__CUSTOMER_KEY the workers'?" if is_who else ""
+            report.differ(f"{_shown(key)}: ClickHouse has {_but_who(actual)}, expected {_but_who(expected)}{who}")
+    for key, expected in missing.items():
+        report.differ(f"{_shown(key)}: not in ClickHouse, expected {_but_who(expected)}")
+    return report
+
+
+def _but_who(row: JourneyValue | None) -> str:
+    """Without the customer: beside a pseudonym the name would tell whose it is."""
+    return _shown(row and row._replace(customer_id=""))
+
+
+def compare_tiles(
+    found: Iterable[tuple[tuple[str, int, str], dict[str, int], int]], tables: Tables, bounds: Bounds
+) -> Report:
+    report = Report("tiles")
+    missing = {key: {n: c for n, c in row.items() if c} for key, row in tables.tiles.items()}
+    missing = {key: row for key, row in missing.items() if row}
+    for key, counters, version in found:
+        expected = missing.pop(key, {})
+        if version >> OFFSET_BITS < bounds.generation and not expected:
+            continue
+        topic, _, partition = key[2].rpartition(":")
+        if bounds.is_later((topic, int(partition)), version):
+            report.left_out += 1
+            continue
+        report.compared += 1
+        if counters != expected:
+            report.differ(f"{key}: ClickHouse has {counters}, expected {expected}")
+    for key, expected in missing.items():
+        report.differ(f"{key}: not in ClickHouse, expected {expected}")
+    return report
+
+
+def compare_signals(
+    found: Iterable[tuple[tuple[str, str, str, int], SignalValue]],
+    tables: Tables,
+    bounds: Bounds,
+    with_past: bool = True,
+) -> Report:
+    """``with_past``: False to leave out what is compared with weeks that the logs do not hold."""
+    report = Report("signals")
+
+    def is_compared(signal: str) -> bool:
+        return with_past or signal_of(signal).kind is not Kind.COMPLETION_RATIO
+
+    missing = {k: row for k, row in tables.signals.items() if k[3] <= bounds.touched_ms and is_compared(k[0])}
+    report.left_out = len(tables.signals) - len(missing)
+    for key, row in found:
+        if not is_compared(key[0]):
+            continue
+        expected = missing.pop(key, None)
+        if expected is None:
+            # An earlier generation's rows stay in the store; their log is gone.
+            if row.denominator and bounds.generation == 1:
+                report.differ(f"{key}: ClickHouse has {_shown(row)}, expected none")
+            continue
+        report.compared += 1
+        if not _close(row, expected, key[0]):
+            report.differ(f"{key}: ClickHouse has {_shown(row)}, expected {_shown(expected)}")
+    for key, expected in missing.items():
+        report.differ(f"{key}: not in ClickHouse, expected {_shown(expected)}")
+    return report
+
+
+def add_incomplete(report: Report, left: Iterable[tuple[str, str, str, int]], bounds: Bounds) -> None:
+    """``left``: rows put out early of windows that all sources have passed since: complete ones are missing."""
+    for key in left if bounds.generation == 1 else ():
+        report.differ(f"{key}: ClickHouse has a row that is not complete, though every source has passed its end")
+
+
+def compare_dead_letters(
+    found: Iterable[tuple[tuple[str, int, int], str]], tables: Tables, bounds: Bounds
+) -> Report:
+    report = Report("dead_letters")
+    missing = dict(tables.dead_letters)
+    for key, reason in found:
+        if key[2] >= bounds.ends.get((key[0], key[1]), 0):
+            report.left_out += 1
+            continue
+        expected = missing.pop(key, None)
+        if expected is None and bounds.generation > 1:
+            continue
+        report.compared += 1
+        if reason != expected:
+            report.differ(f"{key}: ClickHouse has {reason}, expected {expected}")
+    for key, expected in missing.items():
+        report.differ(f"{key}: not in ClickHouse, expected {expected}")
+    return report
+
+
+def _close(row: SignalValue, expected: SignalValue, signal: str) -> bool:
+    """Counts and sums to the last bit; quotients and roots, and what is made of them, to within rounding."""
+    if row.denominator != expected.denominator and signal_of(signal).kind is not Kind.COMPLETION_RATIO:
+        return False
+    if row.numerator != expected.numerator and signal_of(signal).kind is not Kind.NOWCAST:
+        return False
+    return all(abs(a - b) <= _RELATIVE * max(1.0, abs(a), abs(b)) for a, b in zip(row, expected, strict=True))
+
+
+def _shown(row: Any) -> str:
+    if row is None:
+        return "none"
+    values = row._asdict().items() if hasattr(row, "_asdict") else enumerate(row)
+    return ", ".join(f"{name}={value}" for name, value in values if value not in ("", None))

@@ -1,0 +1,312 @@
+"""All tables from whole logs: sort, walk, count. Slow, simple, and written apart from the core."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline.model.privacy import pseudonym
+from pipeline.tools.verify.naive_nowcast import Stay, edges
+from pipeline.tools.verify.naive_signals import by_age, signals
+from pipeline.tools.verify.naive_types import (
+    BUCKET,
+    FunnelRule,
+    JourneyKey,
+    JourneyValue,
+    LogRecord,
+    NaiveRules,
+    Source,
+    Tables,
+)
+from pipeline.tools.verify.naive_usual import HOUR, Past
+from schemas.decoding import decode
+from schemas.reasons import Reason, Refusal
+from schemas.touchpoint import Touchpoint
+
+FIVE_MINUTES = 300_000
+
+
+def compute(
+    logs: Mapping[Source, Iterable[LogRecord]],
+    rules: NaiveRules,
+    refused_by_clock: frozenset[tuple[str, int, int]] = frozenset(),
+) -> Tables:
+    """The tables that the logs amount to.
+
+    ``refused_by_clock``: records (topic, partition, offset) refused because their own time was over
+    five minutes past their fetch; only those who fetched them can know.
+    """
+    tables = Tables()
+    tiles: dict[tuple[str, int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    stays: dict[str, dict[str, list[Stay]]] = {funnel.name: defaultdict(list) for funnel in rules.funnels}
+    for source, records in sorted(logs.items()):
+        events = _accept(source, records, rules, refused_by_clock, tables)
+        watermark = tables.watermarks.get(source)
+        name = f"{source[0]}:{source[1]}"
+        for event in events:
+            _count_event(event, name, rules, tiles)
+        for session in _sessions(events):
+            for funnel in rules.funnels:
+                for opening, row in _walk(session, funnel, rules, watermark):
+                    stay = _stay(opening, row)
+                    _count_stay(opening, stay, funnel, name, rules, tiles)
+                    for segment in _segments(opening, rules):
+                        stays[funnel.name][segment].append(stay)
+                    if row is None:
+                        continue
+                    key = JourneyKey(
+                        opening.channel,
+                        opening.session_id,
+                        f"{funnel.name}:{opening.event_id}",
+                        opening.at_ms,
+                    )
+                    if tables.journeys.setdefault(key, row) is not row:
+                        tables.twins.setdefault(key, []).append(row)
+                    _count_journey(opening, row, name, rules, tiles)
+    tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
+    if tables.watermarks:
+        _add_signals(tables, rules, stays)
+    return tables
+
+
+def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[str, list[Stay]]]) -> None:
+    complete = min(tables.watermarks.values())
+    tables.signals = signals(tables.tiles, rules, complete)
+    hours = _hours(tables.tiles)
+    for funnel in rules.funnels:
+        for segment, some in stays[funnel.name].items():
+            past = Past(hours[segment], complete, rules.lateness_ms)
+            tables.signals.update(by_age(funnel, segment, some, complete, past))
+
+
+def _accept(
+    source: Source,
+    records: Iterable[LogRecord],
+    rules: NaiveRules,
+    refused_by_clock: frozenset[tuple[str, int, int]],
+    tables: Tables,
+) -> list[Touchpoint]:
+    topic, partition = source
+    latest = reached = None
+    sessions: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    events = []
+    for record in records:
+        where = (topic, partition, record.offset)
+        if record.tick_ms is not None:
+            if where in refused_by_clock:
+                tables.dead_letters[where] = Reason.IN_FUTURE
+            elif not 0 <= record.timestamp_ms < record.tick_ms - FIVE_MINUTES:
+                latest = _later(latest, record.tick_ms)
+                reached = _later(reached, _certain(record.tick_ms, record))
+            continue
+        event = _checked(record, topic, where in refused_by_clock, latest, rules)
+        if isinstance(event, Reason):
+            tables.dead_letters[where] = event
+            continue
+        keys, key = sessions[event.session_id], (event.at_ms, event.event_id)
+        at = bisect_left(keys, key)
+        if len(keys) - at >= rules.most_later:
+            tables.dead_letters[where] = Reason.TOO_LATE
+        elif keys[at : at + 1] == [key]:
+            tables.duplicates += 1
+        else:
+            keys.insert(at, key)
+            events.append(event)
+            tables.accepted += 1
+            latest = _later(latest, event.at_ms)
+            reached = _later(reached, _certain(event.at_ms, record))
+    if reached is not None:
+        tables.watermarks[source] = reached - 5_000
+    return events
+
+
+def _checked(
+    record: LogRecord, topic: str, is_refused_by_clock: bool, latest: int | None, rules: NaiveRules
+) -> Touchpoint | Reason:
+    """The event, or why there is none, as far as neither its session nor the clock of its reader decides."""
+    event = decode(record.value)
+    if isinstance(event, Refusal):
+        return event.reason
+    if topic != f"touchpoints.{event.channel}":
+        return Reason.WRONG_TOPIC
+    if is_refused_by_clock or 0 <= record.timestamp_ms < event.at_ms - FIVE_MINUTES:
+        return Reason.IN_FUTURE
+    if latest is not None and event.at_ms < latest - 5_000 - rules.lateness_ms:
+        return Reason.TOO_LATE
+    return event
+
+
+def _later(before: int | None, at_ms: int) -> int:
+    return at_ms if before is None else max(before, at_ms)
+
+
+def _certain(at_ms: int, record: LogRecord) -> int:
+    """No later than the record's own time, where it has one."""
+    return at_ms if record.timestamp_ms < 0 else min(at_ms, record.timestamp_ms)
+
+
+def _sessions(events: Iterable[Touchpoint]) -> Iterable[list[Touchpoint]]:
+    sessions = defaultdict(list)
+    for event in events:
+        sessions[event.channel, event.session_id].append(event)
+    for session in sessions.values():
+        session.sort(key=lambda event: (event.at_ms, event.event_id.encode()))
+    return sessions.values()
+
+
+def _walk(
+    session: list[Touchpoint], funnel: FunnelRule, rules: NaiveRules, watermark: int | None
+) -> Iterable[tuple[Touchpoint, JourneyValue | None]]:
+    """Journeys with their opening events; None for one that has not ended."""
+    inside: list[Touchpoint] = []
+    last = None
+    for event in session:
+        if inside and last is not None and event.at_ms - last > funnel.timeout_ms:
+            yield (
+                inside[0],
+                _row(inside, funnel, rules, last + funnel.timeout_ms, "abandoned", "timeout"),
+            )
+            inside = []
+        last = event.at_ms
+        if not inside:
+            if event.type in funnel.opens:
+                inside = [event]
+            continue
+        inside.append(event)
+        if event.type in funnel.completes:
+            yield inside[0], _row(inside, funnel, rules, event.at_ms, "completed", "")
+            inside = []
+        elif event.type in funnel.abandons:
+            yield inside[0], _row(inside, funnel, rules, event.at_ms, "abandoned", "explicit")
+            inside = []
+    if inside and last is not None and watermark is not None:
+        if last + funnel.timeout_ms < watermark:
+            yield inside[0], _row(inside, funnel, rules, last + funnel.timeout_ms, "abandoned", "timeout")
+        else:
+            yield inside[0], None
+
+
+def _row(
+    inside: list[Touchpoint], funnel: FunnelRule, rules: NaiveRules, ended_ms: int, outcome: str, reason: str
+) -> JourneyValue:
+    value = 0
+    step = customer = ""
+    for event in inside:
+        step = event.step or step
+        customer = event.customer_id or customer
+        if event.amount is None or event.currency not in (None, rules.currency):
+            continue
+        if event.type in funnel.completes or event.type == "checkout_started":
+            value = event.amount
+        elif event.type == "product_added":
+            value += event.amount
+        elif event.type == "product_removed":
+            value = max(0, value - event.amount)
+    if customer and rules.customer_key:
+        customer = pseudonym(rules.customer_key, customer)
+    first = inside[0]
+    return JourneyValue(
+        funnel.name,
+        ended_ms,
+        outcome,
+        reason,
+        customer,
+        first.store_id or "",
+        first.region or "",
+        first.device or "",
+        step,
+        value,
+    )
+
+
+def _segments(event: Touchpoint, rules: NaiveRules) -> Iterable[str]:
+    for dimensions in rules.segments:
+        parts = []
+        for name in sorted(dimensions):
+            value = getattr(event, name)
+            if value is None:
+                break
+            if name != "channel":
+                value = _told_apart(name, value, rules)
+            value = value.replace("%", "%25").replace("|", "%7C").replace("=", "%3D")
+            parts.append(f"{name}={value}")
+        else:
+            yield "|".join(parts) or "all"
+
+
+def _told_apart(name: str, value: str, rules: NaiveRules) -> str:
+    """The value, or ``other``. What is not admitted yet is told apart while there is room."""
+    if name in rules.known:
+        return value if value in rules.known[name] else "other"
+    admitted = rules.admitted.get(name, frozenset())
+    return value if value in admitted or len(admitted) < rules.most_values else "other"
+
+
+def _count_event(event: Touchpoint, source: str, rules: NaiveRules, tiles: Any) -> None:
+    for segment in _segments(event, rules):
+        tile = tiles[segment, event.at_ms // BUCKET * BUCKET, source]
+        tile["events"] += 1
+        kind = {"checkout_step_viewed": "viewed", "checkout_step_completed": "completed", "error_shown": "errors"}
+        if event.step is not None and event.type in kind:
+            step = _told_apart("step", event.step, rules)
+            tile[f"step_{kind[event.type]}_{step}"] += 1
+        if event.type in ("rage_clicked", "dead_clicked", "error_shown"):
+            tile["friction"] += 1
+        score = event.score_units
+        if event.survey == "csat":
+            tile["csat_answers"] += 1
+            tile["csat_satisfied"] += 5 * score >= 4 * event.scale_units
+        elif event.survey == "nps":
+            tile["nps_answers"] += 1
+            tile["nps_promoters"] += score >= 90_000
+            tile["nps_detractors"] += score <= 60_000
+        elif event.survey == "ces":
+            tile["ces_answers"] += 1
+            tile["ces_sum"] += score
+            tile["ces_sum_sq"] += score**2
+
+
+def _count_journey(opening: Touchpoint, row: JourneyValue, source: str, rules: NaiveRules, tiles: Any) -> None:
+    units = row.value_units
+    for segment in _segments(opening, rules):
+        tile = tiles[segment, row.ended_ms // BUCKET * BUCKET, source]
+        tile[f"{row.funnel}_{row.outcome}"] += 1
+        if row.outcome == "abandoned":
+            tile[f"{row.funnel}_value_abandoned"] += units
+            tile[f"{row.funnel}_value_abandoned_sq"] += units**2
+
+
+def _stay(opening: Touchpoint, row: JourneyValue | None) -> Stay:
+    if row is None or row.reason == "timeout":
+        return Stay(opening.at_ms, None, completed=False)
+    return Stay(opening.at_ms, row.ended_ms, row.outcome == "completed")
+
+
+def _count_stay(
+    opening: Touchpoint, stay: Stay, funnel: FunnelRule, source: str, rules: NaiveRules, tiles: Any
+) -> None:
+    for segment in _segments(opening, rules):
+        first = tiles[segment, stay.opened_ms // BUCKET * BUCKET, source]
+        first[f"{funnel.name}_opened"] += 1
+        if stay.ended_ms is None or stay.ended_ms - stay.opened_ms >= funnel.timeout_ms:
+            continue
+        age = stay.ended_ms - stay.opened_ms
+        low = max(edge for edge in edges(funnel.timeout_ms) if edge <= age)
+        first[f"{funnel.name}_left_{low // 1000}s"] += 1
+        last = tiles[segment, stay.ended_ms // BUCKET * BUCKET, source]
+        last[f"{funnel.name}_{'completed' if stay.completed else 'abandoned'}_{low // 1000}s"] += 1
+        last[f"{funnel.name}_lived_{low // 1000}s"] += age - low
+
+
+def _hours(tiles: Mapping[tuple[str, int, str], Mapping[str, int]]) -> dict[str, list[int]]:
+    """By segment the hours in which anything was counted, ascending."""
+    found = defaultdict(set)
+    for (segment, bucket, _), counters in tiles.items():
+        # By age and by step is counted what is counted already.
+        if any(count for name, count in counters.items() if not _is_detail(name)):
+            found[segment].add(bucket // HOUR * HOUR)
+    return {segment: sorted(hours) for segment, hours in found.items()}
+
+
+def _is_detail(counter: str) -> bool:
+    return counter.startswith("step_") or counter.endswith("_opened") or counter[-2:-1].isdigit()

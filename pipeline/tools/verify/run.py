@@ -1,0 +1,196 @@
+"""``verify`` from beginning to end: read the logs, wait, compute, compare."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import Any, Final
+
+from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.kafka.clients import consumer_config
+from pipeline.kafka.logs import partitions_of, read_to_end, tail_start
+from pipeline.kafka.records import to_record
+from pipeline.kafka.values import read_values
+from pipeline.model.privacy import fingerprint
+from pipeline.model.signals import Kind, signal_of
+from pipeline.model.source import Source
+from pipeline.settings import Settings
+from pipeline.tools.verify import compare, store
+from pipeline.tools.verify.compare import END_OF_TIME, Bounds, Report
+from pipeline.tools.verify.doubts import SessionSources
+from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_types import LogRecord, Tables
+from pipeline.tools.verify.rules import naive_rules
+from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
+from schemas.decoding import decode
+from schemas.events import TOUCHPOINT_TOPICS
+from schemas.reasons import CLOCK_ERROR, Reason, Refusal
+from schemas.tiles import TILES_TOPIC
+
+_TAIL_RECORDS: Final = 100
+_LAST_ROWS_S: Final = 30.0
+Advance = Callable[[int], None]
+Logs = dict[Source, list[LogRecord]]
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
+
+
+class NotCaughtUpError(OSError):
+    """The pipeline did not get to the logs' ends in time."""
+
+
+def read_logs(settings: Settings, start: dict[Source, int], advance: Advance) -> Logs:
+    """The touchpoint logs from ``start`` (by default the beginning) to their present ends."""
+    sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
+    logs: Logs = {source: [] for source in sources}
+    for source, messages in read_to_end(settings.kafka, sources, start):
+        logs[source].extend(LogRecord(*to_record(message)) for message in messages)
+        advance(len(messages))
+    return logs
+
+
+def read_at_rest(settings: Settings, timeout_s: float, advance: Advance) -> Logs:
+    """The logs, when the pipeline has caught up with them.
+
+    Where nothing but ticks came meanwhile they are taken along, so that what they have let time out is
+    compared too. Raises NotCaughtUpError.
+    """
+    logs = read_logs(settings, {}, advance)
+    wait_until_caught_up(settings, ends_of(logs), timeout_s)
+    more = read_logs(settings, ends_of(logs), advance)
+    if all(record.tick_ms is not None for records in more.values() for record in records):
+        for source, records in more.items():
+            logs[source].extend(records)
+        wait_until_caught_up(settings, ends_of(logs), timeout_s)
+    return logs
+
+
+def ends_of(logs: Logs, before: dict[Source, int] | None = None) -> dict[Source, int]:
+    known = before or {}
+    return {
+        source: records[-1].offset + 1 if records else known.get(source, 0) for source, records in logs.items()
+    }
+
+
+def wait_until_caught_up(settings: Settings, ends: dict[Source, int], timeout_s: float) -> None:
+    """Return when phase one has put out everything up to the ends, and phase two what that gave.
+
+    Raises NotCaughtUpError, saying where it stands.
+    """
+    deadline = time.monotonic() + timeout_s
+    _wait_for_commits(settings, ends, deadline, timeout_s)
+    tiles = dict.fromkeys(partitions_of(settings.kafka, [TILES_TOPIC]), 0)
+    # Only the end is wanted: that of the last record, for markers of transactions may come after it.
+    starts = tail_start(settings.kafka, list(tiles), _TAIL_RECORDS)
+    for source, messages in read_to_end(settings.kafka, list(tiles), starts):
+        tiles[source] = (messages[-1].offset() or 0) + 1
+    _wait_for_commits(settings, tiles, deadline, timeout_s)
+
+
+def _wait_for_commits(settings: Settings, ends: dict[Source, int], deadline: float, timeout_s: float) -> None:
+    consumer = Consumer(consumer_config(settings.kafka, settings.kafka.group))
+    wanted = {source: end for source, end in ends.items() if end}
+    try:
+        while True:
+            at = consumer.committed([TopicPartition(*source) for source in wanted], timeout=30) if wanted else []
+            behind = [p for p in at if p.offset < wanted[p.topic, p.partition]]
+            if not behind:
+                return
+            if time.monotonic() > deadline:
+                worst = behind[0]
+                raise NotCaughtUpError(
+                    f"the pipeline has not caught up within {timeout_s:g} s: {worst.topic}:{worst.partition} "
+                    f"is at {max(0, worst.offset)} of {wanted[worst.topic, worst.partition]} "
+                    "(is a worker running?)"
+                )
+            time.sleep(0.3)
+    finally:
+        consumer.close()
+
+
+def refused_by_clock(settings: Settings, logs: Logs) -> frozenset[Place]:
+    """Which of these records the clock of a reader refused, by the dead letters' topic."""
+    told: dict[Place, set[str]] = defaultdict(set)
+    for _, messages in read_to_end(settings.kafka, partitions_of(settings.kafka, [DEADLETTERS_TOPIC])):
+        for message in messages:
+            letter = letter_of(message.value())
+            if letter is not None and letter.reason == Reason.IN_FUTURE and letter.error.startswith(CLOCK_ERROR):
+                told[letter.topic, letter.partition, letter.offset].add(letter.sha256)
+    return told_of(logs, told, settings.privacy.customer_key.get_secret_value().encode())
+
+
+def told_of(logs: Logs, told: Mapping[Place, Set[str]], customer_key: bytes) -> frozenset[Place]:
+    """The records that these fingerprints are of.
+
+    The place alone does not tell: a topic that was made anew begins at offset 0 again, and the letters of the
+    one before are still there.
+    """
+    return frozenset(
+        (*source, record.offset)
+        for source, records in logs.items()
+        for record in records
+        if (sums := told.get((*source, record.offset))) and fingerprint(customer_key, record.value or b"") in sums
+    )
+
+
+def expected_tables(settings: Settings, logs: Logs) -> Tables:
+    return compute(logs, naive_rules(settings, read_values(settings.kafka)[0]), refused_by_clock(settings, logs))
+
+
+def touched_ms(tables: Tables, later: Logs, lateness_ms: int) -> int:
+    """The earliest event time that the later records can touch; END_OF_TIME where there are none."""
+    earliest = END_OF_TIME
+    for source, records in later.items():
+        if not records:
+            continue
+        watermark = tables.watermarks.get(source)
+        if watermark is not None:
+            earliest = min(earliest, watermark)
+        for record in records:
+            event = decode(record.value) if record.tick_ms is None else None
+            if event is None or isinstance(event, Refusal):
+                continue
+            if watermark is None or event.at_ms >= watermark - lateness_ms:
+                earliest = min(earliest, event.at_ms)
+    return earliest
+
+
+def wait_for_last_rows(client: Any, tables: Tables) -> None:
+    """Return when the rows of the last window that all sources have passed are there, or should have been.
+
+    Partitions without any event say so every five seconds only; until then they hold the others' rows back.
+    """
+    ends = Counter(
+        end for signal, _, _, end in tables.signals if signal_of(signal).kind is not Kind.COMPLETION_RATIO
+    )
+    last_ms, deadline = max(ends, default=0), time.monotonic() + _LAST_ROWS_S
+    while store.complete_signals(client, last_ms) < ends[last_ms] and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def compare_all(
+    settings: Settings, client: Any, tables: Tables, logs: Logs, sessions: SessionSources
+) -> Iterable[Report]:
+    """Compare table by table; gives a report of each."""
+    ends = ends_of(logs)
+    wait_for_last_rows(client, tables)
+    letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
+    tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
+    incomplete = list(store.incomplete_signals(client, END_OF_TIME))
+    # Read last: whatever could have changed the rows above is in it.
+    later = read_logs(settings, ends, lambda _: None)
+    lateness_ms = round(settings.pipeline.lateness_s * 1000)
+    touched = touched_ms(tables, later, lateness_ms)
+    bounds = Bounds(ends, touched, settings.pipeline.generation)
+    yield compare.compare_dead_letters(letters, tables, bounds)
+    yield compare.compare_journeys(
+        journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id), frozenset())
+    )
+    yield compare.compare_tiles(tiles, tables, bounds)
+    within = [(key, row) for key, row in signals if key[3] <= touched]
+    # What was usual comes from weeks that a log which no longer begins at 0 does not hold.
+    is_whole = not any(records and records[0].offset > 0 for records in logs.values())
+    report = compare.compare_signals(within, tables, bounds, with_past=is_whole)
+    passed_ms = min([touched, *tables.watermarks.values()])
+    compare.add_incomplete(report, (key for key in incomplete if key[3] <= passed_ms), bounds)
+    yield report

@@ -1,0 +1,78 @@
+"""What ClickHouse holds, in the form in which it is compared."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.model.signals import Kind
+from pipeline.tools.verify.naive_types import JourneyKey, JourneyValue, SignalValue
+from schemas.deadletters import OWN_MARK
+from sinks.tables import COUNTERS
+
+SignalKey = tuple[str, str, str, int]
+TileKey = tuple[str, int, str]
+
+
+def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
+    """Key, row and version of every journey, retracted ones included."""
+    query = (
+        "SELECT channel, session_id, journey_id, toUnixTimestamp64Milli(entered_at), funnel, "
+        "toUnixTimestamp64Milli(ended_at), outcome, reason, customer_id, store_id, region, device, "
+        "last_step, value, version FROM cx.journeys FINAL"
+    )
+    for row in client.execute_iter(query):
+        *key, funnel, ended, outcome, reason, customer, store, region, device, step, value, version = row
+        found = JourneyValue(
+            funnel, ended, outcome, reason, customer, store, region, device, step, round(value * 10_000)
+        )
+        yield JourneyKey(*key), found, version
+
+
+def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:
+    """Key, counters above 0 and version of every tile."""
+    query = (
+        "SELECT segment, toUnixTimestamp64Milli(bucket), source, version, by_age, by_step, "
+        f"{', '.join(COUNTERS)} FROM cx.tiles FINAL"
+    )
+    for segment, bucket, source, version, by_age, by_step, *counts in client.execute_iter(query):
+        counters = dict(zip(COUNTERS, counts, strict=True)) | by_age | by_step
+        counters = {name: count for name, count in counters.items() if count}
+        yield (segment, bucket, source), counters, version
+
+
+def signals(client: Any, up_to_ms: int) -> Iterator[tuple[SignalKey, SignalValue]]:
+    """Key and row of every complete signal of a window that ends at or before the time."""
+    query = (
+        "SELECT signal, segment, window, toUnixTimestamp64Milli(window_end), numerator, denominator, value, "
+        "lower, upper FROM cx.signals FINAL WHERE complete AND toUnixTimestamp64Milli(window_end) <= %(up_to)s"
+    )
+    for signal, segment, window, end, *numbers in client.execute_iter(query, {"up_to": up_to_ms}):
+        yield (signal, segment, window, end), SignalValue(*numbers)
+
+
+def incomplete_signals(client: Any, up_to_ms: int) -> Iterator[SignalKey]:
+    """Keys of the signals of windows that end at or before the time which say that something may be missing."""
+    query = (
+        "SELECT signal, segment, window, toUnixTimestamp64Milli(window_end) FROM cx.signals FINAL "
+        "WHERE NOT complete AND denominator > 0 AND toUnixTimestamp64Milli(window_end) <= %(up_to)s"
+    )
+    yield from client.execute_iter(query, {"up_to": up_to_ms})
+
+
+def complete_signals(client: Any, end_ms: int) -> int:
+    """How many complete rows there are of windows that end then, those left aside that compare with the past."""
+    query = (
+        "SELECT count() FROM cx.signals FINAL WHERE complete AND denominator > 0 "
+        "AND NOT endsWith(signal, %(past)s) AND toUnixTimestamp64Milli(window_end) = %(end)s"
+    )
+    ((count,),) = client.execute(query, {"end": end_ms, "past": f"_{Kind.COMPLETION_RATIO}"})
+    return int(count)
+
+
+def dead_letters(client: Any) -> Iterator[tuple[tuple[str, int, int], str]]:
+    """Where it was and why, of every dead letter."""
+    query = (
+        "SELECT topic, partition, offset, reason FROM cx.dead_letters FINAL "
+        "WHERE position(topic, %(own)s) = 0"  # those are no input, so nothing to be computed
+    )
+    for topic, partition, offset, reason in client.execute_iter(query, {"own": OWN_MARK}):
+        yield (topic, partition, offset), reason
