@@ -8,7 +8,7 @@ RIVALS := build/rivals
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 
-.PHONY: run test test-malloc chaos check bench bench-guard bench-scale bench-alerts bench-clients bench-dashboards dashboards lock clean help
+.PHONY: run test test-malloc chaos check bench bench-guard bench-scale bench-alerts bench-clients bench-dashboards dashboards docs lock clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -72,6 +72,9 @@ bench-dashboards: $(STAMP) ## Every panel's query over three days of 500 segment
 
 dashboards: $(STAMP) ## Make the dashboards' JSON from their code.
 	$(BIN)/python -m dashboards.build
+
+docs: $(STAMP) ## Make the reference pages from the code.
+	$(BIN)/python -m docs.build
 
 lock: ## Pin all dependencies, with hashes, without addresses.
 	$(LOCK) --extra dev --extra embedded -o requirements.lock

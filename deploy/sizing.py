@@ -41,6 +41,8 @@ JOURNEYS_PER_EVENT: Final = 0.25
 TILES_PER_EVENT: Final = 0.8
 #: Ends in an hour of the 1m and 5m windows, and of the 15m and 1h windows.
 ENDS_PER_HOUR: Final = {"short": 360 + 60, "long": 12 + 6}
+#: Records of cx.tiles are kept so long, if there is room.
+_TILES_DAYS: Final = 7
 #: A row is written once, and again where a late event changes it.
 WRITTEN_AGAIN: Final = 1.05
 
@@ -63,7 +65,8 @@ class Load:
     journeys_days: int = 90
     touchpoint_days: int = 7
     signal_topic_days: int = 3
-    tiles_topic_days: int = 2
+    tiles_mb: int = 2_048
+    """``CX_KAFKA__TILES_MB``: the most that a partition of ``cx.tiles`` keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ def _kafka_bytes(load: Load, partitions: int) -> float:
     events_per_day = load.events_per_s * load.mean_share * 86_400
     week = EVENTS_COMPRESSED * EVENT_MESSAGE_BYTES + COMPRESSED * JOURNEYS_PER_EVENT * JOURNEY_MESSAGE_BYTES
     tiles = TILES_COMPRESSED * TILES_PER_EVENT_BYTES
-    events = events_per_day * (week * load.touchpoint_days + tiles * load.tiles_topic_days)
+    events = events_per_day * week * load.touchpoint_days
+    events += min(events_per_day * tiles * _TILES_DAYS, partitions * load.tiles_mb * 2**20)
     signals_per_day = _signals_per_hour(load) * 24 * SIGNAL_MESSAGE_BYTES * COMPRESSED
     checkpoints = (4 * partitions + 1) * CHECKPOINT_BYTES  # three topics of touchpoints, tiles, evidence
     return (events + signals_per_day * load.signal_topic_days + checkpoints) * load.replication

@@ -81,25 +81,42 @@ OccurredAt = Annotated[str, AfterValidator(_date_time), Field(json_schema_extra=
 class TouchpointEvent(BaseModel):
     """One touchpoint. Unknown fields are ignored; ``null`` means absent; no type is converted."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     event_id: Id64
+    """Yours to choose, unique in its session; the same event sent twice counts once."""
     type: EventType
+    """What happened, one of the types below."""
     occurred_at: OccurredAt
+    """RFC 3339 with offset, such as ``2026-03-02T09:00:00.250Z``: when it happened."""
     channel: Channel
+    """``web``, ``app`` or ``pos``; the topic must be that of the channel."""
     session_id: Id128
+    """The visit; also the key of the message."""
     customer_id: Id128 | None = None
+    """Who it is, if the shop knows."""
     store_id: Id64 | None = None
+    """The store; required on channel ``pos``."""
     region: Id64 | None = None
+    """A dimension: where the customer or the store is."""
     device: Id64 | None = None
+    """A dimension: ``mobile``, ``desktop``, ``tablet`` or another word of yours."""
     campaign: Id64 | None = None
+    """A dimension: what brought the customer here."""
     value: Amount | None = None
+    """An amount of money: of a product added or removed its price, of an order or sale the total."""
     currency: Currency | None = None
+    """ISO 4217 code of ``value``; absent: the shop's. Amounts in other currencies do not count."""
     step: Id64 | None = None
+    """Where in the checkout, or where an error was shown."""
     survey: Survey | None = None
+    """Of ``survey_answered``: ``csat``, ``nps`` or ``ces``."""
     score: Score | None = None
+    """Of ``survey_answered``: the answer."""
     scale: Scale | None = None
+    """Of ``survey_answered``: the highest answer; absent: 5 (csat), 10 (nps), 7 (ces)."""
     attributes: dict[str, Any] | None = None
+    """Whatever else you want to send along, at most 4,096 bytes of JSON; it is not used."""
 
     @model_validator(mode="before")
     @classmethod

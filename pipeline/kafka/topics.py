@@ -70,7 +70,7 @@ def topic_specs(
     touchpoints = next((known[name] for name in TOUCHPOINT_TOPICS if name in known), settings.partitions)
     days = {
         **dict.fromkeys(TOUCHPOINT_TOPICS, 7),
-        TILES_TOPIC: 2,  # read at once, and made anew from the touchpoints where need be
+        TILES_TOPIC: 7,
         EVIDENCE_TOPIC: 7,
         SATISFACTION_TOPIC: 3,
         ABANDONMENT_TOPIC: 3,
@@ -96,6 +96,8 @@ def topic_specs(
             | _COMPRESSED
             | safe
             | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name in _LARGE else {})
+            # While workers stand still nothing is appended: what they have not read is dropped by time alone.
+            | ({"retention.bytes": str(settings.tiles_mb << 20)} if name == TILES_TOPIC else {})
             | (bounds.config(name, partitions.get(name, settings.partitions)) if bounds is not None else {}),
         )
         for name, count in days.items()

@@ -22,6 +22,8 @@ class KafkaSettings(Part):
     """Partitions of each touchpoint topic, when ``topics`` creates them."""
     tiles_partitions: Annotated[int, Field(ge=1, le=1_000)] = 4
     """Partitions of ``cx.tiles``: how far phase two can be spread."""
+    tiles_mb: Annotated[int, Field(ge=64, le=1_000_000)] = 2_048
+    """The most that a partition of ``cx.tiles`` keeps, MiB, when ``topics`` creates it; for 7 days at most."""
     replication: Annotated[int, Field(ge=1, le=10)] = 1
     """Replication factor of the topics that ``topics`` creates."""
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 6.0

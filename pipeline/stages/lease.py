@@ -95,6 +95,8 @@ class SignalsLease(PartitionLease[Windows]):
         self.log_end = log_end
         self.merged: int | None = None
         """The offset up to which tiles are merged, while that is not put out yet."""
+        self.has_news = False
+        """Whether anything was merged since rows were last put out."""
         self.early: list[Receipt] = []
         """Of rows put out while others, of what was merged as well, still wait."""
         self.awaited: list[tuple[int, int]] = []

@@ -91,7 +91,7 @@ class SignalsStage:
                 lease.changed_at = self._clock()
                 self._has_input = True
                 _await_rows(lease, message)
-        lease.merged = batch.next_offset
+        lease.merged, lease.has_news = batch.next_offset, True
         if batch.next_offset >= lease.log_end:
             lease.state.end_catching_up()
         self._metrics.batch_seconds.labels("tiles").observe(time.perf_counter() - started)
@@ -137,10 +137,16 @@ class SignalsStage:
         next_offset = lease.cut_at if merged is None and windows.is_due(due_ms) else merged
         if next_offset is None:
             return
-        started = time.perf_counter()
-        lease.merged, lease.cut_at = None, None  # a cut made now would lose what is not put out yet
         last = lease.corrected_at
         is_correcting = force or last is None or now - last >= _CORRECTED_AFTER_S
+        if not (lease.has_news or is_correcting or windows.is_behind() or windows.is_due(due_ms)):
+            return  # only corrections wait
+        started = time.perf_counter()
+        lease.merged, lease.cut_at, lease.has_news = (
+            None,
+            None,
+            False,
+        )  # a cut now would lose what is not put out yet
         if is_correcting:
             lease.corrected_at = now
         receipt = self._outbox.receipt()

@@ -26,7 +26,7 @@ from schemas.signals import SignalMessage
 from schemas.times import format_rfc3339
 from tests.systems import COMMAND, Running, System, clean
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "subscribe.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -265,17 +265,16 @@ def test_tail_as_a_table(shop: System) -> None:
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  15m +channel=web +\w+ +\S+ +\[", line) for line in lines)
 
 
-def test_the_ten_minutes_of_the_readme_work_as_they_stand_there(tmp_path: Path) -> None:
-    """Every command and the program, in their order, as somebody of another team would type them."""
-    section = README.partition("## Build on it in ten minutes")[2].partition("\n##")[0]
-    blocks = re.findall(r"```(\w+)\n(.*?)```", section, re.S)
-    assert [kind for kind, _ in blocks] == ["console", "console", "python", "console"]
+def test_the_page_for_subscribers_works_as_it_stands(tmp_path: Path) -> None:
+    """Every command and the program, in their order, as another team would type them."""
+    blocks = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.S)
+    assert [kind for kind, _ in blocks] == ["console", "python", "console"]
     system = Running.start(tmp_path, "--simulate", "15", "--history", "45")
     try:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environ = clean({"CX_KAFKA__BOOTSTRAP_SERVERS": system.addresses["kafka"], "PATH": path})
-        (tmp_path / "left_carts.py").write_text(blocks[2][1])
-        for kind, text in (blocks[1], blocks[3]):
+        (tmp_path / "left_carts.py").write_text(blocks[1][1])
+        for kind, text in (blocks[0], blocks[2]):
             assert kind == "console"
             for line in text.splitlines():
                 command = line.removeprefix("$ ") if line.startswith("$ ") else None

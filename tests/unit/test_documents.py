@@ -3,19 +3,24 @@
 import re
 from pathlib import Path
 
-from pipeline.metrics import Metrics
+import pytest
+
+from docs.build import FOLDER, pages
 from pipeline.settings import Settings, leaves, names
 from schemas.export import json_schemas
 from schemas.reasons import Reason
 from sinks.migrate import shipped
 from sinks.tables import COLUMNS
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
-def test_every_setting_is_in_the_readme_and_no_other() -> None:
-    listed = set(re.findall(r"^\| `(CX_\w+)`", README, re.M))
-    assert listed == leaves(Settings)
+def test_the_reference_pages_are_what_the_code_says() -> None:
+    """Commands, settings, metrics, signals, events, topics and tables: ``make docs`` makes them anew."""
+    committed = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
+    assert committed == pages()
 
 
 def test_every_setting_explains_itself() -> None:
@@ -23,16 +28,43 @@ def test_every_setting_explains_itself() -> None:
     assert silent == []
 
 
-def test_every_metric_is_in_the_readme_as_it_is_and_no_other() -> None:
-    listed = re.findall(r"^\| `(cx_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", README, re.M)
-    assert [(name, kind, labels, text) for name, kind, labels, text in listed] == [
-        (one.name, one.kind, ", ".join(one.labels) or "none", one.help) for one in Metrics().described
-    ]
+def test_the_event_explains_its_fields() -> None:
+    fields = json_schemas()["touchpoint"]["properties"]
+    assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
-def test_every_reason_code_is_in_the_readme() -> None:
-    for reason in Reason:
-        assert f"`{reason}`" in README
+def test_every_reason_code_is_documented() -> None:
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == [str(reason) for reason in Reason]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere_and_settings_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    links = [link for link in LINK.findall(text) if "://" not in link]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+    known = leaves(Settings) | {"CX_COMPILE"}
+    named = set(re.findall(r"`(CX_[A-Z]+__[A-Z_]+?)(?:_FILE)?(?:=[^`]*)?`", text))
+    assert named <= known
+
+
+def test_paths_in_the_documents_exist() -> None:
+    missing = []
+    for document in DOCUMENTS:
+        for path in re.findall(
+            r"`((?:pipeline|schemas|sinks|dashboards|deploy|docs|tests)/[\w/.-]+)`", document.read_text()
+        ):
+            if not (ROOT / path).exists():
+                missing.append(f"{document.name}: {path}")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:\w+/)+\w+\.py)`", page):
+        if not (ROOT / path).exists() and not (ROOT / "pipeline" / path).exists():
+            missing.append(f"architecture.md: {path}")
+    assert missing == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
 def test_migrations_are_numbered_without_gaps_and_hold_the_written_columns() -> None:

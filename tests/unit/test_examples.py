@@ -4,9 +4,9 @@ from email import message_from_bytes
 from email.policy import SMTP
 from typing import Any
 
-from dashboards.examples.recovery_email import WAIT_MS, Recovery, mail
-from dashboards.examples.slack_alert import text
-from dashboards.examples.staffing_bot import is_of_a_queue
+from docs.examples.recovery_email import WAIT_MS, Recovery, mail
+from docs.examples.slack_alert import text
+from docs.examples.staffing_bot import is_of_a_queue
 from schemas.alerts import AlertMessage
 from schemas.journeys import JourneyMessage
 from schemas.signals import SignalMessage

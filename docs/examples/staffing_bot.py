@@ -1,7 +1,7 @@
-"""Says where another till should open: ``python -m dashboards.examples.staffing_bot``.
+"""Says where another till should open: ``python -m docs.examples.staffing_bot``.
 
-A queue that people leave is seen in ``queue_abandonment``; what is certain of it is the lower end of its interval, so
-three customers do not open a till.
+``queue_abandonment`` shows that people leave a queue. The bot goes by the lower end of its interval, so three
+customers do not open a till.
 """
 
 import os

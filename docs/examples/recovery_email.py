@@ -1,8 +1,8 @@
-"""A mail to those who left a full cart: ``python -m dashboards.examples.recovery_email``.
+"""A mail to those who left a full cart: ``python -m docs.examples.recovery_email``.
 
-Nobody is written to who bought after all: a mail waits for a while, and is dropped when the journey is taken back or
-the customer completes another. (What waits is in memory here; a service in earnest keeps it in its database.)
-``SMTP_HOST`` is a mail server; without it the mails are printed.
+A mail waits for a while. It is dropped if the journey is taken back or the customer completes another one, so a
+customer who bought after all gets no mail. What waits is kept in memory here; a real service keeps it in its
+database. ``SMTP_HOST`` is a mail server; without it the mails are printed.
 """
 
 import os

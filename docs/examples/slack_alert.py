@@ -1,4 +1,4 @@
-"""Alerts into a Slack channel: ``python -m dashboards.examples.slack_alert``.
+"""Alerts into a Slack channel: ``python -m docs.examples.slack_alert``.
 
 ``SLACK_WEBHOOK_URL`` is the address of Slack's incoming webhook; without it the messages are printed.
 """
