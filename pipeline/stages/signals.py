@@ -28,6 +28,8 @@ _FORGET_AFTER_S: Final = 60.0
 #: Of the time, what emissions may take.
 _SHARE: Final = 1 / 3
 _LONGEST_PAUSE_S: Final = 3.0
+#: Touchpoints that were appended so long ago are a backlog.
+_BEHIND_MS: Final = 10_000
 #: What was complete and has changed is put out again this often at most.
 _CORRECTED_AFTER_S: Final = 10.0
 #: The parts of one batch are sent together.
@@ -67,6 +69,10 @@ class SignalsStage:
         """By the clock: not before it is anything put out, unless forced."""
         self._has_input = False
         """Whether any tiles have come since the last emission began."""
+        self._input_since_s = 0.0
+        """When the first of them came, by the clock."""
+        self._appended_ms = 0
+        """When the touchpoints that the newest of them are of were appended, by the wall clock."""
         self._inner = Inner(TilesRead, metrics, wall_clock)
         # Merging waits while an emission is held back by a full buffer: memory stays bounded.
         self._turn = asyncio.Lock()
@@ -89,7 +95,9 @@ class SignalsStage:
             lease.state.merge(message.source, message.version, message.watermark, message.tiles, message.more)
             if message.tiles:
                 lease.changed_at = self._clock()
-                self._has_input = True
+                if not self._has_input:
+                    self._has_input, self._input_since_s = True, lease.changed_at
+                self._appended_ms = message.appended or round(self._wall_clock() * 1000)
                 _await_rows(lease, message)
         lease.merged, lease.has_news = batch.next_offset, True
         if batch.next_offset >= lease.log_end:
@@ -99,10 +107,11 @@ class SignalsStage:
     async def emit(self, force: bool = False) -> None:
         """Put out the signals of windows that are complete, or have waited long enough.
 
-        No more than a third of the time goes into it. While nothing comes in (history is told piece by piece)
-        there is nobody to make room for. ``force``: whatever can be put out is, now.
+        No more than a third of the time goes into it; of a backlog nobody waits for the rows, so they are put out
+        less often, for a late event makes fewer of them come twice then. While nothing comes in (history is told
+        piece by piece) there is nobody to make room for. ``force``: whatever can be put out is, now.
         """
-        if self._has_input and self._clock() < self._next_emission_s and not force:
+        if not (force or self._may_emit()):
             return
         async with self._turn:
             started, self._has_input = self._clock(), False
@@ -112,6 +121,15 @@ class SignalsStage:
             self._outbox.poll()
             self._outbox.hurry(SIGNALS)
             self._next_emission_s = started + min((self._clock() - started) / _SHARE, _LONGEST_PAUSE_S)
+
+    def _may_emit(self) -> bool:
+        now = self._clock()
+        if not self._has_input:
+            return True
+        if now < self._next_emission_s:
+            return False
+        is_behind = self._wall_clock() * 1000 - self._appended_ms > _BEHIND_MS
+        return not is_behind or now - self._input_since_s >= _LONGEST_PAUSE_S
 
     def _awaits_rest(self, lease: SignalsLease) -> bool:
         """Whether the rest of a batch is on its way. Not for ever: its worker may be gone, and another one

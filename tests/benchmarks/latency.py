@@ -143,20 +143,19 @@ def measure(stack: Stack, settings: Settings, rate: float, seconds: float) -> tu
     next_probe, cpu = started + _WARM_UP_S, 0.0
     for watcher in watchers:
         watcher.start()
-    while (now := time.monotonic()) < started + _WARM_UP_S + seconds:
+    until = started + _WARM_UP_S + seconds
+    # The stream goes on until the last probe's row is there: without it time would go on by ticks only.
+    while (now := time.monotonic()) < until or (len(probes.in_store) < len(probes.sent) and now < until + _WAIT_S):
         for channel, session_id, payload in stream.next(now - slice_at):
             sender.send(channel, session_id, payload)
         slice_at = now
-        if now >= next_probe:
+        if next_probe <= now < until:
             cpu = cpu or cpu_seconds(child.pid)
             _probe(sender, probes)
             next_probe += 0.5
         sender.poll()
         time.sleep(max(0.0, _SLICE_S - (time.monotonic() - now)))
-    share = (cpu_seconds(child.pid) - cpu) / seconds
-    deadline = time.monotonic() + _WAIT_S
-    while len(probes.in_store) < len(probes.sent) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    share = (cpu_seconds(child.pid) - cpu) / (time.monotonic() - started - _WARM_UP_S)
     done.set()
     for watcher in watchers:
         watcher.join(5)

@@ -22,7 +22,7 @@ from pipeline.cli.worker import quiet_collector
 from pipeline.settings import Settings
 from tests.benchmarks.backlog import send, simulated
 from tests.benchmarks.stages import memory_of_sessions, profile
-from tests.benchmarks.whole_job import Cost, run_worker, stack_of
+from tests.benchmarks.whole_job import Cost, run_worker, stack_of, start_cost
 
 FLOOR: Final = "floor: fetch and decode"
 WHOLE: Final = "cx-signals, the whole job"
@@ -57,6 +57,7 @@ def one_round(options: argparse.Namespace) -> dict[str, Cost]:
     """Every program once, on topics of its own round."""
     found: dict[str, Cost] = {}
     with stack_of() as (stack, settings):
+        started_s = start_cost(stack)
         count, size = send(settings, simulated(options.events, options.copies))
         print(f"  {count:,} events of {size:.0f} bytes", flush=True)
         bootstrap = settings.kafka.bootstrap_servers
@@ -67,7 +68,7 @@ def one_round(options: argparse.Namespace) -> dict[str, Cost]:
                     found[name] = program(module, bootstrap, events or count, str(options.rivals))
                 except RuntimeError as error:
                     print(f"  {name} is left out: {error}", flush=True)
-        found[WHOLE], memory = run_worker(stack, count)
+        found[WHOLE], memory = run_worker(stack, count, started_s)
     for name, cost in found.items():
         print(f"  {name:<28} {cost.us_per_event:7.2f} us of CPU an event, {cost.wall_s:6.1f} s", flush=True)
     print(f"  the worker's memory {memory >> 20} MiB", flush=True)

@@ -27,7 +27,7 @@ from pipeline.model.tiles import BUCKET_MS, Counters
 from pipeline.settings import Settings, rules
 from schemas.checkpoints import decode_shard, encode_shard
 from tests.benchmarks.backlog import send, simulated
-from tests.benchmarks.whole_job import Cost, run_worker, run_workers, stack_of
+from tests.benchmarks.whole_job import Cost, run_worker, run_workers, stack_of, start_cost
 from tests.support import event_json
 
 _BATCH: Final = 5_000
@@ -199,10 +199,11 @@ def workers(events: int, rounds: int) -> None:
     for number in range(rounds):
         for count in (1, 2):
             with stack_of() as (stack, settings):
+                started_s = start_cost(stack)
                 sent, _ = send(settings, simulated(events, 10))
                 cost: Cost
                 if count == 1:
-                    cost, _ = run_worker(stack, sent)
+                    cost, _ = run_worker(stack, sent, started_s)
                 else:
                     cost = run_workers(stack, sent, [stack.web_port, free_port()])
             print(

@@ -61,6 +61,7 @@ class Setting:
             lambda: START_MS / 1000 + self.ahead_s + self.now_s,
         )
         self._offset = 0
+        self.appended_ms = START_MS
 
     def windows_of(self, state: Windows) -> None:
         """Take the partition on anew, with this state."""
@@ -71,10 +72,22 @@ class Setting:
     async def take(self, source: str, version: int, watermark: int | None, *buckets: int) -> None:
         await self.take_tiles(source, version, watermark, [("all", bucket, {"events": 1}) for bucket in buckets])
 
+    async def take_old(self, age_s: float) -> None:
+        """Tiles of touchpoints that were appended so long ago."""
+        self.appended_ms = START_MS + round((self.now_s - age_s) * 1000)
+        await self.take("touchpoints.web:0", 1 + self._offset, START_MS + self._offset, START_MS)
+        self.appended_ms = START_MS
+
     async def take_tiles(
         self, source: str, version: int, watermark: int | None, tiles: list[tuple[str, int, dict[str, int]]]
     ) -> None:
-        body = {"source": source, "version": version, "watermark": watermark, "tiles": tiles, "appended": START_MS}
+        body = {
+            "source": source,
+            "version": version,
+            "watermark": watermark,
+            "tiles": tiles,
+            "appended": self.appended_ms,
+        }
         record = Record(self._offset, START_MS, msgspec.json.encode(body))
         self._offset += 1
         await self.stage.process(RecordBatch(TILES, self.epoch, START_MS, [record]))
@@ -298,5 +311,21 @@ def test_a_partition_taken_away_while_a_batch_is_merged_is_not_gone_on_with() ->
         setting.leases.release(TILES)
         await merging
         assert 0 < len(setting.windows.versions) < 900
+
+    run(work)
+
+
+def test_of_a_backlog_rows_are_put_out_every_three_seconds() -> None:
+    async def work(setting: Setting) -> None:
+        slow = Slow(setting, 0.0)
+        setting.windows_of(cast(Windows, slow))
+        for age_s, pause_s in ((60.0, 3.0), (1.0, 0.0)):
+            await setting.take_old(age_s)
+            began_s, emissions = setting.now_s, slow.emissions
+            while slow.emissions == emissions:
+                setting.now_s += 0.5
+                await setting.take_old(age_s)
+                await setting.stage.emit()
+            assert setting.now_s - began_s == max(0.5, pause_s)
 
     run(work)
