@@ -1,7 +1,7 @@
 """Compiles the hot path while the project is installed (a build hook of hatchling, decisions/0014 and 0015).
 
-Where there is no C compiler, or CX_COMPILE=0 is set, the same modules run uncompiled and there is no fast lane: an
-event then takes several times the CPU.
+Where there is no C compiler, or CX_COMPILE=0 is set, the same modules run uncompiled and the reference engine
+holds the sessions: an event then takes several times the CPU.
 What was compiled lies beside the sources; it is made anew, or removed, by every installation.
 """
 
@@ -14,18 +14,13 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-#: Modules whose code runs for every record, or every event that the lane does not take: by mypyc.
+#: Modules whose code runs for every record, or every event that the engine does not take: by mypyc.
 MODULES: Final = (
     "pipeline/core/cuts.py",
     "pipeline/core/sessions/contributions.py",
-    "pipeline/core/sessions/cuts.py",
-    "pipeline/core/sessions/event_log.py",
-    "pipeline/core/sessions/open_sessions.py",
-    "pipeline/core/sessions/packed_sessions.py",
+    "pipeline/core/sessions/entry.py",
+    "pipeline/core/sessions/late.py",
     "pipeline/core/sessions/partition.py",
-    "pipeline/core/sessions/session.py",
-    "pipeline/core/sessions/shards.py",
-    "pipeline/core/sessions/timer_wheel.py",
     "pipeline/core/sessions/walk.py",
     "pipeline/core/windows/buckets.py",
     "pipeline/core/windows/exposure.py",
@@ -47,19 +42,21 @@ MODULES: Final = (
     "schemas/units.py",
     "sinks/superseded.py",
 )
-#: The fast lane, and what fills it: by Cython. Its parts include each other's declarations.
-LANE: Final = (
+#: The session engine, and what fills it: by Cython. Its parts include each other's declarations.
+NATIVE: Final = (
     "pipeline/core/sessions/native/ahead.pxd",
     "pipeline/core/sessions/native/ahead.pyx",
+    "pipeline/core/sessions/native/bases.pxd",
+    "pipeline/core/sessions/native/bases.pyx",
     "pipeline/core/sessions/native/block.pxd",
     "pipeline/core/sessions/native/block.pyx",
     "pipeline/core/sessions/native/columns.pxd",
     "pipeline/core/sessions/native/columns.pyx",
-    "pipeline/core/sessions/native/lane.pyx",
+    "pipeline/core/sessions/native/engine.pyx",
+    "pipeline/core/sessions/native/folding.pxd",
+    "pipeline/core/sessions/native/folding.pyx",
     "pipeline/core/sessions/native/late.pxd",
     "pipeline/core/sessions/native/late.pyx",
-    "pipeline/core/sessions/native/packing.pxd",
-    "pipeline/core/sessions/native/packing.pyx",
     "pipeline/core/sessions/native/places.pxd",
     "pipeline/core/sessions/native/places.pyx",
     "pipeline/core/sessions/native/scan.pxd",
@@ -117,9 +114,9 @@ def compile_modules(root: Path) -> None:
         extensions = mypycify(
             ["--strict", *MODULES], opt_level="3", debug_level="0", group_name=_GROUP, target_dir="build/mypyc"
         )
-        lane = [source for source in LANE if source.endswith(".pyx")]
+        native = [source for source in NATIVE if source.endswith(".pyx")]
         make_c: Any = cythonize
-        extensions += make_c(lane, build_dir="build/cython", language_level=3, quiet=True)
+        extensions += make_c(native, build_dir="build/cython", language_level=3, quiet=True)
         distribution = Distribution({"name": _GROUP, "ext_modules": extensions, "packages": []})
         command: Any = distribution.get_command_obj("build_ext")
         command.inplace = True
@@ -135,7 +132,7 @@ def compile_modules(root: Path) -> None:
 
 def compiled(root: Path) -> list[Path]:
     """Extensions of ours that are there."""
-    folders = {root, *(root / Path(source).parent for source in MODULES + LANE)}
+    folders = {root, *(root / Path(source).parent for source in MODULES + NATIVE)}
     return [path for folder in sorted(folders) for path in sorted(folder.glob("*.so"))]
 
 

@@ -17,7 +17,7 @@ from schemas.versioning import SCHEMA_VERSION
 _PREFIX: Final = "cx.checkpoints."
 MAX_PART_BYTES: Final = 512 * 1024
 MANIFEST_KEY: Final = "manifest"
-_BEGINS_JSON: Final = (b"{", b"[")
+_BEGINS_JSON: Final = (b"{", b"[", b'"')
 _pack: Final = msgspec.msgpack.Encoder().encode
 _to_json: Final = msgspec.json.Encoder().encode
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from deploy.compile import LANE, MODULES, compiled
+from deploy.compile import MODULES, NATIVE, compiled
 
 _ROOT = Path(__file__).parents[1]
 settings.register_profile(
@@ -25,7 +25,7 @@ def pytest_report_header() -> str:
 def pytest_configure() -> None:
     """What is tested must be what is written."""
     built = [path.stat().st_mtime for path in compiled(_ROOT)]
-    changed = [one for one in MODULES + LANE if built and (_ROOT / one).stat().st_mtime > min(built)]
+    changed = [one for one in MODULES + NATIVE if built and (_ROOT / one).stat().st_mtime > min(built)]
     if changed:
         pytest.exit(
             f"{changed[0]} is newer than what was compiled of it: run 'make test', or 'python -m deploy.compile' "

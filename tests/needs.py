@@ -9,4 +9,4 @@ def need(is_there: object, reason: str) -> None:
     if not is_there:
         if os.environ.get("CI"):
             pytest.fail(reason)
-        pytest.skip(reason)
+        pytest.skip(reason, allow_module_level=True)

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from pipeline.core.cuts import SESSIONS, Cut
+from pipeline.core.sessions import codec
+from pipeline.core.sessions.codec import StoredSession
 from pipeline.core.sessions.outputs import Outputs
 from pipeline.core.sessions.partition import Partition
 from pipeline.core.sessions.walk import RETRACTED
@@ -150,7 +152,7 @@ def run_core(
     windows: Windows,
     rules: Rules = RULES,
     *,
-    with_lane: bool = True,
+    is_compiled: bool = True,
 ) -> None:
     """Phase one anew over the logs, in random batches, the partitions taken in random turns.
 
@@ -158,7 +160,8 @@ def run_core(
     """
     chance = random.Random(seed)
     partitions = {
-        source: Partition(source[0].removeprefix("touchpoints."), rules, with_lane=with_lane) for source in logs
+        source: Partition(source[0].removeprefix("touchpoints."), rules, is_compiled=is_compiled)
+        for source in logs
     }
     rest = {source: list(records) for source, records in logs.items() if records}
     while rest:
@@ -229,12 +232,19 @@ def assert_same(found: Tables, expected: Tables) -> None:
             assert abs(mine - theirs) <= 1e-9 * max(1.0, abs(theirs)), (key, found.signals[key], value)
 
 
+def kept_sessions(partition: Partition) -> dict[str, StoredSession]:
+    """By id, what a partition keeps of its sessions."""
+    shards = partition.sessions.everything()
+    found = (codec.decode(stored, partition.channel, partition.rules.funnels) for _, stored in shards)
+    return {session.session_id: session for sessions in found for session in sessions}
+
+
 def stored_partition(
-    partition: Partition, shards: dict[str, Any], rules: Rules = RULES, *, with_lane: bool = True
+    partition: Partition, shards: dict[str, Any], rules: Rules = RULES, *, is_compiled: bool = True
 ) -> Partition:
     """A cut laid over earlier ones and read back, as through a checkpoint."""
     head = _lay(shards, partition.snapshot())
-    again = Partition(partition.channel, rules, with_lane=with_lane)
+    again = Partition(partition.channel, rules, is_compiled=is_compiled)
     again.restore(head, shards)
     return again
 

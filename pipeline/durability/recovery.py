@@ -102,10 +102,12 @@ class Recovery:
         rebuild: bool = False,
         customers: str = "",
         started_ms: int = 0,
+        is_compiled: bool = True,
     ) -> None:
         """``rebuild``: every state from a checkpoint before ``started_ms`` (wall clock) is made anew from its log.
 
-        ``customers``: what the digest of touchpoint partitions has besides.
+        ``customers``: what the digest of touchpoint partitions has besides. ``is_compiled``: whether sessions are
+        in the compiled engine, where there is one.
         """
         self._store = store
         self._alert_rules = alert_rules
@@ -114,12 +116,15 @@ class Recovery:
         self._customers = customers
         self._rebuild = rebuild
         self._started_ms = started_ms
+        self._is_compiled = is_compiled
 
     def partition(self, source: Source) -> tuple[Partition, Where]:
         """Phase one of a touchpoint partition. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         channel, count = source[0].removeprefix(TOPIC_PREFIX), where.topic.partitions
-        partition = Partition(channel, self._rules, number=source[1], partitions=count)
+        partition = Partition(
+            channel, self._rules, number=source[1], partitions=count, is_compiled=self._is_compiled
+        )
         if manifest is None:
             partition.refused = dict(self._store.refusals(source, {}))
             return partition, where

@@ -67,7 +67,10 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     alert_rules = load_rules(settings.alerts.rules, funnel_names(settings))
     customers, started_ms = customers_digest(settings), int(time.time() * 1000)
     deciding = rules(settings)
-    recovery = Recovery(checkpoints, deciding, digest, alert_rules, pipeline.rebuild, customers, started_ms)
+    is_compiled = pipeline.engine == "compiled"
+    recovery = Recovery(
+        checkpoints, deciding, digest, alert_rules, pipeline.rebuild, customers, started_ms, is_compiled
+    )
     leases = Leases(recovery, metrics.forget, metrics.acquired)
     checkpointer = Checkpointer(
         leases,

@@ -11,7 +11,7 @@ from pipeline.model.rules import Rules
 from pipeline.model.segments import Segmenter
 from pipeline.settings.root import Settings
 
-_STATE_LAYOUT: Final = 7
+_STATE_LAYOUT: Final = 8
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 

@@ -1,6 +1,6 @@
 """Settings of the shop: what decides which journeys, segments and signals there are."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -105,6 +105,8 @@ class PipelineSettings(Part):
     checkpoint_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0
     """Time between two checkpoints of a partition, six times as long where little comes (under 5,000 records), and
     longer where they would take over a tenth of the time."""
+    engine: Literal["compiled", "reference"] = "compiled"
+    """What holds the sessions: the compiled engine, where it was compiled, or the reference in plain Python."""
     rebuild: bool = False
     """Whether a partition whose state cannot be restored is read again from the oldest record on."""
     dead_letter_share: Annotated[float, Field(gt=0, le=1)] = 0.1

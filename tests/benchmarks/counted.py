@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.core.sessions.lanes import by_column
+from pipeline.core.sessions.engine import by_column
 from pipeline.durability.checkpointer import Checkpointer
 from pipeline.durability.memory import MemoryCheckpoints
 from pipeline.durability.recovery import Recovery

@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.embedded.stack import resident_bytes
-from pipeline.core.sessions.lanes import by_column
+from pipeline.core.sessions.engine import by_column
 from pipeline.core.sessions.outputs import Outputs
 from pipeline.core.sessions.partition import Partition
 from pipeline.core.windows.windows import Windows
@@ -63,7 +63,7 @@ def profile(settings: Settings, events: list[Event]) -> dict[str, float]:
     found = {
         "fetch": fetch(settings, len(events)),
         "reading messages, sessions, funnels, tiles": timed(lambda: outputs.extend(_phase_one(settings, logs))),
-        "(the same without the fast lane)": timed(lambda: [*_phase_one(settings, logs, with_lane=False)]),
+        "(the same with the reference engine)": timed(lambda: [*_phase_one(settings, logs, is_compiled=False)]),
         "(its decoder alone)": timed(lambda: [decode(event.payload) for event in events]),
         "merging, windows, signals": timed(lambda: _phase_two(settings, outputs)),
         "sink (tiles, our side)": timed(lambda: _store(sink, outputs)),
@@ -83,9 +83,9 @@ def _logs(events: list[Event]) -> Logs:
     return {source: by_column(log) for source, log in logs.items()}
 
 
-def _phase_one(settings: Settings, logs: Logs, *, with_lane: bool = True) -> Iterator[tuple[str, Outputs]]:
+def _phase_one(settings: Settings, logs: Logs, *, is_compiled: bool = True) -> Iterator[tuple[str, Outputs]]:
     shop = rules(settings)
-    partitions = {source: Partition(source[0], shop, with_lane=with_lane) for source in logs}
+    partitions = {source: Partition(source[0], shop, is_compiled=is_compiled) for source in logs}
     for start in range(0, max(map(len, logs.values())), _BATCH):
         for source, log in logs.items():
             if batch := log[start : start + _BATCH]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.compile import LANE, MODULES, compiled, why_not
+from deploy.compile import MODULES, NATIVE, compiled, why_not
 from tests.needs import need
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +49,8 @@ def test_a_wheel_holds_what_was_compiled(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         held = {name for name in content.namelist() if name.endswith(".so")}
     assert held == {str(path.relative_to(source)) for path in compiled(source)}
-    lane = [path for path in LANE if path.endswith(".pyx")]
-    assert len(held) == len(MODULES) + 1 + len(lane)  # and the code of all modules
+    native = [path for path in NATIVE if path.endswith(".pyx")]
+    assert len(held) == len(MODULES) + 1 + len(native)  # and the code of all modules
 
 
 def test_the_same_files_work_uncompiled(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_same_files_work_uncompiled(tmp_path: Path) -> None:
         ignored = shutil.ignore_patterns("*.so", "__pycache__", "screenshots", "benchmarks")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    tests = ["tests/unit/test_event_log.py", "tests/unit/test_funnels.py", "tests/unit/test_journeys_stage.py"]
+    tests = ["tests/unit/test_shards.py", "tests/unit/test_funnels.py", "tests/unit/test_journeys_stage.py"]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from annotated_types import Ge
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -100,19 +101,19 @@ def test_any_log_gives_its_naive_tables_given_the_values_admitted(
     logs = {WEB: records(first), WEB_1: records(second)}
     rules, values = capped()
     found = Store()
-    # The lane keeps no session that long: settings do not allow less than what it holds.
-    run_core(logs, seed, found, new_windows(rules), rules, with_lane=False)
+    run_core(logs, seed, found, new_windows(rules), rules, is_compiled=seed % 2 == 0)
     assert all(count <= MOST_VALUES for count in values.counts().values())
     assert_same(found.tables(), compute(naive_logs(logs), naive_for(values)))
 
 
-def test_a_session_of_the_lane_is_shorter_than_what_settings_allow() -> None:
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_as_many_later_events_as_settings_allow_at_least_make_one_too_late(is_compiled: bool) -> None:
     (least,) = (one.ge for one in PipelineSettings.model_fields["session_events"].metadata if isinstance(one, Ge))
     rules, _ = capped(most_later=int(str(least)))
     at_once = [event_json(n * 1_000, event_id=str(n)) for n in range(1, rules.most_later + 1)]
     log = log_of([*at_once, event_json(0, event_id="late")])
     for size in (len(log), 100):
-        partition, letters = Partition("web", rules), 0
+        partition, letters = Partition("web", rules, is_compiled=is_compiled), 0
         for start in range(0, len(log), size):
             letters += len(partition.process(log[start : start + size], FETCHED_MS).dead_letters)
         assert letters == 1
@@ -124,14 +125,14 @@ def test_a_session_of_the_lane_is_shorter_than_what_settings_allow() -> None:
 def test_both_ways_of_taking_records_cut_anywhere_give_the_same(
     entries: list[tuple[bytes | int, int]], seed: int
 ) -> None:
-    """With the compiled lane and without, in other batches: the same events count (laws 1 and 2)."""
+    """With either engine, in other batches: the same events count (laws 1 and 2)."""
     log, chance = records(entries), random.Random(seed)
     rules, _ = capped(most_later=1_000)
     rules.segmenter.values.admit([("store_id", "s2"), ("store_id", "s3"), ("device", "d1"), ("device", "d2")])
     rules.segmenter.values.admit([("step", "p3"), ("step", "p1")])
     stores = []
-    for with_lane, size in ((True, 1_000), (False, 1_000), (True, 1 + chance.randrange(5))):
-        partition, store = Partition("web", rules, with_lane=with_lane), Store()
+    for is_compiled, size in ((True, 1_000), (False, 1_000), (True, 1 + chance.randrange(5))):
+        partition, store = Partition("web", rules, is_compiled=is_compiled), Store()
         for start in range(0, len(log), size):
             store.take(WEB, partition.process(log[start : start + size], FETCHED_MS))
         stores.append((store.tables(), partition.accepted, partition.watermark_ms))

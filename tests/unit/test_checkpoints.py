@@ -21,7 +21,7 @@ from pipeline.stages.outbox import Outbox
 from schemas.reasons import Reason
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink
-from tests.support import ALERT_RULES, FETCHED_MS, RULES, START_MS, event_json, log_of
+from tests.support import ALERT_RULES, FETCHED_MS, RULES, START_MS, event_json, kept_sessions, log_of
 
 SOURCE = ("touchpoints.web", 0)
 TILES = ("cx.tiles", 0)
@@ -67,9 +67,7 @@ class Worker:
     def content(self) -> tuple[Any, ...]:
         """What a cut holds, as it is now."""
         state = self.lease.state
-        sessions = {
-            name: [list(session.log), dict(session.ended)] for name, session in state.sessions.everything().items()
-        }
+        sessions = {name: session.entries for name, session in kept_sessions(state).items()}
         tiles = {
             (bucket, segment): {name: count for name, count in counters.items() if count}
             for bucket, segments in state.tiles.items()
@@ -419,12 +417,12 @@ def test_a_session_that_comes_back_after_it_was_forgotten_is_restored_once() -> 
     worker.checkpoint()
     comes_back = HOUR + 32 * 60_000
     worker.process(comes_back)
-    assert not worker.lease.state.sessions.holds("s0")
+    assert "s0" not in kept_sessions(worker.lease.state)
     worker.process(added(comes_back, 0))
     worker.checkpoint()
     again = Worker(store)
     assert len(again.lease.state.sessions) == SESSIONS_PER_SHARD
-    assert [e.at_ms - START_MS for e in again.lease.state.sessions.everything()["s0"].log] == [comes_back]
+    assert [e.at_ms - START_MS for e in kept_sessions(again.lease.state)["s0"].entries] == [comes_back]
     for one in (worker, again):
         one.process(8 * HOUR)  # all forgotten: the retention of each session is kept once
         assert len(one.lease.state.sessions) == 0

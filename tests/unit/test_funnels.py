@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.sessions.partition import Partition
-from tests.support import FETCHED_MS, RULES, START_MS, event_json, log_of
+from tests.support import FETCHED_MS, RULES, START_MS, event_json, kept_sessions, log_of
 
 MINUTE = 60_000
 Outcome = tuple[str, str, str | None, int, int]
@@ -108,8 +108,8 @@ def test_a_long_lived_session_keeps_only_what_can_still_change() -> None:
     for hour in range(12):
         batch = [added(hour * 60 * MINUTE + n * MINUTE, f"{hour}-{n}") for n in range(0, 60, 5)]
         partition.process(log_of(batch, start=hour * 100), fetched_ms=FETCHED_MS)
-    (session,) = partition.sessions.everything().values()
-    assert len(session.log) < 60
+    (session,) = kept_sessions(partition).values()
+    assert len(session.entries) < 60
     out = partition.process(log_of([20 * 60 * MINUTE], start=5_000), fetched_ms=FETCHED_MS)
     assert [row.journey.journey_id for row in out.journeys] == ["cart:0-0"]
     assert len(partition.sessions) == 0

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pipeline.core.sessions.event_log import Entry
+from pipeline.core.sessions.entry import Entry
 from pipeline.core.sessions.outputs import JourneyRow
 from pipeline.core.sessions.walk import Journey
 from pipeline.outputs.journeys import journey_columns, journey_messages

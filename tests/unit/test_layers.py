@@ -91,7 +91,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
-    assert "pipeline.core.sessions.native.lane" in order
+    assert "pipeline.core.sessions.native.engine" in order
 
 
 def test_rooms_of_the_core_import_each_other_in_no_circle() -> None:

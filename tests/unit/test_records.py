@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from pipeline.core.sessions.lanes import IS_COMPILED, by_column
+from pipeline.core.sessions.engine import IS_COMPILED, by_column
 from pipeline.kafka import reader, records
 from pipeline.model.records import Record
 from pipeline.model.rules import GENERATION_SHIFT

@@ -8,10 +8,10 @@ import pytest
 from pipeline.core.cuts import SESSIONS
 from pipeline.core.sessions.partition import Partition
 from schemas.checkpoints import decode_shard, encode_shard
-from tests.support import FETCHED_MS, RULES, event_json, log_of
+from tests.support import FETCHED_MS, RULES, event_json, kept_sessions, log_of
 
 
-@pytest.mark.parametrize("content", [{"packed": b"\x00\xff", "objects": [["a", -1, None]]}, [[1, {"x": 2}]]])
+@pytest.mark.parametrize("content", [b"\x00\xff", {"a": b"\x00\xff"}, [[1, {"x": 2}]]])
 def test_what_has_bytes_is_kept_as_it_is(content: Any) -> None:
     text = encode_shard(content, has_bytes=True)
     assert decode_shard(text) == content
@@ -28,13 +28,13 @@ def test_keys_that_are_numbers_are_texts_without_bytes() -> None:
     assert decode_shard(encode_shard({1: 10**30}, has_bytes=False)) == {"1": 10**30}
 
 
-@pytest.mark.parametrize("with_lane", [False, True])
+@pytest.mark.parametrize("is_compiled", [False, True])
 @pytest.mark.parametrize("has_bytes", [False, True])
-def test_a_partition_is_the_same_from_either(has_bytes: bool, with_lane: bool) -> None:
-    partition = Partition("web", RULES, with_lane=with_lane)
+def test_a_partition_is_the_same_from_either(has_bytes: bool, is_compiled: bool) -> None:
+    partition = Partition("web", RULES, is_compiled=is_compiled)
     added = [event_json(n, type="product_added", session_id=f"s{n % 7}", event_id=str(n)) for n in range(40)]
     partition.process(log_of(added), FETCHED_MS)
-    expected = {name: list(session.log) for name, session in partition.sessions.everything().items()}
+    expected = {name: session.entries for name, session in kept_sessions(partition).items()}
     made = partition.snapshot()
     shards = {
         name: decode_shard(encode_shard(content, has_bytes=has_bytes and name.startswith(SESSIONS)))
@@ -42,6 +42,6 @@ def test_a_partition_is_the_same_from_either(has_bytes: bool, with_lane: bool) -
     }
     again = Partition("web", RULES)
     again.restore(made.head, shards)
-    assert {name: list(session.log) for name, session in again.sessions.everything().items()} == expected
+    assert {name: session.entries for name, session in kept_sessions(again).items()} == expected
     assert len(expected) == 7
     assert again.tiles == partition.tiles

@@ -6,7 +6,7 @@ its opening event and its end alone: taken back and given anew it leaves no trac
 
 from typing import Final
 
-from pipeline.core.sessions.event_log import Entry
+from pipeline.core.sessions.entry import Entry
 from pipeline.core.sessions.walk import COMPLETED, TIMEOUT, Journey
 from pipeline.model.ages import AgeCounters
 from pipeline.model.dimensions import Dims

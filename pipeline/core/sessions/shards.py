@@ -68,6 +68,11 @@ class SessionShards:
         self._count += len(sessions)
         self._filling = max(self._filling, number + 1)
 
+    def everything(self, sessions: Mapping[str, Session]) -> Iterator[tuple[int, list[Session]]]:
+        """All shards with those of ``sessions`` that are theirs."""
+        for number, members in self._members.items():
+            yield number, [s for s in members if sessions.get(s.session_id) is s]
+
     def take_changed(self, sessions: Mapping[str, Session]) -> Iterator[tuple[int, list[Session]]]:
         """The changed shards with those of ``sessions`` that are theirs; forgets that they changed."""
         for number in sorted(self.changed):

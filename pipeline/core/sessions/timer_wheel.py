@@ -1,4 +1,4 @@
-"""Sessions by when something is due for them, in slots of time: 8 bytes for each, where a heap takes a hundred."""
+"""A timer wheel: sessions by when something is due for them, in slots of time."""
 
 import heapq
 from typing import Final
@@ -6,8 +6,8 @@ from typing import Final
 from pipeline.core.sessions.session import Session
 
 
-class Agenda:
-    """Who is to be looked at when. A session may be in it several times, and is not taken out of it."""
+class TimerWheel:
+    """Which session is to be looked at when. One may be in it several times, and is not taken out of it."""
 
     def __init__(self, slot_ms: int) -> None:
         self._slot_ms: Final = slot_ms

@@ -6,7 +6,7 @@ the watermark: a journey still open at its end is timed out by the caller when t
 
 from typing import Final, NamedTuple
 
-from pipeline.core.sessions.event_log import NOWHERE, Entry, EventLog
+from pipeline.core.sessions.entry import Entry
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.funnels import Funnel, Funnels
 
@@ -18,13 +18,11 @@ SETS: Final = "checkout_started"
 class OpenJourney:
     """A journey between its opening and its closing event."""
 
-    __slots__ = ("customer_id", "funnel", "has_timed_out", "last_step", "opened_by", "position", "value")
+    __slots__ = ("customer_id", "funnel", "has_timed_out", "last_step", "opened_by", "value")
 
-    def __init__(self, funnel: Funnel, opened_by: Entry | None, position: int = NOWHERE) -> None:
-        """``position``: of the opening event in the session's log; ``opened_by``: it, if it is not there."""
+    def __init__(self, funnel: Funnel, opened_by: Entry) -> None:
         self.funnel = funnel
         self.opened_by = opened_by
-        self.position = position
         self.value = 0
         self.last_step: str | None = None
         self.customer_id: str | None = None
@@ -32,13 +30,9 @@ class OpenJourney:
         """As the watermark has it. An event that is yet to come may show that it went on."""
 
     def copy(self) -> "OpenJourney":
-        copied = OpenJourney(self.funnel, self.opened_by, self.position)
+        copied = OpenJourney(self.funnel, self.opened_by)
         copied.value, copied.last_step, copied.customer_id = self.value, self.last_step, self.customer_id
         return copied
-
-    def opening(self, log: EventLog) -> Entry:
-        """Its opening event."""
-        return log.entry_at(self.position) if self.opened_by is None else self.opened_by
 
 
 class Journey(NamedTuple):
@@ -92,33 +86,29 @@ class Walk:
     def copy(self) -> "Walk":
         return Walk(tuple([journey.copy() for journey in self.open]), self.last_ms)
 
-    @property
-    def deadline_ms(self) -> int:
-        """The time after which the first open journey has timed out."""
-        return self.last_ms + self.shortest_ms
+    def advance(self, entry: Entry, funnels: Funnels, ended: list[Journey]) -> tuple[Funnel, ...]:
+        """Take the next event in order; gives the funnels of which it opens a journey.
 
-    def advance(self, entry: Entry, position: int, log: EventLog, funnels: Funnels, ended: list[Journey]) -> None:
-        """Take the next event in order; journeys that it ends are appended to ``ended``.
-
-        ``position``: of the event in the log; NOWHERE where it is about to be dropped from it.
+        Journeys that it ends are appended to ``ended``.
         """
         at_ms, kind = entry.at_ms, entry.type
-        opens = funnels.opened_by_type.get(kind)
+        opens = funnels.opened_by_type.get(kind, ())
         if self.open:
             gap = at_ms - self.last_ms
-            if opens is not None:
+            if opens:
                 under_way = [j.funnel for j in self.open if gap <= j.funnel.timeout_ms]
                 opens = tuple([funnel for funnel in opens if funnel not in under_way])
-            self._pass(entry, kind, gap, log, ended)
+            self._pass(entry, kind, gap, ended)
+        for funnel in opens:
+            journey = OpenJourney(funnel, entry)
+            _count(journey, entry)
+            self.open = (*self.open, journey)
         if opens:
-            for funnel in opens:
-                journey = OpenJourney(funnel, entry if position == NOWHERE else None, position)
-                _count(journey, entry)
-                self.open = (*self.open, journey)
             self._measure()
         self.last_ms = at_ms
+        return opens
 
-    def _pass(self, entry: Entry, kind: str, gap: int, log: EventLog, ended: list[Journey]) -> None:
+    def _pass(self, entry: Entry, kind: str, gap: int, ended: list[Journey]) -> None:
         """Let the open journeys see the event."""
         still_open: list[OpenJourney] = []
         plain = entry.amount is None and entry.step is None
@@ -126,16 +116,16 @@ class Walk:
         for journey in self.open:
             funnel = journey.funnel
             if gap > funnel.timeout_ms:
-                ended.append(timed_out(journey, self.last_ms, log))
+                ended.append(timed_out(journey, self.last_ms))
                 continue
             if not plain:
                 _count(journey, entry)
             elif customer_id is not None:
                 journey.customer_id = customer_id
             if kind in funnel.completes_on:
-                ended.append(_end(journey, log, entry.at_ms, COMPLETED, None))
+                ended.append(_end(journey, entry.at_ms, COMPLETED, None))
             elif kind in funnel.abandons_on:
-                ended.append(_end(journey, log, entry.at_ms, ABANDONED, EXPLICIT))
+                ended.append(_end(journey, entry.at_ms, ABANDONED, EXPLICIT))
             else:
                 still_open.append(journey)
         if len(still_open) < len(self.open):
@@ -149,15 +139,15 @@ class Walk:
         self.shortest_ms = shortest_ms
 
 
-def timed_out(journey: OpenJourney, last_ms: int, log: EventLog) -> Journey:
+def timed_out(journey: OpenJourney, last_ms: int) -> Journey:
     """The journey as abandoned after ``last_ms``, the time of its session's last event."""
-    return _end(journey, log, last_ms + journey.funnel.timeout_ms, ABANDONED, TIMEOUT)
+    return _end(journey, last_ms + journey.funnel.timeout_ms, ABANDONED, TIMEOUT)
 
 
-def _end(journey: OpenJourney, log: EventLog, at_ms: int, outcome: str, reason: str | None) -> Journey:
+def _end(journey: OpenJourney, at_ms: int, outcome: str, reason: str | None) -> Journey:
     return Journey(
         journey.funnel.name,
-        journey.opening(log),
+        journey.opened_by,
         at_ms,
         outcome,
         reason,

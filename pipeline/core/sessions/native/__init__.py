@@ -1,7 +1,7 @@
-"""The fast lane of phase one: sessions whose events come in order, in C memory (decisions/0015).
+"""The compiled session engine: sessions packed in C memory (decisions/0015).
 
-``scan`` reads one event from its JSON text, ``block`` holds the events of one session, ``places`` counts where
-events happen, ``sessions`` keeps and finds sessions, ``columns`` has the records of a batch, and ``lane`` takes
-them. What they cannot do they leave to the Python beside them, whose word is final; without them all works, at
-several times the cost.
+``engine`` takes events; ``scan`` reads one from its JSON text, ``ahead`` reads some before they are taken, and
+``columns`` has the records of a batch. ``block`` holds the events of one session, ``walks`` leads it through the
+funnels, ``late`` puts late events in their places, ``folding`` folds away what can no longer change, and ``bases``
+keeps what is left of that. ``sessions`` keeps and finds sessions; ``places`` counts where events happen.
 """

@@ -8,7 +8,7 @@ from pipeline.core.sessions.native.sessions cimport Sessions
 
 
 cdef enum:
-    AHEAD = 8  # events: enough for memory to arrive, and few to read anew behind one that the lane leaves
+    AHEAD = 8  # events: enough for memory to arrive, and few to read anew behind one that is left
 
 
 cdef class Ahead:

@@ -28,7 +28,7 @@ cdef class Ahead:
         return 0
 
     cdef Touch *event(self, RecordColumns records, Py_ssize_t at) except? NULL:
-        """The event that a record has; NULL where there is none that the lane may take."""
+        """The event that a record has; NULL where there is none that can be read here."""
         if records is not self._records or not self._first <= at < self._behind:
             self._read(records, at)
         return &self._touches[at - self._first] if at < self._behind else NULL

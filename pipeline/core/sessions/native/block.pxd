@@ -5,7 +5,7 @@ two bytes before it. Records refer to texts by their distance from the block's b
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from pipeline.core.sessions.native.scan cimport Text, Touch
 
@@ -14,7 +14,6 @@ cdef enum:
     ABSENT = 0xFFFF  # instead of a length: a dimension that the event does not have
     NONE = 0  # no text: the session's id is there
     WHERE_BYTES = 4 * (2 + 256)  # the longest that ``where_of`` writes
-    LARGEST_BLOCK = 8192  # a larger one takes no more events: looking through it would take too long
 
 
 cdef packed struct Event:
@@ -34,6 +33,7 @@ cdef struct Open:      # a journey between its opening and its closing event
     uint32_t customer
     uint8_t funnel
     uint8_t has_timed_out
+    uint16_t wholes    # how often WHOLE goes into the value besides
 
 
 cdef struct Session:
@@ -48,8 +48,7 @@ cdef struct Session:
     uint32_t customer
     uint32_t opens     # journeys that are open
     uint16_t id_size
-    uint8_t is_away    # in objects just now: the block is its id alone
-    uint8_t has_retention
+    uint8_t has_base   # journeys were open when what came before was folded away (``folding``)
     uint8_t is_late    # its walk is stale until the batch ends
     uint8_t is_misplaced  # its id belongs in another partition
 
@@ -85,10 +84,21 @@ cdef inline Text text_at(Session *session, uint32_t position) noexcept nogil:
     return found
 
 
+cdef inline bint comes_before(int64_t at_ms, Text id_, int64_t other_ms, Text other_id) noexcept nogil:
+    """Whether an event comes before another in (time, id) order."""
+    cdef int order
+    if at_ms != other_ms:
+        return at_ms < other_ms
+    order = memcmp(id_.at, other_id.at, min(id_.size, other_id.size))
+    return order < 0 or (order == 0 and id_.size < other_id.size)
+
+
 cdef Py_ssize_t where_of(Touch *touch, char *into) noexcept nogil
 cdef int make_room(Session *session, Py_ssize_t more) except -1
 cdef int begin(Session *session, Text session_id) except -1
 cdef int64_t append(Session *session, Touch *touch, Text where) except -1
 cdef void clear(Session *session) noexcept nogil
-cdef bint has(Session *session, int64_t at_ms, Text event_id) noexcept nogil
-cdef bint is_whole(Session *stored, int types) noexcept nogil
+cdef uint32_t put_text(Session *session, Text text) except 0
+cdef Text next_event(Session *session, uint32_t *position, Touch *touch) noexcept
+cdef bint is_event(Session *stored, uint32_t position, int types) noexcept nogil
+cdef bint is_text(Session *stored, uint32_t position) noexcept nogil

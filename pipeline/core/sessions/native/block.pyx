@@ -91,42 +91,40 @@ cdef int64_t append(Session *session, Touch *touch, Text where) except -1:
     return position
 
 
-cdef bint has(Session *session, int64_t at_ms, Text event_id) noexcept nogil:
-    """Whether an event of this time and id is there."""
-    cdef uint32_t position = session.id_size
-    cdef Event *event
-    cdef Text there
-    while position < session.size:
-        event = event_at(session, position)
-        if event.at_ms == at_ms:
-            there = id_of(event)
-            if there.size == event_id.size and memcmp(there.at, event_id.at, event_id.size) == 0:
-                return True
-        position += event.size
-    return False
+cdef uint32_t put_text(Session *session, Text text) except 0:
+    """Write a text that belongs to no event; gives where. It must not lie in the block."""
+    cdef uint32_t at = session.size
+    make_room(session, text.size + 2)
+    _put_text(session, &at, text)
+    session.size, at = at, session.size
+    return at
 
 
-cdef bint is_whole(Session *stored, int types) noexcept nogil:
-    """Whether all that a stored block refers to lies in it. ``types``: how many types of events there are."""
-    cdef uint32_t position = stored.id_size
+cdef Text next_event(Session *session, uint32_t *position, Touch *touch) noexcept:
+    """Read the event at a position, and go on to the next; gives where it happened."""
+    cdef Event *event = event_at(session, position[0])
+    memset(touch, 0, sizeof(Touch))
+    touch.at_ms, touch.amount, touch.type = event.at_ms, event.amount, type_in(event)
+    touch.event_id = id_of(event)
+    touch.step, touch.customer = text_at(session, event.step), text_at(session, event.customer)
+    position[0] += event.size
+    return text_at(session, event.where)
+
+
+cdef bint is_event(Session *stored, uint32_t position, int types) noexcept nogil:
+    """Whether an event lies there, whole, and all that it refers to. ``types``: how many types there are."""
     cdef Event *event
-    if stored.id_size == 0 or stored.size < stored.id_size:
+    if position < stored.id_size or position > stored.size or stored.size - position < sizeof(Event):
         return False
-    while position < stored.size:
-        if stored.size - position < sizeof(Event):
-            return False
-        event = event_at(stored, position)
-        if event.size > stored.size - position or event.size < sizeof(Event) + (event.id_type >> 7):
-            return False
-        if type_in(event) >= types or not _is_where(stored, event.where):
-            return False
-        if not _is_text(stored, event.step) or not _is_text(stored, event.customer):
-            return False
-        position += event.size
-    return True
+    event = event_at(stored, position)
+    if event.size > stored.size - position or event.size < sizeof(Event) + (event.id_type >> 7):
+        return False
+    if type_in(event) >= types or not _is_where(stored, event.where):
+        return False
+    return is_text(stored, event.step) and is_text(stored, event.customer)
 
 
-cdef bint _is_text(Session *stored, uint32_t position) noexcept nogil:
+cdef bint is_text(Session *stored, uint32_t position) noexcept nogil:
     """Whether a text, or none, lies there."""
     if position == NONE:
         return True
@@ -140,7 +138,7 @@ cdef bint _is_where(Session *stored, uint32_t position) noexcept nogil:
     cdef Text text
     cdef Py_ssize_t at = 0
     cdef uint16_t size
-    if position == NONE or not _is_text(stored, position):
+    if position == NONE or not is_text(stored, position):
         return False
     text = text_at(stored, position)
     for _ in range(4):

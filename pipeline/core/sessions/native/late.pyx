@@ -1,105 +1,181 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Puts late events in their places, and has their sessions walked anew once the batch ends.
 
-As ``pipeline.core.sessions.session`` does it: what has changed is told against what the walk had come to before the first of
-the batch's late events.
+As ``pipeline.core.sessions.reference`` does it: what has changed is told against what the walk had come to before the
+first of the batch's late events. Until the batch ends they wait beside the session, which is packed anew once.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free
-from libc.string cimport memcmp
+from bisect import bisect_left
 
-from pipeline.core.sessions.native.block cimport Event, Session, append, begin, event_at, id_of, make_room, session_id
-from pipeline.core.sessions.native.packing cimport next_stored
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free
+from libc.string cimport memcmp, memcpy
+
+from pipeline.core.sessions.native.bases cimport Base, Bases
+from pipeline.core.sessions.native.block cimport Event, Session, append, begin, clear, comes_before, event_at, id_of, make_room, next_event, session_id
 from pipeline.core.sessions.native.scan cimport Text, Touch
-from pipeline.core.sessions.native.sessions cimport Handle, Sessions
+from pipeline.core.sessions.native.sessions cimport Handle, Handles, Sessions
 from pipeline.core.sessions.native.texts cimport str_of, text_of
 from pipeline.core.sessions.native.walks cimport Walks
 
+from pipeline.core.sessions.late import changes
 from pipeline.core.sessions.walk import journey_key
-from pipeline.core.sessions.session import changes
+
+cdef enum:
+    LONG = 8192          # bytes of a block: in a longer one events are looked up by marks
+    BYTES_PER_MARK = 4096
 
 
 cdef class LateSession:
     """A session before it is walked anew."""
 
+    def __dealloc__(self):
+        clear(&self.waiting)
+
 
 cdef class LateSessions:
-    def __init__(self, Sessions sessions, Walks walks):
-        self._sessions, self._walks, self._late = sessions, walks, {}
+    def __init__(self, Sessions sessions, Walks walks, Bases bases, Py_ssize_t most_later):
+        self._sessions, self._walks, self._bases, self._most_later = sessions, walks, bases, most_later
+        self._late, self._marks = {}, {}
 
-    cdef int take(self, Session *session, Handle handle, Touch *touch, Text where) except -1:
-        """Put an event in its place. It must not be there yet."""
-        cdef LateSession late
+    cdef Outcome take(self, Session *session, Handle handle, Touch *touch, Text where) except *:
+        """Have an event wait for its place, unless it is there already or too far back."""
+        cdef uint32_t position = self.position_of(session, handle, touch.at_ms, touch.event_id)
+        cdef Event *there = event_at(session, position)
+        cdef LateSession late = self._late.get(handle) if session.is_late else None
         cdef tuple key = (touch.at_ms, str_of(touch.event_id))
-        if session.is_late:
-            late = self._late[handle]
-            late.first = min(late.first, key)
-        else:
-            late = self._as_it_was(session)
-            late.handle, late.first, late.keys = handle, key, set()
+        cdef Py_ssize_t place = 0 if late is None else bisect_left(late.order, key)
+        cdef Py_ssize_t later = 0 if late is None else len(late.order) - place
+        cdef Text id_
+        if self._has_after(session, position, self._most_later - later):
+            return TOO_FAR_BACK
+        if position < session.size and there.at_ms == touch.at_ms:
+            id_ = id_of(there)
+            if id_.size == touch.event_id.size and memcmp(id_.at, touch.event_id.at, id_.size) == 0:
+                return DUPLICATE
+        if later and late.order[place][:2] == key:
+            return DUPLICATE
+        if late is None:
+            late = self._as_it_was(session, handle)
+            late.handle, late.first, late.keys, late.order = handle, key, set(), []
+            begin(&late.waiting, session_id(session))
             self._late[handle], session.is_late = late, True
+        late.first = min(late.first, key)
         late.keys.add(key)
-        return _insert(session, touch, where)
+        late.order.insert(place, (*key, append(&late.waiting, touch, where)))
+        session.last_ms = max(session.last_ms, touch.at_ms)
+        return TAKEN
 
     cdef int append(self, Session *session, Handle handle, Touch *touch, Text where) except -1:
-        """Take an event in order that comes after late ones of the same batch (``Session.append``)."""
+        """Take an event in order that comes after late ones of the same batch."""
         (<LateSession>self._late[handle]).keys.add((touch.at_ms, str_of(touch.event_id)))
         append(session, touch, where)
         return 0
 
-    def take_out(self, Handle handle):
-        """Leave a session to the objects: what ``Session.late`` has to know of it."""
-        cdef LateSession late = self._late.pop(handle)
-        self._sessions.at(handle).is_late = False
-        return late.ended, late.opened, late.first, late.keys
+    cdef int moved(self, Handle handle) except -1:
+        """A session was packed anew: what was noted of places in it is no more so."""
+        self._marks.pop(handle, None)
+        return 0
+
+    cdef Py_ssize_t waiting(self, Handle handle) except -1:
+        """How many late events of a session wait."""
+        return len((<LateSession>self._late[handle]).order)
+
+    # --- where events are -----------------------------------------------------------------------
+
+    cdef uint32_t position_of(self, Session *session, Handle handle, int64_t at_ms, Text event_id) except 0:
+        """Of the first event that does not come before (time, id); the block's size where there is none."""
+        cdef uint32_t position = self._bases.start(session, handle)
+        cdef Event *event
+        cdef Handles marks
+        cdef Py_ssize_t low = 0, high, middle
+        if session.size > LONG:
+            marks = self._marks_of(session, handle)
+            high = marks.count
+            while low < high:
+                middle = (low + high) // 2
+                event = event_at(session, <uint32_t>marks.of[middle])
+                if comes_before(event.at_ms, id_of(event), at_ms, event_id):
+                    low = middle + 1
+                else:
+                    high = middle
+            position = <uint32_t>marks.of[low - 1] if low else position
+        while position < session.size:
+            event = event_at(session, position)
+            if not comes_before(event.at_ms, id_of(event), at_ms, event_id):
+                break
+            position += event.size
+        return position
+
+    cdef Handles _marks_of(self, Session *session, Handle handle):
+        """Positions of some events of a long session; within a batch events are only added at its end."""
+        cdef Handles marks = self._marks.get(handle)
+        cdef uint32_t position, last = 0
+        if marks is None:
+            marks = self._marks[handle] = Handles()
+            position = self._bases.start(session, handle)
+        else:
+            position = last = <uint32_t>marks.of[marks.count - 1] if marks.count else self._bases.start(session, handle)
+        while position < session.size:
+            if position - last >= BYTES_PER_MARK:
+                marks.append(position)
+                last = position
+            position += event_at(session, position).size
+        return marks
+
+    cdef bint _has_after(self, Session *session, uint32_t position, Py_ssize_t count) except -1:
+        """Whether so many events begin there or later."""
+        if (session.size - position) // <Py_ssize_t>sizeof(Event) < count:
+            return False
+        while count > 0 and position < session.size:
+            position += event_at(session, position).size
+            count -= 1
+        return count <= 0
+
+    # --- the end of a batch ---------------------------------------------------------------------
 
     def settle(self):
         """Walk all anew: of each the handle and the id, what has changed, and by key the journeys that have ended."""
-        taken, self._late = self._late, {}
+        taken, self._late, self._marks = self._late, {}, {}
         return [self._settled(late) for late in taken.values()]
 
     cdef tuple _settled(self, LateSession late):
         cdef Session *session = self._sessions.at(late.handle)
         session.is_late = False
+        _merge(session, late, self._bases.start(session, late.handle))
         return late.handle, (str_of(session_id(session)), *self._walked(session, late))
 
-    cdef LateSession _as_it_was(self, Session *session):
+    cdef LateSession _as_it_was(self, Session *session, Handle handle):
         """What a session's walk has come to. It is made again: its journeys that have ended are not kept."""
         cdef LateSession late = LateSession()
-        cdef uint32_t position = session.id_size
+        cdef Base base = self._bases.of(session, handle)
+        cdef uint32_t position = self._bases.start(session, handle)
         cdef list funnels = self._walks.timed_out(session), others = self._walks.begin_list()
-        session.opens = 0
-        self._walk(session, &position, session.size, -1)
+        self._walks.begin(session, base)
+        self._walks.walk(session, &position, session.size, -1 if base is None else base.last_ms)
         self._walks.have_timed_out(session, funnels)
         late.ended = {journey.key: journey for _, journey in self._walks.end_list(others)}
         late.opened = self._openings(session, late.ended)
         return late
 
     cdef tuple _walked(self, Session *session, LateSession late):
-        cdef uint32_t position = session.id_size, start = _position_of(session, late.first)
+        cdef Base base = self._bases.of(session, late.handle)
+        cdef uint32_t position = self._bases.start(session, late.handle)
+        cdef uint32_t start = self.position_of(session, late.handle, late.first[0], text_of(late.first[1]))
         cdef list others = self._walks.begin_list()
         cdef int64_t before_ms
-        session.opens = 0
-        before_ms = self._walk(session, &position, start, -1)
+        self._walks.begin(session, base)
+        before_ms = self._walks.walk(session, &position, start, -1 if base is None else base.last_ms)
         under_way = self._under_way(session)
-        self._walk(session, &position, session.size, before_ms)
+        self._walks.walk(session, &position, session.size, before_ms)
         ended = {journey.key: journey for _, journey in self._walks.end_list(others)}
         opened = self._openings(session, ended)
         rest = []
         while start < session.size:
             rest.append(self._walks.entry(session, event_at(session, start)))
             start += event_at(session, start).size
+        self._marks.pop(late.handle, None)
         return changes(late.ended, late.opened, ended, opened, under_way, before_ms, rest, late.keys), ended
-
-    cdef int64_t _walk(self, Session *session, uint32_t *position, uint32_t end, int64_t before_ms) except? -2:
-        """Walk the events from a position on; gives the time of the last one before ``end``."""
-        cdef uint64_t opened
-        while position[0] < end:
-            self._walks.step(session, position[0], before_ms, &opened)
-            before_ms = event_at(session, position[0]).at_ms
-            position[0] += event_at(session, position[0]).size
-        return before_ms
 
     cdef dict _under_way(self, Session *session):
         """By funnel the events that have opened the journeys that are open."""
@@ -116,46 +192,30 @@ cdef class LateSessions:
         return found
 
 
-cdef bint _comes_before(int64_t at_ms, Text id_, int64_t other_ms, Text other_id) noexcept nogil:
-    """Whether an event comes before another in (time, id) order."""
-    cdef int order
-    if at_ms != other_ms:
-        return at_ms < other_ms
-    order = memcmp(id_.at, other_id.at, min(id_.size, other_id.size))
-    return order < 0 or (order == 0 and id_.size < other_id.size)
-
-
-cdef uint32_t _position_of(Session *session, tuple key) except 0:
-    """Of the first event that does not come before (time, id)."""
-    cdef int64_t at_ms = key[0]
-    cdef Text id_ = text_of(key[1])
-    cdef uint32_t position = session.id_size
-    cdef Event *event
-    while position < session.size:
-        event = event_at(session, position)
-        if not _comes_before(event.at_ms, id_of(event), at_ms, id_):
-            break
-        position += event.size
-    return position
-
-
-cdef int _insert(Session *session, Touch *touch, Text where) except -1:
-    """Pack a session's events anew, with another one among them. Its walk is stale then."""
+cdef int _merge(Session *session, LateSession late, uint32_t start) except -1:
+    """Pack a session's events anew, with those among them that have waited. Its walk is stale then."""
     cdef Session fresh
     cdef Touch one
     cdef Text place
-    cdef uint32_t position = session.id_size
-    cdef bint is_there = False
+    cdef uint32_t position = start, waiting
+    cdef Event *next_one
     begin(&fresh, session_id(session))
-    make_room(&fresh, session.size + touch.event_id.size + touch.step.size + touch.customer.size + where.size + 64)
-    while position < session.size:
-        place = next_stored(session, &position, &one)
-        if not is_there and _comes_before(touch.at_ms, touch.event_id, one.at_ms, one.event_id):
-            append(&fresh, touch, where)
-            is_there = True
+    make_room(&fresh, session.size + late.waiting.size)
+    memcpy(fresh.block, session.block, start)
+    fresh.size = start
+    for _, _, where in late.order:
+        waiting = where
+        next_one = event_at(&late.waiting, waiting)
+        while position < session.size and comes_before(
+            event_at(session, position).at_ms, id_of(event_at(session, position)), next_one.at_ms, id_of(next_one)
+        ):
+            place = next_event(session, &position, &one)
+            append(&fresh, &one, place)
+        place = next_event(&late.waiting, &waiting, &one)
         append(&fresh, &one, place)
-    if not is_there:
-        append(&fresh, touch, where)
+    while position < session.size:
+        place = next_event(session, &position, &one)
+        append(&fresh, &one, place)
     free(session.block)
     session.block, session.size, session.room, session.last_ms = fresh.block, fresh.size, fresh.room, fresh.last_ms
     session.where, session.step, session.customer = fresh.where, fresh.step, fresh.customer

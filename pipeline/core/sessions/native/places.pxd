@@ -8,7 +8,6 @@ from pipeline.core.sessions.native.scan cimport Text
 cdef class Place:
     cdef readonly tuple dims
     cdef bytes _key
-    cdef readonly tuple names      # what the log of a session begins with whose first event is here
     cdef int64_t *_rows            # bucket, events, and for each funnel the journeys opened
     cdef Py_ssize_t _count
     cdef Py_ssize_t _room

@@ -10,7 +10,6 @@ from libc.string cimport memcmp, memcpy, memset
 from pipeline.core.sessions.native.block cimport ABSENT
 from pipeline.core.sessions.native.scan cimport Text
 
-from pipeline.core.sessions.event_log import names_of
 from pipeline.model.tiles import BUCKET_MS
 
 cdef enum:
@@ -25,7 +24,6 @@ cdef class Place:
 
     def __cinit__(self, bytes key, tuple dims, Py_ssize_t funnels):
         self._key, self.dims = key, dims
-        self.names = names_of(dims)
         self._width = 2 + funnels
 
     def __dealloc__(self):

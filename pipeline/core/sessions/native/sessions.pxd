@@ -66,7 +66,7 @@ cdef class Sessions:
     cdef int _grow(self) except -1
 
 
-cdef class Agenda:
+cdef class TimerWheel:
     """Sessions by when something is due for them, in slots of time."""
 
     cdef int64_t slot_ms

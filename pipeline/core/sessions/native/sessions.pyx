@@ -131,7 +131,7 @@ cdef class Sessions:
         return 0
 
     cdef int remove(self, Handle handle) except -1:
-        """Forget a session. Its shard is written again only when half of it is gone (``cuts.SessionShards``)."""
+        """Forget a session. Its shard is written again only when half of it is gone (``shards.SessionShards``)."""
         cdef uint64_t place = (handle >> 8) - self._first
         cdef Shard *shard = self._shards[place]
         cdef Session *session = &shard.sessions[handle & 255]
@@ -152,7 +152,7 @@ cdef class Sessions:
         self._shards[place] = NULL
 
     cdef uint64_t _room_of_new(self) noexcept:
-        """How many sessions a new shard takes (``cuts.shard_room``)."""
+        """How many sessions a new shard takes (``shards.shard_room``)."""
         cdef uint64_t room = LEAST_PER_SHARD
         while room < PER_SHARD and self.alive >= room * 64:
             room *= 2
@@ -258,7 +258,7 @@ cdef class Sessions:
         return numbers
 
 
-cdef class Agenda:
+cdef class TimerWheel:
     """A session may be in it several times, and is not taken out of it."""
 
     def __cinit__(self, int64_t slot_ms):

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from pipeline.core.sessions.native.bases cimport Base
 from pipeline.core.sessions.native.block cimport Event, Open, Session
 from pipeline.core.sessions.native.places cimport Places
 from pipeline.core.sessions.native.scan cimport Text, Touch
@@ -14,7 +15,7 @@ cdef enum:
 
 cdef class Walks:
     cdef tuple _funnels
-    cdef int _count
+    cdef int count
     cdef int64_t _timeout_ms[FUNNELS]
     cdef uint64_t _opens[TYPES]      # by type of event, the funnels whose journeys it opens, completes, abandons
     cdef uint64_t _completes[TYPES]
@@ -24,6 +25,9 @@ cdef class Walks:
     cdef bint is_silent              # journeys that end are known already
     cdef readonly int64_t longest_ms
 
+    cdef int begin(self, Session *session, Base base) except -1
+    cdef int64_t walk(self, Session *session, uint32_t *position, uint32_t end, int64_t before_ms) except? -2
+    cdef object value_of(self, Open *journey)
     cdef int advance(self, Session *session, Touch *touch, Text where, uint64_t *opened) except -1
     cdef int step(self, Session *session, uint32_t position, int64_t before_ms, uint64_t *opened) except -1
     cdef int have_timed_out(self, Session *session, list funnels) except -1

@@ -3,17 +3,23 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
+from pipeline.core.sessions.native.bases cimport Base
 from pipeline.core.sessions.native.block cimport NONE, Event, Open, Session, append, event_at, id_of, session_id, text_at, type_in
 from pipeline.core.sessions.native.places cimport Places
 from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch
 from pipeline.core.sessions.native.texts cimport str_of
 
-from pipeline.core.sessions.event_log import Entry
-from pipeline.core.sessions.walk import ABANDONED, ADDS, COMPLETED, EXPLICIT, NEVER_MS, SETS, SUBTRACTS, TIMEOUT, Journey
+from pipeline.core.sessions.entry import Entry
+from pipeline.core.sessions.walk import ABANDONED, ADDS, COMPLETED, EXPLICIT, SETS, SUBTRACTS, TIMEOUT, Journey
+from pipeline.model.event_time import NEVER_MS
 from schemas.events import EVENT_TYPES
 
+cdef enum:
+    MOST_WHOLES = 0xFFFF
+
+cdef int64_t WHOLE = 10**18  # of a value: the rest is counted (``block.Open``)
 cdef int64_t _never = NEVER_MS
 cdef object _new = tuple.__new__
 cdef int _sets = EVENT_TYPES.index(SETS)
@@ -26,9 +32,9 @@ cdef class Walks:
 
     def __init__(self, funnels, Places places):
         cdef int number, code
-        self._funnels, self._count = funnels.all, len(funnels.all)
-        if self._count > FUNNELS:
-            raise ValueError(f"{self._count} funnels, at most {FUNNELS} fit")
+        self._funnels, self.count = funnels.all, len(funnels.all)
+        if self.count > FUNNELS:
+            raise ValueError(f"{self.count} funnels, at most {FUNNELS} fit")
         self._places, self._ended = places, []
         self.longest_ms = funnels.longest_timeout_ms
         for number, funnel in enumerate(self._funnels):
@@ -47,6 +53,27 @@ cdef class Walks:
         """Take the session's next event (``Walk.advance``); ``opened``: the funnels of which it opens a journey."""
         cdef int64_t before_ms = session.last_ms
         return self.step(session, <uint32_t>append(session, touch, where), before_ms, opened)
+
+    cdef int begin(self, Session *session, Base base) except -1:
+        """Have the walk stand where it stood before the first kept event. ``base``: None where it is the first of all."""
+        cdef Open *opens
+        session.opens = 0 if base is None else base.opens
+        if session.opens:
+            opens = <Open *>realloc(session.open, session.opens * sizeof(Open))
+            if opens == NULL:
+                raise MemoryError
+            session.open = opens
+            memcpy(opens, base.open, session.opens * sizeof(Open))
+        return 0
+
+    cdef int64_t walk(self, Session *session, uint32_t *position, uint32_t end, int64_t before_ms) except? -2:
+        """Walk the events from a position on; gives the time of the last one before ``end``."""
+        cdef uint64_t opened
+        while position[0] < end:
+            self.step(session, position[0], before_ms, &opened)
+            before_ms = event_at(session, position[0]).at_ms
+            position[0] += event_at(session, position[0]).size
+        return before_ms
 
     cdef int step(self, Session *session, uint32_t position, int64_t before_ms, uint64_t *opened) except -1:
         """Let the walk go on to an event; ``before_ms``: the time of the one before it, -1 where there is none."""
@@ -91,7 +118,7 @@ cdef class Walks:
     cdef int _open(self, Session *session, uint32_t position, uint64_t opening) except -1:
         cdef int funnel
         cdef Open *opens
-        for funnel in range(self._count):
+        for funnel in range(self.count):
             if opening >> funnel & 1:
                 opens = <Open *>realloc(session.open, (session.opens + 1) * sizeof(Open))
                 if opens == NULL:
@@ -104,10 +131,7 @@ cdef class Walks:
         return 0
 
     cdef void _add_up(self, Open *journey, Event *event) noexcept:
-        """Let an event of the journey change its value, step and customer.
-
-        A value cannot grow too large: amounts are at most 10**16, and no block ever has more than 750 of them (``lane``).
-        """
+        """Let an event of the journey change its value, step and customer. Amounts are at most 10**16."""
         cdef int type_ = type_in(event)
         if event.step != NONE:
             journey.step = event.step
@@ -116,11 +140,21 @@ cdef class Walks:
         if event.amount == NO_AMOUNT:
             return
         if type_ == _sets or self._completes[type_] >> journey.funnel & 1:
-            journey.value = event.amount
+            journey.value, journey.wholes = event.amount, 0
         elif type_ == _adds:
             journey.value += event.amount
+            if journey.value >= WHOLE and journey.wholes < MOST_WHOLES:
+                journey.value -= WHOLE
+                journey.wholes += 1
         elif type_ == _subtracts:
-            journey.value = max(0, journey.value - event.amount)
+            journey.value -= event.amount
+            if journey.value < 0 and journey.wholes:
+                journey.value += WHOLE
+                journey.wholes -= 1
+            journey.value = max(0, journey.value)
+
+    cdef object value_of(self, Open *journey):
+        return journey.value if not journey.wholes else journey.value + journey.wholes * 10**18
 
     cdef int _end(self, Session *session, Open *journey, int64_t at_ms, str outcome, object reason) except -1:
         cdef object last_step, customer
@@ -136,7 +170,7 @@ cdef class Walks:
                 at_ms,
                 outcome,
                 reason,
-                journey.value,
+                self.value_of(journey),
                 last_step,
                 customer,
             ),

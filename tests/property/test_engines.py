@@ -1,11 +1,11 @@
-"""The fast lane and the objects beside it are two ways to one state: same outputs, batch by batch."""
+"""The compiled engine and the reference are two ways to one state: same outputs, batch by batch."""
 
-import gc
 import itertools
 import os
 import random
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -13,25 +13,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.sessions.event_log import Entry
-from pipeline.core.sessions.lanes import IS_COMPILED, by_column, new_lane
+from pipeline.core.sessions.engine import IS_COMPILED, by_column, new_engine
+from pipeline.core.sessions.entry import Entry
 from pipeline.core.sessions.outputs import Outputs
 from pipeline.core.sessions.partition import Partition
-from pipeline.core.sessions.session import Session
+from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.model.records import ClockRefusal, Record
+from pipeline.model.rules import Rules
 from pipeline.tools.simulator.disturbance import Rates, disturb
 from pipeline.tools.simulator.traffic import ShopSettings, traffic
 from schemas.decoding import decode
 from schemas.events import EVENT_TYPES
 from schemas.reasons import Refusal
 from tests.contract.test_decoding import ACCEPTED, GOOD, REFUSED, as_json
-from tests.support import FETCHED_MS, RULES, START_MS, event_json, stored_partition
+from tests.needs import need
+from tests.support import FETCHED_MS, RULES, START_MS, event_json, kept_sessions, stored_partition
 
-pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled here: there is no lane")
+need(IS_COMPILED, "nothing is compiled here: there is one engine")
 
 MINUTE = 60_000
 LEAPS = [MINUTE, 30 * MINUTE, 34 * MINUTE, 120 * MINUTE]
 WITH_KEY = replace(RULES, customer_key=b"k" * 32)
+WITH_FEW = replace(RULES, most_later=25, lateness_ms=10 * MINUTE)
+"""Sessions are shortened, and trimmed while journeys are open."""
 
 
 def told(out: Outputs) -> dict[str, Any]:
@@ -109,28 +113,35 @@ def drawn_stamp(chance: random.Random, value: bytes) -> int:
     return chance.choice([-1, event.at_ms, event.at_ms + chance.randrange(-310_000, 4_000_000)])
 
 
-@pytest.mark.parametrize("shop", [RULES, WITH_KEY], ids=["customers as they are", "pseudonyms"])
+SHOPS = pytest.mark.parametrize(
+    "shop", [RULES, WITH_KEY, WITH_FEW], ids=["as it is", "pseudonyms", "short sessions"]
+)
+
+
+@SHOPS
 @settings(max_examples=150)
 @given(seed=st.integers(0, 2**32))
-def test_the_lane_gives_batch_by_batch_what_the_objects_give(shop: Any, seed: int) -> None:
+def test_both_engines_give_the_same_batch_by_batch(shop: Rules, seed: int) -> None:
     chance = random.Random(seed)
     log = drawn_log(chance)
-    with_lane, without = (Partition("web", shop, number=1, partitions=3, with_lane=lane) for lane in (True, False))
+    native, plain = (Partition("web", shop, number=1, partitions=3, is_compiled=way) for way in (True, False))
     at = 0
     while at < len(log):
         batch = log[at : at + chance.choice([1, 5, 40, 300])]
         fetched_ms = START_MS + chance.choice([0, 10**7, 10**12])
-        assert told(with_lane.process(batch, fetched_ms)) == told(without.process(batch, fetched_ms))
+        assert told(native.process(batch, fetched_ms)) == told(plain.process(batch, fetched_ms))
         at += len(batch)
-    assert len(with_lane.sessions.objects) <= len(without.sessions.objects)
+        assert changeable(native) == changeable(plain)
+    assert len(native.sessions) == len(plain.sessions)
 
 
+@SHOPS
 @settings(max_examples=150)
 @given(seed=st.integers(0, 2**32))
-def test_what_one_way_has_stored_the_other_goes_on_with(seed: int) -> None:
+def test_what_one_engine_has_stored_the_other_goes_on_with(shop: Rules, seed: int) -> None:
     chance = random.Random(seed)
     log = drawn_log(chance)
-    stopped, living = Partition("web", RULES, with_lane=chance.random() < 0.7), Partition("web", RULES)
+    stopped, living = Partition("web", shop, is_compiled=chance.random() < 0.7), Partition("web", shop)
     shards: dict[str, Any] = {}
     at = 0
     while at < len(log):
@@ -138,29 +149,30 @@ def test_what_one_way_has_stored_the_other_goes_on_with(seed: int) -> None:
         assert told(stopped.process(batch, FETCHED_MS)) == told(living.process(batch, FETCHED_MS))
         at += len(batch)
         if chance.random() < 0.3:
-            stopped = stored_partition(stopped, shards, with_lane=chance.random() < 0.5)
+            stopped = stored_partition(stopped, shards, shop, is_compiled=chance.random() < 0.5)
             assert changeable(stopped) == changeable(living)
 
 
 def changeable(partition: Partition) -> dict[str, list[Entry]]:
     """By session the events that a late one could still come before."""
-    cutoff_ms = (partition.watermark_ms or 0) - RULES.lateness_ms
-    logs = {name: session.log for name, session in partition.sessions.everything().items()}
-    kept = {name: [entry for entry in log if entry.at_ms >= cutoff_ms] for name, log in logs.items()}
+    cutoff_ms = (partition.latest_ms or 0) - WATERMARK_DELAY_MS - partition.rules.lateness_ms
+    logs = {name: session.entries for name, session in kept_sessions(partition).items()}
+    most = partition.rules.most_later
+    kept = {name: [entry for entry in log if entry.at_ms >= cutoff_ms][-most:] for name, log in logs.items()}
     return {name: entries for name, entries in kept.items() if entries}
 
 
 def same_entry(payload: bytes) -> None:
-    """What is read of one message, with the lane and without."""
-    parts = [Partition("web", RULES, with_lane=with_lane) for with_lane in (True, False)]
+    """What is read of one message by either."""
+    parts = [Partition("web", RULES, is_compiled=is_compiled) for is_compiled in (True, False)]
     outs = [told(part.process([Record(0, -1, payload)], START_MS)) for part in parts]
     assert outs[0] == outs[1]
-    logs = [{name: one.log for name, one in part.sessions.everything().items()} for part in parts]
+    logs = [{name: one.entries for name, one in kept_sessions(part).items()} for part in parts]
     assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize("payload", [*ACCEPTED.values(), *(payload for payload, _ in REFUSED.values())])
-def test_a_message_means_the_same_to_the_lane(payload: bytes) -> None:
+def test_a_message_means_the_same_to_both(payload: bytes) -> None:
     same_entry(payload)
 
 
@@ -196,7 +208,7 @@ EXTRAS: dict[str, Any] = {
 
 @settings(max_examples=1_500)
 @given(st.data())
-def test_a_message_with_a_bite_taken_out_means_the_same_to_the_lane(data: st.DataObject) -> None:
+def test_a_message_with_a_bite_taken_out_means_the_same_to_both(data: st.DataObject) -> None:
     payload = as_json(GOOD | EXTRAS)
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(payload)))
@@ -210,7 +222,7 @@ BLANKS = st.sampled_from([b"", b"", b" ", b"\n\t "])
 
 @settings(max_examples=300)
 @given(st.data())
-def test_fields_in_any_order_and_spacing_one_after_the_other_are_the_same_to_the_lane(data: st.DataObject) -> None:
+def test_fields_in_any_order_and_spacing_one_after_the_other_are_the_same_to_both(data: st.DataObject) -> None:
     """It guesses what comes next by what came last time."""
     fields = [as_json({name: value})[1:-1].partition(b":") for name, value in (GOOD | EXTRAS).items()]
     fields.append((b'"event_idx"', b":", b'"e"'))
@@ -233,7 +245,7 @@ EDGES = [
 
 
 @pytest.mark.parametrize("value", [number + step for number in map(int, EDGES) for step in (-1, 0, 1)])
-def test_large_values_are_the_same_to_the_lane(value: int) -> None:
+def test_large_values_are_the_same_to_both(value: int) -> None:
     same_entry(as_json(GOOD | {"value": value}))
     same_entry(as_json(GOOD | {"value": value + 0.25}))
 
@@ -245,7 +257,7 @@ def test_large_values_are_the_same_to_the_lane(value: int) -> None:
         r"\A(19[67]|20[0-9]|21[89]|220)[0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,10})?Z\Z"
     ),
 )
-def test_numbers_and_times_are_the_same_to_the_lane(number: str, time: str) -> None:
+def test_numbers_and_times_are_the_same_to_both(number: str, time: str) -> None:
     payload = as_json(GOOD | {"occurred_at": time, "value": 7_777})
     same_entry(payload.replace(b"7777", number.encode()))
 
@@ -277,16 +289,48 @@ def test_sessions_come_and_go_by_the_ten_thousands_and_every_checkpoint_holds_th
 
 def test_a_session_that_is_late_in_every_batch_leaves_nothing_behind() -> None:
     partition = Partition("web", RULES)
-    for number in range(200):
+    tracemalloc.start()
+    taken = list[int]()
+    for number in range(400):
         at_ms = number * 100
         batch = [event_json(at, event_id=str(at), session_id="late") for at in (at_ms + 50, at_ms)]
         partition.process([Record(2 * number + n, -1, value) for n, value in enumerate(batch)], FETCHED_MS)
-    gc.collect()
-    objects = [one for one in gc.get_objects() if isinstance(one, Session) and one.session_id == "late"]
-    assert objects == [*partition.sessions.objects.values()]  # it has become too long for the lane
+        if number in (199, 399):
+            taken.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert taken[1] - taken[0] < 50_000
 
 
-def test_what_was_refused_before_these_records_does_not_keep_the_lane_from_them() -> None:
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_session_with_more_events_than_are_kept_is_told_and_shortened(is_compiled: bool) -> None:
+    partition = Partition("web", WITH_FEW, is_compiled=is_compiled)
+    lengths = []
+    for first in range(0, 60, 12):
+        views = [event_json(n, event_id=str(n), session_id="s") for n in range(first, first + 12)]
+        out = partition.process([Record(first + n, -1, value) for n, value in enumerate(views)], FETCHED_MS)
+        lengths.append((out.long_sessions.get("s"), len(kept_sessions(partition)["s"].entries)))
+    assert lengths == [(None, 12), (None, 24), (36, 36), (48, 25), (37, 25)]
+    late = [event_json(58, event_id="just late", session_id="s"), event_json(10, event_id="far", session_id="s")]
+    out = partition.process([Record(100 + n, -1, value) for n, value in enumerate(late)], FETCHED_MS)
+    assert (out.accepted, [letter.reason for letter in out.dead_letters]) == (1, ["too_late"])
+
+
+def test_amounts_that_no_machine_word_holds_add_up() -> None:
+    for is_compiled in (True, False):
+        partition = Partition("web", RULES, is_compiled=is_compiled)
+        kinds = ["product_added"] * 1_100 + ["product_removed"] * 30
+        values = [
+            event_json(n, event_id=str(n), session_id="s", type=kind, value=1e12) for n, kind in enumerate(kinds)
+        ]
+        values.append(event_json(5_000, event_id="end", session_id="s", type="product_added", value=1))
+        partition.process([Record(n, -1, value) for n, value in enumerate(values)], FETCHED_MS)
+        partition = stored_partition(partition, {}, is_compiled=is_compiled)
+        out = partition.process([Record(9_999, -1, None, START_MS + 31 * MINUTE)], FETCHED_MS)
+        (journey,) = (row.journey for row in out.journeys if row.journey.funnel == "cart")
+        assert journey.value == (1_070 * 10**12 + 1) * 10_000
+
+
+def test_what_was_refused_before_these_records_does_not_keep_the_engine_from_them() -> None:
     partition = Partition("web", RULES)
     partition.refused = {
         5: ClockRefusal(START_MS, "in_future", "0"),
@@ -294,24 +338,22 @@ def test_what_was_refused_before_these_records_does_not_keep_the_lane_from_them(
     }
     partition.process([Record(100, -1, event_json(0))], FETCHED_MS)
     assert list(partition.refused) == [200]
-    assert not partition.sessions.objects
 
 
-def test_what_a_shop_sends_is_taken_without_the_objects_but_for_surveys() -> None:
-    lane = new_lane("web", RULES.funnels, RULES.currency, None, RULES.lateness_ms)
-    assert lane is not None
+def test_what_a_shop_sends_is_read_by_the_compiled_engine_but_for_surveys() -> None:
+    engine = new_engine("web", RULES, None, is_compiled=True)
     rates = Rates(out_of_order=0.05, late=0.0, duplicate=0.01, broken=0.0)
     sendings = disturb(traffic(ShopSettings(50.0, seed=7), START_MS), rates, seed=7)
     sent = [sending.event for sending in itertools.islice(sendings, 5_000)]
     records = by_column([Record(n, -1, e.payload) for n, e in enumerate(sent) if e.channel == "web"])
     left = list[bytes]()
-    at = lane.take(records, 0, FETCHED_MS)
+    at = engine.take(records, 0, FETCHED_MS)
     while at < len(records):
         left.append(records[at].value or b"")
-        at = lane.take(records, at + 1, FETCHED_MS)
+        at = engine.take(records, at + 1, FETCHED_MS)
     assert len(records) > 1_000
-    assert lane.duplicates > 5
-    assert len(lane.settle_late()) > 5
+    assert engine.duplicates > 5
+    assert len(engine.settle_late()) > 5
     assert all(b'"survey_answered"' in payload for payload in left)
 
 

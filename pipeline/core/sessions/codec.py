@@ -1,0 +1,201 @@
+"""How sessions are stored, by either engine: one behind the other, as the compiled one has them in memory.
+
+Numbers are little-endian. A session is the bytes of its block (4) and of the id in it (2), and how many journeys
+of its base are open (2). If any are: the time of the base (8), where the kept events begin in the block (4), and
+24 bytes for each journey: value (8); where its opening event, last step and customer are (4 each); its funnel by
+number and whether it has timed out (1 each); how often 10**18 goes into the value besides (2). Then the block.
+
+A block is the session's id and the records of its events: a head of 32 bytes, the event's id, and texts that no
+event before it had, each with its length (2) before it. A head refers to texts by their distance from the
+block's beginning, 0 for none. What the base refers to comes first (``native/block.pxd``).
+"""
+
+from collections.abc import Iterable, Iterator
+from struct import Struct, error
+from typing import Final, NamedTuple
+
+from pipeline.core.sessions.entry import Entry
+from pipeline.core.sessions.session import Session
+from pipeline.core.sessions.walk import OpenJourney, Walk
+from pipeline.model.dimensions import Dims
+from pipeline.model.funnels import Funnels
+from schemas.events import EVENT_TYPES
+
+_SIZES: Final = Struct("<IHH")
+_BASE: Final = Struct("<qI")
+_OPEN: Final = Struct("<qIIIBBH")
+#: Time; amount; where dims, step and customer are; bytes of the record; bytes of the id and type.
+_HEAD: Final = Struct("<qqIIIHH")
+_LENGTH: Final = Struct("<H")
+_ABSENT: Final = 0xFFFF
+_TYPE_BITS: Final = 7
+_DIMENSIONS_STORED: Final = 4
+"""Besides the channel, which is the partition's."""
+_NO_AMOUNT: Final = -1
+_WHOLE: Final = 10**18
+_MOST_WHOLES: Final = 0xFFFF
+_CODES: Final = {kind: code for code, kind in enumerate(EVENT_TYPES)}
+
+
+class StoredSession(NamedTuple):
+    """All that a session follows from."""
+
+    session_id: str
+    base: Walk | None
+    entries: list[Entry]
+
+
+def encode(sessions: Iterable[Session], funnels: Funnels) -> bytes:
+    """The sessions of a shard. Nothing follows from one that keeps no event and has no base: it is left out."""
+    numbers = {funnel.name: number for number, funnel in enumerate(funnels.all)}
+    return b"".join(_encoded(one, one.base, numbers) for one in sessions if one.entries or one.base is not None)
+
+
+def _encoded(session: Session, base: Walk | None, numbers: dict[str, int]) -> bytes:
+    block = _Block(session.session_id)
+    opens = [] if base is None else [_encoded_open(block, one, numbers) for one in base.open]
+    start = len(block.content)
+    for entry in session.entries:
+        block.event(entry)
+    stored = _SIZES.pack(len(block.content), len(session.session_id.encode()), len(opens))
+    if base is not None:
+        stored += _BASE.pack(base.last_ms, start) + b"".join(opens)
+    return stored + block.content
+
+
+def _encoded_open(block: "_Block", journey: OpenJourney, numbers: dict[str, int]) -> bytes:
+    wholes, value = divmod(journey.value, _WHOLE)
+    opened_by = block.opening(journey.opened_by)
+    step, customer = block.text_of(journey.last_step), block.text_of(journey.customer_id)
+    number = numbers[journey.funnel.name]
+    return _OPEN.pack(value, opened_by, step, customer, number, 0, min(wholes, _MOST_WHOLES))
+
+
+class _Block:
+    """A block that is being written."""
+
+    def __init__(self, session_id: str) -> None:
+        self.content = bytearray(session_id.encode())
+        self._texts: dict[bytes, int] = {}
+        self._openings: dict[Entry, int] = {}
+
+    def opening(self, entry: Entry) -> int:
+        """Where the opening event of a journey is; several journeys may have the same."""
+        found = self._openings.get(entry)
+        if found is None:
+            found = self._openings[entry] = self.event(entry)
+        return found
+
+    def event(self, entry: Entry) -> int:
+        """Write an event; gives where."""
+        position = len(self.content)
+        event_id = entry.event_id.encode()
+        self.content += bytes(_HEAD.size) + event_id
+        where, step, customer = (
+            self._put(_where(entry.dims)),
+            self.text_of(entry.step),
+            self.text_of(entry.customer_id),
+        )
+        amount = _NO_AMOUNT if entry.amount is None else entry.amount
+        size, id_type = len(self.content) - position, len(event_id) << _TYPE_BITS | _CODES[entry.type]
+        _HEAD.pack_into(self.content, position, entry.at_ms, amount, where, step, customer, size, id_type)
+        return position
+
+    def text_of(self, text: str | None) -> int:
+        """Where a text is, written now if it is new; 0: none."""
+        return 0 if text is None else self._put(text.encode())
+
+    def _put(self, text: bytes) -> int:
+        position = self._texts.get(text)
+        if position is None:
+            position = self._texts[text] = len(self.content)
+            self.content += _LENGTH.pack(len(text)) + text
+        return position
+
+
+def _where(dims: Dims) -> bytes:
+    """Store, region, device and campaign, each behind its length."""
+    found = bytearray()
+    for value in dims[1:]:
+        if value is None:
+            found += _LENGTH.pack(_ABSENT)
+        else:
+            text = value.encode()
+            found += _LENGTH.pack(len(text)) + text
+    return bytes(found)
+
+
+def decode(stored: bytes, channel: str, funnels: Funnels) -> Iterator[StoredSession]:
+    """The sessions of a shard. Raises ValueError where it is broken."""
+    try:
+        at = 0
+        while at < len(stored):
+            size, id_size, opens = _SIZES.unpack_from(stored, at)
+            at += _SIZES.size
+            last_ms, start = _BASE.unpack_from(stored, at) if opens else (-1, id_size)
+            at += _BASE.size if opens else 0
+            rows = [_OPEN.unpack_from(stored, at + number * _OPEN.size) for number in range(opens)]
+            at += opens * _OPEN.size
+            block = _Reader(stored[at : at + size], channel)
+            if len(block.content) < size or not 0 < id_size <= start <= size:
+                raise ValueError("it is cut short")
+            base = Walk(tuple([block.open_journey(row, funnels) for row in rows]), last_ms) if opens else None
+            yield StoredSession(block.content[:id_size].decode(), base, list(block.events(start)))
+            at += size
+    except (error, IndexError, UnicodeDecodeError) as broken:
+        raise ValueError(f"stored sessions are broken: {broken}") from broken
+
+
+class _Reader:
+    """A block that is being read."""
+
+    def __init__(self, content: bytes, channel: str) -> None:
+        self.content = content
+        self._channel = channel
+        self._dims: dict[int, Dims] = {}
+
+    def events(self, position: int) -> Iterator[Entry]:
+        while position < len(self.content):
+            size = _HEAD.unpack_from(self.content, position)[5]
+            if size < _HEAD.size:
+                raise ValueError("stored sessions are broken: an event without a size")
+            yield self.event(position)
+            position += size
+
+    def event(self, position: int) -> Entry:
+        at_ms, amount, where, step, customer, _, id_type = _HEAD.unpack_from(self.content, position)
+        start = position + _HEAD.size
+        return Entry(
+            at_ms,
+            self.content[start : start + (id_type >> _TYPE_BITS)].decode(),
+            EVENT_TYPES[id_type & (1 << _TYPE_BITS) - 1],
+            None if amount < 0 else amount,
+            self._text(step),
+            self._text(customer),
+            self._dims_at(where),
+        )
+
+    def open_journey(self, row: tuple[int, ...], funnels: Funnels) -> OpenJourney:
+        value, opened_by, step, customer, number, _, wholes = row
+        journey = OpenJourney(funnels.all[number], self.event(opened_by))
+        journey.value = wholes * _WHOLE + value
+        journey.last_step, journey.customer_id = self._text(step), self._text(customer)
+        return journey
+
+    def _text(self, position: int) -> str | None:
+        if not position:
+            return None
+        start = position + _LENGTH.size
+        return self.content[start : start + _LENGTH.unpack_from(self.content, position)[0]].decode()
+
+    def _dims_at(self, position: int) -> Dims:
+        found = self._dims.get(position)
+        if found is None:
+            at, values = position + _LENGTH.size, list[str | None]()
+            for _ in range(_DIMENSIONS_STORED):
+                size = _LENGTH.unpack_from(self.content, at)[0]
+                at += _LENGTH.size
+                values.append(None if size == _ABSENT else self.content[at : at + size].decode())
+                at += 0 if size == _ABSENT else size
+            found = self._dims[position] = (self._channel, *values)
+        return found
