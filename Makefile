@@ -33,8 +33,9 @@ test: $(STAMP) ## All tests: unit, property, contract, integration, deployment; 
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 test-malloc: $(STAMP) ## The compiled parts under an allocator that overwrites what was freed.
-	PYTHONMALLOC=debug $(BIN)/python -m pytest -n 2 --dist loadscope tests/property/test_engines.py tests/property/test_caps.py \
-		tests/unit/test_checkpoints.py tests/integration/test_reader.py $(ARGS)
+	PYTHONMALLOC=debug $(BIN)/python -m pytest -n 2 --dist loadscope tests/property/test_engines.py \
+		tests/property/test_engine_messages.py tests/property/test_engine_state.py tests/property/test_caps.py \
+		tests/unit/test_checkpoints.py tests/unit/test_recovery.py tests/integration/test_reader.py $(ARGS)
 
 chaos: $(STAMP) ## Kills, outages, clocks and a soak, in their long form (about 50 min).
 	CHAOS=long $(BIN)/python -m pytest tests/chaos $(ARGS)

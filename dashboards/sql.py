@@ -7,7 +7,9 @@ ClickHouse data source. Rows are versioned, so every table is read with FINAL.
 from collections.abc import Iterable
 from typing import Final
 
-FUNNELS: Final = ("search", "cart", "checkout", "form", "support", "queue", "basket")
+from pipeline.model.funnels import STANDARD
+
+FUNNELS: Final = tuple(STANDARD)
 SHORT_SPAN_S: Final = 3 * 86_400
 """Up to it signals are read as they are; of longer ranges, and of what is no longer kept so, by full hours."""
 

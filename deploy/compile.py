@@ -21,6 +21,7 @@ MODULES: Final = (
     "pipeline/core/sessions/entry.py",
     "pipeline/core/sessions/late.py",
     "pipeline/core/sessions/partition.py",
+    "pipeline/core/sessions/tile_book.py",
     "pipeline/core/sessions/walk.py",
     "pipeline/core/windows/buckets.py",
     "pipeline/core/windows/exposure.py",

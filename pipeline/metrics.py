@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final, NamedTuple
 
@@ -31,8 +31,6 @@ class Metrics:
         self.described: list[Described] = []
         """Every metric, in the order of the registry."""
         self._by_source: list[Gauge] = []
-        self.on_stored: Callable[[], None] = lambda: None
-        """Called after each insert."""
 
         self.events = self._counter(
             "cx_events_total",
@@ -168,7 +166,6 @@ class Metrics:
         self.sink_rows.labels(table).inc(rows)
         self.sink_batches.labels(table).inc()
         self.sink_seconds.labels(table).observe(seconds)
-        self.on_stored()
 
     def sink_failed(self, table: str, is_tried_again: bool) -> None:
         self.sink_errors.labels(table).inc()

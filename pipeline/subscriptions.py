@@ -139,7 +139,7 @@ class Subscription(Generic[M]):
         """Messages as they come. Ends after ``idle_s`` without one; None: never. Raises SubscriptionError."""
         heard = time.monotonic()
         while not self._is_stopped:
-            self._done()  # before the group may give its partition to somebody else
+            self._done()  # before the group may give its partition to another member
             message = self._poll()
             if message is None:
                 idle_s = self._idle_s if self._is_assigned else _ASSIGNED_S

@@ -92,7 +92,9 @@ class SinkBuffer:
         self._keys = {table: [names[table].index(name) for name in key] for table, key in keys.items()}
         self._names = names
         self._limits = limits
-        self._on_stored = on_stored
+        self._note_stored = on_stored
+        self.on_stored: Callable[[], None] = lambda: None
+        """Called after each insert, when its rows can be read."""
         self._on_error = on_error
         self.on_rejected = on_rejected
         self._queues = {table: _Queue() for table in names}
@@ -255,7 +257,8 @@ class SinkBuffer:
                 logger.warning("%s; %d rows of %s wait, next try in %.1f s", error, len(columns[0]), table, pause)
                 await asyncio.sleep(pause)
             else:
-                self._on_stored(table, len(columns[0]), time.monotonic() - started)
+                self._note_stored(table, len(columns[0]), time.monotonic() - started)
+                self.on_stored()
                 return
 
 

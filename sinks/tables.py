@@ -5,9 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pipeline.model.funnels import STANDARD
 from pipeline.model.tiles import counter_names
-
-FUNNELS: Final = ("search", "cart", "checkout", "form", "support", "queue", "basket")
 
 SIGNALS: Final = "signals"
 JOURNEYS: Final = "journeys"
@@ -15,7 +14,7 @@ TILES: Final = "tiles"
 DEAD_LETTERS: Final = "dead_letters"
 ALERTS: Final = "alerts"
 
-COUNTERS: Final = counter_names(FUNNELS)
+COUNTERS: Final = counter_names(STANDARD)
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     SIGNALS: (

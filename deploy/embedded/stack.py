@@ -67,7 +67,7 @@ class Stack:
         )
 
     def environment(self) -> dict[str, str]:
-        """Settings that point everything at this stack; how somebody else's broker is spoken to stays open."""
+        """Settings that point everything at this stack; those of a broker that is not ours stay as they are."""
         return {
             "CX_KAFKA__BOOTSTRAP_SERVERS": self.kafka_address,
             "CX_CLICKHOUSE__SECURE": "false",
@@ -100,7 +100,7 @@ class Stack:
 
     @property
     def has_a_past(self) -> bool:
-        """Whether it goes on with the topics of an earlier start, or with somebody else's."""
+        """Whether it goes on with the topics of an earlier start, or with those of a broker that is not ours."""
         return not self._is_new
 
     def stop(self) -> None:

@@ -67,7 +67,7 @@ def _topics(settings: Settings) -> dict[Source, list[Record]]:
     """The logs without the records that the workers have refused by their clock."""
     kafka_admin(settings)
     with progress("reading topics") as advance:
-        logs = read_logs(settings, {}, advance)
+        logs = read_logs(settings.kafka, {}, advance)
     refused = refused_by_clock(settings, logs)
     return {
         source: [Record(*record) for record in log if (*source, record.offset) not in refused]

@@ -70,7 +70,7 @@ def run(
     fast: bool,
 ) -> int:
     """Send what happens from ``from_ms`` to ``until_ms``; from ``live_ms`` on at its own pace."""
-    sender = Sender(settings)
+    sender = Sender(settings.kafka)
     sent = 0
     behind = time.time() * 1000 - live_ms
     what = "simulating" if fast else "catching up"

@@ -30,7 +30,7 @@ def verify(
     client = clickhouse_client(settings)
     say("reading the topics, and waiting for the pipeline to get to their ends")
     with progress("reading topics") as advance:
-        logs = read_at_rest(settings, timeout, advance)
+        logs = read_at_rest(settings.kafka, timeout, advance)
     say(f"{sum(len(log) for log in logs.values())} records in {len(logs)} partitions")
     with progress("computing naively"):
         tables = expected_tables(settings, logs)

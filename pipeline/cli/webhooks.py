@@ -1,4 +1,4 @@
-"""``webhooks``: alerts and journeys posted to the addresses of a file."""
+"""``webhooks``: posts alerts and journeys to the receivers that a file names."""
 
 import asyncio
 import logging

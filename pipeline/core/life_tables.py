@@ -22,7 +22,7 @@ _PSEUDO: Final = 0.25
 """Added to the completions and to the abandonments of each bin, for the variance only: bins in which
 nothing has happened yet would otherwise count as certain. Of 0.25, 0.5 and 1 the one with which n comes out
 as the number of journeys that were really followed, and the interval holds the truth 95 times in 100 from
-n = 10 on (decisions/0009)."""
+n = 10 on (decisions/0010)."""
 _GONE: Final = 1e-9
 """Below this share of journeys still open, an age need not have been seen."""
 _LEAST_N: Final = 1.0
@@ -51,7 +51,7 @@ class LifeTable:
 
     @property
     def entering(self) -> Floats:
-        """How many journeys, all of them seen from the bin's beginning on, would tell as much."""
+        """How many journeys, each observed from the beginning of the bin, carry the same information."""
         left = self.completed + self.abandoned
         seen = np.maximum(self.at_risk_ms, 0.0) + left * self.width_ms - self.lived_ms
         found: Floats = np.maximum(seen / self.width_ms, left)
@@ -64,7 +64,7 @@ class Nowcast:
 
     value: Floats
     n: Floats
-    """Journeys followed to their end that would tell as much, rounded down."""
+    """The number of completed observations that carry the same information, rounded down."""
     lower: Floats
     upper: Floats
 

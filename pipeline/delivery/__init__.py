@@ -1,1 +1,1 @@
-"""Alerts and journeys posted to others' addresses: signed, tried again, never silently lost."""
+"""Webhooks: alerts and journeys are posted to URLs, signed, retried, and never lost silently."""

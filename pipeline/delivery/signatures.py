@@ -18,7 +18,7 @@ SIGNATURE: Final = "webhook-signature"
 _VERSION: Final = "v1"
 _PREFIX: Final = "whsec_"
 TOLERANCE_S: Final = 300.0
-"""A sending that is older (or newer) than this is taken for a repetition by somebody else."""
+"""A sending that is older (or newer) than this is taken for a replay by an attacker."""
 
 
 class SignatureError(ValueError):

@@ -133,17 +133,10 @@ class KafkaCheckpoints:
         finally:
             consumer.close()
 
-    def log_start(self, source: Source) -> int:
+    def bounds(self, source: Source) -> tuple[int, int]:
         consumer = self._consumer()
         try:
-            return bounds(consumer, TopicPartition(*source))[0]
-        finally:
-            consumer.close()
-
-    def log_end(self, source: Source) -> int:
-        consumer = self._consumer()
-        try:
-            return bounds(consumer, TopicPartition(*source))[1]
+            return bounds(consumer, TopicPartition(*source))
         finally:
             consumer.close()
 

@@ -51,22 +51,20 @@ class MemoryCheckpoints:
         return [msgspec.json.decode(value, type=Manifest) for value in found]
 
     def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
-        found = {}
-        for name, ref in refs.items():
-            records = [self.logs[source][at] for at in ref.offsets]
-            if None in records:
-                raise CheckpointError(f"shard {name} (slot {ref.slot}) is not there any more")
-            found[name] = joined(name, ref, [record[1] for record in records if record is not None])
-        return found
+        log = self.logs.get(source, [])
+        parts = {name: [log[at] if at < len(log) else None for at in ref.offsets] for name, ref in refs.items()}
+        if missing := [name for name, records in parts.items() if None in records]:
+            raise CheckpointError(f"shards that the manifest names are not there: {', '.join(missing[:3])}")
+        return {
+            name: joined(name, ref, [record[1] for record in parts[name] if record is not None])
+            for name, ref in refs.items()
+        }
 
     def committed(self, source: Source) -> int | None:
         return self.commits.get(source)
 
-    def log_start(self, source: Source) -> int:
-        return self.starts.get(source, 0)
-
-    def log_end(self, source: Source) -> int:
-        return self.ends.get(source, 0)
+    def bounds(self, source: Source) -> tuple[int, int]:
+        return self.starts.get(source, 0), self.ends.get(source, 0)
 
     def topics(self) -> Mapping[str, TopicFacts]:
         return self.facts

@@ -145,7 +145,7 @@ class Recovery:
         if manifest is not None:
             with _as_checkpoint_error(source):
                 windows.restore(manifest.head, shards)
-        log_end = self._store.log_end(source)
+        _, log_end = self._store.bounds(source)
         windows.begin_catching_up()
         if log_end <= max(0, where.resume_at):
             windows.end_catching_up()  # rows that were due can have been put out without anything new
@@ -195,7 +195,7 @@ class Recovery:
         A worker that was long paused may have appended one after its successor has removed what it
         names. Each one before it is as good: a cut at which everything earlier was stored.
         """
-        log_start = self._store.log_start(source)
+        log_start, _ = self._store.bounds(source)
         self._check(newest, log_start, digest_of(source, self._digest, self._customers))
         first: CheckpointError | None = None
         for manifest in itertools.chain([newest], older):

@@ -24,8 +24,8 @@ class LogReplacedError(CheckpointError):
     """The log that a state was made of is no more. Reading what is there now needs a generation of its own."""
 
 
-class CheckpointStore(Protocol):
-    """A log of keyed values for each source, and what else a restore needs to know."""
+class ShardStore(Protocol):
+    """A log of keyed values for each source."""
 
     def append(self, source: Source, key: str, value: bytes | None, stored: Stored) -> None:
         """Queue a record; None removes an older one. Raises BufferError where the queue is full."""
@@ -36,23 +36,32 @@ class CheckpointStore(Protocol):
     def read(self, source: Source, refs: Mapping[str, ShardRef]) -> dict[str, bytes]:
         """The content of shards, checked. May block. Raises CheckpointError where any is not there."""
 
+
+class SourceLogs(Protocol):
+    """What there is of the logs that states are made of."""
+
     def committed(self, source: Source) -> int | None:
         """The group's committed offset; None where there is none. May block."""
 
-    def log_start(self, source: Source) -> int:
-        """The offset of the oldest record that is still there. May block."""
-
-    def log_end(self, source: Source) -> int:
-        """The offset after its newest record. May block."""
+    def bounds(self, source: Source) -> tuple[int, int]:
+        """The offset of the oldest record that is still there, and the one after the newest. May block."""
 
     def topics(self) -> Mapping[str, TopicFacts]:
         """The topics that have a state, as of now. May block."""
+
+
+class Refusals(Protocol):
+    """What earlier readings refused by the wall clock."""
 
     def dead_letters_end(self) -> Mapping[int, int]:
         """By partition of ``cx.deadletters``: no letter to come is before it. May block."""
 
     def refusals(self, source: Source, since: Mapping[int, int]) -> Mapping[int, ClockRefusal]:
         """Records of the source that were refused by the wall clock since then, by offset. May block."""
+
+
+class CheckpointStore(ShardStore, SourceLogs, Refusals, Protocol):
+    """All that a restore needs."""
 
 
 def joined(name: str, ref: ShardRef, parts: Sequence[bytes | None]) -> bytes:

@@ -26,7 +26,7 @@ except ImportError:  # it was not compiled
     from pipeline.kafka.records import sort_in as sort_in
 
 #: A partition so far ahead of the slowest one in event time waits (law 5).
-STEP_MS: Final = 600_000
+REPLAY_STEP_MS: Final = 600_000
 #: A worker that is busy does not look whether there is more; what it knew gets old.
 _FRESH_S: Final = 1.0
 #: Messages are made into records so many at a time, while a processor's own cache still has them: of 5,000 at once
@@ -155,7 +155,7 @@ class BatchReader:
         ahead = {
             source
             for source, watermark in watermarks.items()
-            if watermark is not None and slowest is not None and watermark > slowest + STEP_MS
+            if watermark is not None and slowest is not None and watermark > slowest + REPLAY_STEP_MS
         }
         with self._lock:
             ahead &= self._epochs.keys()

@@ -16,6 +16,25 @@ class Funnel:
     timeout_ms: int
 
 
+def _funnel(name: str, opens: str, completes: set[str], abandons: set[str], minutes: int) -> Funnel:
+    return Funnel(name, frozenset({opens}), frozenset(completes), frozenset(abandons), minutes * 60_000)
+
+
+STANDARD: Final = {
+    funnel.name: funnel
+    for funnel in (
+        _funnel("search", "products_searched", {"product_viewed", "product_added"}, set(), 2),
+        _funnel("cart", "product_added", {"order_completed", "sale_completed"}, set(), 30),
+        _funnel("checkout", "checkout_started", {"order_completed"}, {"order_cancelled"}, 15),
+        _funnel("form", "form_started", {"form_submitted"}, set(), 10),
+        _funnel("support", "support_contact_started", {"support_contact_resolved"}, {"support_contact_left"}, 15),
+        _funnel("queue", "queue_joined", {"queue_served", "sale_completed"}, {"queue_left"}, 20),
+        _funnel("basket", "basket_opened", {"sale_completed"}, {"basket_voided"}, 10),
+    )
+}
+"""The funnels that every shop has, by name: tables and dashboards have their columns and panels in this order."""
+
+
 class Funnels:
     """All funnels of the shop, indexed by event type."""
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core.windows.telling import Told
+from pipeline.core.windows.evidence_emitter import Told
 from pipeline.outputs.outgoing import Outgoing, Output
 from schemas.cloudevents import headers
 from schemas.evidence import EVIDENCE_TOPIC, EVIDENCE_TYPE, evidence_message_id

@@ -30,7 +30,7 @@ def journey_messages(channel: str, rows: list[JourneyRow], version: int) -> Iter
     """
     for row in rows:
         body = journey_body(channel, row, version)
-        # The constructor that a NamedTuple has for itself is Python.
+        # NamedTuple's own constructor is a Python function; this is C.
         yield tuple.__new__(Outgoing, (body, headers(JOURNEY_TYPE, body.id), row.session_id, -1))
 
 

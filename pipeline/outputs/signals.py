@@ -60,5 +60,5 @@ def signal_messages(rows: SignalRows, ends: list[int], numbers: list[list[float]
             version,
             is_complete,
         )
-        # The constructor that a NamedTuple has for itself is Python.
+        # NamedTuple's own constructor is a Python function; this is C.
         yield tuple.__new__(Outgoing, (body, headers(kind, event_id), segment, -1))

@@ -4,6 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from pipeline.kafka.reader import BatchReader
 from pipeline.kafka.values import SharedValues
 from pipeline.logs import plain_records, spare_repetitions
 from pipeline.metrics import Metrics
+from pipeline.model.rules import Rules
 from pipeline.runtime.background import Background
 from pipeline.settings import (
     AlertmanagerSettings,
@@ -40,6 +42,7 @@ from pipeline.stages.rejected import RejectedMessages, RejectedRows
 from pipeline.stages.signals import SignalsStage
 from pipeline.stages.ticks import Ticker
 from pipeline.tools.simulator.incidents import IncidentsFile
+from pipeline.web.catalogue import catalogue
 from pipeline.web.reads import Reads, reads_of
 from pipeline.web.server import Runner
 from pipeline.web.shop import Shop
@@ -61,77 +64,87 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     """A worker's app. ``sink``, ``reads``: in place of ClickHouse."""
     plain_records()
     spare_repetitions("aiokafka")
-    metrics, pipeline = Metrics(), settings.pipeline
+    metrics, pipeline, deciding = Metrics(), settings.pipeline, rules(settings)
     producer = new_producer(settings.kafka)
-    checkpoints, digest = KafkaCheckpoints(settings.kafka, producer), rules_digest(settings)
-    alert_rules = load_rules(settings.alerts.rules, funnel_names(settings))
-    customers, started_ms = customers_digest(settings), int(time.time() * 1000)
-    deciding = rules(settings)
-    is_compiled = pipeline.engine == "compiled"
-    recovery = Recovery(
-        checkpoints, deciding, digest, alert_rules, pipeline.rebuild, customers, started_ms, is_compiled
-    )
-    leases = Leases(recovery, metrics.forget, metrics.acquired)
-    checkpointer = Checkpointer(
-        leases,
-        checkpoints,
-        metrics,
-        pipeline.generation,
-        digest,
-        pipeline.checkpoint_interval_s,
-        customers=customers,
-    )
-    buffer = SinkBuffer(
-        sink or ClickHouseSink(settings.clickhouse.address(settings.sink.request_timeout_s)),
-        COLUMNS,
-        Limits(settings.sink.flush_rows, settings.sink.flush_interval_s, settings.sink.max_buffered_mb << 20),
-        metrics.stored,
-        metrics.sink_failed,
-        keys=KEYS,
-    )
+    leases, checkpointer = _new_leases(settings, deciding, producer, metrics)
+    buffer = _new_buffer(settings, sink, metrics)
     outbox = Outbox(producer, buffer)
     buffer.on_rejected = RejectedRows(outbox, buffer, metrics).take
     rejected = RejectedMessages(outbox, metrics)
     outbox.on_refused = rejected.take
     flood_watch = FloodWatch(metrics, pipeline.dead_letter_share, time.monotonic)
-    journeys = JourneysStage(
-        leases,
-        outbox,
-        metrics,
-        lambda: _partitions(producer, TILES_TOPIC, lambda: app.should_stop),
-        checkpointer,
-        flood_watch,
-        SharedValues(settings.kafka, deciding.segmenter.values),
-    )
+    app = _new_app(settings, leases)
+    partitions = partial(_partitions, producer, TILES_TOPIC, lambda: app.should_stop)
+    values = SharedValues(settings.kafka, deciding.segmenter.values)
+    journeys = JourneysStage(leases, outbox, metrics, partitions, checkpointer, flood_watch, values)
     signals = SignalsStage(leases, outbox, metrics, checkpointer, hold_s=pipeline.hold_s)
     paging = _new_paging(settings.alertmanager, leases, metrics)
     on_alerts = paging.note if paging is not None else lambda _: None
     alerts = AlertsStage(leases, outbox, metrics, checkpointer, pipeline.generation, on_alerts)
-    ticker = Ticker(leases, producer, pipeline.tick_interval_s)
-
-    # Faust writes nothing there, but looks: a folder with a name that others can guess could be theirs.
-    folder = tempfile.TemporaryDirectory(prefix="cx-signals-faust-")
-    app = _new_app(settings, folder.name)
-    app.cx_folder = folder
-    app.cx_authority = leases
-    app.cx_batch = pipeline
-    app.cx_new_reader = lambda: BatchReader(settings.kafka)
-    _add_agent(app, "journeys", TOUCHPOINT_TOPICS, journeys.process)
-    _add_agent(app, "signals", (TILES_TOPIC,), signals.process)
-    _add_agent(app, "alerts", (EVIDENCE_TOPIC,), alerts.process)
+    for name, topics, process in (
+        ("journeys", TOUCHPOINT_TOPICS, journeys.process),
+        ("signals", (TILES_TOPIC,), signals.process),
+        ("alerts", (EVIDENCE_TOPIC,), alerts.process),
+    ):
+        _add_agent(app, name, topics, process)
     background = Background(
-        app, buffer, producer, journeys, signals, ticker, metrics, leases, checkpointer, rejected, paging
+        app=app,
+        buffer=buffer,
+        producer=producer,
+        journeys=journeys,
+        signals=signals,
+        ticker=Ticker(leases, producer, pipeline.tick_interval_s),
+        metrics=metrics,
+        leases=leases,
+        checkpointer=checkpointer,
+        rejected=rejected,
+        paging=paging,
     )
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
-    address = settings.clickhouse.address()
-    looks = reads or reads_of(address, threads=1)
-    reads = reads or reads_of(address)
-    worker = Worker(metrics, leases, background.measure, lambda: _is_idle(app))
-    live = add_site(app.web.web_app, settings, worker, reads, looks, _shop(settings.web.shop_file))
-    app.web._runner = Runner(app.web.web_app, settings.web.connections)
-    metrics.on_stored = live.nudge
-    background.show(live, reads, looks)
+    _serve(app, settings, background, reads)
     return app
+
+
+def _new_leases(
+    settings: Settings, deciding: Rules, producer: Producer, metrics: Metrics
+) -> tuple[Leases, Checkpointer]:
+    """The states of this worker's partitions, and what keeps them."""
+    pipeline = settings.pipeline
+    store, digest = KafkaCheckpoints(settings.kafka, producer), rules_digest(settings)
+    customers = customers_digest(settings)
+    recovery = Recovery(
+        store,
+        deciding,
+        digest,
+        load_rules(settings.alerts.rules, funnel_names(settings)),
+        pipeline.rebuild,
+        customers,
+        started_ms=int(time.time() * 1000),
+        is_compiled=pipeline.engine == "compiled",
+    )
+    leases = Leases(recovery, metrics.forget, metrics.acquired)
+    interval_s = pipeline.checkpoint_interval_s
+    checkpointer = Checkpointer(
+        leases, store, metrics, pipeline.generation, digest, interval_s, customers=customers
+    )
+    return leases, checkpointer
+
+
+def _new_buffer(settings: Settings, sink: Sink | None, metrics: Metrics) -> SinkBuffer:
+    limits = Limits(settings.sink.flush_rows, settings.sink.flush_interval_s, settings.sink.max_buffered_mb << 20)
+    target = sink or ClickHouseSink(settings.clickhouse.address(settings.sink.request_timeout_s))
+    return SinkBuffer(target, COLUMNS, limits, metrics.stored, metrics.sink_failed, keys=KEYS)
+
+
+def _serve(app: faust.App, settings: Settings, background: Background, reads: Reads | None) -> None:
+    """Have the worker's web server serve its pages, the API and the console."""
+    address, site = settings.clickhouse.address(), app.web.web_app
+    looks, reads = reads or reads_of(address, threads=1), reads or reads_of(address)
+    worker = Worker(background.metrics, background.leases, background.measure, lambda: _is_idle(app))
+    shop = _shop(settings.web.shop_file)
+    live = add_site(site, catalogue(settings), settings.web, worker, reads, looks, shop)
+    app.web._runner = Runner(site, settings.web.connections)
+    background.show(live, reads, looks)
 
 
 def _is_idle(app: faust.App) -> bool:
@@ -150,18 +163,20 @@ def _new_paging(settings: AlertmanagerSettings, leases: Leases, metrics: Metrics
     return Paging(leases, Alertmanager(settings.url), metrics, settings.repeat_s, settings.oldest_s)
 
 
-def _new_app(settings: Settings, folder: str) -> faust.App:
+def _new_app(settings: Settings, leases: Leases) -> faust.App:
     kafka = settings.kafka
+    # Faust writes nothing there, but looks: a folder with a name that others can guess could be theirs.
+    folder = tempfile.TemporaryDirectory(prefix="cx-signals-faust-")
     servers = kafka.bootstrap_servers.replace(",", ";cxbatch://")
     credentials = _credentials(kafka)
-    return faust.App(
+    app = faust.App(
         kafka.group,
         broker=f"cxbatch://{servers}",
         **({"broker_credentials": credentials} if credentials is not None else {}),
         **({"consumer_group_instance_id": kafka.instance_id} if kafka.instance_id else {}),
         store="memory://",
         autodiscover=False,
-        datadir=folder,
+        datadir=folder.name,
         web_host=settings.web.host,
         web_bind=settings.web.host,
         web_port=settings.web.port,
@@ -180,6 +195,11 @@ def _new_app(settings: Settings, folder: str) -> faust.App:
         table_standby_replicas=0,
         stream_processing_timeout=3_600.0,
     )
+    app.cx_folder = folder
+    app.cx_authority = leases
+    app.cx_batch = settings.pipeline
+    app.cx_new_reader = lambda: BatchReader(kafka)
+    return app
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

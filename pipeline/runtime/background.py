@@ -68,7 +68,8 @@ class Background:
         app.on_before_shutdown.connect(self._finish, weak=False)
 
     def show(self, live: Live, *reads: Reads) -> None:
-        """Keep those up to date who listen to the worker's web server, and let them go before it ends."""
+        """Keep the clients of the web server up to date whenever rows were stored; let them go before it ends."""
+        self.buffer.on_stored = live.nudge
 
         async def run() -> None:
             try:

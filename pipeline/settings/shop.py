@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.model.dimensions import STEP
+from pipeline.model.funnels import STANDARD
 from pipeline.settings.services import Part
 from schemas.events import EVENT_TYPES
 from schemas.segments import DIMENSIONS
@@ -29,25 +30,24 @@ class FunnelSettings(Part):
         return self
 
 
-def _funnel(opens: str, completes: set[str], abandons: set[str], minutes: int) -> FunnelSettings:
+def _standard(name: str) -> FunnelSettings:
+    funnel = STANDARD[name]
     return FunnelSettings(
-        opens_on=frozenset({opens}),
-        completes_on=frozenset(completes),
-        abandons_on=frozenset(abandons),
-        timeout_s=minutes * 60,
+        opens_on=funnel.opens_on,
+        completes_on=funnel.completes_on,
+        abandons_on=funnel.abandons_on,
+        timeout_s=funnel.timeout_ms / 1000,
     )
 
 
 class FunnelsSettings(Part):
-    search: FunnelSettings = _funnel("products_searched", {"product_viewed", "product_added"}, set(), 2)
-    cart: FunnelSettings = _funnel("product_added", {"order_completed", "sale_completed"}, set(), 30)
-    checkout: FunnelSettings = _funnel("checkout_started", {"order_completed"}, {"order_cancelled"}, 15)
-    form: FunnelSettings = _funnel("form_started", {"form_submitted"}, set(), 10)
-    support: FunnelSettings = _funnel(
-        "support_contact_started", {"support_contact_resolved"}, {"support_contact_left"}, 15
-    )
-    queue: FunnelSettings = _funnel("queue_joined", {"queue_served", "sale_completed"}, {"queue_left"}, 20)
-    basket: FunnelSettings = _funnel("basket_opened", {"sale_completed"}, {"basket_voided"}, 10)
+    search: FunnelSettings = _standard("search")
+    cart: FunnelSettings = _standard("cart")
+    checkout: FunnelSettings = _standard("checkout")
+    form: FunnelSettings = _standard("form")
+    support: FunnelSettings = _standard("support")
+    queue: FunnelSettings = _standard("queue")
+    basket: FunnelSettings = _standard("basket")
 
 
 class SegmentsSettings(Part):

@@ -58,7 +58,7 @@ class JourneysStage:
         flood_watch: FloodWatch,
         admission: Admission | None = None,
     ) -> None:
-        """``admission``: of values to those told apart; None: nobody else has a say in it."""
+        """``admission``: decides which values are told apart; None: this worker alone does."""
         self._leases = leases
         self._checkpointer = checkpointer
         self._flood_watch = flood_watch

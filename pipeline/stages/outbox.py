@@ -1,7 +1,6 @@
 """What the stages put out: encoded, sent to Kafka, given to the sink's buffer."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -108,7 +107,3 @@ class Outbox:
 
 def _lost(topic: str, message: bytes, reason: str) -> None:
     raise RuntimeError(f"Kafka refuses a message of {len(message)} bytes for {topic}: {reason}")
-
-
-def digest(payload: bytes) -> str:
-    return hashlib.sha256(payload).hexdigest()

@@ -125,7 +125,7 @@ def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
     """A judge that knows the topics as they are now."""
     sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
     allowed = WATERMARK_DELAY_MS + round(settings.pipeline.lateness_s * 1000)
-    newest = newest_times(settings, TOUCHPOINT_TOPICS)
+    newest = newest_times(settings.kafka, TOUCHPOINT_TOPICS)
     return Judge(
         {topic: sum(1 for t, _ in sources if t == topic) for topic in TOUCHPOINT_TOPICS},
         {source: found.seen_ms - allowed for source, found in newest.items()},
@@ -138,7 +138,7 @@ def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
 
 def send_again(settings: Settings, judged: Iterable[Judged]) -> int:
     """Send what is to be sent, each to the topic of its channel; gives how many the broker has."""
-    sender, count = Sender(settings), 0
+    sender, count = Sender(settings.kafka), 0
     for one in judged:
         if one.verdict is Verdict.SEND and one.event is not None:
             header = [(REPLAYED_HEADER, one.letter.place.encode())]

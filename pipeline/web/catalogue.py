@@ -16,6 +16,8 @@ class Catalogue:
     known: dict[str, tuple[str, ...]]
     """By dimension the values that are told apart, where there is a list."""
     currency: str
+    timeouts_s: dict[str, float]
+    """By funnel, after how long without an event a journey counts as abandoned."""
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -49,4 +51,5 @@ def catalogue(settings: Settings) -> Catalogue:
         dimensions=tuple("|".join(sorted(some)) or "all" for some in settings.segments.combinations),
         known=dict(settings.segments.known),
         currency=settings.pipeline.currency,
+        timeouts_s={name: funnel.timeout_s for name, funnel in settings.funnels},
     )

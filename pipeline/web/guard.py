@@ -85,7 +85,7 @@ def _refuse(request: Request, doors: Doors, failures: Failures) -> None:
     if request.method not in methods:
         raise HTTPMethodNotAllowed(request.method, methods)
     if request.method == "POST" and _is_from_elsewhere(request):
-        raise HTTPForbidden(text="asked for by a page of somebody else's\n")
+        raise HTTPForbidden(text="asked for by a page of another site\n")
     if request.path in _OPEN:
         return
     if not doors.token:
@@ -114,7 +114,7 @@ def _require_token(request: Request, token: str, failures: Failures) -> None:
 def _is_our_name(host: str, names: frozenset[str]) -> bool:
     """Whether a Host header names us: an address, localhost, or one of these.
 
-    Somebody else's name may lead to us too (DNS rebinding): a page of theirs would then read what we serve.
+    A foreign name may lead to us too (DNS rebinding): a page under that name would then read what we serve.
     """
     text = host.strip().lower()
     if text.startswith("["):

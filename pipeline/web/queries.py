@@ -12,7 +12,7 @@ from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.model.tiles import BUCKET_MS
 from schemas.segments import parse_segment
 
-STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
+WINDOW_STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
 WINDOW_MS: Final = {window.name: window.length_ms for window in WINDOWS}
 TREND_POINTS: Final = 30
 LONGEST_JOURNEY_MS: Final = 4 * HOUR_MS
@@ -111,7 +111,7 @@ def current(
     values = {
         "window": window,
         "as_of": as_of_ms,
-        "since": as_of_ms - 2 * STEP_MS[window] - _LAG_MS,
+        "since": as_of_ms - 2 * WINDOW_STEP_MS[window] - _LAG_MS,
         "after_segment": after[0],
         "after_signal": after[1],
         "limit": limit,
@@ -141,7 +141,7 @@ def lately(window: str, as_of_ms: int, signals: Sequence[str], segments: list[st
     sql = f"""SELECT {SIGNAL} FROM cx.signals FINAL
 WHERE signal IN %(signals)s AND segment IN %(segments)s AND window = %(window)s
   AND window_end <= {_at("as_of")} AND window_end > {_at("since")}"""
-    since = as_of_ms - 2 * STEP_MS[window] - _LAG_MS
+    since = as_of_ms - 2 * WINDOW_STEP_MS[window] - _LAG_MS
     values = {"window": window, "as_of": as_of_ms, "since": since, "segments": segments, "signals": signals}
     return Query(sql, values)
 
@@ -166,7 +166,9 @@ WHERE window = %(window)s AND window_end <= {_at("as_of")} AND window_end >= {_a
   AND signal = %(signal)s AND denominator > 0 AND {where.sql}
 GROUP BY segment ORDER BY segment"""
     values = {"signal": signal, "window": window, "as_of": as_of_ms, "since": as_of_ms - HOUR_MS}
-    return Query(sql, values | {"every": max(HOUR_MS // TREND_POINTS, STEP_MS[window])} | dict(where.values))
+    return Query(
+        sql, values | {"every": max(HOUR_MS // TREND_POINTS, WINDOW_STEP_MS[window])} | dict(where.values)
+    )
 
 
 def usual(segment: str, as_of_ms: int) -> Query:

@@ -52,7 +52,7 @@ class NoReads:
 
 
 class Turns:
-    """Who may read next: address by address in turn, so that nobody waits for all that somebody else has asked."""
+    """Who may read next: address by address in turn, so that no client waits for all the questions of another."""
 
     def __init__(self, at_once: int, most: int, most_of_one: int) -> None:
         """``most``: under way and waiting; ``most_of_one``: of one address."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from pipeline.metrics import Metrics
-from pipeline.settings import Settings
+from pipeline.settings import WebSettings
 from pipeline.stages.lease import Leases
-from pipeline.web.catalogue import catalogue
+from pipeline.web.catalogue import Catalogue
 from pipeline.web.clients import Clients
 from pipeline.web.console import PARTS, add_console
 from pipeline.web.guard import Doors, guard
@@ -39,13 +39,18 @@ class Worker:
 
 
 def add_site(
-    site: web.Application, settings: Settings, worker: Worker, reads: Reads, looks: Reads, shop: Shop | None
+    site: web.Application,
+    names: Catalogue,
+    asked: WebSettings,
+    worker: Worker,
+    reads: Reads,
+    looks: Reads,
+    shop: Shop | None,
 ) -> Live:
     """Add every page. What it gives is to be run, and closed before the server ends.
 
     ``reads``: for the API; ``looks``: for the console's own looks, which must not wait behind others' questions.
     """
-    names, asked = catalogue(settings), settings.web
     listings = Listings(reads, names)
     live = Live(
         looks,
@@ -62,7 +67,7 @@ def add_site(
         "funnels": names.funnels,
         "signals": names.for_console(),
         "dimensions": names.dimensions,
-        "timeouts": {name: funnel.timeout_s for name, funnel in settings.funnels},
+        "timeouts": names.timeouts_s,
         "hasShop": shop is not None,
     }
     add_console(site, config)

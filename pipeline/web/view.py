@@ -62,7 +62,7 @@ class View:
         return frames
 
     def whole(self) -> list[Frame]:
-        """All of the last look, for somebody who is new."""
+        """All of the last look, for a client that is new."""
         rows = self._frame(list(self._rows.values()), is_whole=True)
         return [rows, *self._exits.last, *self._usual.last]
 

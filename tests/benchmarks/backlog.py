@@ -43,7 +43,7 @@ def _copy(event: Event, number: int) -> Event:
 
 def send(settings: Settings, events: Iterator[Event]) -> tuple[int, float]:
     """Put them into the topics; gives their number and their mean size in bytes."""
-    sender, count, size = Sender(settings), 0, 0
+    sender, count, size = Sender(settings.kafka), 0, 0
     for count, event in enumerate(events, start=1):
         sender.send(event.channel, event.session_id, event.payload)
         size += len(event.payload)

@@ -138,7 +138,7 @@ def measure(stack: Stack, settings: Settings, rate: float, seconds: float) -> tu
         threading.Thread(target=watch, args=(settings, probes, done)) for watch in (watch_topics, watch_store)
     ]
     watchers.append(threading.Thread(target=watch_console, args=(stack, probes, done), daemon=True))
-    sender, stream = Sender(settings), Stream(rate)
+    sender, stream = Sender(settings.kafka), Stream(rate)
     started = slice_at = time.monotonic()
     next_probe, cpu = started + _WARM_UP_S, 0.0
     for watcher in watchers:

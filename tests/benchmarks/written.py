@@ -25,7 +25,6 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from pipeline.kafka.clients import consumer_config, new_admin
 from pipeline.kafka.logs import bounds
-from pipeline.settings import Settings
 from pipeline.tools.replay.send import Sender
 from schemas.events import TOPIC_PREFIX
 from tests.benchmarks.latency import Stream
@@ -121,7 +120,7 @@ def report(found: Written) -> None:
 @contextlib.contextmanager
 def many_stores(system: Running, rate: float, stores: int) -> Iterator[None]:
     """A paced stream, each of the shop's dozen stores being several."""
-    sender, stream, done = Sender(Settings(kafka=system.kafka)), Stream(rate), threading.Event()
+    sender, stream, done = Sender(system.kafka), Stream(rate), threading.Event()
 
     def send() -> None:
         sent_at = time.monotonic()

@@ -36,8 +36,10 @@ def test_a_worker_killed_at_random_moments(scene: Scene, say: Say) -> None:
 def test_two_workers_one_killed_and_one_added(scene: Scene, say: Say) -> None:
     rounds, shared = 5 if LONG else 1, list[float]()
     load = scene.load()
-    for _ in range(rounds):
-        added = scene.start_worker()
+    for number in range(rounds):
+        # Each session engine goes on with what the other has stored.
+        engine = "compiled" if number % 2 else "reference"
+        added = scene.start_worker(CX_PIPELINE__ENGINE=engine)
         scene.wait_for(lambda: all(0 < worker.owned() < 16 for worker in scene.workers), 90)
         shared.append(time.monotonic() - added.started)
         scene.kill_worker(scene.workers[0])

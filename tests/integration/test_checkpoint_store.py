@@ -12,7 +12,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from deploy.embedded.kafka import Kafka
 from pipeline.durability.kafka import KafkaCheckpoints
-from pipeline.durability.store import CheckpointError
+from pipeline.durability.memory import MemoryCheckpoints
+from pipeline.durability.store import CheckpointError, CheckpointStore
 from pipeline.kafka.clients import consumer_config, new_admin, new_producer
 from pipeline.kafka.logs import LogError, NoAnswerError, bounds
 from pipeline.kafka.topics import create_missing
@@ -30,23 +31,26 @@ NAME = "touchpoints.web:1"
 
 @dataclass
 class Setting:
-    settings: KafkaSettings
-    producer: Producer
-    store: KafkaCheckpoints
+    store: CheckpointStore
+    producer: Producer | None = None
+    """None: what is appended is there at once."""
     offsets: list[int] = field(default_factory=list)
+
+    def flush(self) -> None:
+        assert self.producer is None or self.producer.flush(30) == 0
 
     def append(self, key: str, value: bytes | None) -> int:
         """Append a record; gives its offset."""
         self.offsets.clear()
         self.store.append(SOURCE, key, value, self.offsets.append)
-        assert self.producer.flush(30) == 0
+        self.flush()
         return self.offsets[0]
 
     def junk(self, count: int) -> None:
         """Records of earlier checkpoints."""
         for number in range(count):
             self.store.append(SOURCE, part_key(NAME, f"old-{number}", "x-0", 0), b"y" * 1_000, lambda _: None)
-        assert self.producer.flush(30) == 0
+        self.flush()
 
     def manifest(self, next_offset: int, shards: dict[str, ShardRef]) -> None:
         manifest = Manifest(NAME, 1, "d", next_offset, 0, {0: 0}, {}, shards, [])
@@ -61,41 +65,48 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     try:
         create_missing(new_admin(settings), settings)
         producer = new_producer(settings)
-        yield Setting(settings, producer, KafkaCheckpoints(settings, producer))
+        yield Setting(KafkaCheckpoints(settings, producer), producer)
     finally:
         broker.stop()
 
 
-def test_there_is_no_manifest_at_first(setting: Setting) -> None:
-    assert list(setting.store.manifests(("touchpoints.app", 0))) == []
-    assert setting.store.committed(("touchpoints.app", 0)) is None
+@pytest.fixture(params=["kafka", "memory"])
+def either(request: pytest.FixtureRequest, setting: Setting) -> Setting:
+    """The store in Kafka, and the one in memory that tests use: both keep one contract."""
+    return setting if request.param == "kafka" else Setting(MemoryCheckpoints())
 
 
-def test_the_newest_manifest_is_found_behind_a_long_log_and_its_shards_read_by_offset(setting: Setting) -> None:
-    first = setting.append(part_key(NAME, "sessions-0", "w-0", 0), b"first ")
-    second = setting.append(part_key(NAME, "sessions-0", "w-0", 1), b"second")
+def test_there_is_no_manifest_at_first(either: Setting) -> None:
+    assert list(either.store.manifests(("touchpoints.app", 0))) == []
+    assert either.store.committed(("touchpoints.app", 0)) is None
+
+
+def test_the_newest_manifest_is_found_behind_a_long_log_and_its_shards_read_by_offset(either: Setting) -> None:
+    first = either.append(part_key(NAME, "sessions-0", "w-0", 0), b"first ")
+    second = either.append(part_key(NAME, "sessions-0", "w-0", 1), b"second")
     shards = {"sessions-0": ShardRef("w-0", [first, second], zlib.crc32(b"first second"))}
-    setting.manifest(5, shards)
-    setting.junk(2_000)
-    other = setting.append(part_key(NAME, "minute-0", "w-0", 0), b"tiles")
+    either.manifest(5, shards)
+    either.junk(2_000)
+    other = either.append(part_key(NAME, "minute-0", "w-0", 0), b"tiles")
     shards["minute-0"] = ShardRef("w-0", [other], zlib.crc32(b"tiles"))
-    setting.manifest(9, shards)
-    setting.junk(300)
+    either.manifest(9, shards)
+    either.junk(300)
 
-    assert [manifest.next_offset for manifest in setting.store.manifests(SOURCE)] == [9, 5]
-    newest = next(iter(setting.store.manifests(SOURCE)))
-    assert setting.store.read(SOURCE, newest.shards) == {"sessions-0": b"first second", "minute-0": b"tiles"}
+    assert [manifest.next_offset for manifest in either.store.manifests(SOURCE)] == [9, 5]
+    newest = next(iter(either.store.manifests(SOURCE)))
+    assert either.store.read(SOURCE, newest.shards) == {"sessions-0": b"first second", "minute-0": b"tiles"}
 
 
-def test_content_that_is_not_what_the_manifest_says_is_an_error(setting: Setting) -> None:
-    at = setting.append(part_key(NAME, "sessions-9", "w-0", 0), b"content")
+def test_content_that_is_not_what_the_manifest_says_is_an_error(either: Setting) -> None:
+    at = either.append(part_key(NAME, "sessions-9", "w-0", 0), b"content")
     with pytest.raises(CheckpointError, match="not as it was stored"):
-        setting.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at], zlib.crc32(b"other"))})
+        either.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at], zlib.crc32(b"other"))})
     with pytest.raises(CheckpointError, match="are not there: sessions-9"):
-        setting.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at + 10_000], 0)})
+        either.store.read(SOURCE, {"sessions-9": ShardRef("w-0", [at + 10_000], 0)})
 
 
 def test_refusals_by_the_wall_clock_are_found_from_an_offset_on(setting: Setting) -> None:
+    assert setting.producer is not None
     assert setting.store.refusals(SOURCE, {}) == {}
     before = setting.store.dead_letters_end()
     setting.producer.produce(DEADLETTERS_TOPIC, value=None, key="not ours")
@@ -117,7 +128,7 @@ def test_refusals_by_the_wall_clock_are_found_from_an_offset_on(setting: Setting
 
 def test_a_topic_that_is_not_there_is_said_to_be_missing(setting: Setting) -> None:
     with pytest.raises(LogError, match="run 'cx-signals topics'"):
-        setting.store.log_start(("touchpoints.web", 77))
+        setting.store.bounds(("touchpoints.web", 77))
     facts = setting.store.topics()
     assert sum(facts[name].partitions for name in TOUCHPOINT_TOPICS) == 12
 

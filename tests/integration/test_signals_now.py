@@ -12,10 +12,11 @@ from clickhouse_driver import Client
 from deploy.embedded import clickhouse
 from deploy.embedded.process import free_port
 from pipeline.core.windows.window_ends import WINDOWS
+from pipeline.model.funnels import STANDARD
 from pipeline.model.tiles import BUCKET_MS, SURVEY_COUNTERS, Counters, Tile
 from pipeline.outputs.tiles import tile_columns
 from sinks.migrate import migrate
-from sinks.tables import COLUMNS, FUNNELS, TILES
+from sinks.tables import COLUMNS, TILES
 from tests.support import START_MS, Store, new_windows
 
 HOUR = 3_600_000
@@ -49,7 +50,7 @@ def drawn(chance: random.Random, most: int) -> Counters:
     found["nps_detractors"] = chance.randint(0, 3 - promoters)
     scores = [10_000 * chance.randint(1, 7) for _ in range(chance.randint(0, 3))]
     found |= {"ces_answers": len(scores), "ces_sum": sum(scores), "ces_sum_sq": sum(s * s for s in scores)}
-    for funnel in FUNNELS:
+    for funnel in STANDARD:
         values = [chance.choice([0, 123_456, 10**16]) for _ in range(chance.randint(0, 2))]
         found |= {
             f"{funnel}_completed": chance.randint(0, 2),
@@ -57,7 +58,7 @@ def drawn(chance: random.Random, most: int) -> Counters:
             f"{funnel}_value_abandoned": sum(values),
             f"{funnel}_value_abandoned_sq": sum(value * value for value in values),
         }
-    left_out = tuple(funnel for funnel in FUNNELS if chance.random() < 0.2)
+    left_out = tuple(funnel for funnel in STANDARD if chance.random() < 0.2)
     return {name: count for name, count in found.items() if not name.startswith(left_out)}
 
 

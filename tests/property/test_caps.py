@@ -101,7 +101,7 @@ def test_any_log_gives_its_naive_tables_given_the_values_admitted(
     logs = {WEB: records(first), WEB_1: records(second)}
     rules, values = capped()
     found = Store()
-    run_core(logs, seed, found, new_windows(rules), rules, is_compiled=seed % 2 == 0)
+    run_core(logs, seed, found, new_windows(rules), rules)
     assert all(count <= MOST_VALUES for count in values.counts().values())
     assert_same(found.tables(), compute(naive_logs(logs), naive_for(values)))
 

@@ -40,6 +40,7 @@ class Worker:
         self.windows = new_windows()
         self._shards: dict[str, object] = {}
         self._window_shards: dict[str, object] = {}
+        self._is_compiled = True
 
     def process(self, batch: list[Record]) -> None:
         if batch:
@@ -48,7 +49,8 @@ class Worker:
 
     def checkpoint(self) -> tuple[Partition, Windows]:
         """What a restore gives from now on."""
-        partition = stored_partition(self.partition, self._shards)
+        self._is_compiled = not self._is_compiled  # each engine goes on with what the other has stored
+        partition = stored_partition(self.partition, self._shards, is_compiled=self._is_compiled)
         return partition, stored_windows(self.windows, self._window_shards)
 
 

@@ -14,7 +14,7 @@ from pipeline.model.tiles import Counters
 from schemas.units import UNITS_PER_ONE
 from tests.alerting import AGES, MONDAY
 from tests.support import ALERT_RULES
-from tests.unit.test_detection import MEASURES
+from tests.unit.test_baselines import MEASURES
 
 
 def flow(viewed: int, paid: int, errors: int = 0) -> Counters:

@@ -13,7 +13,7 @@ from pipeline.core.life_tables import Nowcast, nowcast
 from pipeline.core.statistics import Ints
 from pipeline.core.windows.buckets import BucketRows
 from pipeline.core.windows.exposure import AgeLayout, life_tables, look_back_ms
-from pipeline.core.windows.grouped import GroupedRows
+from pipeline.core.windows.segment_rows import SegmentRows
 from pipeline.model.ages import AgeCounters
 from pipeline.model.tiles import BUCKET_MS
 
@@ -91,7 +91,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(name: str) -> None:
     rows, counters = counted(shop, seed=1)
     starts_ms, ends_ms = windows_of(shop)
     places = np.zeros_like(starts_ms), starts_ms, ends_ms
-    found = nowcast(life_tables(GroupedRows([rows], *places, look_back_ms(counters)), counters, *places))
+    found = nowcast(life_tables(SegmentRows([rows], *places, look_back_ms(counters)), counters, *places))
     holds, windows = held(found, truth(shop))
     assert windows > 1_000
     # Of 1,000 windows and more, chance alone moves the share by 0.7 points and less.

@@ -1,4 +1,4 @@
-// What is looked at: kept in the address, so that it can be sent to somebody.
+// The chosen segment and window are in the address, so that you can send a colleague the view that you see.
 
 import { getAll } from "./api.js";
 import { make } from "./dom.js";

@@ -141,7 +141,7 @@ themes(byId("theme"), () => {
 });
 setInterval(draw, 1_000); // what is silent gets old
 
-// A page that nobody looks at gives its place to others, and is up to date again at once when somebody does.
+// A hidden page leaves its place at the stream to others. It is up to date again as soon as it is shown.
 document.addEventListener("visibilitychange", () => {
   clearTimeout(hiding);
   if (document.hidden) hiding = setTimeout(() => stream.close(), HIDDEN_MS);

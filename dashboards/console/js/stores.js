@@ -66,7 +66,7 @@ export class Stores {
     return true;
   }
 
-  /** By what is at least so bad (or good): the end of the interval that is nearer to the harmless side. */
+  /** By the end of the interval that is nearer to the harmless side. */
   #rank(names, model) {
     if (this.byName) {
       const order = names.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));

@@ -3,10 +3,9 @@
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
-from pipeline.core.cuts import MINUTE, MINUTE_MS, SESSIONS, Cut, Head, Shards
+from pipeline.core.cuts import MINUTE, SESSIONS, Cut, Head, Shards
 from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.model.records import ClockRefusal
-from pipeline.model.tiles import BUCKET_MS
 
 if TYPE_CHECKING:
     from pipeline.core.sessions.partition import Partition
@@ -18,11 +17,8 @@ def snapshot(partition: "Partition") -> Cut:
     made = Cut({"latest_ms": partition.latest_ms, "reached_ms": partition.reached_ms, "refused": refused})
     for number, stored in partition.sessions.take_changed():
         made.put(f"{SESSIONS}{number}", stored)
-    tiles = partition.tiles
-    for minute in partition.changed_minutes:
-        buckets = range(minute, minute + MINUTE_MS, BUCKET_MS)
-        made.put(f"{MINUTE}{minute}", [(bucket, tiles[bucket]) for bucket in buckets if bucket in tiles])
-    partition.changed_minutes = set()
+    for minute, content in partition.book.take_changed():
+        made.put(f"{MINUTE}{minute}", content)
     return made
 
 
@@ -41,7 +37,7 @@ def restore(partition: "Partition", head: Head, shards: Shards) -> None:
     partition.sessions.restore(stored, reached_ms - WATERMARK_DELAY_MS)
     for name, content in shards.items():
         if name.startswith(MINUTE):
-            partition.tiles.update(dict(content))
+            partition.book.restore(content)
     partition.forget()
 
 

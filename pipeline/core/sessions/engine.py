@@ -46,7 +46,7 @@ class SessionEngine(Protocol):
         """A new batch: nothing has been taken of it."""
 
     def spread_over(self, number: int, partitions: int) -> None:
-        """It is this partition of so many; 0: nobody minds."""
+        """Which partition of how many it is, so that sessions in the wrong one are counted; 0: they are not."""
 
     def see(self, at_ms: int, reached_ms: int) -> None:
         """Let time go on to the latest one seen, and to how far it has certainly come."""

@@ -7,7 +7,7 @@ cut into batches (laws 1 and 2). The state of a partition is this object and not
 from collections.abc import Sequence
 from typing import Final
 
-from pipeline.core.cuts import MINUTE_MS, Cut, Head, Shards
+from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.sessions import cuts
 from pipeline.core.sessions.contributions import Contribution, JourneyCounters, Place, step_counter
 from pipeline.core.sessions.engine import by_column, new_engine
@@ -23,6 +23,7 @@ from pipeline.core.sessions.refusals import (
     refused_tick,
     too_far_back,
 )
+from pipeline.core.sessions.tile_book import TileBook
 from pipeline.core.sessions.walk import RETRACTED, Journey, JourneyKey, journey_key
 from pipeline.model.dimensions import STEP, Dims, Value
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
@@ -30,12 +31,10 @@ from pipeline.model.privacy import Pseudonyms
 from pipeline.model.records import ClockRefusal, Record
 from pipeline.model.rules import GENERATION_SHIFT, Rules
 from pipeline.model.tiles import (
-    BUCKET_MS,
     FRICTION,
     FRICTION_TYPES,
     STEP_COUNTERS,
     Counters,
-    Tile,
     add,
     bucket_of,
     survey_counters,
@@ -52,7 +51,8 @@ class Partition:
     def __init__(
         self, channel: str, rules: Rules, *, number: int = 0, partitions: int = 0, is_compiled: bool = True
     ) -> None:
-        """``number``, ``partitions``: which of how many of its topic it is; 0 where nobody minds.
+        """``number``, ``partitions``: which of how many of its topic it is; 0: misplaced
+        sessions are not counted.
 
         ``is_compiled``: False for the reference engine, also where the compiled one is there.
         """
@@ -66,10 +66,7 @@ class Partition:
         self.sessions: Final = new_engine(channel, rules, pseudonym, is_compiled)
         self._number: Final = number
         self.spread_over(partitions)
-        self.tiles: dict[int, dict[str, Counters]] = {}
-        """By bucket and segment: all buckets that an accepted event could still change."""
-        self.changed_minutes: set[int] = set()
-        """Minutes of event time whose tiles have changed since the last cut, by their start."""
+        self.book: Final = TileBook()
         self.refused: dict[int, ClockRefusal] = {}
         """Records to come that an earlier reading refused by its wall clock, by offset."""
         self._journeys = JourneyCounters(rules.funnels)
@@ -82,6 +79,11 @@ class Partition:
         """How many events: by place, type and step, of the types that are counted by step."""
         self._rewritten: list[tuple[set[Dims], set[int]]] = []
         """Tiles that are to be written again, whether or not anything in them has changed: dimensions, buckets."""
+
+    @property
+    def tiles(self) -> dict[int, dict[str, Counters]]:
+        """By bucket and segment: all buckets that an accepted event could still change."""
+        return self.book.tiles
 
     @property
     def latest_ms(self) -> int | None:
@@ -107,7 +109,7 @@ class Partition:
         self.sessions.spread_over(self._number, partitions)
 
     def process(self, records: Sequence[Record], fetched_ms: int) -> Outputs:
-        """Take a batch where nobody else has a say in which values are told apart (``core.values``)."""
+        """Take a batch, and admit new values alone (``model.dimensions``)."""
         out = self.take(records, fetched_ms)
         self.rules.segmenter.values.admit(self.undecided())
         self.settle(out)
@@ -147,7 +149,7 @@ class Partition:
     def settle(self, out: Outputs) -> None:
         """Put into ``out`` all that the batch has changed, each row once, as it stands after the last record."""
         self._count_steps()
-        out.tiles = self._fold()
+        out.tiles = self.book.fold(self._deltas, self._rewritten, self.rules.segmenter, self.latest_ms or 0)
         out.journeys = [self._row(key, journey) for key, journey in self._changed.items()]
         self._walked.clear()
         self._changed.clear()
@@ -295,33 +297,6 @@ class Partition:
             phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None)
             self._changed[session_id, key] = ended.get(key, phantom)
 
-    def _fold(self) -> list[Tile]:
-        """Add the batch's deltas to the tiles; gives every tile touched, whole."""
-        touched: dict[tuple[str, int], Counters] = {}
-        segments = self.rules.segmenter.segments
-        for (dims, bucket), delta in self._deltas.items():
-            self._fold_in(bucket, segments(dims), delta, touched)
-        nothing, latest_ms = Counters(), self.latest_ms or 0
-        for some, buckets in self._rewritten:
-            for each in {segments(one) for one in some}:
-                for bucket in buckets:
-                    # Of a time that this log has not come to nothing can have been told. Timeouts lie there.
-                    if bucket <= latest_ms:
-                        self._fold_in(bucket, each, nothing, touched)
-        # The constructor that a NamedTuple has for itself is Python.
-        return [tuple.__new__(Tile, (segment, bucket, dict(c))) for (segment, bucket), c in touched.items()]
-
-    def _fold_in(
-        self, bucket: int, segments: tuple[str, ...], delta: Counters, touched: dict[tuple[str, int], Counters]
-    ) -> None:
-        """Add to the tiles of a bucket. Where nothing is left of one it is written with zeros."""
-        self.changed_minutes.add(bucket - bucket % MINUTE_MS)
-        tiles = self.tiles.setdefault(bucket, {})
-        for segment in segments:
-            counters = tiles.setdefault(segment, {})
-            add(counters, delta)
-            touched[segment, bucket] = counters
-
     def _row(self, key: tuple[str, JourneyKey], journey: Journey) -> JourneyRow:
         session_id, which = key
         ended = self._walked.get(session_id)
@@ -352,7 +327,4 @@ class Partition:
         funnels, cutoff_ms = self.rules.funnels, self._cutoff_ms
         self.sessions.forget()
         # An ending is counted at the bucket of entry too, as long as it is no older than its timeout.
-        oldest_ms = cutoff_ms - funnels.longest_timeout_ms
-        for bucket in [b for b in self.tiles if b + BUCKET_MS <= oldest_ms]:
-            del self.tiles[bucket]
-            self.changed_minutes.add(bucket - bucket % MINUTE_MS)
+        self.book.forget(cutoff_ms - funnels.longest_timeout_ms)

@@ -13,7 +13,7 @@ from pipeline.core.life_tables import LifeTable, nowcast
 from pipeline.core.statistics import Floats, Ints, ratio_interval
 from pipeline.core.usual.scores import Flags
 from pipeline.core.windows.exposure import life_tables, look_back_ms
-from pipeline.core.windows.grouped import GroupedRows, buckets_since, hold_any, spread
+from pipeline.core.windows.segment_rows import SegmentRows, buckets_since, hold_any, spread
 from pipeline.core.windows.segment_tiles import FunnelAges
 from pipeline.core.windows.signals import SignalColumns
 from pipeline.core.windows.window_ends import WINDOWS, Ends, Reached, covering
@@ -51,7 +51,7 @@ def age_rows(
     for ends in Ends.of([all_now.keys, all_due.keys]).pieces():
         now, due = all_now.among(ends), all_due.among(ends)
         windows = ends.segments, ends.starts_ms, ends.ends_ms
-        grouped = GroupedRows(rows, *windows, look_back_ms(counters))
+        grouped = SegmentRows(rows, *windows, look_back_ms(counters))
         table = life_tables(grouped, counters, *windows)
         is_covering = hold_any(grouped.keys[grouped.counts.any(axis=1)], *windows)
         if len(now):

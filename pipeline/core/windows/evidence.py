@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.core.statistics import Ints
 from pipeline.core.windows.exposure import AgeLayout, life_tables, look_back_ms
-from pipeline.core.windows.grouped import GroupedRows, numbered
+from pipeline.core.windows.segment_rows import SegmentRows, numbered
 from pipeline.core.windows.segment_tiles import SegmentTiles
 from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence, step_of
 from pipeline.model.tiles import BUCKET_MS, Counters
@@ -94,7 +94,7 @@ def _counted(
     """Of each segment and start, the counters that have columns; and whether anything occurred."""
     segments, begins = numbered([np.array(one.starts, dtype=np.int64) for one in some])
     windows = segments, begins, begins + length_ms
-    found = some[0].held.table.named(GroupedRows([one.held.sums for one in some], *windows).sums(*windows))
+    found = some[0].held.table.named(SegmentRows([one.held.sums for one in some], *windows).sums(*windows))
     has_any = [bool(counted) for counted in found]
     _add_ages(found, some, layout, windows)
     places = ((one.segment, one.held, start) for one in some for start in one.starts)
@@ -113,7 +113,7 @@ def _add_ages(
         segments, begins, ends = (each[at] for each in windows)
         parts = [one.held.ages[funnel].rows for one in some if funnel in one.held.ages]
         groups = (np.cumsum(has) - 1)[segments]
-        rows = GroupedRows(parts, groups, begins, ends, look_back_ms(counters))
+        rows = SegmentRows(parts, groups, begins, ends, look_back_ms(counters))
         table = life_tables(rows, counters, groups, begins, ends)
         kinds = (
             (counters.at_risk, table.at_risk_ms),

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.core.life_tables import LifeTable
 from pipeline.core.statistics import Floats, Ints
 from pipeline.core.windows.buckets import BucketRows
-from pipeline.core.windows.grouped import GroupedRows, groups_of, keys_of, running_sums
+from pipeline.core.windows.segment_rows import SegmentRows, groups_of, keys_of, running_sums
 from pipeline.model.ages import AgeCounters
 from pipeline.model.tiles import BUCKET_MS, is_by_step
 
@@ -101,7 +101,7 @@ def look_back_ms(ages: AgeCounters) -> int:
     return ages.edges_ms[-1] + _SLACK_MS
 
 
-def life_tables(rows: GroupedRows, ages: AgeCounters, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> LifeTable:
+def life_tables(rows: SegmentRows, ages: AgeCounters, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> LifeTable:
     """Of each window [start, end) of its group. Shape of the arrays: windows, bins.
 
     ``rows`` must hold what these windows need, with :func:`look_back_ms`.
@@ -129,7 +129,7 @@ def life_tables(rows: GroupedRows, ages: AgeCounters, groups: Ints, starts_ms: I
     return LifeTable(completed, abandoned, lived, _floats(np.maximum(at_risk, 0)), _floats(np.diff(edges)))
 
 
-def _unopened(rows: GroupedRows, bins: int) -> Ints:
+def _unopened(rows: SegmentRows, bins: int) -> Ints:
     """Endings of journeys opened before the group's first row: they left a bin that they never entered here.
 
     Shape: groups, bins. All rows from the first one on count, for an opening may come long before its ending.
@@ -149,7 +149,7 @@ def _balance(counts: Ints, bins: int) -> Ints:
 class _Running:
     """Running counts of columns over time, and their integrals."""
 
-    def __init__(self, rows: GroupedRows, times: Ints, counts: Ints) -> None:
+    def __init__(self, rows: SegmentRows, times: Ints, counts: Ints) -> None:
         self._begins = rows.begins
         self._keys = keys_of(groups_of(rows.keys), times)
         self._sum = running_sums(counts)

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.core.statistics import Ints
-from pipeline.core.windows.grouped import GroupedRows, buckets_since, hold_any, keys_of, numbered
+from pipeline.core.windows.segment_rows import SegmentRows, buckets_since, hold_any, keys_of, numbered
 from pipeline.core.windows.segment_tiles import SegmentTiles
 from pipeline.core.windows.signals import SignalColumns, SignalTable
 from pipeline.core.windows.window_ends import WINDOWS, Ends, Reached, covering
@@ -23,7 +23,7 @@ def signal_rows(
     sums = [held.sums for held in some]
     for ends in _ends(some, reached, is_correcting).pieces():
         windows = ends.segments, ends.starts_ms, ends.ends_ms
-        found = GroupedRows(sums, *windows).sums(*windows)
+        found = SegmentRows(sums, *windows).sums(*windows)
         for columns in table.compute(found, _kept_at_zero(some, ends)):
             yield ends, columns
 

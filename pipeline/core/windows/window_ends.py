@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pipeline.core.statistics import Ints
-from pipeline.core.windows.grouped import groups_of, spread, times_of
+from pipeline.core.windows.segment_rows import groups_of, spread, times_of
 from pipeline.model.tiles import BUCKET_MS
 
 

@@ -19,12 +19,12 @@ from pipeline.core.usual.measures import Measures
 from pipeline.core.windows import cuts
 from pipeline.core.windows.age_rows import Turn, age_rows
 from pipeline.core.windows.emission import Emission, SignalRows
+from pipeline.core.windows.evidence_emitter import EvidenceEmitter, Told
 from pipeline.core.windows.exposure import AgeLayout
 from pipeline.core.windows.forgotten import Forgotten
 from pipeline.core.windows.segment_tiles import SegmentTiles
 from pipeline.core.windows.signal_rows import signal_rows
 from pipeline.core.windows.signals import SignalColumns, SignalTable
-from pipeline.core.windows.telling import Teller, Told
 from pipeline.core.windows.window_ends import LONGEST_WINDOW_MS, WINDOWS, Ends, Reached
 from pipeline.model.ages import age_counters
 from pipeline.model.evidence import Evidence, hour_start, step_of
@@ -81,7 +81,7 @@ class Windows:
         self.unsure_ms: int | None = None
         """Rows of ends up to it may have been put out by a run that has crashed since."""
         self._is_catching_up = False
-        self.teller = Teller(self._layout, lateness_ms)
+        self.teller = EvidenceEmitter(self._layout, lateness_ms)
         self._told: list[Told] = []
         self.usual = Usual(Measures(ages), lateness_ms)
         self.usual_ms: int | None = None

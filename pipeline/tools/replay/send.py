@@ -14,7 +14,7 @@ from pipeline.kafka.records import to_record
 from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.model.records import Record
 from pipeline.model.source import Source
-from pipeline.settings import Settings
+from pipeline.settings import KafkaSettings, Settings
 from pipeline.tools.replay.formats import FileEvent
 from schemas.cloudevents import Headers
 from schemas.decoding import decode
@@ -72,7 +72,7 @@ def check_not_behind(settings: Settings, events: Sequence[FileEvent]) -> None:
     for channel in sorted({event.channel for event in events}):
         first = min(event.at_ms for event in events if event.channel == channel)
         topic = TOPIC_PREFIX + channel
-        seen = [newest.seen_ms for newest in newest_times(settings, [topic]).values()]
+        seen = [newest.seen_ms for newest in newest_times(settings.kafka, [topic]).values()]
         if seen and first < max(seen) - WATERMARK_DELAY_MS - lateness_ms:
             raise ReplayError(
                 f"{topic} is already at {format_rfc3339(max(seen))}; the file begins at "
@@ -81,22 +81,22 @@ def check_not_behind(settings: Settings, events: Sequence[FileEvent]) -> None:
             )
 
 
-def has_live_producers(settings: Settings, now_ms: int) -> bool:
+def has_live_producers(settings: KafkaSettings, now_ms: int) -> bool:
     """Whether the topics hold an event of the last hour: others are at work there, with now as their time."""
     found = newest_times(settings, TOUCHPOINT_TOPICS).values()
     return any(newest.event_ms is not None and newest.event_ms > now_ms - LIVE_MS for newest in found)
 
 
-def newest_times(settings: Settings, topics: Iterable[str]) -> dict[Source, Newest]:
+def newest_times(settings: KafkaSettings, topics: Iterable[str]) -> dict[Source, Newest]:
     """Of each partition that has anything that counts. Looked for further back where the end has nothing such."""
-    sources, found, count = partitions_of(settings.kafka, topics), dict[Source, Newest](), _TAIL_RECORDS
+    sources, found, count = partitions_of(settings, topics), dict[Source, Newest](), _TAIL_RECORDS
     while sources:
-        starts = tail_start(settings.kafka, sources, count)
-        for source, messages in read_to_end(settings.kafka, sources, starts):
+        starts = tail_start(settings, sources, count)
+        for source, messages in read_to_end(settings, sources, starts):
             for message in messages:
                 _take_note(found, source, to_record(message))
         # The end of a log may be nothing but refused records, or markers of transactions.
-        low = tail_start(settings.kafka, sources, _ALL)
+        low = tail_start(settings, sources, _ALL)
         sources = [source for source in sources if source not in found and starts[source] > low[source]]
         count *= 10
     return found
@@ -127,8 +127,8 @@ def _time_of(record: Record, topic: str) -> int | None:
 class Sender:
     """Produces and waits for every acknowledgement."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._producer: Producer = new_producer(settings.kafka)
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._producer: Producer = new_producer(settings)
         self._settings = settings
         self._error: KafkaError | None = None
 
@@ -138,7 +138,7 @@ class Sender:
     def tick_all(self, at_ms: int) -> None:
         """A tick on every partition of the touchpoint topics, empty ones included."""
         header = [(TICK_HEADER, format_rfc3339(at_ms).encode())]
-        for topic, partition in partitions_of(self._settings.kafka, TOUCHPOINT_TOPICS):
+        for topic, partition in partitions_of(self._settings, TOUCHPOINT_TOPICS):
             self._produce(topic, value=None, key=None, partition=partition, headers=header)
 
     def finish(self) -> None:
@@ -184,8 +184,8 @@ def replay(
     """
     if not events:
         return Sent({}, None)
-    is_live = has_live_producers(settings, _now_ms())
-    sender = Sender(settings)
+    is_live = has_live_producers(settings.kafka, _now_ms())
+    sender = Sender(settings.kafka)
     sent: dict[str, int] = {}
     started = time.monotonic()
     first = events[0].at_ms

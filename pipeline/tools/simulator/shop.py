@@ -25,7 +25,7 @@ INCIDENTS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Somebody with habits."""
+    """A customer with habits."""
 
     customer_id: str
     channel: str

@@ -14,7 +14,7 @@ from pipeline.kafka.values import read_values
 from pipeline.model.privacy import fingerprint
 from pipeline.model.signals import Kind, signal_of
 from pipeline.model.source import Source
-from pipeline.settings import Settings
+from pipeline.settings import KafkaSettings, Settings
 from pipeline.tools.verify import compare, store
 from pipeline.tools.verify.compare import END_OF_TIME, Bounds, Report
 from pipeline.tools.verify.doubts import SessionSources
@@ -39,17 +39,17 @@ class NotCaughtUpError(OSError):
     """The pipeline did not get to the logs' ends in time."""
 
 
-def read_logs(settings: Settings, start: dict[Source, int], advance: Advance) -> Logs:
+def read_logs(settings: KafkaSettings, start: dict[Source, int], advance: Advance) -> Logs:
     """The touchpoint logs from ``start`` (by default the beginning) to their present ends."""
-    sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
+    sources = partitions_of(settings, TOUCHPOINT_TOPICS)
     logs: Logs = {source: [] for source in sources}
-    for source, messages in read_to_end(settings.kafka, sources, start):
+    for source, messages in read_to_end(settings, sources, start):
         logs[source].extend(LogRecord(*to_record(message)) for message in messages)
         advance(len(messages))
     return logs
 
 
-def read_at_rest(settings: Settings, timeout_s: float, advance: Advance) -> Logs:
+def read_at_rest(settings: KafkaSettings, timeout_s: float, advance: Advance) -> Logs:
     """The logs, when the pipeline has caught up with them.
 
     Where nothing but ticks came meanwhile they are taken along, so that what they have let time out is
@@ -72,23 +72,23 @@ def ends_of(logs: Logs, before: dict[Source, int] | None = None) -> dict[Source,
     }
 
 
-def wait_until_caught_up(settings: Settings, ends: dict[Source, int], timeout_s: float) -> None:
+def wait_until_caught_up(settings: KafkaSettings, ends: dict[Source, int], timeout_s: float) -> None:
     """Return when phase one has put out everything up to the ends, and phase two what that gave.
 
     Raises NotCaughtUpError, saying where it stands.
     """
     deadline = time.monotonic() + timeout_s
     _wait_for_commits(settings, ends, deadline, timeout_s)
-    tiles = dict.fromkeys(partitions_of(settings.kafka, [TILES_TOPIC]), 0)
+    tiles = dict.fromkeys(partitions_of(settings, [TILES_TOPIC]), 0)
     # Only the end is wanted: that of the last record, for markers of transactions may come after it.
-    starts = tail_start(settings.kafka, list(tiles), _TAIL_RECORDS)
-    for source, messages in read_to_end(settings.kafka, list(tiles), starts):
+    starts = tail_start(settings, list(tiles), _TAIL_RECORDS)
+    for source, messages in read_to_end(settings, list(tiles), starts):
         tiles[source] = (messages[-1].offset() or 0) + 1
     _wait_for_commits(settings, tiles, deadline, timeout_s)
 
 
-def _wait_for_commits(settings: Settings, ends: dict[Source, int], deadline: float, timeout_s: float) -> None:
-    consumer = Consumer(consumer_config(settings.kafka, settings.kafka.group))
+def _wait_for_commits(settings: KafkaSettings, ends: dict[Source, int], deadline: float, timeout_s: float) -> None:
+    consumer = Consumer(consumer_config(settings, settings.group))
     wanted = {source: end for source, end in ends.items() if end}
     try:
         while True:
@@ -178,7 +178,7 @@ def compare_all(
     tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
     incomplete = list(store.incomplete_signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.
-    later = read_logs(settings, ends, lambda _: None)
+    later = read_logs(settings.kafka, ends, lambda _: None)
     lateness_ms = round(settings.pipeline.lateness_s * 1000)
     touched = touched_ms(tables, later, lateness_ms)
     bounds = Bounds(ends, touched, settings.pipeline.generation)

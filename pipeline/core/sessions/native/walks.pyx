@@ -161,7 +161,7 @@ cdef class Walks:
         if self.is_silent:
             return 0
         last_step, customer = str_of(text_at(session, journey.step)), str_of(text_at(session, journey.customer))
-        # The constructor that a NamedTuple has for itself is Python.
+        # NamedTuple's own constructor is a Python function; this is C.
         ended = _new(
             Journey,
             (

@@ -66,7 +66,7 @@ def hold_any(keys: Ints, groups: Ints, starts_ms: Ints, ends_ms: Ints) -> np.typ
     return keys.searchsorted(keys_of(groups, ends_ms)) > keys.searchsorted(keys_of(groups, starts_ms))
 
 
-class GroupedRows:
+class SegmentRows:
     """Rows by bucket of several groups, one group after the other: of each those that its windows need."""
 
     def __init__(

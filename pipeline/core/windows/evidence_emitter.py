@@ -22,7 +22,7 @@ class Told(NamedTuple):
     hours: list[Evidence]
 
 
-class Teller:
+class EvidenceEmitter:
     """Remembers what of one partition's segments was told."""
 
     def __init__(self, layout: AgeLayout, lateness_ms: int) -> None:
@@ -57,7 +57,7 @@ class Teller:
     def _end(self, segments: Mapping[str, SegmentTiles], complete_ms: int) -> int:
         """Where the piece ends that begins where the last one ended: not too many steps on, and an hour at least.
 
-        Steps are those of the buckets: as long as somebody may be at risk after them there are some more.
+        Steps are those of the buckets, and those after them as long as a journey may be at risk.
         """
         found = []
         for held in segments.values():

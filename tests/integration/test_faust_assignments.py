@@ -1,13 +1,10 @@
-"""Defects of Faust 0.15.3's own consumer: ours does not have them, the original has."""
+"""How partitions come and go: Faust's own way (expected to fail) and ours."""
 
 import asyncio
 import contextlib
-import tempfile
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import faust
@@ -19,287 +16,29 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError as KafkaErrorCode
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.cimpl import NewTopic
-from faust.types import TP, ConsumerMessage
+from faust.types import TP
 
 from deploy.embedded.kafka import Kafka
-from pipeline.durability.checkpointed import Kept
 from pipeline.durability.store import CheckpointError
 from pipeline.kafka.clients import consumer_config, new_admin, new_producer
 from pipeline.kafka.logs import NoAnswerError
-from pipeline.kafka.reader import BatchReader
 from pipeline.runtime.app import _add_agent
 from pipeline.runtime.transport import Consumer
-from pipeline.settings import KafkaSettings, PipelineSettings
-from pipeline.stages.lease import PartitionLease
-
-TOPIC = "touchpoints.web"
-PARTITION = TP(TOPIC, 0)
-SOURCE = (TOPIC, 0)
-Source = tuple[str, int]
-ENOUGH_S = 60.0
-MOMENT_S = 3.0
-"""Long enough for a record to arrive that should not."""
-
-ORIGINAL, OURS = "kafka", "cxbatch"
-
-
-def original_and_ours(reason: str) -> pytest.MarkDecorator:
-    fails = pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"Faust 0.15.3: {reason}")
-    return pytest.mark.parametrize("scheme", [pytest.param(ORIGINAL, marks=fails), OURS])
-
-
-class Authority:
-    """In place of the pipeline's: no state, but its account of what is done."""
-
-    def __init__(self, start: int = 0) -> None:
-        self.start = start
-        self.owned: dict[Source, PartitionLease[None]] = {}
-        self.taken: list[int] = []
-        self.may_acquire = threading.Event()
-        self.may_acquire.set()
-        self.asked = threading.Event()
-        self.errors: list[Exception] = []
-        """To be raised, one each time that it is asked."""
-
-    def acquire(self, source: Source) -> tuple[int, int]:
-        self.asked.set()
-        assert self.may_acquire.wait(ENOUGH_S)
-        if self.errors:
-            raise self.errors.pop(0)
-        self.owned[source] = PartitionLease(source, None, 1, Kept(None))
-        return self.start, 1
-
-    def release(self, source: Source) -> None:
-        self.owned.pop(source, None)
-
-    def watermarks(self) -> Mapping[Source, int | None]:
-        return {}
-
-    def committable(self) -> Mapping[Source, int]:
-        done = [offset for offset in self.taken if self.owned[SOURCE].is_done(offset)]
-        return {SOURCE: max(done)} if done else {}
-
-
-def new_app(
-    scheme: str, group: str, servers: str = "127.0.0.1:1", authority: Any = None, **more: Any
-) -> faust.App:
-    """The app that has the consumer; ``more`` are Faust's settings."""
-    app = faust.App(
-        group,
-        broker=f"{scheme}://{servers}",
-        datadir=tempfile.gettempdir(),
-        autodiscover=False,
-        web_enabled=False,
-        topic_disable_leader=True,
-        topic_allow_declare=False,
-        stream_wait_empty=False,
-        broker_session_timeout=6.0,
-        broker_heartbeat_interval=2.0,
-        **more,
-    )
-    app.cx_authority = authority or Authority()
-    app.cx_batch = PipelineSettings()
-    app.cx_new_reader = lambda: BatchReader(KafkaSettings(bootstrap_servers=servers, group=group))
-    return app
-
-
-# --- commits: a consumer without a broker -----------------------------------------------------------
-
-
-class Group:
-    """In place of aiokafka's thread: the group's offsets."""
-
-    def __init__(self) -> None:
-        self.committed: dict[TP, int] = {}
-        self.assigned = {PARTITION}
-        self.is_rebalancing = False
-
-    def assignment(self) -> set[TP]:
-        return self.assigned
-
-    async def commit(self, offsets: Mapping[TP, int]) -> bool:
-        if not self.is_rebalancing:
-            self.committed.update(offsets)
-        return not self.is_rebalancing
-
-    async def pause_fetching(self, tps: Iterable[TP]) -> None:
-        pass
-
-
-class Output:
-    """In place of a stage's receipt."""
-
-    def __init__(self) -> None:
-        self.done = False
-
-    def is_done(self) -> bool:
-        return self.done
-
-
-class Flushed:
-    """In place of Faust's producer."""
-
-    async def flush(self) -> None:
-        pass
-
-
-@dataclass
-class Processing:
-    """A consumer that is given records, and what becomes of them."""
-
-    consumer: Any
-    group: Group
-    authority: Authority
-    in_flight: dict[int, tuple[ConsumerMessage, Output]] = field(default_factory=dict)
-
-    @classmethod
-    def start(cls, scheme: str) -> "Processing":
-        authority = Authority()
-        authority.acquire(SOURCE)
-        app = new_app(scheme, "cx-defects", authority=authority)
-        app.producer = Flushed()
-        app.topics.acking_topics.add(TOPIC)
-        consumer: Any = app.transport.create_consumer(
-            callback=_nothing, on_partitions_revoked=_nothing, on_partitions_assigned=_nothing
-        )
-        consumer._thread = Group()
-        return cls(consumer, consumer._thread, authority)
-
-    async def take(self, *offsets: int) -> None:
-        """Receive records as Faust's fetcher does."""
-        messages = [_message(offset) for offset in offsets]
-        fetcher = SimpleNamespace(_stopped=threading.Event())
-
-        async def getmany(timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-            for message in messages:
-                yield PARTITION, message
-            fetcher._stopped.set()
-
-        self.consumer.getmany = getmany
-        await self.consumer._drain_messages(fetcher)
-        for message in messages:
-            output = Output()
-            self.authority.owned[SOURCE].unfinished.append((message.offset + 1, output))  # type: ignore[arg-type] # a fake receipt
-            self.authority.taken.append(message.offset + 1)
-            self.in_flight[message.offset] = message, output
-
-    def finish(self, *offsets: int) -> None:
-        for offset in offsets:
-            message, output = self.in_flight.pop(offset)
-            output.done = True
-            message.ack(self.consumer)
-
-    async def committed(self) -> int | None:
-        """The group's offset after a commit."""
-        await self.consumer.commit()
-        return self.group.committed.get(PARTITION)
-
-
-async def _nothing(*_: Any) -> None:
-    pass
-
-
-def _message(offset: int) -> ConsumerMessage:
-    return ConsumerMessage(TOPIC, 0, offset, 0.0, 0, [], None, b"", None, 0, 0, PARTITION)
-
-
-@original_and_ours("a fresh group commits past the first record while it is in flight (issue 606)")
-def test_nothing_is_committed_past_a_first_record_in_flight(scheme: str) -> None:
-    async def committed() -> tuple[int | None, int | None]:
-        processing = Processing.start(scheme)
-        await processing.take(0, 1, 2, 3)
-        processing.finish(1, 2, 3)
-        before = await processing.committed()
-        processing.finish(0)
-        return before, await processing.committed()
-
-    assert asyncio.run(committed()) == (None, 4)
-
-
-@original_and_ours("a gap in the offsets takes in the record after it")
-def test_the_record_after_a_gap_is_not_committed_while_it_is_in_flight(scheme: str) -> None:
-    async def committed() -> tuple[int | None, int | None, int | None]:
-        processing = Processing.start(scheme)
-        await processing.take(0, 1)
-        processing.finish(0, 1)
-        first = await processing.committed()
-        await processing.take(5, 6)
-        processing.finish(6)
-        before = await processing.committed()
-        processing.finish(5)
-        return first, before, await processing.committed()
-
-    first, before, last = asyncio.run(committed())
-    assert first == 2
-    assert before is not None
-    assert before <= 5, "5 is in flight"
-    assert last == 7
-
-
-@original_and_ours("a failed commit counts as committed")
-def test_a_failed_commit_is_made_up_for(scheme: str) -> None:
-    async def committed() -> tuple[int | None, int | None]:
-        processing = Processing.start(scheme)
-        await processing.take(0, 1)
-        processing.finish(0, 1)
-        processing.group.is_rebalancing = True
-        failed = await processing.committed()
-        processing.group.is_rebalancing = False
-        return failed, await processing.committed()
-
-    assert asyncio.run(committed()) == (None, 2)
-
-
-@original_and_ours("the offsets of messages that no commit offset is computed from are kept for ever")
-def test_nothing_is_kept_of_what_is_done(scheme: str) -> None:
-    async def kept() -> int:
-        processing = Processing.start(scheme)
-        if scheme == ORIGINAL:
-            processing.consumer._new_offset = lambda _: None  # as a transport that counts for itself has it
-        for start in range(0, 40, 4):
-            await processing.take(*range(start, start + 4))
-            processing.finish(*range(start, start + 4))
-            await processing.committed()
-        return len(processing.consumer._acked[PARTITION]) + len(processing.consumer._acked_index[PARTITION])
-
-    assert asyncio.run(kept()) == 0
-
-
-@dataclass
-class Refusing:
-    """In place of aiokafka's consumer: a broker that has just started and does not know its topics yet."""
-
-    error: Exception
-    refusals: int = 0
-
-    def assignment(self) -> set[TP]:
-        return {PARTITION}
-
-    async def commit(self, offsets: Mapping[TP, Any]) -> None:
-        assert offsets
-        self.refusals += 1
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    "error", [KafkaError("Unexpected error: UnknownTopicOrPartitionError()"), AssertionError("no bootstrap?")]
+from pipeline.settings import KafkaSettings
+from tests.integration.faust_apps import (
+    ENOUGH_S,
+    MOMENT_S,
+    ORIGINAL,
+    OURS,
+    PARTITION,
+    SOURCE,
+    Authority,
+    Processing,
+    Source,
+    _nothing,
+    new_app,
+    original_and_ours,
 )
-@original_and_ours("a commit that is refused ends the worker")
-def test_a_refused_commit_is_no_reason_to_end(scheme: str, error: Exception) -> None:
-    async def crashed() -> tuple[bool, bool, int]:
-        consumer = Processing.start(scheme).consumer
-        thread = consumer._new_consumer_thread()
-        thread._thread_running = asyncio.get_running_loop().create_future()
-        thread._consumer = Refusing(error)
-        is_done = await thread._commit({PARTITION: 7})
-        if thread._thread_running.done():
-            thread._thread_running.exception()
-        return is_done, thread.crashed, thread._consumer.refusals
-
-    assert asyncio.run(crashed()) == (False, False, 1)
-
-
-# --- who reads what: with a broker ------------------------------------------------------------------
 
 
 @dataclass
