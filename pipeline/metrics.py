@@ -15,7 +15,7 @@ _LONG_BUCKETS: Final = (*LATENCY_BUCKETS, 300, 900)
 
 
 class Described(NamedTuple):
-    """What a metric is, as the README lists it."""
+    """What a metric is, as docs/reference/metrics.md lists it."""
 
     name: str
     kind: str

@@ -154,8 +154,8 @@ def run_core(
 ) -> None:
     """Phase one anew over the logs, in random batches, the partitions taken in random turns.
 
-    Every other seed has it done by the reference engine. ``windows`` and ``store`` may hold what an earlier run has
-    sent.
+    Every other seed has it done by the reference engine. ``windows`` and ``store`` may hold what an earlier run
+    has sent.
     """
     chance = random.Random(seed)
     partitions = {

@@ -69,7 +69,7 @@ def added(topic: str, before: int, now: int) -> str:
     """What to say of a touchpoint topic that has more partitions than it had."""
     return (
         f"{topic} has {now} partitions now, {before} before: all are read; sessions under way that move to "
-        "another one are two for as long as they last (README, 'More partitions')"
+        "another one are two for as long as they last (docs/failures.md, 'More partitions')"
     )
 
 

@@ -1,4 +1,4 @@
-"""Funnels: what opens, completes and abandons a journey (DESIGN.md, section 2.2)."""
+"""Funnels: what opens, completes and abandons a journey (docs/reference/events.md)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

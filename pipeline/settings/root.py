@@ -92,7 +92,7 @@ def load(environ: Mapping[str, str] | None = None, is_new_stack: bool = False) -
     for name in sorted(given):
         if name.startswith(PREFIX) and name not in known:
             hint = nearest(name, known)
-            raise SettingsError(f"unknown setting {name}{hint}; the README lists all settings")
+            raise SettingsError(f"unknown setting {name}{hint}; docs/reference/settings.md lists all settings")
     try:
         return Settings(**_Environment(given, secrets_from_files(given, secret))())
     except ValidationError as error:

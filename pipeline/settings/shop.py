@@ -97,9 +97,9 @@ class PipelineSettings(Part):
     batch_wait_s: Annotated[float, Field(gt=0, le=10)] = 0.2
     """How long to wait for a batch to fill."""
     emit_interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
-    """How often it is looked whether windows have become complete."""
+    """How often the worker checks for complete windows."""
     hold_s: Annotated[float, Field(ge=0, le=3_600)] = 30.0
-    """How long a source that lags or stands still holds others' rows back; they then go out as not complete."""
+    """How long rows wait for a source that lags or stands still. Then they are published as not complete."""
     tick_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 2.0
     """An idle partition's watermark is moved on this often."""
     checkpoint_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0

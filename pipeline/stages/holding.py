@@ -1,4 +1,4 @@
-"""How long rows wait for sources that lag: time of the wall, which the core knows nothing of (DESIGN.md, 2.3)."""
+"""How long rows wait for sources that lag: time of the wall, which the core knows nothing of."""
 
 from collections import deque
 from typing import Final, NamedTuple

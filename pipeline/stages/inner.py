@@ -13,6 +13,7 @@ from pipeline.logs import Notes
 from pipeline.metrics import Metrics
 from pipeline.model.records import Record
 from pipeline.model.source import Source, source_name
+from schemas.events import CHANNELS
 from schemas.versioning import LARGEST_VERSION
 
 _YEAR_2200_MS: Final = 7_258_118_400_000
@@ -27,7 +28,7 @@ Message = TypeVar("Message", "TilesRead", "EvidenceRead")
 class TilesRead(msgspec.Struct):
     """Read side of :class:`schemas.tiles.TilesMessage`."""
 
-    source: Annotated[str, msgspec.Meta(pattern=r"^touchpoints\.(web|app|pos):[0-9]{1,9}$")]
+    source: Annotated[str, msgspec.Meta(pattern=rf"^touchpoints\.({'|'.join(CHANNELS)}):[0-9]{{1,9}}$")]
     version: Version
     watermark: Time | None
     tiles: list[

@@ -33,7 +33,7 @@ from sinks.tables import DEAD_LETTERS
 
 logger = logging.getLogger(__name__)
 #: Others get their turn after so many.
-_RECORDS_AT_A_TIME: Final = 5_000
+_RECORDS_AT_A_TIME: Final = 20_000
 _ANNOUNCE_S: Final = 5.0
 _ASKED_AGAIN_S: Final = 1.0
 

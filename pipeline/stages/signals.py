@@ -29,7 +29,10 @@ _FORGET_AFTER_S: Final = 60.0
 _SHARE: Final = 1 / 3
 _LONGEST_PAUSE_S: Final = 3.0
 #: Touchpoints that were appended so long ago are a backlog.
-_BEHIND_MS: Final = 10_000
+_BEHIND_MS: Final = 3_000
+#: While one is worked off rows are put out this often, and once nothing has come of it for a second.
+_BEHIND_PAUSE_S: Final = 10.0
+_QUIET_S: Final = 1.0
 #: What was complete and has changed is put out again this often at most.
 _CORRECTED_AFTER_S: Final = 10.0
 #: The parts of one batch are sent together.
@@ -71,6 +74,8 @@ class SignalsStage:
         """Whether any tiles have come since the last emission began."""
         self._input_since_s = 0.0
         """When the first of them came, by the clock."""
+        self._input_s = 0.0
+        """When the last of them came."""
         self._appended_ms = 0
         """When the touchpoints that the newest of them are of were appended, by the wall clock."""
         self._inner = Inner(TilesRead, metrics, wall_clock)
@@ -97,6 +102,7 @@ class SignalsStage:
                 lease.changed_at = self._clock()
                 if not self._has_input:
                     self._has_input, self._input_since_s = True, lease.changed_at
+                self._input_s = lease.changed_at
                 self._appended_ms = message.appended or round(self._wall_clock() * 1000)
                 _await_rows(lease, message)
         lease.merged, lease.has_news = batch.next_offset, True
@@ -128,8 +134,9 @@ class SignalsStage:
             return True
         if now < self._next_emission_s:
             return False
-        is_behind = self._wall_clock() * 1000 - self._appended_ms > _BEHIND_MS
-        return not is_behind or now - self._input_since_s >= _LONGEST_PAUSE_S
+        if self._wall_clock() * 1000 - self._appended_ms <= _BEHIND_MS:
+            return True
+        return now - self._input_s >= _QUIET_S or now - self._input_since_s >= _BEHIND_PAUSE_S
 
     def _awaits_rest(self, lease: SignalsLease) -> bool:
         """Whether the rest of a batch is on its way. Not for ever: its worker may be gone, and another one

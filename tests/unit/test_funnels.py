@@ -1,4 +1,4 @@
-"""Each sentence of DESIGN.md 2.2 by an example: events of one session to its ended journeys."""
+"""Each rule of funnels by an example: events of one session to its ended journeys."""
 
 from typing import Any
 

@@ -73,7 +73,7 @@ def test_a_shard_that_is_not_as_it_was_stored_stops() -> None:
         Worker(store)
     assert Worker(store, rebuild=True).resumed_at == BEGINNING
     log[at] = None
-    with pytest.raises(CheckpointError, match="not there any more"):
+    with pytest.raises(CheckpointError, match="are not there: sessions"):
         Worker(store)
 
 

@@ -61,7 +61,8 @@ class Setting:
             lambda: START_MS / 1000 + self.ahead_s + self.now_s,
         )
         self._offset = 0
-        self.appended_ms = START_MS
+        self.age_s = 0.0
+        """Of the touchpoints that tiles are of, when these are merged."""
 
     def windows_of(self, state: Windows) -> None:
         """Take the partition on anew, with this state."""
@@ -74,9 +75,9 @@ class Setting:
 
     async def take_old(self, age_s: float) -> None:
         """Tiles of touchpoints that were appended so long ago."""
-        self.appended_ms = START_MS + round((self.now_s - age_s) * 1000)
+        self.age_s = age_s
         await self.take("touchpoints.web:0", 1 + self._offset, START_MS + self._offset, START_MS)
-        self.appended_ms = START_MS
+        self.age_s = 0.0
 
     async def take_tiles(
         self, source: str, version: int, watermark: int | None, tiles: list[tuple[str, int, dict[str, int]]]
@@ -86,7 +87,7 @@ class Setting:
             "version": version,
             "watermark": watermark,
             "tiles": tiles,
-            "appended": self.appended_ms,
+            "appended": START_MS + round((self.ahead_s + self.now_s - self.age_s) * 1000),
         }
         record = Record(self._offset, START_MS, msgspec.json.encode(body))
         self._offset += 1
@@ -315,11 +316,11 @@ def test_a_partition_taken_away_while_a_batch_is_merged_is_not_gone_on_with() ->
     run(work)
 
 
-def test_of_a_backlog_rows_are_put_out_every_three_seconds() -> None:
+def test_of_a_backlog_rows_are_put_out_every_ten_seconds_and_when_it_is_worked_off() -> None:
     async def work(setting: Setting) -> None:
         slow = Slow(setting, 0.0)
         setting.windows_of(cast(Windows, slow))
-        for age_s, pause_s in ((60.0, 3.0), (1.0, 0.0)):
+        for age_s, pause_s in ((60.0, 10.0), (1.0, 0.0)):
             await setting.take_old(age_s)
             began_s, emissions = setting.now_s, slow.emissions
             while slow.emissions == emissions:
@@ -327,5 +328,10 @@ def test_of_a_backlog_rows_are_put_out_every_three_seconds() -> None:
                 await setting.take_old(age_s)
                 await setting.stage.emit()
             assert setting.now_s - began_s == max(0.5, pause_s)
+        await setting.take_old(60.0)
+        emissions = slow.emissions
+        setting.now_s += 1.0
+        await setting.stage.emit()
+        assert slow.emissions == emissions + 1
 
     run(work)

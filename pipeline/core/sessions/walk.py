@@ -1,4 +1,4 @@
-"""Funnels, and the walk of one session's events through them (DESIGN.md, section 2.2).
+"""The walk of one session's events through the funnels.
 
 A walk is a left fold over the session's events in (occurred_at, event_id) order. It never looks at
 the watermark: a journey still open at its end is timed out by the caller when the watermark says so.

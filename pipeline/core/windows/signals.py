@@ -1,4 +1,4 @@
-"""Which counters make which signal (DESIGN.md, section 2.3), and the columns they are summed in.
+"""Which counters make which signal (docs/signals.md), and the columns they are summed in.
 
 Sums over a window are made in int64 columns. A sum of money or of its squares can exceed 64 bits,
 so it is split into limbs of 40 bits, which add up separately and are joined again at the end.

@@ -1,4 +1,4 @@
-"""Rolling windows, and which of their ends there are (DESIGN.md, section 2.3)."""
+"""Rolling windows, and which of their ends there are (docs/signals.md)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

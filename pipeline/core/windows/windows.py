@@ -2,7 +2,7 @@
 
 A source is one touchpoint partition (``topic:partition``). A tile replaces the one held for the same
 segment, bucket and source if its version is higher; a window is the sum of its buckets. Which rows are put out
-follows DESIGN.md, section 2.3: of every window end that covers data once, when its window is complete; earlier
+follows docs/signals.md: of every window end that covers data once, when its window is complete; earlier
 where a source holds the others back for too long; and again where something changes what was complete.
 """
 

@@ -154,7 +154,9 @@ cdef class NativeEngine:
         return None if outcome == TOO_FAR_BACK else outcome == TAKEN
 
     cdef bint _is_here(self, Text channel) noexcept:
-        return channel.at[0] == PyBytes_AS_STRING(self._channel)[0]  # web, app, pos
+        return channel.size == PyBytes_GET_SIZE(self._channel) and (
+            memcmp(channel.at, PyBytes_AS_STRING(self._channel), channel.size) == 0
+        )
 
     cdef Outcome _take(self, Touch *touch) except *:
         cdef Handle handle = 0

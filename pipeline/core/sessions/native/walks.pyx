@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Walks a session's events through the funnels, as ``pipeline.core.sessions.walk`` tells (DESIGN.md, section 2.2)."""
+"""Walks a session's events through the funnels, as ``pipeline.core.sessions.walk`` tells."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
