@@ -1,5 +1,6 @@
 """The list of values that are told apart, in a topic that all workers share (decisions/0017)."""
 
+import threading
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -8,8 +9,8 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from pipeline.kafka.clients import KafkaUnavailableError, consumer_config, new_producer
-from pipeline.kafka.errors import is_passing
-from pipeline.kafka.logs import NoAnswerError, read_to_end
+from pipeline.kafka.errors import UNKNOWN, is_passing
+from pipeline.kafka.logs import LogError, NoAnswerError, read_to_end
 from pipeline.model.dimensions import Value, Values
 from pipeline.model.source import Source
 from pipeline.settings import KafkaSettings
@@ -20,6 +21,8 @@ from schemas.versioning import SCHEMA_VERSION
 _SOURCE: Final[Source] = (VALUES_TOPIC, 0)
 _ANSWER_S: Final = 10.0
 _POLL_S: Final = 0.05
+_PASSED_OVER: Final = frozenset({KafkaError._PARTITION_EOF, *UNKNOWN})
+_MADE_ANEW: Final = f"the topic {VALUES_TOPIC} was deleted and made anew: see 'Begin anew' in deploy/RUNBOOK.md"
 _MOST_AT_ONCE: Final = 1_000
 
 
@@ -55,29 +58,33 @@ class SharedValues:
         self._next = 0
         """The offset up to which the list is known."""
         self._clients: tuple[Producer, Consumer] | None = None
+        self._turn = threading.Lock()
 
     def admit(self, wanted: Iterable[Value]) -> None:
         """Have it decided what these values count as. Raises what ``read_values`` does, KafkaUnavailableError."""
-        try:
-            if self._clients is None:
-                self._clients = self._connect()
-            # Whoever is first is heard: another worker may append the same value meanwhile, which changes nothing.
-            self._read_up_to(self._append(*self._clients, wanted), self._clients[1])
-        except BaseException:
-            self.close()
-            raise
+        with self._turn:
+            try:
+                if self._clients is None:
+                    self._clients = self._connect()
+                # Another worker may append the same value meanwhile: the first one in the list counts.
+                self._read_up_to(self._append(*self._clients, wanted), self._clients[1])
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Leave the brokers; the next call connects anew."""
-        if self._clients is not None:
-            self._clients[1].close()
-            self._clients = None
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            clients[1].close()
 
     def _connect(self) -> tuple[Producer, Consumer]:
         """Clients, when all that stands in the list by now is known."""
         found, self._next = read_values(self._settings, self._next)
         self._values.admit(found)
-        consumer = Consumer(consumer_config(self._settings, f"{self._settings.group}-values"))
+        # A list made anew is another one: what values count as would change for this worker alone.
+        config = consumer_config(self._settings, f"{self._settings.group}-values") | {"auto.offset.reset": "error"}
+        consumer = Consumer(config)
         consumer.assign([TopicPartition(*_SOURCE, self._next)])
         # A producer of its own: what others have under way is not reported to this thread.
         return new_producer(self._settings), consumer
@@ -106,7 +113,10 @@ class SharedValues:
             )
         if producer.flush(_ANSWER_S):
             raise KafkaUnavailableError(f"{VALUES_TOPIC}: not acknowledged within {_ANSWER_S:g} s")
-        return max(ends, default=self._next)
+        end = max(ends, default=self._next)
+        if end < self._next:
+            raise LogError(_MADE_ANEW)
+        return end
 
     def _read_up_to(self, end: int, consumer: Consumer) -> None:
         deadline = time.monotonic() + _ANSWER_S
@@ -121,7 +131,10 @@ class SharedValues:
             if error is None:
                 self._next = (message.offset() or 0) + 1
                 self._values.admit(_values_in(message))
-            elif error.code() != KafkaError._PARTITION_EOF and not is_passing(error):
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise LogError(_MADE_ANEW)
+            # Errors queue up while no value is new: that a broker did not know the topic may be long past.
+            elif error.code() not in _PASSED_OVER and not is_passing(error):
                 raise KafkaException(error)
 
 

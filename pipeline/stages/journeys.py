@@ -74,16 +74,20 @@ class JourneysStage:
     async def announce(self, ends: Progress) -> None:
         """Let phase two hear of the partitions that are empty, again and again: it waits for all others."""
         self._misplaced.settle()
-        for source, lease in list(self._leases.partitions.items()):
-            now, last = time.monotonic(), lease.announced_at
-            # Records on their way here may be the oldest of all.
-            is_worked_off = not ends.has_handed_out(source) or lease.cut_at == ends.next_offset(source)
-            is_due = last is None or now - last >= _ANNOUNCE_S
-            if is_due and lease.state.latest_ms is None and ends.is_at_end(source) and is_worked_off:
-                lease.announced_at = now
-                lease.told.clear()
-                nothing = Outputs(version=lease.state.rules.first_version)
-                await self._tiles(lease, nothing, None, self._outbox.receipt())
+        for lease in list(self._leases.partitions.values()):
+            with contextlib.suppress(RevokedError):  # taken away while another one was announced
+                await self._announce(lease, ends)
+
+    async def _announce(self, lease: JourneysLease, ends: Progress) -> None:
+        source, now, last = lease.source, time.monotonic(), lease.announced_at
+        # Records on their way here may be the oldest of all.
+        is_worked_off = not ends.has_handed_out(source) or lease.cut_at == ends.next_offset(source)
+        is_due = last is None or now - last >= _ANNOUNCE_S
+        if is_due and lease.state.latest_ms is None and ends.is_at_end(source) and is_worked_off:
+            lease.announced_at = now
+            lease.told.clear()
+            nothing = Outputs(version=lease.state.rules.first_version)
+            await self._tiles(lease, nothing, None, self._outbox.receipt())
 
     async def process(self, batch: RecordBatch) -> None:
         """Take a batch. One whose partition is taken away meanwhile is left to the next owner."""
@@ -146,6 +150,7 @@ class JourneysStage:
     ) -> None:
         if out.dead_letters:
             await self._dead_letters(lease.source, out.dead_letters, receipt)
+            lease.check()  # its next owner may have accepted what was refused here
         if out.journeys:
             channel = lease.source[0].removeprefix(TOPIC_PREFIX)
             await self._outbox.put(receipt, journeys_output(channel, out.journeys, out.version))
@@ -154,6 +159,7 @@ class JourneysStage:
     async def _tiles(self, lease: JourneysLease, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
         if self._router is None:
             self._router = TileRouter(await asyncio.to_thread(self._tiles_partitions))
+        lease.check()
         await self._outbox.put(receipt, self._router.output(lease.name, out, appended_ms, lease.told))
 
     async def _dead_letters(self, source: Source, letters: list[DeadLetter], receipt: Receipt) -> None:

@@ -5,6 +5,7 @@ from there. When the partition is taken away its lease is revoked: from then on 
 and who asks for it here gets :class:`RevokedError`.
 """
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -181,7 +182,11 @@ class Leases:
 
     def watermarks(self) -> Mapping[Source, int | None]:
         """By touchpoint partition."""
-        return {lease.source: lease.state.watermark_ms for lease in list(self.partitions.values())}
+        found: dict[Source, int | None] = {}
+        for lease in list(self.partitions.values()):
+            with contextlib.suppress(RevokedError):  # asked for by another thread
+                found[lease.source] = lease.state.watermark_ms
+        return found
 
     def unfinished(self) -> int:
         """Batches that are not all merged, put out, delivered and stored."""

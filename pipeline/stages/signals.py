@@ -199,11 +199,11 @@ class SignalsStage:
         count = 0
         for rows in emission:
             await self._outbox.put(receipt, signals_output(rows))
+            lease.check()
             count += 1 + len(rows.ends_ms)
             if count >= _ROWS_AT_A_TIME:
                 count = 0
                 await asyncio.sleep(0)
-                lease.check()
         await self._tell(lease, receipt)
         lease.check()
 

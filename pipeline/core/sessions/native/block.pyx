@@ -128,7 +128,7 @@ cdef bint is_text(Session *stored, uint32_t position) noexcept nogil:
     """Whether a text, or none, lies there."""
     if position == NONE:
         return True
-    return stored.id_size <= position and position + 2 <= stored.size and (
+    return stored.id_size <= position and stored.size >= 2 and position <= stored.size - 2 and (
         text_at(stored, position).size <= stored.size - position - 2
     )
 

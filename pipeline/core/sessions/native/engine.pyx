@@ -246,6 +246,7 @@ cdef class NativeEngine:
         settled = []
         for handle, found in self._late.settle():
             self._schedule(self._sessions.at(handle), handle)
+            self._counts.pop(handle, None)  # it was packed anew
             settled.append(found)
         return settled
 
@@ -411,6 +412,7 @@ cdef class NativeEngine:
         cdef Session one
         cdef Base base
         cdef Handle handle = 0
+        cdef uint32_t open_one
         while at < end:
             if end - at < <Py_ssize_t>sizeof(Sizes):
                 raise ValueError(f"shard {number} of sessions is cut short")
@@ -427,6 +429,8 @@ cdef class NativeEngine:
                 base = Base()
                 base.take(&one)
                 base.last_ms, base.start = folded.last_ms, folded.start
+                for open_one in range(base.opens):
+                    base.open[open_one].has_timed_out = False
                 at += sizes.opens * sizeof(Open)
             one.block, one.size, one.id_size = <char *>at, sizes.size, sizes.id_size
             if end - at < one.size or not self._is_whole(&one, base):

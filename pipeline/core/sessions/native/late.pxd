@@ -29,12 +29,13 @@ cdef class LateSessions:
     cdef Bases _bases
     cdef Py_ssize_t _most_later
     cdef dict _late      # by handle
-    cdef dict _marks     # by handle of a long session, positions in its block
+    cdef dict _marks     # by handle of a long session, positions in its block,
+    cdef dict _ordinals  # how many events come before each, and the last: how many there are
 
     cdef int append(self, Session *session, Handle handle, Touch *touch, Text where) except -1
     cdef Outcome take(self, Session *session, Handle handle, Touch *touch, Text where) except *
     cdef uint32_t position_of(self, Session *session, Handle handle, int64_t at_ms, Text event_id) except 0
-    cdef bint _has_after(self, Session *session, uint32_t position, Py_ssize_t count) except -1
+    cdef Py_ssize_t _count_from(self, Session *session, Handle handle, uint32_t position) except -1
     cdef int moved(self, Handle handle) except -1
     cdef Py_ssize_t waiting(self, Handle handle) except -1
     cdef inline uint32_t bytes_waiting(self, Session *session, Handle handle) except? 0xFFFFFFFF:

@@ -7,7 +7,7 @@ first of the batch's late events. Until the batch ends they wait beside the sess
 
 from bisect import bisect_left
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
@@ -36,7 +36,7 @@ cdef class LateSession:
 cdef class LateSessions:
     def __init__(self, Sessions sessions, Walks walks, Bases bases, Py_ssize_t most_later):
         self._sessions, self._walks, self._bases, self._most_later = sessions, walks, bases, most_later
-        self._late, self._marks = {}, {}
+        self._late, self._marks, self._ordinals = {}, {}, {}
 
     cdef Outcome take(self, Session *session, Handle handle, Touch *touch, Text where) except *:
         """Have an event wait for its place, unless it is there already or too far back."""
@@ -47,7 +47,7 @@ cdef class LateSessions:
         cdef Py_ssize_t place = 0 if late is None else bisect_left(late.order, key)
         cdef Py_ssize_t later = 0 if late is None else len(late.order) - place
         cdef Text id_
-        if self._has_after(session, position, self._most_later - later):
+        if later + self._count_from(session, handle, position) >= self._most_later:
             return TOO_FAR_BACK
         if position < session.size and there.at_ms == touch.at_ms:
             id_ = id_of(there)
@@ -75,6 +75,7 @@ cdef class LateSessions:
     cdef int moved(self, Handle handle) except -1:
         """A session was packed anew: what was noted of places in it is no more so."""
         self._marks.pop(handle, None)
+        self._ordinals.pop(handle, None)
         return 0
 
     cdef Py_ssize_t waiting(self, Handle handle) except -1:
@@ -109,34 +110,60 @@ cdef class LateSessions:
 
     cdef Handles _marks_of(self, Session *session, Handle handle):
         """Positions of some events of a long session; within a batch events are only added at its end."""
-        cdef Handles marks = self._marks.get(handle)
-        cdef uint32_t position, last = 0
+        cdef Handles marks = self._marks.get(handle), ordinals = self._ordinals.get(handle)
+        cdef uint32_t position = self._bases.start(session, handle), last = 0
+        cdef uint64_t count = 0
         if marks is None:
-            marks = self._marks[handle] = Handles()
-            position = self._bases.start(session, handle)
+            marks, ordinals = self._marks[handle], self._ordinals[handle] = Handles(), Handles()
+        elif marks.count:
+            ordinals.count -= 1  # how many there were
+            position = last = <uint32_t>marks.of[marks.count - 1]
+            count = ordinals.of[marks.count - 1]
         else:
-            position = last = <uint32_t>marks.of[marks.count - 1] if marks.count else self._bases.start(session, handle)
+            ordinals.count = 0
         while position < session.size:
             if position - last >= BYTES_PER_MARK:
                 marks.append(position)
+                ordinals.append(count)
                 last = position
             position += event_at(session, position).size
+            count += 1
+        ordinals.append(count)
         return marks
 
-    cdef bint _has_after(self, Session *session, uint32_t position, Py_ssize_t count) except -1:
-        """Whether so many events begin there or later."""
-        if (session.size - position) // <Py_ssize_t>sizeof(Event) < count:
-            return False
-        while count > 0 and position < session.size:
-            position += event_at(session, position).size
-            count -= 1
-        return count <= 0
+    cdef Py_ssize_t _count_from(self, Session *session, Handle handle, uint32_t position) except -1:
+        """How many events begin there or later, if they can be as many as none is put before any more; else 0."""
+        cdef Handles marks, ordinals
+        cdef Py_ssize_t low = 0, high, middle, count = 0
+        cdef uint32_t at = position
+        if (session.size + self.bytes_waiting(session, handle)) // sizeof(Event) < <size_t>self._most_later:
+            return 0
+        if session.size <= LONG:
+            while at < session.size:
+                at += event_at(session, at).size
+                count += 1
+            return count
+        marks = self._marks_of(session, handle)
+        ordinals = self._ordinals[handle]
+        high = marks.count
+        while low < high:
+            middle = (low + high) // 2
+            if marks.of[middle] <= position:
+                low = middle + 1
+            else:
+                high = middle
+        at = <uint32_t>marks.of[low - 1] if low else self._bases.start(session, handle)
+        count = ordinals.of[low - 1] if low else 0
+        while at < position:
+            at += event_at(session, at).size
+            count += 1
+        return <Py_ssize_t>ordinals.of[ordinals.count - 1] - count
 
     # --- the end of a batch ---------------------------------------------------------------------
 
     def settle(self):
         """Walk all anew: of each the handle and the id, what has changed, and by key the journeys that have ended."""
-        taken, self._late, self._marks = self._late, {}, {}
+        taken, self._late, self._marks, self._ordinals = self._late, {}, {}, {}
         return [self._settled(late) for late in taken.values()]
 
     cdef tuple _settled(self, LateSession late):
@@ -174,7 +201,7 @@ cdef class LateSessions:
         while start < session.size:
             rest.append(self._walks.entry(session, event_at(session, start)))
             start += event_at(session, start).size
-        self._marks.pop(late.handle, None)
+        self.moved(late.handle)
         return changes(late.ended, late.opened, ended, opened, under_way, before_ms, rest, late.keys), ended
 
     cdef dict _under_way(self, Session *session):
