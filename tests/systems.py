@@ -91,8 +91,12 @@ class System:
     def send(self, topic: str, messages: list[tuple[str, bytes]], **more: Any) -> None:
         refused: list[Any] = []
         producer = new_producer(self.kafka)
+
+        def note(error: Any, _: Any) -> None:
+            if error:
+                refused.append(error)
+
         for key, value in messages:
-            note = lambda error, _: refused.append(error) if error else None  # noqa: E731
             producer.produce(topic, key=key, value=value, on_delivery=note, **more)
         assert producer.flush(30) == 0
         assert not refused

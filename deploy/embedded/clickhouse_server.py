@@ -89,7 +89,7 @@ def _prepared(data_dir: Path) -> tuple[str, Path, Path]:
     config = configure(beside / f"{_name_of(name)}.config")
     ours: list[str | Path] = [Path(__file__).parents[2], sys.prefix, sys.base_prefix, *filter(None, sys.path)]
     if not confine([*_SYSTEM_FILES, *ours, config.parent], [name, incoming, temporary]):
-        print("this kernel has no Landlock: the engine is confined by its grants alone", flush=True)  # noqa: T201
+        print("this kernel has no Landlock: the engine is confined by its grants alone", flush=True)  # noqa: T201 (a command)
     return name, config, incoming
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource  # type: ignore[attr-defined]
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource  # type: ignore[attr-defined] # not in its stubs
 
 from pipeline.kafka.clients import new_admin, new_producer
 from pipeline.kafka.topics import create_missing

@@ -103,6 +103,6 @@ def test_a_column_that_is_not_there_is_waited_for(address: Address) -> None:
 def test_a_row_of_the_wrong_kind_is_refused_for_good(address: Address) -> None:
     sink = ClickHouseSink(address)
     with pytest.raises(SinkRejectedError):
-        sink.write(DEAD_LETTERS, NAMES, columns(["one"], "x"))  # type: ignore[list-item]
+        sink.write(DEAD_LETTERS, NAMES, columns(["one"], "x"))  # type: ignore[list-item] # what is tested
     sink.write(DEAD_LETTERS, NAMES, columns([7], "after"))  # the connection is sound again
     assert stored(address, "after") == [7]

@@ -118,7 +118,7 @@ def test_the_part_with_all_of_the_loss_explains_it_not_the_one_with_its_share_of
     expected = np.array([100.0, 70.0, 30.0, 40.0, 30.0, 30.0])
     observed = np.array([45.0, 43.0, 2.0, 40.0, 3.0, 2.0])
     best = parts(names, "all", observed, expected)[0]
-    assert best == Part("device=mobile", pytest.approx(1.0), pytest.approx(0.6))  # type: ignore[arg-type]
+    assert best == Part("device=mobile", pytest.approx(1.0), pytest.approx(0.6))  # type: ignore[arg-type] # stands for a float
     assert parts(names, "channel=web", observed, expected)[0].where == "device=mobile"
 
 

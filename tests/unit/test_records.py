@@ -12,6 +12,7 @@ from pipeline.model.records import Record
 from pipeline.model.rules import GENERATION_SHIFT
 from schemas.ticks import TICK_HEADER
 from schemas.versioning import MOST_GENERATIONS
+from tests.needs import need
 
 WEB, POS = ("touchpoints.web", 0), ("touchpoints.pos", 3)
 
@@ -50,11 +51,11 @@ def test_records_are_taken_by_partition_in_order_and_errors_of_any(sort_in: Call
     assert list(nothing[WEB]) == [Record(0, 5, b"a")]
 
 
-@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled here")
 def test_where_there_is_a_compiler_the_faster_way_is_used() -> None:
+    need(IS_COMPILED, "nothing is compiled here")
     assert reader.sort_in.__module__ == reader.earliest_ms.__module__ == "pipeline.kafka.fetched"
     with pytest.raises(TypeError):
-        reader.sort_in([b"no message"], {WEB}, {})  # type: ignore[list-item]
+        reader.sort_in([b"no message"], {WEB}, {})  # type: ignore[list-item] # what is tested
 
 
 LOG = [Record(n, 1_000 - n, None, 5) if n % 3 == 0 else Record(n, 1_000 + n, b"%d" % n) for n in range(10, 3_000)]
@@ -83,8 +84,8 @@ def test_by_column_they_are_the_same_sequence() -> None:
             log[beyond]
 
 
-@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled here")
 def test_a_tick_has_no_value() -> None:
+    need(IS_COMPILED, "nothing is compiled here")
     with pytest.raises(ValueError, match="record 4 has a value and is said to be a tick"):
         by_column([Record(4, 1, b"a", 5)])
 

@@ -144,7 +144,7 @@ class Store:
 
 def test_what_is_given_up_is_a_dead_letter_and_can_be_sent_again() -> None:
     published, sink = Published(), MemorySink()
-    letters = Letters(published, sink)  # type: ignore[arg-type]
+    letters = Letters(published, sink)  # type: ignore[arg-type] # notes what is sent
     asyncio.run(letters.keep(hook(), BODY, "http://x.example/hook answers 410"))
     asyncio.run(letters.keep(hook(), BODY, "http://x.example/hook answers 410"))
     (topic, message), again = published.messages
