@@ -64,7 +64,7 @@ def new_dashboard(uid: str, title: str, description: str, range_from: str = "now
 def with_choices(dashboard: Dashboard, funnel: bool = False) -> Dashboard:
     """The variables of the dashboards about the shop, and the marks of its alerts."""
     if funnel:
-        dashboard.with_variable(_choice("funnel", "Funnel", sql.FUNNELS, "checkout"))
+        dashboard.with_variable(clickhouse.variable("funnel", "Funnel", sql.FUNNELS, "checkout"))
     return (
         dashboard.with_variable(_choice("channel", "Channel", ("all", "web", "app", "pos"), "all"))
         .with_variable(clickhouse.variable("store", "Store", sql.STORES, "all"))

@@ -67,6 +67,8 @@ NATIVE: Final = (
     "pipeline/core/sessions/native/texts.pxd",
     "pipeline/core/sessions/native/walks.pxd",
     "pipeline/core/sessions/native/walks.pyx",
+    "pipeline/core/sessions/native/words.pxd",
+    "pipeline/core/sessions/native/words.pyx",
     "pipeline/kafka/fetched.pyx",
 )
 _GROUP: Final = "cx_signals"

@@ -11,7 +11,7 @@ from pipeline.cli import build
 from pipeline.kafka.topics import topic_specs
 from pipeline.metrics import Metrics
 from pipeline.model.signals import signals_of
-from pipeline.settings import PREFIX, KafkaSettings, Settings, funnel_names, leaves, names
+from pipeline.settings import PREFIX, KafkaSettings, OnSettings, Settings, funnel_names, leaves, names
 from pipeline.settings.alert_rules import load_rules
 from schemas.events import EVENT_TYPES, TouchpointEvent
 from sinks.tables import COLUMNS
@@ -78,7 +78,9 @@ def _default(option: Any) -> str:
 
 def _settings() -> Iterator[str]:
     yield "From the environment, read once. A name that is not listed here, or a value that does not fit, stops a"
-    yield "command with one line and status 2. A secret may be in a file that the setting with `_FILE` names.\n"
+    yield "command with one line and status 2. A secret may be in a file that the setting with `_FILE` names."
+    yield "`CX_CONFIG` names a TOML file with the same names in lower case, a table for each group: `[kafka]`,"
+    yield "`partitions = 8`. Funnels of your own are told there (docs/funnels.md).\n"
     single = leaves(Settings)
     rows = [
         (f"`{name}`", f"`{_text(name)}`", info.description or "")
@@ -97,7 +99,13 @@ def _text(variable: str) -> str:
         value = value.get_secret_value()
     if isinstance(value, frozenset):
         value = sorted(value)
-    return (value or "(empty)") if isinstance(value, str) else json.dumps(value)
+    return (value or "(empty)") if isinstance(value, str) else json.dumps(value, default=_event)
+
+
+def _event(on: OnSettings) -> Any:
+    """Some events as they would be written: a type alone, or with its conditions."""
+    written = on.model_dump(exclude_none=True)
+    return written["type"] if len(written) == 1 else written
 
 
 def _metrics() -> Iterator[str]:
@@ -150,12 +158,12 @@ def _events() -> Iterator[str]:
         (
             f"`{name}`",
             *(
-                ", ".join(f"`{kind}`" for kind in sorted(kinds))
-                for kinds in (f.opens_on, f.completes_on, f.abandons_on)
+                ", ".join(f"`{on.type}`" for on in events)
+                for events in (f.opens_on, f.completes_on, f.abandons_on)
             ),
             f"{f.timeout_s / 60:g} min",
         )
-        for name, f in Settings().funnels
+        for name, f in Settings().funnels.followed().items()
     )
     yield from _table(("funnel", "opened by", "completed by", "abandoned by", "timeout"), found)
 

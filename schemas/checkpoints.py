@@ -8,6 +8,7 @@ one that the newest manifest names, nor another writer's.
 """
 
 import contextlib
+import zlib
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,9 @@ from schemas.versioning import SCHEMA_VERSION
 _PREFIX: Final = "cx.checkpoints."
 MAX_PART_BYTES: Final = 512 * 1024
 MANIFEST_KEY: Final = "manifest"
+_MOST_DEFLATED: Final = 256 * 1024
+_BEGINS_ZLIB: Final = b"\x78"
+"""A number in MessagePack, which no content is."""
 _BEGINS_JSON: Final = (b"{", b"[", b'"')
 _pack: Final = msgspec.msgpack.Encoder().encode
 _to_json: Final = msgspec.json.Encoder().encode
@@ -74,16 +78,23 @@ class Manifest(msgspec.Struct, frozen=True):
 def encode_shard(content: Any, *, has_bytes: bool) -> bytes:
     """A shard's content. Where it ``has_bytes`` MessagePack: as JSON they would be a third larger.
 
-    JSON where MessagePack has no number that large.
+    JSON where MessagePack has no number that large; deflated (RFC 1950) where it is small, as in a small shop, in
+    which checkpoints are most of what each event causes to be written.
     """
     if has_bytes:
         with contextlib.suppress(OverflowError):
             return _pack(content)
-    return _to_json(content)
+    text = _to_json(content)
+    return zlib.compress(text, level=1) if len(text) <= _MOST_DEFLATED else text
 
 
 def decode_shard(text: bytes) -> Any:
-    """The content, a list or a dict, whichever way it was written: in JSON bytes are Base64, as text."""
+    """The content, a list or a dict, whichever way it was written: in JSON bytes are Base64, as text.
+
+    Raises ValueError or zlib.error where it is broken.
+    """
+    if text[:1] == _BEGINS_ZLIB:
+        text = zlib.decompress(text)
     return msgspec.json.decode(text) if text[:1] in _BEGINS_JSON else msgspec.msgpack.decode(text)
 
 

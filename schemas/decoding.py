@@ -17,18 +17,28 @@ from schemas.reasons import Reason, Refusal
 from schemas.times import parse_rfc3339
 from schemas.touchpoint import Touchpoint
 from schemas.units import to_units
+from schemas.vocabulary import CONTRACT, LONGEST_VALUE, Vocabulary, event_model
 
-_Fields: Final[Any] = msgspec.defstruct("_Fields", derive_fields(TouchpointEvent), gc=False)
-_decode_fast: Final[Any] = msgspec.json.Decoder(_Fields).decode
 #: Taken apart at once: one call instead of one for each attribute.
 _astuple: Final[Any] = msgspec.structs.astuple
 _NAMES: Final = tuple(TouchpointEvent.model_fields)
 #: Brackets come in pairs: a text so short cannot be nested deeper than allowed.
 _SURELY_SHALLOW: Final = 2 * MAX_NESTING
+_members: Final[Any] = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+_read_text: Final[Any] = msgspec.json.Decoder(str).decode
 
 
-def decode(payload: bytes | None) -> Touchpoint | Refusal:
-    """Decode one message's value.
+def _fast_decoder(vocabulary: Vocabulary) -> Any:
+    fields: Any = msgspec.defstruct("_Fields", derive_fields(event_model(vocabulary)), gc=False)
+    return msgspec.json.Decoder(fields).decode
+
+
+_decoders: Final[dict[Vocabulary, Any]] = {}
+_decode_contract: Final[Any] = _fast_decoder(CONTRACT)
+
+
+def decode(payload: bytes | None, vocabulary: Vocabulary = CONTRACT) -> Touchpoint | Refusal:
+    """Decode one message's value, in the words of a shop.
 
     Gives a :class:`Touchpoint` with all rules of the contract checked that concern the message alone
     (its topic, the watermark and duplicates are the caller's), or a :class:`Refusal`. Never raises
@@ -43,13 +53,22 @@ def decode(payload: bytes | None) -> Touchpoint | Refusal:
     try:
         if not payload.isascii():
             payload.decode()
-        event = _touchpoint(_astuple(_decode_fast(payload)))
+        event = _touchpoint(_astuple(_decoder_of(vocabulary)(payload)), vocabulary)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         event = None
-    return _decode_slowly(payload) if event is None else event
+    return _decode_slowly(payload, vocabulary) if event is None else event
 
 
-def _touchpoint(fields: tuple[Any, ...]) -> Touchpoint | None:
+def _decoder_of(vocabulary: Vocabulary) -> Any:
+    if vocabulary is CONTRACT:
+        return _decode_contract
+    found = _decoders.get(vocabulary)
+    if found is None:
+        found = _decoders[vocabulary] = _fast_decoder(vocabulary)
+    return found
+
+
+def _touchpoint(fields: tuple[Any, ...], vocabulary: Vocabulary) -> Touchpoint | None:
     """The event with its computed fields; None where a rule that spans fields is broken.
 
     ``fields``: in the order of ``_NAMES``. Raises ValueError for a time that is none.
@@ -91,6 +110,7 @@ def _touchpoint(fields: tuple[Any, ...]) -> Touchpoint | None:
         None if value is None else to_units(value),
         currency,
         step,
+        _further(attributes, vocabulary.attributes) if vocabulary.attributes else (),
     )
     if type_ == "survey_answered" and not _take_answer(event, survey, score, scale):
         return None
@@ -117,13 +137,26 @@ def _is_small_object(raw: msgspec.Raw) -> bool:
     return (text[:1] == b"{" and len(text) <= MAX_ATTRIBUTES_BYTES) or text == b"null"
 
 
-def _decode_slowly(payload: bytes) -> Touchpoint | Refusal:
-    model = explain(payload)
+def _further(attributes: msgspec.Raw | None, names: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Of these attributes the texts that a dimension's value can be; of all others None."""
+    raw: dict[str, msgspec.Raw] = {} if attributes is None else _members(bytes(attributes)) or {}
+    return tuple([_value(bytes(raw[name])) if name in raw else None for name in names])
+
+
+def _value(text: bytes) -> str | None:
+    if text[:1] != b'"':
+        return None
+    value: str = _read_text(text)
+    return value if 0 < len(value) <= LONGEST_VALUE else None
+
+
+def _decode_slowly(payload: bytes, vocabulary: Vocabulary) -> Touchpoint | Refusal:
+    model = explain(payload, vocabulary)
     if isinstance(model, Refusal):
         return model
     fields = {name: getattr(model, name) for name in _NAMES}
     if model.attributes is not None:
         fields["attributes"] = raw_fields(payload)["attributes"]
-    event = _touchpoint(tuple(fields.values()))
+    event = _touchpoint(tuple(fields.values()), vocabulary)
     assert event is not None, "pydantic accepted what the shared rules refuse"
     return event

@@ -116,7 +116,7 @@ class TouchpointEvent(BaseModel):
     scale: Scale | None = None
     """Of ``survey_answered``: the highest answer; absent: 5 (csat), 10 (nps), 7 (ces)."""
     attributes: dict[str, Any] | None = None
-    """Whatever else you want to send along, at most 4,096 bytes of JSON; it is not used."""
+    """Whatever else you want to send along, at most 4,096 bytes of JSON; its texts can be dimensions of yours."""
 
     @model_validator(mode="before")
     @classmethod

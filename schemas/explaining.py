@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from schemas.events import ATTRIBUTES_BYTES, MAX_MESSAGE_BYTES, MAX_NESTING, TouchpointEvent
 from schemas.reasons import Reason, Refusal
+from schemas.vocabulary import CONTRACT, Vocabulary, event_model
 
 _MAX_ERROR_LENGTH: Final = 500
 _FIELDS: Final = frozenset(TouchpointEvent.model_fields)
@@ -39,7 +40,7 @@ def check_size_and_nesting(payload: bytes) -> Refusal | None:
     return None
 
 
-def explain(payload: bytes) -> TouchpointEvent | Refusal:
+def explain(payload: bytes, vocabulary: Vocabulary = CONTRACT) -> TouchpointEvent | Refusal:
     """The reference decoder: the event as pydantic sees it, or what is wrong with the message."""
     if refusal := check_size_and_nesting(payload):
         return refusal
@@ -61,7 +62,7 @@ def explain(payload: bytes) -> TouchpointEvent | Refusal:
             return _invalid(f"{name}: {_half_character(bytes(raw[name])) or error}")
     sizes = {ATTRIBUTES_BYTES: len(bytes(raw["attributes"])) if "attributes" in raw else 0}
     try:
-        return TouchpointEvent.model_validate(known, context=sizes)
+        return event_model(vocabulary).model_validate(known, context=sizes)
     except ValidationError as error:
         return _invalid(describe_errors(error))
 
@@ -89,7 +90,8 @@ def describe_errors(error: ValidationError) -> str:
     for item in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in item["loc"]) or "event"
         found = "" if item["type"] == "missing" or not item["loc"] else _found(item["input"])
-        clauses.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{found}")
+        what = _shorten(item["msg"].removeprefix("Value error, "), _MAX_ERROR_LENGTH // 2)
+        clauses.append(f"{where}: {what}{found}")
     return _shorten("; ".join(clauses), _MAX_ERROR_LENGTH)
 
 

@@ -11,6 +11,7 @@ from schemas.evidence import EvidenceMessage
 from schemas.journeys import JourneyMessage
 from schemas.signals import SignalMessage
 from schemas.tiles import TilesMessage
+from schemas.vocabulary import CONTRACT, Vocabulary, event_model
 
 MODELS: Final[dict[str, type[BaseModel]]] = {
     "touchpoint": TouchpointEvent,
@@ -23,9 +24,10 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
 }
 
 
-def json_schemas() -> dict[str, dict[str, Any]]:
-    """By name of the message: its JSON Schema (draft 2020-12)."""
+def json_schemas(words: Vocabulary = CONTRACT) -> dict[str, dict[str, Any]]:
+    """By name of the message: its JSON Schema (draft 2020-12); of touchpoints in the words of a shop."""
+    models = MODELS | {"touchpoint": event_model(words)}
     return {
         name: {"$schema": "https://json-schema.org/draft/2020-12/schema"} | model.model_json_schema()
-        for name, model in MODELS.items()
+        for name, model in models.items()
     }

@@ -16,6 +16,7 @@ class Touchpoint:
         "customer_id",
         "device",
         "event_id",
+        "further",
         "region",
         "scale_units",
         "score_units",
@@ -25,6 +26,11 @@ class Touchpoint:
         "survey",
         "type",
     )
+
+    @property
+    def dims(self) -> tuple[str | None, ...]:
+        """The values of all dimensions, in the order of the vocabulary."""
+        return (self.channel, self.store_id, self.region, self.device, self.campaign, *self.further)
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class Touchpoint:
         amount: int | None,
         currency: str | None,
         step: str | None,
+        further: tuple[str | None, ...] = (),
     ) -> None:
         self.at_ms: Final = at_ms
         """Event time, milliseconds since the epoch."""
@@ -57,6 +64,8 @@ class Touchpoint:
         """``value`` in units of 1/10,000."""
         self.currency: Final = currency
         self.step: Final = step
+        self.further: Final = further
+        """The shop's further dimensions, in the order of its vocabulary; None: absent."""
         self.survey: str | None = None
         """Of an answer; None for all other types."""
         self.score_units = 0

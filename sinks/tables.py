@@ -15,6 +15,7 @@ DEAD_LETTERS: Final = "dead_letters"
 ALERTS: Final = "alerts"
 
 COUNTERS: Final = counter_names(STANDARD)
+"""Those with a column of their own; of funnels of the shop's they are in ``by_funnel``."""
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     SIGNALS: (
@@ -47,7 +48,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "value",
         "version",
     ),
-    TILES: ("segment", "bucket", "source", *COUNTERS, "by_age", "by_step", "version"),
+    TILES: ("segment", "bucket", "source", *COUNTERS, "by_age", "by_step", "by_funnel", "version"),
     ALERTS: (
         "alert_id",
         "rule",

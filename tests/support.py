@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from pipeline.core.sessions.walk import RETRACTED
 from pipeline.core.windows.windows import Windows
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
-from pipeline.settings import Settings, funnel_names, rules
+from pipeline.settings import Settings, funnel_names, load, rules
 from pipeline.settings.alert_rules import load_rules
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
@@ -36,6 +37,21 @@ DEFAULTS = Settings()
 RULES: Rules = rules(DEFAULTS)
 ALERT_RULES = load_rules("", funnel_names(DEFAULTS))
 NAIVE: NaiveRules = naive_rules(DEFAULTS)
+OWN = load(
+    {
+        "CX_CONFIG": str(Path(__file__).parents[1] / "docs/examples/click_and_collect.toml"),
+        "CX_FUNNELS__SEARCH__ENABLED": "false",
+        "CX_FUNNELS__BASKET__NAME": "till",
+        "CX_FUNNELS__CART__COMPLETES_ON": '[{"type": "order_completed", "step": "payment"}, "sale_completed"]',
+        "CX_FUNNELS__FORM__OPENS_ON": '[{"type": "form_started", "channel": "app"}, '
+        '{"type": "cart_viewed", "step": "address", "channel": "web"}]',
+        "CX_SEGMENTS__ATTRIBUTES": '["loyalty", "tier"]',
+        "CX_SEGMENTS__COMBINATIONS": '[[], ["loyalty"], ["channel", "tier"], ["device"]]',
+    }
+)
+"""A shop with event types, funnels and dimensions of its own, and some of ours changed, switched off, renamed."""
+OWN_RULES: Rules = rules(OWN)
+OWN_NAIVE: NaiveRules = naive_rules(OWN)
 START_MS = parse_rfc3339("2026-03-02T09:00:00Z")
 FETCHED_MS = START_MS + 10 * 365 * 86_400_000
 """So late that no record without a time of its own is refused for it."""
@@ -78,7 +94,7 @@ class Store:
         channel = topic.removeprefix("touchpoints.")
         for session_id, j in out.journeys:
             key = JourneyKey(channel, session_id, j.journey_id, j.opened_by.at_ms)
-            _, store_id, region, device, _ = j.opened_by.dims
+            _, store_id, region, device, *_ = j.opened_by.dims
             row = JourneyValue(
                 j.funnel,
                 j.ended_ms,
@@ -234,7 +250,7 @@ def assert_same(found: Tables, expected: Tables) -> None:
 def kept_sessions(partition: Partition) -> dict[str, StoredSession]:
     """By id, what a partition keeps of its sessions."""
     shards = partition.sessions.everything()
-    found = (codec.decode(stored, partition.channel, partition.rules.funnels) for _, stored in shards)
+    found = (codec.decode(stored, partition.channel, partition.rules) for _, stored in shards)
     return {session.session_id: session for sessions in found for session in sessions}
 
 

@@ -8,7 +8,7 @@ import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin
 from pipeline.kafka.topics import Bounds, TopicSpec, create_missing, topic_specs
-from pipeline.settings import Settings, load
+from pipeline.settings import Settings, load, vocabulary
 from pipeline.web.catalogue import catalogue
 from pipeline.web.listings import Listings
 from pipeline.web.openapi import openapi
@@ -98,7 +98,7 @@ def schema_export(
     ``openapi.json``, the HTTP API with the names of these settings.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    documents = {directory / f"{name}.json": schema for name, schema in json_schemas().items()}
+    documents = {directory / f"{name}.json": schema for name, schema in json_schemas(vocabulary(load())).items()}
     names = catalogue(load())
     documents[directory / "asyncapi.json"] = asyncapi()
     documents[directory / "openapi.json"] = openapi(Listings(NoReads(), names).all(), names)

@@ -46,9 +46,9 @@ def backtest(
         raise typer.BadParameter(f"there are: {', '.join(FORMATS)}", param_hint="--format")
     settings = load()
     alert_rules = load_rules(rules_file or settings.alerts.rules, funnel_names(settings))
-    logs = logs_of(read_events(file, file_format)) if file is not None else _topics(settings)
-    records = sum(map(len, logs.values()))
     deciding = rules(settings)
+    logs = logs_of(read_events(file, file_format, deciding.vocabulary)) if file is not None else _topics(settings)
+    records = sum(map(len, logs.values()))
     if file is None:
         deciding.segmenter.values.admit(read_values(settings.kafka)[0])
     test = Backtest(deciding, alert_rules, list(logs))

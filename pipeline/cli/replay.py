@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.common import kafka_admin, progress, say
-from pipeline.settings import load
+from pipeline.settings import load, vocabulary
 from pipeline.tools.replay.files import FileError
-from pipeline.tools.replay.formats import FORMATS, BadRow, FileEvent
+from pipeline.tools.replay.formats import FORMATS, BadRow, FileEvent, reader_of
 from pipeline.tools.replay.send import ReplayError, check_not_behind, in_sending_order
 from pipeline.tools.replay.send import replay as send_all
+from schemas.vocabulary import Vocabulary
 
 _SHOWN_PROBLEMS = 5
 
@@ -41,7 +42,7 @@ def replay(
         raise typer.BadParameter("'time' or 'file'", param_hint="--order")
     settings = load()
     kafka_admin(settings)
-    events = read_events(file, file_format)
+    events = read_events(file, file_format, vocabulary(settings))
     if not events:
         raise ReplayError(f"{file}: nothing could be sent: there is no event of this format in it")
     if not allow_late:
@@ -58,12 +59,12 @@ def replay(
         )
 
 
-def read_events(file: Path, file_format: str) -> list[FileEvent]:
+def read_events(file: Path, file_format: str, words: Vocabulary) -> list[FileEvent]:
     """A file's events; rows that cannot be read are reported and counted."""
     events, problems = [], 0
     with progress(f"reading {file.name}") as advance:
         try:
-            for row in FORMATS[file_format](file):
+            for row in reader_of(file_format, words)(file):
                 advance(1)
                 if isinstance(row, BadRow):
                     problems += 1

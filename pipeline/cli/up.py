@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -27,8 +28,16 @@ _HISTORY_MIN = 360.0
 #: So many events of history are worked off in about a minute; a larger shop gets less of a past.
 _HISTORY_EVENTS = 350_000
 _READY_S = 90.0
-#: What commands in other terminals have to know to find this stack.
-_ADDRESSES = ("CX_KAFKA__BOOTSTRAP_SERVERS", "CX_CLICKHOUSE__", "CX_WEB__PORT", "CX_PIPELINE__GENERATION")
+#: What commands in other terminals have to know: where the servers are, and what decides what is computed.
+_TOLD = (
+    "CX_KAFKA__BOOTSTRAP_SERVERS",
+    "CX_CLICKHOUSE__",
+    "CX_WEB__PORT",
+    "CX_EVENTS__",
+    "CX_FUNNELS__",
+    "CX_SEGMENTS__",
+    "CX_PIPELINE__",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +85,7 @@ def up(
         apply_migrations(settings)
         say("starting the worker")
         _start_worker(stack, with_shop=not no_simulate)
-        running.remember({name: environ[name] for name in environ if name.startswith(_ADDRESSES)})
+        running.remember(_told(environ))
         print(stack.ready_line(), flush=True)
         if not no_simulate:
             # What is older than a topic's newest events by more than the lateness would be refused.
@@ -91,6 +100,12 @@ def up(
             signal.signal(number, signal.SIG_IGN)
         running.forget()
         stack.stop()
+
+
+def _told(environ: Mapping[str, str]) -> dict[str, str]:
+    told = {name: text for name, text in (os.environ | environ).items() if name.startswith(_TOLD)}
+    config = os.environ.get("CX_CONFIG")
+    return told | ({"CX_CONFIG": str(Path(config).resolve())} if config else {})
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
 from pipeline.kafka.logs import held_back
-from pipeline.settings import load
+from pipeline.settings import load, vocabulary
 from pipeline.tools.verify.doubts import doubts, session_sources
 from pipeline.tools.verify.run import compare_all, expected_tables, read_at_rest
 
@@ -40,7 +40,7 @@ def verify(
     print(f"{tables.accepted} events, {tables.duplicates} duplicates, {letters}")
     differences = 0
     with progress("comparing"):
-        sessions = session_sources(logs)
+        sessions = session_sources(logs, vocabulary(settings))
         reports = list(compare_all(settings, client, tables, logs, sessions))
     for report in reports:
         differences += report.differences

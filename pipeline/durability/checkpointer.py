@@ -43,8 +43,8 @@ _MOST_SAVED_S: Final = 1.0
 #: A worker at rest takes its checkpoints early: what its input led to is then acknowledged soon.
 _REST_S: Final = 2.0
 #: Where little comes the next checkpoint waits this many times as long: it writes much more than what came, and
-#: doing so little again takes no time.
-_SLOWER: Final = 6
+#: doing so little again takes no time (decisions/0004 has what each event costs).
+_SLOWER: Final = 12
 #: So many records of a partition are not little.
 _MUCH: Final = 5_000
 #: So long what is no longer named is kept: a worker that has lost the partition and does not know it yet

@@ -57,4 +57,4 @@ class Values:
 
 
 Dims = tuple[str | None, ...]
-"""Values of the dimensions of :data:`schemas.segments.DIMENSIONS`, in that order."""
+"""Values of the dimensions of the shop's vocabulary (:mod:`schemas.vocabulary`), in that order."""

@@ -1,8 +1,42 @@
-"""Funnels: what opens, completes and abandons a journey (docs/reference/events.md)."""
+"""Funnels: what opens, completes and abandons a journey (docs/funnels.md)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+MOST_FUNNELS: Final = 64
+"""The compiled engine keeps a set of funnels as the bits of a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """Some events: all of a type, or those of them at one step or on one channel."""
+
+    type: str
+    step: str | None = None
+    """None: at any step, or at none."""
+    channel: str | None = None
+    """None: on any."""
+
+
+class Occasions:
+    """The events that open, complete or abandon a funnel's journeys."""
+
+    def __init__(self, events: Iterable[On]) -> None:
+        self.events: Final = tuple(events)
+        self.types: Final = frozenset([on.type for on in self.events])
+        self._whole: Final = frozenset([on.type for on in self.events if on.step is None and on.channel is None])
+
+    def has(self, kind: str, step: str | None, channel: str | None) -> bool:
+        """Whether an event of this type, at this step and on this channel, is one of them."""
+        if kind in self._whole:
+            return True
+        if kind not in self.types:
+            return False
+        for on in self.events:
+            if on.type == kind and on.step in (None, step) and on.channel in (None, channel):
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,14 +44,18 @@ class Funnel:
     """What opens, completes and abandons a journey, and after how long without activity it ends."""
 
     name: str
-    opens_on: frozenset[str]
-    completes_on: frozenset[str]
-    abandons_on: frozenset[str]
+    opens_on: Occasions
+    completes_on: Occasions
+    abandons_on: Occasions
     timeout_ms: int
 
 
 def _funnel(name: str, opens: str, completes: set[str], abandons: set[str], minutes: int) -> Funnel:
-    return Funnel(name, frozenset({opens}), frozenset(completes), frozenset(abandons), minutes * 60_000)
+    return Funnel(name, _all_of({opens}), _all_of(completes), _all_of(abandons), minutes * 60_000)
+
+
+def _all_of(types: set[str]) -> Occasions:
+    return Occasions([On(kind) for kind in sorted(types)])
 
 
 STANDARD: Final = {
@@ -32,7 +70,7 @@ STANDARD: Final = {
         _funnel("basket", "basket_opened", {"sale_completed"}, {"basket_voided"}, 10),
     )
 }
-"""The funnels that every shop has, by name: tables and dashboards have their columns and panels in this order."""
+"""The funnels that a shop has unless it says otherwise, by name: tables have their columns in this order."""
 
 
 class Funnels:
@@ -40,7 +78,14 @@ class Funnels:
 
     def __init__(self, funnels: Iterable[Funnel]) -> None:
         self.all: Final = tuple(funnels)
-        types = {kind for f in self.all for kind in f.opens_on}
-        self.opened_by_type: Final = {kind: tuple(f for f in self.all if kind in f.opens_on) for kind in types}
+        types = {kind for f in self.all for kind in f.opens_on.types}
+        self._opened: Final = {kind: tuple([f for f in self.all if kind in f.opens_on.types]) for kind in types}
         self.by_name: Final = {funnel.name: funnel for funnel in self.all}
-        self.longest_timeout_ms: Final = max(funnel.timeout_ms for funnel in self.all)
+        self.longest_timeout_ms: Final = max([funnel.timeout_ms for funnel in self.all])
+
+    def opened_by(self, kind: str, step: str | None, channel: str | None) -> tuple[Funnel, ...]:
+        """Those whose journeys such an event opens."""
+        found = self._opened.get(kind)
+        if found is None:
+            return ()
+        return tuple([funnel for funnel in found if funnel.opens_on.has(kind, step, channel)])

@@ -6,6 +6,7 @@ from typing import Final
 from pipeline.model.funnels import Funnels
 from pipeline.model.segments import Segmenter
 from schemas.versioning import OFFSET_BITS
+from schemas.vocabulary import CONTRACT, Vocabulary
 
 GENERATION_SHIFT: Final = OFFSET_BITS
 """A version is the generation shifted by so many bits, plus the log's next offset."""
@@ -20,6 +21,7 @@ class Rules:
     lateness_ms: int = 3_600_000
     currency: str = "EUR"
     generation: int = 1
+    vocabulary: Vocabulary = CONTRACT
     most_later: int = 20_000
     """An event with so many later ones in its session is too late: the price of an event has a bound."""
     customer_key: bytes = b""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pipeline.model.dimensions import Dims, Value, Values
-from schemas.segments import DIMENSIONS
+from schemas.vocabulary import CONTRACT, Vocabulary
 
 ALL: Final = "all"
 _MAX_CACHED: Final = 200_000
@@ -28,7 +28,10 @@ class Segmenter:
     one is ``all``. ``values``: which values are told apart; others are ``other``.
     """
 
-    def __init__(self, combinations: Iterable[Sequence[str]], values: Values) -> None:
+    def __init__(
+        self, combinations: Iterable[Sequence[str]], values: Values, vocabulary: Vocabulary = CONTRACT
+    ) -> None:
+        self._dimensions: Final = vocabulary.dimensions
         self._combinations = [tuple(sorted(combination)) for combination in combinations]
         self._used = frozenset(name for combination in self._combinations for name in combination)
         self.values: Final = values
@@ -53,7 +56,7 @@ class Segmenter:
         return [pair for pair in self._values_in(dims) if not self.values.is_decided(*pair)]
 
     def _values_in(self, dims: Dims) -> list[Value]:
-        pairs = zip(DIMENSIONS, dims, strict=True)
+        pairs = zip(self._dimensions, dims, strict=True)
         return [(name, value) for name, value in pairs if value is not None and name in self._used]
 
     def _compute(self, dims: Dims) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def opened_counter(funnel: str) -> str:
 def counter_names(funnels: Iterable[str]) -> tuple[str, ...]:
     """The counters of a tile that have a column of their own in the table ``tiles``, in its order.
 
-    All others are by step, or by age.
+    All others are by step, by age, or of a funnel that the shop has added or renamed.
     """
     of_funnels = [name for funnel in funnels for name in (*funnel_counters(funnel), opened_counter(funnel))]
     return (EVENTS, FRICTION, *SURVEY_COUNTERS, *of_funnels)
@@ -59,6 +59,11 @@ def counter_names(funnels: Iterable[str]) -> tuple[str, ...]:
 
 def is_by_step(counter: str) -> bool:
     return counter.startswith(_BY_STEP)
+
+
+def is_by_age(counter: str) -> bool:
+    """Whether its name ends with an age in seconds (``model.ages``)."""
+    return counter[-1:] == "s" and counter[-2:-1].isdigit()
 
 
 def bucket_of(at_ms: int) -> int:

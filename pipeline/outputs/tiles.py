@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.core.sessions.outputs import Outputs
-from pipeline.model.tiles import BUCKET_MS, Counters, Tile, is_by_step
+from pipeline.model.tiles import BUCKET_MS, Counters, Tile, is_by_age, is_by_step
 from pipeline.outputs.outgoing import Outgoing, Output
 from schemas.cloudevents import headers
 from schemas.tiles import TILES_TOPIC, TILES_TYPE, tiles_message_id
@@ -102,18 +102,23 @@ def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]
     columns = [[0] * count for _ in COUNTERS]
     by_age: list[Counters] = []
     by_step: list[Counters] = []
+    by_funnel: list[Counters] = []
     for at, (_, _, counters) in enumerate(tiles):
         ages: Counters = {}
         steps: Counters = {}
+        others: Counters = {}
         for name, number in counters.items():
             place = _COLUMNS.get(name, -1)
             if place >= 0:
                 columns[place][at] = number
             elif is_by_step(name):
                 steps[name] = number
-            else:
+            elif is_by_age(name):
                 ages[name] = number
+            else:
+                others[name] = number
         by_age.append(ages)
         by_step.append(steps)
+        by_funnel.append(others)
     segments, buckets = [tile.segment for tile in tiles], [tile.bucket_ms for tile in tiles]
-    return [segments, buckets, [source] * count, *columns, by_age, by_step, [version] * count]
+    return [segments, buckets, [source] * count, *columns, by_age, by_step, by_funnel, [version] * count]

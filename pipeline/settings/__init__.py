@@ -1,14 +1,14 @@
 """Settings: read once from the environment (prefix ``CX_``, nested with ``__``), then frozen.
 
 A name that is not known or a value that does not fit is an error at the start, in one line. ``services`` and
-``shop`` are the groups, ``root`` puts them together and reads them (``environment``), ``rules`` makes of them what
-decides the content of states; ``alert_rules`` reads the file of alert rules; ``running`` finds the stack that
-``up`` runs on this machine; ``secrets`` reads secrets from files.
+``shop`` are the groups, ``root`` puts them together and reads them (``environment``, ``config_file``), ``rules``
+makes of them what decides the content of states; ``alert_rules`` reads the file of alert rules; ``running`` finds
+the stack that ``up`` runs on this machine; ``secrets`` reads secrets from files.
 """
 
 from pipeline.settings.environment import PREFIX, SettingsError, leaves, names
 from pipeline.settings.root import Settings, load
-from pipeline.settings.rules import customers_digest, funnel_names, rules, rules_digest
+from pipeline.settings.rules import customers_digest, funnel_names, rules, rules_digest, vocabulary
 from pipeline.settings.services import (
     AlertmanagerSettings,
     ClickHouseSettings,
@@ -19,7 +19,7 @@ from pipeline.settings.services import (
     WebhooksSettings,
     WebSettings,
 )
-from pipeline.settings.shop import FunnelSettings, FunnelsSettings, PipelineSettings, SegmentsSettings
+from pipeline.settings.shop import FunnelSettings, FunnelsSettings, OnSettings, PipelineSettings, SegmentsSettings
 
 __all__ = [
     "PREFIX",
@@ -28,6 +28,7 @@ __all__ = [
     "FunnelSettings",
     "FunnelsSettings",
     "KafkaSettings",
+    "OnSettings",
     "PipelineSettings",
     "PrivacySettings",
     "RetentionSettings",
@@ -44,4 +45,5 @@ __all__ = [
     "names",
     "rules",
     "rules_digest",
+    "vocabulary",
 ]

@@ -2,14 +2,16 @@
 
 import re
 import tomllib
+from collections.abc import Callable, Iterator, Set
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.core.detection.watch import Rule
 from pipeline.model.evidence import STEP_MS
+from pipeline.model.funnels import STANDARD
 from pipeline.model.signals import OF_FUNNEL, SATISFACTION, Kind, name_of, signal_of, signals_of
 from pipeline.settings.environment import SettingsError
 
@@ -24,12 +26,13 @@ class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-    signal: str
+    signal: str = ""
+    kind: Literal["completion_ratio", "nowcast", "abandonment"] | None = None
     direction: Literal["falls", "rises"]
     windows: Annotated[list[Annotated[float, Field(gt=0, le=60)]], Field(min_length=1)]
     least: Annotated[float, Field(gt=0)]
     change: Annotated[float, Field(gt=0, lt=1)]
-    family: Annotated[str, Field(min_length=1)]
+    family: Annotated[str, Field(min_length=1)] | None = None
     false_rate: Annotated[float, Field(gt=0, lt=1)]
     for_s: Annotated[float, Field(ge=0, le=3_600)]
     certain: Annotated[float, Field(gt=0)]
@@ -46,10 +49,16 @@ class _Rule(BaseModel):
             raise ValueError("must be whole or half minutes")
         return windows
 
-    def made(self) -> Rule:
+    @model_validator(mode="after")
+    def _is_about_something(self) -> "_Rule":
+        if bool(self.signal) == (self.kind is not None):
+            raise ValueError("signal or kind is needed, and not both")
+        return self
+
+    def made(self, name: str, signal: str) -> Rule:
         return Rule(
-            name=self.name,
-            signal=self.signal,
+            name=name,
+            signal=signal,
             falls=self.direction == "falls",
             windows_ms=tuple(round(window * _MINUTE_MS) for window in self.windows),
             least=self.least,
@@ -60,7 +69,7 @@ class _Rule(BaseModel):
             keep_ms=round(self.keep_s * 1000),
             well=self.well,
             severity=self.severity,
-            family=self.family,
+            family=self.family or signal_of(signal).funnel or signal,
         )
 
 
@@ -77,33 +86,64 @@ def load_rules(path: str, funnels: tuple[str, ...]) -> tuple[Rule, ...]:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RulesError(f"{name}: {error}") from error
-    return _checked(name, text, content, funnels)
+    return _checked(name, text, content, funnels, is_shipped=not path)
 
 
-def _checked(name: str, text: str, content: dict[str, Any], funnels: tuple[str, ...]) -> tuple[Rule, ...]:
+def _checked(
+    name: str, text: str, content: dict[str, Any], funnels: tuple[str, ...], is_shipped: bool
+) -> tuple[Rule, ...]:
     unknown = set(content) - {"defaults", "rule"}
     if unknown:
         raise RulesError(f"{name}: {min(unknown)}: there are [defaults] and [[rule]] only")
-    rules: list[Rule] = []
-    known = {signal.name for signal in signals_of(funnels) if signal.has_rules}
+    found: list[tuple[int, _Rule]] = []
     for number, row in enumerate(content.get("rule", [])):
         try:
-            rule = _Rule(**(content.get("defaults", {}) | row)).made()
+            found.append((number, _Rule(**(content.get("defaults", {}) | row))))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key = str(first["loc"][0]) if first["loc"] else ""
             what = first["msg"].removeprefix("Value error, ")
-            raise _at(name, text, number, key, f"{key}: {what} (found {first['input']!r})") from error
-        if rule.signal not in known:
-            raise _at(name, text, number, "signal", f"no signal {rule.signal!r}; there are {_listed(funnels)}")
-        if rule.kind is Kind.NOWCAST and len(rule.windows_ms) != 1:
-            raise _at(name, text, number, "windows", "windows: a nowcast has one")
-        if any(rule.name == other.name for other in rules):
-            raise _at(name, text, number, "name", f"name: a second rule {rule.name!r}")
-        rules.append(rule)
+            shown = f"{key}: {what} (found {first['input']!r})" if key else what
+            raise _at(name, text, number, key, shown) from error
+    rules: list[Rule] = []
+    named = {rule.signal for _, rule in found}
+    for number, row in found:
+        for rule in _made(row, funnels, named, is_shipped):
+            _check(rule, rules, funnels, lambda key, problem: _at(name, text, number, key, problem))  # noqa: B023 - called at once
+            rules.append(rule)
     if not rules:
-        raise RulesError(f"{name}: holds no [[rule]]")
+        raise RulesError(f"{name}: holds no [[rule]] about a signal that there is")
     return tuple(rules)
+
+
+def _made(row: _Rule, funnels: tuple[str, ...], named: Set[str], is_shipped: bool) -> Iterator[Rule]:
+    """The rule; of one about a kind, one for each funnel whose signal of that kind no other rule names."""
+    if row.kind is None:
+        of = _funnel_of(row.signal)
+        # A shop that has switched off or renamed a funnel of ours need not write all rules anew.
+        if not (is_shipped and of in STANDARD and of not in funnels):
+            yield row.made(row.name, row.signal)
+        return
+    for funnel in funnels:
+        signal = name_of(funnel, Kind(row.kind))
+        if signal not in named:
+            yield row.made(f"{funnel.replace('_', '-')}-{row.name}", signal)
+
+
+def _funnel_of(signal: str) -> str | None:
+    try:
+        return signal_of(signal).funnel
+    except ValueError:
+        return None
+
+
+def _check(rule: Rule, others: list[Rule], funnels: tuple[str, ...], at: Callable[[str, str], RulesError]) -> None:
+    if rule.signal not in {signal.name for signal in signals_of(funnels) if signal.has_rules}:
+        raise at("signal", f"no signal {rule.signal!r}; there are {_listed(funnels)}")
+    if rule.kind is Kind.NOWCAST and len(rule.windows_ms) != 1:
+        raise at("windows", "windows: a nowcast has one")
+    if any(rule.name == other.name for other in others):
+        raise at("name", f"name: a second rule {rule.name!r}")
 
 
 def _listed(funnels: tuple[str, ...]) -> str:

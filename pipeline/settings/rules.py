@@ -2,14 +2,17 @@
 
 import hashlib
 import json
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from pipeline.model.dimensions import Values
-from pipeline.model.funnels import Funnel, Funnels
+from pipeline.model.funnels import Funnel, Funnels, Occasions, On
 from pipeline.model.privacy import pseudonym
 from pipeline.model.rules import Rules
 from pipeline.model.segments import Segmenter
 from pipeline.settings.root import Settings
+from pipeline.settings.shop import OnSettings
+from schemas.vocabulary import CONTRACT, Vocabulary
 
 _STATE_LAYOUT: Final = 8
 """Rises when checkpoints hold something else than before: older ones do not fit."""
@@ -19,14 +22,28 @@ def rules_digest(settings: Settings) -> str:
     """Of what decides the content of a state: one made under other rules does not fit."""
     decisive = [
         _STATE_LAYOUT,
-        {name: funnel.model_dump() for name, funnel in settings.funnels},
-        settings.segments.model_dump(),
+        {
+            name: {
+                "opens_on": _written(funnel.opens_on),
+                "completes_on": _written(funnel.completes_on),
+                "abandons_on": _written(funnel.abandons_on),
+                "timeout_s": funnel.timeout_s,
+            }
+            for name, funnel in settings.funnels.followed().items()
+        },
+        settings.segments.model_dump(exclude={"attributes"}),
         settings.pipeline.lateness_s,
         settings.pipeline.currency,
         settings.pipeline.session_events,
     ]
+    if vocabulary(settings) != CONTRACT:
+        decisive.append([settings.events.types, settings.segments.attributes])
     text = json.dumps(decisive, sort_keys=True, default=sorted)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _written(events: Sequence[OnSettings]) -> list[Any]:
+    return [on.type if on.step is None and on.channel is None else [on.type, on.step, on.channel] for on in events]
 
 
 def customers_digest(settings: Settings) -> str:
@@ -36,22 +53,40 @@ def customers_digest(settings: Settings) -> str:
 
 
 def funnel_names(settings: Settings) -> tuple[str, ...]:
-    return tuple(name for name, _ in settings.funnels)
+    return tuple(settings.funnels.followed())
+
+
+def vocabulary(settings: Settings) -> Vocabulary:
+    """The words of the shop's events."""
+    found = Vocabulary(settings.events.types, settings.segments.attributes)
+    return CONTRACT if found == CONTRACT else found
+
+
+def _occasions(events: Sequence[OnSettings]) -> Occasions:
+    return Occasions([On(on.type, on.step, on.channel) for on in events])
 
 
 def rules(settings: Settings) -> Rules:
     """The part of the settings that decides what is computed."""
     funnels = Funnels(
-        Funnel(name, f.opens_on, f.completes_on, f.abandons_on, round(f.timeout_s * 1000))
-        for name, f in settings.funnels
+        Funnel(
+            name,
+            _occasions(f.opens_on),
+            _occasions(f.completes_on),
+            _occasions(f.abandons_on),
+            round(f.timeout_s * 1000),
+        )
+        for name, f in settings.funnels.followed().items()
     )
+    words = vocabulary(settings)
     pipeline, segments = settings.pipeline, settings.segments
     return Rules(
         funnels=funnels,
-        segmenter=Segmenter(segments.combinations, Values(segments.most_values, segments.known)),
+        segmenter=Segmenter(segments.combinations, Values(segments.most_values, segments.known), words),
         lateness_ms=round(pipeline.lateness_s * 1000),
         currency=pipeline.currency,
         generation=pipeline.generation,
+        vocabulary=words,
         most_later=pipeline.session_events,
         customer_key=settings.privacy.customer_key.get_secret_value().encode(),
     )

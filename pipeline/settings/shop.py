@@ -1,46 +1,83 @@
 """Settings of the shop: what decides which journeys, segments and signals there are."""
 
-from typing import Annotated, Literal
+import json
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.model.dimensions import STEP
-from pipeline.model.funnels import STANDARD
+from pipeline.model.funnels import STANDARD, Occasions
 from pipeline.settings.services import Part
-from schemas.events import EVENT_TYPES
+from schemas.events import Channel, Id64
 from schemas.segments import DIMENSIONS
 from schemas.versioning import MOST_GENERATIONS
+from schemas.vocabulary import MOST_ATTRIBUTES, Vocabulary
+
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=32)]
+"""A name that a shop chooses: lower case, digits, underscores."""
+
+
+#: Counters of tiles and signals are named after funnels; these would make two of them one.
+RESERVED_BEGINNING: Final = "step_"
+RESERVED_ENDINGS: Final = ("_value", "_opened", "_left", "_completed", "_abandoned", "_lived", "_sq")
+
+
+class OnSettings(Part):
+    """All events of a type, or those of them at one step or on one channel."""
+
+    type: str
+    step: Id64 | None = None
+    channel: Channel | None = None
+
+
+def _whole(found: Any) -> Any:
+    """A type alone is all of its events; a variable of the environment holds JSON."""
+    events = json.loads(found) if isinstance(found, str) and found.startswith("[") else found
+    if isinstance(events, str):
+        events = [events]
+    if not isinstance(events, list | tuple | set | frozenset):
+        return events
+    whole = [{"type": one} if isinstance(one, str) else one for one in events]
+    return sorted(whole, key=str)
+
+
+Events = Annotated[tuple[OnSettings, ...], BeforeValidator(_whole)]
 
 
 class FunnelSettings(Part):
-    opens_on: frozenset[str]
-    """Event types that open a journey."""
-    completes_on: frozenset[str]
+    enabled: bool = True
+    """Whether it is followed at all."""
+    name: Word | None = None
+    """Another name for it in signals, tables and alerts."""
+    opens_on: Annotated[Events, Field(min_length=1)]
+    """Event types that open a journey; one with conditions is ``{"type": ..., "step": ..., "channel": ...}``."""
+    completes_on: Annotated[Events, Field(min_length=1)]
     """Event types that complete it."""
-    abandons_on: frozenset[str] = frozenset()
+    abandons_on: Events = ()
     """Event types that abandon it at once."""
     timeout_s: Annotated[float, Field(gt=0, le=86_400)]
     """Inactivity after which it counts as abandoned."""
 
-    @model_validator(mode="after")
-    def _types_exist(self) -> "FunnelSettings":
-        unknown = (self.opens_on | self.completes_on | self.abandons_on) - set(EVENT_TYPES)
-        if unknown:
-            raise ValueError(f"no such event type: {', '.join(sorted(unknown))}")
-        return self
-
 
 def _standard(name: str) -> FunnelSettings:
     funnel = STANDARD[name]
+
+    def events(occasions: Occasions) -> Any:
+        return [on.type for on in occasions.events]
+
     return FunnelSettings(
-        opens_on=funnel.opens_on,
-        completes_on=funnel.completes_on,
-        abandons_on=funnel.abandons_on,
+        opens_on=events(funnel.opens_on),
+        completes_on=events(funnel.completes_on),
+        abandons_on=events(funnel.abandons_on),
         timeout_s=funnel.timeout_ms / 1000,
     )
 
 
-class FunnelsSettings(Part):
+class FunnelsSettings(Part, extra="allow"):
+    """Those of ours, and any of the shop's beside them."""
+
+    __pydantic_extra__: dict[Word, FunnelSettings] = Field(init=False)
+
     search: FunnelSettings = _standard("search")
     cart: FunnelSettings = _standard("cart")
     checkout: FunnelSettings = _standard("checkout")
@@ -48,6 +85,15 @@ class FunnelsSettings(Part):
     support: FunnelSettings = _standard("support")
     queue: FunnelSettings = _standard("queue")
     basket: FunnelSettings = _standard("basket")
+
+    def followed(self) -> dict[str, FunnelSettings]:
+        """Those that are switched on, by what they are called."""
+        return {funnel.name or key: funnel for key, funnel in self if funnel.enabled}
+
+
+class EventsSettings(Part):
+    types: tuple[Word, ...] = ()
+    """Event types of the shop beside those of the contract, which funnels can name; others stay invalid."""
 
 
 class SegmentsSettings(Part):
@@ -60,6 +106,8 @@ class SegmentsSettings(Part):
         ("channel", "store_id"),
     )
     """Combinations of dimensions that make the segments; the empty one is ``all``."""
+    attributes: Annotated[tuple[Word, ...], Field(max_length=MOST_ATTRIBUTES)] = ()
+    """Names in events' ``attributes`` whose texts are dimensions too, at most eight."""
     known: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - pydantic copies it
     """For a dimension, or for ``step``, the values that are told apart; all others become ``other``."""
     most_values: Annotated[int, Field(ge=1, le=100_000)] = 2_000
@@ -68,10 +116,13 @@ class SegmentsSettings(Part):
 
     @model_validator(mode="after")
     def _dimensions_exist(self) -> "SegmentsSettings":
+        dimensions = Vocabulary(attributes=self.attributes).dimensions
+        if len(set(dimensions)) < len(dimensions) or STEP in self.attributes:
+            raise ValueError(f"attributes: each once, and none of {', '.join(DIMENSIONS)}, {STEP}")
         named = {name for combination in self.combinations for name in combination} | set(self.known)
-        if unknown := named - {*DIMENSIONS, STEP}:
+        if unknown := named - {*dimensions, STEP}:
             raise ValueError(
-                f"no such dimension: {', '.join(sorted(unknown))} (there are {', '.join(DIMENSIONS)})"
+                f"no such dimension: {', '.join(sorted(unknown))} (there are {', '.join(dimensions)})"
             )
         if any(STEP in combination for combination in self.combinations):
             raise ValueError("step is no dimension: its known values can be set, segments cannot be made of it")
@@ -103,8 +154,8 @@ class PipelineSettings(Part):
     tick_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 2.0
     """An idle partition's watermark is moved on this often."""
     checkpoint_interval_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0
-    """Time between two checkpoints of a partition, six times as long where little comes (under 5,000 records), and
-    longer where they would take over a tenth of the time."""
+    """Time between two checkpoints of a partition, twelve times as long where little comes (under 5,000 records),
+    and longer where they would take over a tenth of the time."""
     engine: Literal["compiled", "reference"] = "compiled"
     """What holds the sessions: the compiled engine, where it was compiled, or the reference in plain Python."""
     rebuild: bool = False

@@ -10,7 +10,7 @@ from pipeline.kafka.logs import partitions_of, read_to_end
 from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.model.privacy import Pseudonyms, fingerprint
 from pipeline.model.source import Source
-from pipeline.settings import KafkaSettings, Settings
+from pipeline.settings import KafkaSettings, Settings, vocabulary
 from pipeline.tools.replay.send import Sender, newest_times
 from schemas.deadletters import OWN_MARK
 from schemas.decoding import decode
@@ -18,6 +18,7 @@ from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
 from schemas.partitions import partition_of
 from schemas.reasons import Refusal
 from schemas.touchpoint import Touchpoint
+from schemas.vocabulary import CONTRACT, Vocabulary
 
 REPLAYED_HEADER: Final = "cx-replayed-from"
 """On a record that was sent again: topic/partition/offset of the refused one."""
@@ -83,13 +84,14 @@ class Judge:
         now_ms: int,
         whole: Callable[[Letter], bytes | None],
         customer_key: bytes = b"",
+        words: Vocabulary = CONTRACT,
     ) -> None:
         self._partitions = partitions
         self._cutoffs = cutoffs
         self._sent = set(sent)
         self._now_ms = now_ms
         self._whole = whole
-        self._key = customer_key
+        self._key, self._words = customer_key, words
 
     def judge(self, letter: Letter) -> Judged:
         """The verdict; a letter that is to be sent counts as sent for the letters after it."""
@@ -102,7 +104,7 @@ class Judge:
         payload = letter.payload if is_whole else self._whole(letter)
         if payload is None or fingerprint(self._key, payload) != letter.sha256:
             return Judged(letter, Verdict.PAYLOAD_GONE)
-        event = decode(payload)
+        event = decode(payload, self._words)
         if isinstance(event, Refusal):
             error = Pseudonyms(self._key).in_error(event.error) if self._key else event.error
             return Judged(letter, Verdict.STILL_REFUSED, f"{event.reason}: {error}")
@@ -125,7 +127,7 @@ def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
     """A judge that knows the topics as they are now."""
     sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
     allowed = WATERMARK_DELAY_MS + round(settings.pipeline.lateness_s * 1000)
-    newest = newest_times(settings.kafka, TOUCHPOINT_TOPICS)
+    newest = newest_times(settings.kafka, TOUCHPOINT_TOPICS, vocabulary(settings))
     return Judge(
         {topic: sum(1 for t, _ in sources if t == topic) for topic in TOUCHPOINT_TOPICS},
         {source: found.seen_ms - allowed for source, found in newest.items()},
@@ -133,6 +135,7 @@ def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
         now_ms,
         lambda letter: _whole_payload(settings.kafka, letter),
         settings.privacy.customer_key.get_secret_value().encode(),
+        vocabulary(settings),
     )
 
 

@@ -5,13 +5,12 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from schemas.events import Channel
-from schemas.segments import DIMENSIONS
 from schemas.times import END_OF_TIME_MS
 
 Window = Literal["1m", "5m", "15m", "1h"]
-_ONE: Final = rf"({'|'.join(DIMENSIONS)})=[^|=]+"
+_ONE: Final = r"[a-z][a-z0-9_]*=[^|=]+"
 Segment = Annotated[
-    str, StringConstraints(max_length=512), Field(json_schema_extra={"pattern": rf"^(all|{_ONE})$"})
+    str, StringConstraints(max_length=512), Field(json_schema_extra={"pattern": rf"^(all|{_ONE}(\|{_ONE})*)$"})
 ]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 _TYPES: Final = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.model.signals import Signal, signals_of
-from pipeline.settings import Settings, funnel_names
+from pipeline.settings import Settings, funnel_names, vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,8 @@ class Catalogue:
     funnels: tuple[str, ...]
     dimensions: tuple[str, ...]
     """Those of the segments in canonical order, joined by ``|``; ``all`` for none."""
+    known_dimensions: tuple[str, ...]
+    """Each that an event can have."""
     known: dict[str, tuple[str, ...]]
     """By dimension the values that are told apart, where there is a list."""
     currency: str
@@ -49,7 +51,8 @@ def catalogue(settings: Settings) -> Catalogue:
         described=signals_of(funnels),
         funnels=funnels,
         dimensions=tuple("|".join(sorted(some)) or "all" for some in settings.segments.combinations),
+        known_dimensions=vocabulary(settings).dimensions,
         known=dict(settings.segments.known),
         currency=settings.pipeline.currency,
-        timeouts_s={name: funnel.timeout_s for name, funnel in settings.funnels},
+        timeouts_s={name: funnel.timeout_s for name, funnel in settings.funnels.followed().items()},
     )

@@ -99,7 +99,7 @@ class Listings:
 
     async def exits(self, segment: str, window: str, as_of_ms: int) -> list[Body]:
         """Of each funnel how its journeys ended in the window, and where those who gave up had come to."""
-        rows = await self._rows(queries.exits(segment, window, as_of_ms, self.names.known))
+        rows = await self._rows(queries.exits(segment, window, as_of_ms, self.names))
         found: dict[str, Body] = {
             funnel: {"funnel": funnel, "completed": 0, "abandoned": 0, "exits": []}
             for funnel in self.names.funnels

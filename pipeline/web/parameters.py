@@ -76,7 +76,7 @@ def _unknown_names(found: Parameters, names: Catalogue) -> list[Fault]:
     segment = getattr(found, "segment", None)
     if segment is not None:
         try:
-            written = canonical(parse_segment(segment))
+            written = canonical(parse_segment(segment, names.known_dimensions))
             if written != segment:
                 raise ValueError(f"dimensions come in alphabetical order: {written}")
         except ValueError as error:

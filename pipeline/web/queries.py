@@ -10,6 +10,7 @@ from pipeline.core.windows.window_ends import WINDOWS
 from pipeline.model.dimensions import OTHER
 from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.model.tiles import BUCKET_MS
+from pipeline.web.catalogue import Catalogue
 from schemas.segments import parse_segment
 
 WINDOW_STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
@@ -193,19 +194,19 @@ GROUP BY signal"""
     return Query(sql, values)
 
 
-def exits(segment: str, window: str, as_of_ms: int, known: dict[str, tuple[str, ...]]) -> Query:
+def exits(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
     """Journeys that ended in the window: (funnel, outcome, step, count, value, count of all steps).
 
     The ten most frequent steps of each, the most frequent first; of completed ones the step is empty.
-    ``known``: by dimension the values that are told apart, see :class:`~pipeline.model.segments.Segmenter`.
+    Journeys are stored with some of the dimensions: there are none of a segment of others.
     """
     where = Filter()
-    for name, value in parse_segment(segment).items():
+    for name, value in parse_segment(segment, names.known_dimensions).items():
         if name not in _OF_JOURNEYS:
             where = where.and_("0")
-        elif value == OTHER and name in known:
+        elif value == OTHER and name in names.known:
             where = where.and_(
-                f"{name} != '' AND {name} NOT IN %(known_{name})s", **{f"known_{name}": known[name]}
+                f"{name} != '' AND {name} NOT IN %(known_{name})s", **{f"known_{name}": names.known[name]}
             )
         else:
             where = where.equal(**{name: value})

@@ -16,6 +16,7 @@ from schemas.segments import DIMENSIONS
 from schemas.times import parse_rfc3339
 from schemas.touchpoint import Touchpoint
 from schemas.units import to_units
+from schemas.vocabulary import Vocabulary
 from tests.support import event_json
 
 GOOD: dict[str, Any] = {
@@ -119,6 +120,42 @@ ACCEPTED = {
     "attributes of 4 KiB": as_json(GOOD | {"attributes": {"a": "x" * 4087}}),
     "deep, within bounds": as_json(GOOD)[:-1] + b',"x":' + b"[" * 400 + b"]" * 400 + b"}",
 }
+
+
+OWN = Vocabulary(("order_collected",), ("loyalty", "tier"))
+
+
+def test_the_words_of_a_shop_are_read_and_no_others() -> None:
+    collected = as_json(GOOD | {"type": "order_collected"})
+    refused, taken = decode(collected), decode(collected, OWN)
+    assert isinstance(refused, Refusal)
+    assert "type:" in refused.error
+    assert isinstance(taken, Touchpoint)
+    assert taken.type == "order_collected"
+    assert isinstance(explain(collected, OWN), TouchpointEvent)
+    assert isinstance(decode(as_json(GOOD | {"type": "order_colected"}), OWN), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "further"),
+    [
+        (b'{"loyalty": "gold", "other": {"tier": "no"}}', ("gold", None)),
+        (b'{"loyalty": 7, "tier": ["x"]}', (None, None)),
+        (b'{"loyalty": "", "tier": "%s"}' % (b"x" * 65), (None, None)),
+        (b'{"loyalty": "%s", "tier": "\\u00e9\\n"}' % ("é" * 64).encode(), ("é" * 64, "é\n")),
+        (b'{"loyalty": "first", "loyalty": "last"}', ("last", None)),
+        (b"{}", (None, None)),
+        (b"null", (None, None)),
+    ],
+)
+def test_texts_of_attributes_are_dimensions_where_the_shop_says_so(
+    attributes: bytes, further: tuple[str | None, ...]
+) -> None:
+    """Whatever else they hold: attributes are no reason to refuse an event."""
+    taken = decode(as_json(GOOD)[:-1] + b', "attributes": ' + attributes + b"}", OWN)
+    assert isinstance(taken, Touchpoint)
+    assert taken.further == further
+    assert taken.dims[5:] == further
 
 
 @pytest.mark.parametrize("payload", ACCEPTED.values(), ids=ACCEPTED.keys())

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from clickhouse_driver import Client
 from deploy.embedded import clickhouse
 from deploy.embedded.process import free_port
 from pipeline.core.windows.window_ends import WINDOWS
-from pipeline.model.funnels import STANDARD
+from pipeline.model.rules import Rules
 from pipeline.model.tiles import BUCKET_MS, SURVEY_COUNTERS, Counters, Tile
 from pipeline.outputs.tiles import tile_columns
 from sinks.migrate import migrate
 from sinks.tables import COLUMNS, TILES
-from tests.support import START_MS, Store, new_windows
+from tests.support import OWN_RULES, RULES, START_MS, Store, new_windows
 
 HOUR = 3_600_000
 SOURCES = ("touchpoints.web:0", "touchpoints.app:1")
@@ -39,7 +39,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         child.stop()
 
 
-def drawn(chance: random.Random, most: int) -> Counters:
+def drawn(chance: random.Random, most: int, funnels: Iterable[str]) -> Counters:
     """Counters of one tile, some with sums beyond 64 bits, some zeros, some left out."""
     found: Counters = {"events": chance.randint(0, most), "friction": 0}
     found["friction"] = chance.randint(0, found["events"])
@@ -50,7 +50,7 @@ def drawn(chance: random.Random, most: int) -> Counters:
     found["nps_detractors"] = chance.randint(0, 3 - promoters)
     scores = [10_000 * chance.randint(1, 7) for _ in range(chance.randint(0, 3))]
     found |= {"ces_answers": len(scores), "ces_sum": sum(scores), "ces_sum_sq": sum(s * s for s in scores)}
-    for funnel in STANDARD:
+    for funnel in funnels:
         values = [chance.choice([0, 123_456, 10**16]) for _ in range(chance.randint(0, 2))]
         found |= {
             f"{funnel}_completed": chance.randint(0, 2),
@@ -58,7 +58,7 @@ def drawn(chance: random.Random, most: int) -> Counters:
             f"{funnel}_value_abandoned": sum(values),
             f"{funnel}_value_abandoned_sq": sum(value * value for value in values),
         }
-    left_out = tuple(funnel for funnel in STANDARD if chance.random() < 0.2)
+    left_out = tuple(funnel for funnel in funnels if chance.random() < 0.2)
     return {name: count for name, count in found.items() if not name.startswith(left_out)}
 
 
@@ -76,15 +76,17 @@ def now(engine: Any, where: str = "1") -> tuple[set[int], Found]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_sql_and_core_agree(engine: Any, seed: int) -> None:
+@pytest.mark.parametrize("shop", [RULES, OWN_RULES], ids=["as it is", "funnels of its own"])
+def test_sql_and_core_agree(engine: Any, shop: Rules, seed: int) -> None:
     """Where the newest bucket ends on the hour, so that every window has a row of that end."""
     engine.execute("TRUNCATE TABLE cx.tiles")
-    chance, windows, end = random.Random(seed), new_windows(), START_MS - START_MS % HOUR + 3 * HOUR
+    funnels = [funnel.name for funnel in shop.funnels.all]
+    chance, windows, end = random.Random(seed), new_windows(shop), START_MS - START_MS % HOUR + 3 * HOUR
     for version, source in enumerate(SOURCES, 1):
         rounds = [(version, HOUR), (version + 10, HOUR // 2)]  # the second replaces, and takes some back
         for number, reach in rounds:
             tiles = [
-                Tile(segment, bucket, drawn(chance, 9) if chance.random() < 0.9 else {"events": 0})
+                Tile(segment, bucket, drawn(chance, 9, funnels) if chance.random() < 0.9 else {"events": 0})
                 for segment in SEGMENTS
                 for bucket in range(end - reach - 3 * BUCKET_MS, end, BUCKET_MS)
                 if chance.random() < (0.3 if segment != "all" else 0.8) or bucket == end - BUCKET_MS

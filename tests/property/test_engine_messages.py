@@ -8,14 +8,20 @@ from hypothesis import strategies as st
 
 from pipeline.core.sessions.partition import Partition
 from pipeline.model.records import Record
+from pipeline.model.rules import Rules
 from tests.contract.test_decoding import ACCEPTED, GOOD, REFUSED, as_json
 from tests.property.test_engines import told
-from tests.support import RULES, START_MS, kept_sessions
+from tests.support import OWN_RULES, RULES, START_MS, kept_sessions
 
 
 def same_entry(payload: bytes) -> None:
-    """What is read of one message by either."""
-    parts = [Partition("web", RULES, is_compiled=is_compiled) for is_compiled in (True, False)]
+    """What is read of one message by either, in the contract's words and in a shop's."""
+    for rules in (RULES, OWN_RULES):
+        _same_entry(payload, rules)
+
+
+def _same_entry(payload: bytes, rules: Rules) -> None:
+    parts = [Partition("web", rules, is_compiled=is_compiled) for is_compiled in (True, False)]
     outs = [told(part.process([Record(0, -1, payload)], START_MS)) for part in parts]
     assert outs[0] == outs[1]
     logs = [{name: one.entries for name, one in kept_sessions(part).items()} for part in parts]
@@ -52,7 +58,7 @@ EXTRAS: dict[str, Any] = {
     "currency": "EUR",
     "customer_id": "c",
     "step": "s",
-    "attributes": {"a": [1, None, "x"]},
+    "attributes": {"a": [1, None, "x"], "loyalty": "gold", "tier": "é"},
     "x": [True, {}],
 }
 

@@ -20,7 +20,7 @@ from schemas.events import EVENT_TYPES
 from schemas.reasons import Refusal
 from tests.contract.test_decoding import REFUSED
 from tests.needs import need
-from tests.support import FETCHED_MS, RULES, START_MS, event_json, kept_sessions, stored_partition
+from tests.support import FETCHED_MS, OWN_RULES, RULES, START_MS, event_json, kept_sessions, stored_partition
 
 need(IS_COMPILED, "nothing is compiled here: there is one engine")
 
@@ -54,8 +54,20 @@ def told(out: Outputs) -> dict[str, Any]:
     }
 
 
+ATTRIBUTES: list[dict[str, Any] | None] = [
+    None,
+    None,
+    {"a": [1.5, {"b": None}, True, "x"]},
+    {"loyalty": "gold", "tier": "5|th=%"},
+    {"tier": 'a "b"', "loyalty": "é" * 64},
+    {"loyalty": "x" * 65, "tier": ""},
+    {"x": {"loyalty": "no"}, "tier": 3, "loyalty": None},
+    {},
+]
+
+
 def drawn_event(chance: random.Random, at_ms: int, sessions: int) -> bytes:
-    kind = chance.choice(EVENT_TYPES)
+    kind = chance.choice([*EVENT_TYPES, "order_collected"])
     fields: dict[str, Any] = {
         "type": kind,
         "event_id": chance.choice(["a", "b", "é", f"e-{chance.randrange(10**6)}"]),
@@ -63,10 +75,10 @@ def drawn_event(chance: random.Random, at_ms: int, sessions: int) -> bytes:
         "customer_id": chance.choice([None, None, "anna", "Jürgen", f"c-{chance.randrange(100)}"]),
         "value": chance.choice([None, None, 0, 1, 19.99, 0.00015, 0.1 + 0.2, 123_456_789_012, 1e12]),
         "currency": chance.choice([None, "EUR", "USD"]),
-        "step": chance.choice([None, None, "address", "Zahlung ü", "pay"]),
+        "step": chance.choice([None, None, "address", "Zahlung ü", "payment", "pickup"]),
         "store_id": chance.choice([None, None, "5|th=%", "a"]),
         "device": chance.choice([None, "mobile", 'a "desk"']),
-        "attributes": chance.choice([None, None, {"a": [1.5, {"b": None}, True, "x"]}]),
+        "attributes": chance.choice(ATTRIBUTES),
     }
     if kind == "survey_answered":
         fields |= {"survey": "csat", "score": chance.choice([1, 4, 5])}
@@ -107,7 +119,9 @@ def drawn_stamp(chance: random.Random, value: bytes) -> int:
 
 
 SHOPS = pytest.mark.parametrize(
-    "shop", [RULES, WITH_KEY, WITH_FEW], ids=["as it is", "pseudonyms", "short sessions"]
+    "shop",
+    [RULES, WITH_KEY, WITH_FEW, OWN_RULES],
+    ids=["as it is", "pseudonyms", "short sessions", "words of its own"],
 )
 
 

@@ -3,15 +3,20 @@
 import random
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.model.records import Record
+from pipeline.model.rules import Rules
 from pipeline.tools.verify.naive import compute
-from pipeline.tools.verify.naive_types import Source
+from pipeline.tools.verify.naive_types import NaiveRules, Source
 from schemas.events import EVENT_TYPES
 from tests.support import (
     NAIVE,
+    OWN_NAIVE,
+    OWN_RULES,
+    RULES,
     Store,
     assert_same,
     event_json,
@@ -31,6 +36,8 @@ KINDS = st.one_of(
     st.sampled_from(["product_added", "order_completed", "checkout_started", "products_searched", "queue_joined"]),
     st.sampled_from(EVENT_TYPES),
 )
+#: The first is a dead letter but where the shop has added it.
+OWN_KINDS = st.one_of(KINDS, st.sampled_from(["order_collected", "order_completed", "cart_viewed"]))
 
 
 @st.composite
@@ -46,8 +53,8 @@ def touchpoints(draw: st.DrawFn, longest_ms: int, sessions: str) -> list[bytes]:
 
 
 @st.composite
-def fields(draw: st.DrawFn, sessions: str) -> dict[str, Any]:
-    kind = draw(KINDS)
+def fields(draw: st.DrawFn, sessions: str, kinds: st.SearchStrategy[str] = KINDS) -> dict[str, Any]:
+    kind = draw(kinds)
     found: dict[str, Any] = {
         "type": kind,
         "event_id": draw(st.sampled_from(["a", "b", "é", "c-1", "c-2", "c-3"])),
@@ -55,7 +62,8 @@ def fields(draw: st.DrawFn, sessions: str) -> dict[str, Any]:
         "customer_id": draw(st.sampled_from([None, "anna", "ben"])),
         "store_id": draw(st.sampled_from([None, "5|th=%"])),
         "device": draw(st.sampled_from([None, "mobile"])),
-        "step": draw(st.sampled_from([None, "payment", "address"])),
+        "step": draw(st.sampled_from([None, "payment", "address", "pickup"])),
+        "attributes": draw(st.sampled_from([None, {"loyalty": "gold"}, {"loyalty": 1, "tier": "5|th=%"}])),
         "value": draw(st.sampled_from([None, 0, 0.00005, 19.99, 1e12])),
         "currency": draw(st.sampled_from([None, None, "EUR", "USD"])),
     }
@@ -107,20 +115,23 @@ def revived(draw: st.DrawFn) -> bytes:
 def logs(sessions: str) -> st.SearchStrategy[list[bytes | int]]:
     """Anything in any order: events late beyond bound, ticks, events of the wrong channel."""
     at_ms = st.integers(0, 5 * HOUR)
-    event = st.builds(lambda at, more: event_json(at, **more), at_ms, fields(sessions))
+    event = st.builds(lambda at, more: event_json(at, **more), at_ms, fields(sessions, OWN_KINDS))
     stray = st.builds(lambda at: event_json(at, channel="app"), at_ms)
     return st.lists(st.one_of(event, event, event, at_ms, stray), max_size=25)
 
 
+@pytest.mark.parametrize(
+    ("shop", "naive"), [(RULES, NAIVE), (OWN_RULES, OWN_NAIVE)], ids=["as it is", "words of its own"]
+)
 @settings(max_examples=100)
-@given(logs("s"), logs("t"), st.integers(0, 2**32))
+@given(first=logs("s"), second=logs("t"), seed=st.integers(0, 2**32))
 def test_any_log_at_all_cut_in_any_way_gives_its_naive_tables(
-    first: list[bytes | int], second: list[bytes | int], seed: int
+    shop: Rules, naive: NaiveRules, first: list[bytes | int], second: list[bytes | int], seed: int
 ) -> None:
     both = {WEB: log_of(first), WEB_1: log_of(second)}
-    expected = compute(naive_logs(both), NAIVE)
+    expected = compute(naive_logs(both), naive)
     found = Store()
-    run_core(both, seed, found, new_windows())
+    run_core(both, seed, found, new_windows(shop), shop)
     assert_same(found.tables(), expected)
 
 

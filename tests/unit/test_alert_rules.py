@@ -7,6 +7,7 @@ import pytest
 from pipeline.model.signals import signals_of
 from pipeline.settings import Settings, funnel_names
 from pipeline.settings.alert_rules import RulesError, load_rules
+from tests.support import OWN
 
 FUNNELS = funnel_names(Settings())
 GOOD = """\
@@ -77,3 +78,29 @@ def test_a_second_rule_of_a_name_and_a_file_that_is_not_there(tmp_path: Path) ->
     with pytest.raises(RulesError, match=r"no-such\.toml: cannot be read"):
         load_rules(str(tmp_path / "no-such.toml"), FUNNELS)
     assert "holds no [[rule]]" in read(tmp_path, "")
+
+
+def test_a_rule_about_a_kind_is_one_for_each_funnel_that_no_other_names(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    about = GOOD[GOOD.index("[[rule]]") :].replace('family = "purchase"\n', "")
+    about = about.replace('signal = "checkout_completion_ratio"', 'kind = "completion_ratio"').replace(
+        '"a"', '"b"'
+    )
+    file.write_text(f"{GOOD}\n{about}")
+    rules = load_rules(str(file), ("checkout", "click_and_collect"))
+    assert [(rule.name, rule.signal, rule.family) for rule in rules] == [
+        ("a", "checkout_completion_ratio", "purchase"),
+        ("click-and-collect-b", "click_and_collect_completion_ratio", "click_and_collect"),
+    ]
+
+
+def test_the_shipped_rules_follow_what_a_shop_adds_renames_and_switches_off() -> None:
+    watched = {rule.signal for rule in load_rules("", funnel_names(OWN))}
+    assert {"pickup_completion_ratio", "till_completion_ratio"} <= watched
+    assert not any(signal.startswith(("search_", "basket_")) for signal in watched)
+
+
+def test_a_rule_is_about_a_signal_or_a_kind(tmp_path: Path) -> None:
+    neither = GOOD.replace('signal = "checkout_completion_ratio"\n', "")
+    assert "signal or kind is needed" in read(tmp_path, neither)
+    assert "signal or kind is needed" in read(tmp_path, GOOD.replace("least = 8", 'least = 8\nkind = "nowcast"'))

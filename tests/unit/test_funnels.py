@@ -5,15 +5,18 @@ from typing import Any
 import pytest
 
 from pipeline.core.sessions.partition import Partition
-from tests.support import FETCHED_MS, RULES, START_MS, event_json, kept_sessions, log_of
+from pipeline.model.rules import Rules
+from tests.support import FETCHED_MS, OWN_RULES, RULES, START_MS, event_json, kept_sessions, log_of
 
 MINUTE = 60_000
 Outcome = tuple[str, str, str | None, int, int]
 """Journey id, outcome, reason, entered and ended in ms after the start."""
 
 
-def journeys(*events: bytes, closing_ms: int = 6 * 60 * MINUTE) -> dict[str, Any]:
-    out = Partition("web", RULES).process(log_of([*events, closing_ms]), fetched_ms=FETCHED_MS)
+def journeys(
+    *events: bytes, closing_ms: int = 6 * 60 * MINUTE, rules: Rules = RULES, channel: str = "web"
+) -> dict[str, Any]:
+    out = Partition(channel, rules).process(log_of([*events, closing_ms]), fetched_ms=FETCHED_MS)
     return {
         f"{row.journey.journey_id}@{row.journey.opened_by.at_ms - START_MS}": row.journey for row in out.journeys
     }
@@ -113,3 +116,47 @@ def test_a_long_lived_session_keeps_only_what_can_still_change() -> None:
     out = partition.process(log_of([20 * 60 * MINUTE], start=5_000), fetched_ms=FETCHED_MS)
     assert [row.journey.journey_id for row in out.journeys] == ["cart:0-0"]
     assert len(partition.sessions) == 0
+
+
+def test_click_and_collect_begins_with_an_order_that_is_picked_up_and_with_no_other() -> None:
+    """The example of docs/funnels.md."""
+    ordered = event_json(0, type="order_completed", event_id="o", step="pickup")
+    fetched = event_json(90 * MINUTE, type="order_collected", event_id="c")
+    found = journeys(ordered, fetched, rules=OWN_RULES)
+    assert {name: one.outcome for name, one in found.items()} == {"pickup:o@0": "completed"}
+    delivered = event_json(0, type="order_completed", event_id="o", step="payment")
+    assert journeys(delivered, fetched, rules=OWN_RULES) == {}
+    waited = journeys(ordered, rules=OWN_RULES)
+    assert {name: (one.outcome, one.reason) for name, one in waited.items()} == {
+        "pickup:o@0": ("abandoned", "timeout")
+    }
+
+
+def test_a_step_is_asked_for_where_the_shop_says_so() -> None:
+    bought = event_json(MINUTE, type="order_completed", event_id="b")
+    at_step = event_json(MINUTE, type="order_completed", event_id="b", step="payment")
+    assert journeys(added(0), bought, rules=OWN_RULES)["cart:a@0"].outcome == "abandoned"
+    assert journeys(added(0), at_step, rules=OWN_RULES)["cart:a@0"].outcome == "completed"
+
+
+def test_a_channel_is_asked_for_where_the_shop_says_so() -> None:
+    """Forms begin in the app; on the web at the address of a cart."""
+    for channel, opened in (("app", {"form:f@0"}), ("web", {"form:v@1"})):
+        begun = event_json(0, type="form_started", event_id="f", channel=channel)
+        viewed = event_json(1, type="cart_viewed", event_id="v", channel=channel, step="address")
+        found = journeys(begun, viewed, rules=OWN_RULES, channel=channel)
+        assert set(found) == opened, channel
+
+
+def test_a_funnel_that_is_switched_off_is_not_followed_and_a_renamed_one_has_its_new_name() -> None:
+    searched = event_json(0, type="products_searched", event_id="s")
+    assert set(journeys(searched)) == {"search:s@0"}
+    assert journeys(searched, rules=OWN_RULES) == {}
+    basket = event_json(0, type="basket_opened", event_id="b", channel="pos", store_id="s")
+    assert set(journeys(basket, rules=OWN_RULES, channel="pos")) == {"till:b@0"}
+
+
+def test_the_dimensions_of_a_journey_are_those_of_its_opening_event_also_those_of_the_shop() -> None:
+    first = added(0, attributes={"loyalty": "gold", "tier": 7})
+    found = journeys(first, event_json(1, attributes={"loyalty": "tin"}), rules=OWN_RULES)
+    assert found["cart:a@0"].opened_by.dims == ("web", None, None, None, None, "gold", None)

@@ -1,4 +1,4 @@
-"""Secrets come from the environment or from files, and are never told."""
+"""Settings come from the environment and from files; what is wrong is told with its place, secrets never."""
 
 import traceback
 from pathlib import Path
@@ -76,3 +76,103 @@ def test_another_customer_key_is_another_state_of_sessions_and_of_nothing_else()
     assert len(digests) == 3
     assert "d" in digests
     assert {digest_of(("cx.tiles", 0), "d", customers_digest(one)) for one in found} == {"d"}
+
+
+FUNNEL = """\
+[funnels.pickup]
+opens_on = [{ type = "order_completed", step = "pickup" }]
+completes_on = ["order_collected"]
+timeout_s = 7200
+
+[events]
+types = ["order_collected"]
+"""
+
+
+def told(tmp_path: Path, text: str, **given: str) -> str:
+    """The error that a settings' file gives."""
+    file = tmp_path / "shop.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        load({"CX_CONFIG": str(file)} | given)
+    return str(raised.value).replace(f"{tmp_path}/", "")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "shop.toml"
+    file.write_text(f"{FUNNEL}\n[kafka]\npartitions = 8\ngroup = 'g'\n[funnels.cart]\ntimeout_s = 60\n")
+    found = load({"CX_CONFIG": str(file), "CX_KAFKA__GROUP": "h", "CX_FUNNELS__PICKUP__TIMEOUT_S": "90"})
+    assert (found.kafka.partitions, found.kafka.group) == (8, "h")
+    assert found.funnels.followed()["pickup"].timeout_s == 90
+    assert found.funnels.cart.timeout_s == 60
+    assert found.funnels.cart.opens_on == load({}).funnels.cart.opens_on
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "timeout_s = 7200",
+            "timeout_s = 0",
+            "shop.toml, line 4: funnels.pickup.timeout_s: Input should be greater",
+        ),
+        (
+            '"order_collected"]\ntime',
+            '"order_colected"]\ntime',
+            "line 1: funnels.pickup: no such event type: order_colected",
+        ),
+        ('completes_on = ["order_collected"]\n', "", "line 1: funnels.pickup.completes_on: Field required"),
+        ("step =", "stepp =", "line 2: funnels.pickup.opens_on.stepp: Extra inputs are not permitted"),
+        ("[funnels.pickup]", "[funnels.Pickup]", "line 1: funnels.Pickup: String should match pattern"),
+        (
+            "[funnels.pickup]",
+            "[funnels.step_x]",
+            "line 1: funnels.step_x: a funnel's name does not begin with 'step_'",
+        ),
+        ("[funnels.pickup]", "[funnels.x_value]", "line 1: funnels.x_value: a funnel's name does not begin"),
+        (
+            'types = ["order_collected"]',
+            'types = ["order collected"]',
+            "line 7: events.types: String should match",
+        ),
+        (
+            'types = ["order_collected"]',
+            'types = ["page_viewed"]',
+            "line 7: events.types: each once, and none of the",
+        ),
+        ("[events]", "[event]", "line 6: event: Extra inputs are not permitted"),
+        ("[events]", "[events", "shop.toml: "),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_told_with_its_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    assert old in FUNNEL
+    assert problem in told(tmp_path, FUNNEL.replace(old, new, 1))
+
+
+def test_a_variable_that_is_wrong_is_named_and_not_the_file(tmp_path: Path) -> None:
+    assert told(tmp_path, FUNNEL, CX_FUNNELS__PICKUP__TIMEOUT_S="x").startswith("CX_FUNNELS__PICKUP__TIMEOUT_S: ")
+    assert "did you mean CX_FUNNELS__PICKUP__TIMEOUT_S?" in told(tmp_path, FUNNEL, CX_FUNNELS__PICKUP__TIMEOUT="9")
+
+
+def test_two_funnels_of_one_name_and_none_at_all(tmp_path: Path) -> None:
+    assert "two of them have the same name" in told(tmp_path, '[funnels.cart]\nname = "checkout"\n')
+    off = "".join(f"[funnels.{name}]\nenabled = false\n" for name in load({}).funnels.followed())
+    assert "0 are enabled" in told(tmp_path, off)
+
+
+def test_more_types_or_dimensions_than_fit(tmp_path: Path) -> None:
+    many = [f"t{number}" for number in range(100)]
+    assert "129 with the contract's" in told(tmp_path, f"[events]\ntypes = {many}\n")
+    assert "at most 8 items" in told(tmp_path, f"[segments]\nattributes = {many[:9]}\n")
+    assert "none of channel" in told(tmp_path, '[segments]\nattributes = ["region"]\n')
+
+
+def test_a_state_fits_the_words_and_funnels_that_it_was_made_with(tmp_path: Path) -> None:
+    file = tmp_path / "shop.toml"
+    found = []
+    for text in ("", FUNNEL, FUNNEL.replace("pickup", "other", 1), FUNNEL.replace(', step = "pickup"', "")):
+        file.write_text(text)
+        found.append(rules_digest(load({"CX_CONFIG": str(file)})))
+    file.write_text('[segments]\nattributes = ["loyalty"]\n')
+    assert len({*found, rules_digest(load({"CX_CONFIG": str(file)}))}) == 5
+    assert found[0] == rules_digest(load({})) == "4285d4320c055bbe"  # checkpoints of a shop without any stay good

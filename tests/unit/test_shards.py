@@ -45,3 +45,14 @@ def test_a_partition_is_the_same_from_either(has_bytes: bool, is_compiled: bool)
     assert {name: session.entries for name, session in kept_sessions(again).items()} == expected
     assert len(expected) == 7
     assert again.tiles == partition.tiles
+
+
+def test_small_shards_of_counters_are_deflated_and_large_ones_are_not() -> None:
+    """What each event causes to be written counts in a small shop, the time that it takes in a large one."""
+    some = {"all": [[bucket, {"events": bucket % 7, "cart_opened": 1}] for bucket in range(500)]}
+    small = encode_shard(some, has_bytes=False)
+    assert len(small) * 4 < len(msgspec.json.encode(some))
+    assert decode_shard(small) == some
+    large = {f"store_id={number}": some["all"] for number in range(40)}
+    assert encode_shard(large, has_bytes=False) == msgspec.json.encode(large)
+    assert decode_shard(encode_shard(large, has_bytes=False)) == large

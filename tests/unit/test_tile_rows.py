@@ -7,12 +7,23 @@ from pipeline.outputs.tiles import TileRouter, tile_columns
 from sinks.tables import COLUMNS, TILES
 
 SOME = [
-    Tile("all", 10_000, {"events": 7, "cart_opened": 2, "cart_left_4s": 1, "step_viewed_payment": 3}),
+    Tile(
+        "all",
+        10_000,
+        {
+            "events": 7,
+            "cart_opened": 2,
+            "cart_left_4s": 1,
+            "step_viewed_payment": 3,
+            "pickup_opened": 1,
+            "pickup_left_0s": 1,
+        },
+    ),
     Tile("channel=web", 20_000, {"friction": 1, "cart_lived_0s": 900, "step_errors_payment": 2, "events": 0}),
 ]
 
 
-def test_each_counter_is_in_its_column_those_without_one_by_age_or_by_step() -> None:
+def test_each_counter_is_in_its_column_those_without_one_by_age_by_step_or_by_funnel() -> None:
     columns = dict(zip(COLUMNS[TILES], tile_columns("touchpoints.web:1", SOME, 9), strict=True))
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     assert [{name: value for name, value in row.items() if value not in (0, {})} for row in rows] == [
@@ -22,7 +33,8 @@ def test_each_counter_is_in_its_column_those_without_one_by_age_or_by_step() -> 
             "source": "touchpoints.web:1",
             "events": 7,
             "cart_opened": 2,
-            "by_age": {"cart_left_4s": 1},
+            "by_age": {"cart_left_4s": 1, "pickup_left_0s": 1},
+            "by_funnel": {"pickup_opened": 1},
             "by_step": {"step_viewed_payment": 3},
             "version": 9,
         },

@@ -1,7 +1,7 @@
 // The large figures: value, interval, n, and what is usual at this hour.
 
 import { make, setAttribute, setText, svg } from "./dom.js";
-import { count, number, percent } from "./format.js";
+import { count, number, percent, title } from "./format.js";
 
 const SHARE = { text: percent, low: 0, high: 1 };
 // `usual`: where it needs no history to say what is usual.
@@ -21,6 +21,14 @@ const FIGURES = [
   { signal: "friction", name: "Friction", hint: "Rage clicks, dead clicks and errors, of all events", unit: SHARE },
 ];
 
+/** Those of the shop: what it has switched off is not shown, and each funnel of its own has a figure. */
+export function figuresOf({ signals, funnels }) {
+  const known = FIGURES.filter((figure) => signals[figure.signal]);
+  const own = funnels.filter((funnel) => !known.some((figure) => signals[figure.signal].funnel === funnel));
+  const more = own.map((funnel) => ({ signal: `${funnel}_abandonment`, name: `${title(funnel)}: given up`, hint: "Of those that ended", unit: SHARE }));
+  return [...known.slice(0, -1), ...more, ...known.slice(-1)];
+}
+
 const LEAST_N = 10;
 const VERDICTS = {
   worse: ["▼", "worse than usual"],
@@ -31,10 +39,12 @@ const VERDICTS = {
 
 export class Figures {
   constructor(root) {
-    this.cards = FIGURES.map((figure) => new Card(figure, root));
+    this.root = root;
+    this.cards = null;
   }
 
   show(model, segment) {
+    this.cards ??= figuresOf(model.config).map((figure) => new Card(figure, this.root));
     for (const card of this.cards) {
       const { signal, usual } = card.figure;
       card.show(model.now(segment, signal), usual ?? model.usual[signal], model.isFresh(segment), model.better(signal));

@@ -54,3 +54,9 @@ export function segmentName(segment) {
 export const WINDOW_NAMES = { "1m": "minute", "5m": "5 minutes", "15m": "15 minutes", "1h": "hour" };
 export const WINDOW_MS = { "1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000 };
 export const STEP_MS = { "1m": 10_000, "5m": 60_000, "15m": 300_000, "1h": 600_000 };
+
+/** A name of the settings as a heading: `click_and_collect` is "Click and collect". */
+export function title(name) {
+  const words = name.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}

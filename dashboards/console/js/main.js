@@ -30,8 +30,8 @@ const stores = new Stores(byId("stores"), byId("stores-all"), {
   isPaused: () => status.paused,
 });
 const alerts = new Alerts(byId("alerts"), byId("announce"), (alert) => {
-  const funnel = alert.signal.split("_")[0];
-  choose({ segment: alert.segment, ...(model.config.funnels.includes(funnel) ? { funnel } : {}) });
+  const funnel = model.config.signals[alert.signal]?.funnel;
+  choose({ segment: alert.segment, ...(funnel ? { funnel } : {}) });
 });
 const health = new Health(byId("health"));
 const status = new Status(byId("status"), byId("status-text"), byId("announce"));
@@ -103,7 +103,7 @@ function look(before = null) {
     else resume();
   }
   if (isElsewhere || before.funnel !== choice.funnel) charts.look(view, choice.funnel, model.config, !isElsewhere);
-  if (isElsewhere || before.sort !== choice.sort) stores.look(view, choice.sort);
+  if (isElsewhere || before.sort !== choice.sort) stores.look(view, choice.sort, model.config);
   draw();
 }
 

@@ -1,23 +1,31 @@
 // What is walking away: the value of what was abandoned in the window, against what usually is.
 
 import { make, setAttribute, setText } from "./dom.js";
-import { count, money, WINDOW_MS, WINDOW_NAMES } from "./format.js";
+import { count, money, title, WINDOW_MS, WINDOW_NAMES } from "./format.js";
 
-const FUNNELS = [["cart", "Carts"], ["checkout", "Checkouts"], ["basket", "Till baskets"]];
+const NAMES = { cart: "Carts", checkout: "Checkouts", basket: "Till baskets" };
+const WITHOUT_MONEY = ["search", "form", "support", "queue"];
 const HOUR_MS = 3_600_000;
 
 export class Money {
   constructor(root) {
-    this.cards = FUNNELS.map(([funnel, name]) => {
+    this.root = root;
+    this.cards = null;
+  }
+
+  #made(funnels) {
+    return funnels.filter((funnel) => !WITHOUT_MONEY.includes(funnel)).map((funnel) => {
+      const name = NAMES[funnel] ?? title(funnel);
       const card = { funnel, value: make("p.value"), detail: make("p.detail"), verdict: make("p.verdict") };
       card.root = make("article.card", { "data-signal": `${funnel}_value_abandoned` }, make("h3", {}, name), card.value, card.detail, card.verdict);
-      root.append(card.root);
+      this.root.append(card.root);
       return card;
     });
   }
 
   show(model, segment, window) {
     const text = money(model.config.currency);
+    this.cards ??= this.#made(model.config.funnels);
     for (const card of this.cards) {
       const signal = `${card.funnel}_value_abandoned`;
       const row = model.now(segment, signal);

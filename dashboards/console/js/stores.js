@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { keepFocus, make, setAttribute, setText, svg } from "./dom.js";
-import { count, number, percent, segmentName } from "./format.js";
+import { count, number, percent, segmentName, title } from "./format.js";
 
 const COLUMNS = [
   { signal: "queue_abandonment", name: "Queues left", text: percent },
@@ -13,6 +13,15 @@ const COLUMNS = [
   { signal: "cart_abandonment", name: "Carts left", text: percent },
   { signal: "checkout_abandonment", name: "Checkouts left", text: percent },
 ];
+const OURS = ["search", "cart", "checkout", "form", "support", "queue", "basket"];
+
+/** With one for each funnel of the shop's own. */
+function columnsOf({ signals, funnels }) {
+  const own = funnels.filter((funnel) => !OURS.includes(funnel));
+  const more = own.map((funnel) => ({ signal: `${funnel}_abandonment`, name: `${title(funnel)}: given up`, text: percent }));
+  return [...COLUMNS.filter((column) => signals[column.signal]), ...more];
+}
+
 const SHOWN = 20;
 const NONE = [];
 const HOUR_MS = 3_600_000;
@@ -28,9 +37,10 @@ export class Stores {
     setInterval(() => this.load(), TREND_MS);
   }
 
-  look(view, sort) {
+  look(view, sort, config) {
     const [signal, direction] = sort.split(":");
-    this.column = COLUMNS.find((column) => column.signal === signal) ?? COLUMNS[0];
+    this.columns = columnsOf(config);
+    this.column = this.columns.find((column) => column.signal === signal) ?? this.columns[0];
     this.direction = direction === "best" ? "best" : "worst";
     this.byName = signal === "name";
     this.view = view;
@@ -52,7 +62,7 @@ export class Stores {
 
   show(model) {
     const names = model.segments("store_id=");
-    const used = COLUMNS.filter((column) => names.some((name) => model.now(name, column.signal)));
+    const used = this.columns.filter((column) => names.some((name) => model.now(name, column.signal)));
     if (!names.length || !used.length) return false;
     const heads = used.map((column) => column.signal).join();
     if (heads !== this.heads || this.stale) keepFocus(this.root, () => this.#head(used, model));
@@ -94,7 +104,7 @@ export class Stores {
       const button = make("button", { type: "button", "data-key": `by ${signal}`, onclick: () => this.sorted(`${signal}:${next}`) }, name, make("span", { "aria-hidden": "true" }, arrow));
       return make("th", { scope: "col", "aria-sort": order, class: signal === "name" ? null : "number" }, button);
     };
-    const trend = make("th", { scope: "col" }, `${this.byName ? COLUMNS[0].name : this.column.name}, last hour`);
+    const trend = make("th", { scope: "col" }, `${this.column.name}, last hour`);
     this.body = make("tbody");
     const heads = [head("name", "Store"), ...used.map((column) => head(column.signal, column.name)), trend];
     this.root.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), this.body));

@@ -18,8 +18,7 @@ from pipeline.core.sessions.entry import Entry
 from pipeline.core.sessions.session import Session
 from pipeline.core.sessions.walk import OpenJourney, Walk
 from pipeline.model.dimensions import Dims
-from pipeline.model.funnels import Funnels
-from schemas.events import EVENT_TYPES
+from pipeline.model.rules import Rules
 
 _SIZES: Final = Struct("<IHH")
 _BASE: Final = Struct("<qI")
@@ -29,12 +28,9 @@ _HEAD: Final = Struct("<qqIIIHH")
 _LENGTH: Final = Struct("<H")
 _ABSENT: Final = 0xFFFF
 _TYPE_BITS: Final = 7
-_DIMENSIONS_STORED: Final = 4
-"""Besides the channel, which is the partition's."""
 _NO_AMOUNT: Final = -1
 _WHOLE: Final = 10**18
 _MOST_WHOLES: Final = 0xFFFF
-_CODES: Final = {kind: code for code, kind in enumerate(EVENT_TYPES)}
 
 
 class StoredSession(NamedTuple):
@@ -45,14 +41,15 @@ class StoredSession(NamedTuple):
     entries: list[Entry]
 
 
-def encode(sessions: Iterable[Session], funnels: Funnels) -> bytes:
+def encode(sessions: Iterable[Session], rules: Rules) -> bytes:
     """The sessions of a shard. Nothing follows from one that keeps no event and has no base: it is left out."""
-    numbers = {funnel.name: number for number, funnel in enumerate(funnels.all)}
-    return b"".join(_encoded(one, one.base, numbers) for one in sessions if one.entries or one.base is not None)
+    numbers = {funnel.name: number for number, funnel in enumerate(rules.funnels.all)}
+    codes = {kind: code for code, kind in enumerate(rules.vocabulary.event_types)}
+    return b"".join(_encoded(one, numbers, codes) for one in sessions if one.entries or one.base is not None)
 
 
-def _encoded(session: Session, base: Walk | None, numbers: dict[str, int]) -> bytes:
-    block = _Block(session.session_id)
+def _encoded(session: Session, numbers: dict[str, int], codes: dict[str, int]) -> bytes:
+    block, base = _Block(session.session_id, codes), session.base
     opens = [] if base is None else [_encoded_open(block, one, numbers) for one in base.open]
     start = len(block.content)
     for entry in session.entries:
@@ -74,7 +71,8 @@ def _encoded_open(block: "_Block", journey: OpenJourney, numbers: dict[str, int]
 class _Block:
     """A block that is being written."""
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, codes: dict[str, int]) -> None:
+        self._codes = codes
         self.content = bytearray(session_id.encode())
         self._texts: dict[bytes, int] = {}
         self._openings: dict[Entry, int] = {}
@@ -97,7 +95,7 @@ class _Block:
             self.text_of(entry.customer_id),
         )
         amount = _NO_AMOUNT if entry.amount is None else entry.amount
-        size, id_type = len(self.content) - position, len(event_id) << _TYPE_BITS | _CODES[entry.type]
+        size, id_type = len(self.content) - position, len(event_id) << _TYPE_BITS | self._codes[entry.type]
         _HEAD.pack_into(self.content, position, entry.at_ms, amount, where, step, customer, size, id_type)
         return position
 
@@ -114,7 +112,7 @@ class _Block:
 
 
 def _where(dims: Dims) -> bytes:
-    """Store, region, device and campaign, each behind its length."""
+    """Store, region, device, campaign and the shop's further dimensions, each behind its length."""
     found = bytearray()
     for value in dims[1:]:
         if value is None:
@@ -125,7 +123,7 @@ def _where(dims: Dims) -> bytes:
     return bytes(found)
 
 
-def decode(stored: bytes, channel: str, funnels: Funnels) -> Iterator[StoredSession]:
+def decode(stored: bytes, channel: str, rules: Rules) -> Iterator[StoredSession]:
     """The sessions of a shard. Raises ValueError where it is broken."""
     try:
         at = 0
@@ -136,10 +134,10 @@ def decode(stored: bytes, channel: str, funnels: Funnels) -> Iterator[StoredSess
             at += _BASE.size if opens else 0
             rows = [_OPEN.unpack_from(stored, at + number * _OPEN.size) for number in range(opens)]
             at += opens * _OPEN.size
-            block = _Reader(stored[at : at + size], channel)
+            block = _Reader(stored[at : at + size], channel, rules)
             if len(block.content) < size or not 0 < id_size <= start <= size:
                 raise ValueError("it is cut short")
-            base = Walk(tuple([block.open_journey(row, funnels) for row in rows]), last_ms) if opens else None
+            base = Walk(tuple([block.open_journey(row) for row in rows]), last_ms) if opens else None
             yield StoredSession(block.content[:id_size].decode(), base, list(block.events(start)))
             at += size
     except (error, IndexError, UnicodeDecodeError) as broken:
@@ -149,9 +147,11 @@ def decode(stored: bytes, channel: str, funnels: Funnels) -> Iterator[StoredSess
 class _Reader:
     """A block that is being read."""
 
-    def __init__(self, content: bytes, channel: str) -> None:
+    def __init__(self, content: bytes, channel: str, rules: Rules) -> None:
         self.content = content
-        self._channel = channel
+        self._channel, self._funnels = channel, rules.funnels
+        self._types = rules.vocabulary.event_types
+        self._stored = len(rules.vocabulary.dimensions) - 1  # the channel is the partition's
         self._dims: dict[int, Dims] = {}
 
     def events(self, position: int) -> Iterator[Entry]:
@@ -168,16 +168,16 @@ class _Reader:
         return Entry(
             at_ms,
             self.content[start : start + (id_type >> _TYPE_BITS)].decode(),
-            EVENT_TYPES[id_type & (1 << _TYPE_BITS) - 1],
+            self._types[id_type & (1 << _TYPE_BITS) - 1],
             None if amount < 0 else amount,
             self._text(step),
             self._text(customer),
             self._dims_at(where),
         )
 
-    def open_journey(self, row: tuple[int, ...], funnels: Funnels) -> OpenJourney:
+    def open_journey(self, row: tuple[int, ...]) -> OpenJourney:
         value, opened_by, step, customer, number, _, wholes = row
-        journey = OpenJourney(funnels.all[number], self.event(opened_by))
+        journey = OpenJourney(self._funnels.all[number], self.event(opened_by))
         journey.value = wholes * _WHOLE + value
         journey.last_step, journey.customer_id = self._text(step), self._text(customer)
         return journey
@@ -192,7 +192,7 @@ class _Reader:
         found = self._dims.get(position)
         if found is None:
             at, values = position + _LENGTH.size, list[str | None]()
-            for _ in range(_DIMENSIONS_STORED):
+            for _ in range(self._stored):
                 size = _LENGTH.unpack_from(self.content, at)[0]
                 at += _LENGTH.size
                 values.append(None if size == _ABSENT else self.content[at : at + size].decode())

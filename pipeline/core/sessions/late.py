@@ -81,7 +81,7 @@ class _Reach:
         self._funnel = funnel
         self._change = change
         self._undone = undone
-        self._closing = funnel.completes_on | funnel.abandons_on
+        self._opens_on, self._closes_on = funnel.opens_on, (funnel.completes_on, funnel.abandons_on)
         self._under_way = change.under_way.get(funnel.name)
         self._is_open = False
         """Whether the walk may be another than without some of the late events."""
@@ -103,6 +103,14 @@ class _Reach:
             before_ms = entry.at_ms
         self._close()
 
+    def _opens(self, entry: Entry) -> bool:
+        return self._opens_on.has(entry.type, entry.step, entry.dims[0])
+
+    def _closes(self, entry: Entry) -> bool:
+        completes_on, abandons_on = self._closes_on
+        kind, step, channel = entry.type, entry.step, entry.dims[0]
+        return completes_on.has(kind, step, channel) or abandons_on.has(kind, step, channel)
+
     def _time_out(self, before_ms: int) -> None:
         """A gap: whatever was open has timed out."""
         if self._is_open:
@@ -117,17 +125,17 @@ class _Reach:
         if self._under_way is not None:
             self._opened[self._under_way.key] = self._under_way
         self._needs_opening = True
-        if entry.type in funnel.opens_on:
+        if self._opens(entry):
             self._opened[entry.key] = entry
         if before_ms >= 0:
             self._ends.add(before_ms + funnel.timeout_ms)
         self._ends.add(entry.at_ms + funnel.timeout_ms)
-        if entry.type in self._closing:
+        if self._closes(entry):
             self._ends.add(entry.at_ms)
 
     def _take_other(self, entry: Entry) -> None:
-        opens = entry.type in self._funnel.opens_on
-        closes = entry.type in self._closing
+        opens = self._opens(entry)
+        closes = self._closes(entry)
         if opens and (self._needs_opening or closes):
             self._opened[entry.key] = entry
             self._needs_opening = False
@@ -139,8 +147,8 @@ class _Reach:
     def _go_on(self, entry: Entry) -> None:
         """Let the walk take the event, as it is now."""
         if self._under_way is None:
-            self._under_way = entry if entry.type in self._funnel.opens_on else None
-        elif entry.type in self._closing:
+            self._under_way = entry if self._opens(entry) else None
+        elif self._closes(entry):
             self._under_way = None
 
     def _close(self) -> None:

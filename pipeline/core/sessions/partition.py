@@ -175,7 +175,7 @@ class Partition:
         if record.tick_ms is not None:
             self._take_tick(record, record.tick_ms, fetched_ms, out)
             return
-        event = decode(record.value)
+        event = decode(record.value, self.rules.vocabulary)
         if isinstance(event, Refusal):
             out.dead_letters.append(dead_letter(record, fetched_ms, event, key))
             return
@@ -193,9 +193,8 @@ class Partition:
             out.dead_letters.append(dead_letter(record, fetched_ms, too_far_back(self.rules.most_later), key))
         elif taken:
             if event.survey is not None:
-                dims = (self.channel, event.store_id, event.region, event.device, event.campaign)
                 answer = survey_counters(event.survey, event.score_units, event.scale_units)
-                self._add((dims, bucket_of(at_ms)), answer)
+                self._add((event.dims, bucket_of(at_ms)), answer)
             self.see(at_ms, at_ms if stamp_ms < 0 else min(at_ms, stamp_ms))
 
     def _take_tick(self, record: Record, tick_ms: int, fetched_ms: int, out: Outputs) -> None:

@@ -109,8 +109,7 @@ class ReferenceEngine:
         customer = event.customer_id
         if customer is not None and self._pseudonym is not None:
             customer = self._pseudonym(customer)
-        dims = (self._channel, event.store_id, event.region, event.device, event.campaign)
-        return Entry(event.at_ms, event.event_id, event.type, amount, event.step, customer, dims)
+        return Entry(event.at_ms, event.event_id, event.type, amount, event.step, customer, event.dims)
 
     def _new(self, session_id: str, at_ms: int) -> Session:
         is_misplaced = self._partitions > 0 and partition_of(session_id, self._partitions) != self._number
@@ -257,16 +256,16 @@ class ReferenceEngine:
 
     def take_changed(self) -> Iterator[tuple[int, bytes]]:
         for number, sessions in self._shards.take_changed(self._sessions):
-            yield number, codec.encode(sessions, self._funnels)
+            yield number, codec.encode(sessions, self._rules)
 
     def everything(self) -> Iterator[tuple[int, bytes]]:
         for number, sessions in self._shards.everything(self._sessions):
-            yield number, codec.encode(sessions, self._funnels)
+            yield number, codec.encode(sessions, self._rules)
 
     def restore(self, shards: Mapping[int, bytes], watermark_ms: int) -> None:
         # The newest first: a session that was forgotten and came back is in an older one as well.
         for number in sorted(shards, reverse=True):
-            stored = codec.decode(shards[number], self._channel, self._funnels)
+            stored = codec.decode(shards[number], self._channel, self._rules)
             sessions = [
                 self._restored(one, watermark_ms) for one in stored if one.session_id not in self._sessions
             ]

@@ -92,7 +92,7 @@ class Walk:
         Journeys that it ends are appended to ``ended``.
         """
         at_ms, kind = entry.at_ms, entry.type
-        opens = funnels.opened_by_type.get(kind, ())
+        opens = funnels.opened_by(kind, entry.step, entry.dims[0])
         if self.open:
             gap = at_ms - self.last_ms
             if opens:
@@ -122,9 +122,9 @@ class Walk:
                 _count(journey, entry)
             elif customer_id is not None:
                 journey.customer_id = customer_id
-            if kind in funnel.completes_on:
+            if funnel.completes_on.has(kind, entry.step, entry.dims[0]):
                 ended.append(_end(journey, entry.at_ms, COMPLETED, None))
-            elif kind in funnel.abandons_on:
+            elif funnel.abandons_on.has(kind, entry.step, entry.dims[0]):
                 ended.append(_end(journey, entry.at_ms, ABANDONED, EXPLICIT))
             else:
                 still_open.append(journey)
@@ -165,7 +165,7 @@ def _count(journey: OpenJourney, entry: Entry) -> None:
         journey.customer_id = entry.customer_id
     if entry.amount is None:
         return
-    if entry.type == SETS or entry.type in journey.funnel.completes_on:
+    if entry.type == SETS or journey.funnel.completes_on.has(entry.type, entry.step, entry.dims[0]):
         journey.value = entry.amount
     elif entry.type == ADDS:
         journey.value += entry.amount

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -12,6 +13,7 @@ from pipeline.tools.replay.files import lines, rows
 from schemas.decoding import decode
 from schemas.reasons import Refusal
 from schemas.times import format_rfc3339
+from schemas.vocabulary import CONTRACT, Vocabulary
 
 Fields = dict[str, Any]
 
@@ -46,17 +48,17 @@ def _event(line: int, at: datetime, fields: Fields) -> Row:
     return _checked(line, text.encode())
 
 
-def _checked(line: int, payload: bytes) -> Row:
-    event = decode(payload)
+def _checked(line: int, payload: bytes, words: Vocabulary = CONTRACT) -> Row:
+    event = decode(payload, words)
     if isinstance(event, Refusal):
         return BadRow(line, event.error)
     return FileEvent(line, event.at_ms, event.channel, event.session_id, payload)
 
 
-def read_touchpoints(path: Path) -> Iterator[Row]:
+def read_touchpoints(path: Path, words: Vocabulary = CONTRACT) -> Iterator[Row]:
     """NDJSON, one touchpoint event a line; sent as it stands. Empty lines are passed over."""
     for number, line in lines(path):
-        yield _checked(number, line)
+        yield _checked(number, line, words)
 
 
 def _each(path: Path, delimiter: str, convert: Callable[[int, Any], Iterator[Row]]) -> Iterator[Row]:
@@ -232,3 +234,8 @@ FORMATS: Final[dict[str, Reader]] = {
     "online-retail": read_online_retail,
     "nps": read_nps,
 }
+
+
+def reader_of(file_format: str, words: Vocabulary) -> Reader:
+    """The reader of a format. Touchpoints of our own are in the words of the shop."""
+    return partial(read_touchpoints, words=words) if file_format == "touchpoints" else FORMATS[file_format]

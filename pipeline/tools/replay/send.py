@@ -14,7 +14,7 @@ from pipeline.kafka.records import to_record
 from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.model.records import Record
 from pipeline.model.source import Source
-from pipeline.settings import KafkaSettings, Settings
+from pipeline.settings import KafkaSettings, Settings, vocabulary
 from pipeline.tools.replay.formats import FileEvent
 from schemas.cloudevents import Headers
 from schemas.decoding import decode
@@ -22,6 +22,7 @@ from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
 from schemas.reasons import Refusal
 from schemas.ticks import TICK_HEADER
 from schemas.times import format_rfc3339
+from schemas.vocabulary import CONTRACT, Vocabulary
 
 CLOSING_TICK_MS: Final = 7_200_000
 """So far past the last event the last journeys have timed out and the last windows are complete."""
@@ -72,7 +73,7 @@ def check_not_behind(settings: Settings, events: Sequence[FileEvent]) -> None:
     for channel in sorted({event.channel for event in events}):
         first = min(event.at_ms for event in events if event.channel == channel)
         topic = TOPIC_PREFIX + channel
-        seen = [newest.seen_ms for newest in newest_times(settings.kafka, [topic]).values()]
+        seen = [newest.seen_ms for newest in newest_times(settings.kafka, [topic], vocabulary(settings)).values()]
         if seen and first < max(seen) - WATERMARK_DELAY_MS - lateness_ms:
             raise ReplayError(
                 f"{topic} is already at {format_rfc3339(max(seen))}; the file begins at "
@@ -81,20 +82,22 @@ def check_not_behind(settings: Settings, events: Sequence[FileEvent]) -> None:
             )
 
 
-def has_live_producers(settings: KafkaSettings, now_ms: int) -> bool:
+def has_live_producers(settings: Settings, now_ms: int) -> bool:
     """Whether the topics hold an event of the last hour: others are at work there, with now as their time."""
-    found = newest_times(settings, TOUCHPOINT_TOPICS).values()
+    found = newest_times(settings.kafka, TOUCHPOINT_TOPICS, vocabulary(settings)).values()
     return any(newest.event_ms is not None and newest.event_ms > now_ms - LIVE_MS for newest in found)
 
 
-def newest_times(settings: KafkaSettings, topics: Iterable[str]) -> dict[Source, Newest]:
+def newest_times(
+    settings: KafkaSettings, topics: Iterable[str], words: Vocabulary = CONTRACT
+) -> dict[Source, Newest]:
     """Of each partition that has anything that counts. Looked for further back where the end has nothing such."""
     sources, found, count = partitions_of(settings, topics), dict[Source, Newest](), _TAIL_RECORDS
     while sources:
         starts = tail_start(settings, sources, count)
         for source, messages in read_to_end(settings, sources, starts):
             for message in messages:
-                _take_note(found, source, to_record(message))
+                _take_note(found, source, to_record(message), words)
         # The end of a log may be nothing but refused records, or markers of transactions.
         low = tail_start(settings, sources, _ALL)
         sources = [source for source in sources if source not in found and starts[source] > low[source]]
@@ -102,8 +105,8 @@ def newest_times(settings: KafkaSettings, topics: Iterable[str]) -> dict[Source,
     return found
 
 
-def _take_note(found: dict[Source, Newest], source: Source, record: Record) -> None:
-    at_ms = _time_of(record, source[0])
+def _take_note(found: dict[Source, Newest], source: Source, record: Record, words: Vocabulary) -> None:
+    at_ms = _time_of(record, source[0], words)
     if at_ms is None:
         return
     seen_ms, event_ms = found.get(source, (at_ms, None))
@@ -112,12 +115,12 @@ def _take_note(found: dict[Source, Newest], source: Source, record: Record) -> N
     found[source] = Newest(max(at_ms, seen_ms), event_ms)
 
 
-def _time_of(record: Record, topic: str) -> int | None:
+def _time_of(record: Record, topic: str, words: Vocabulary = CONTRACT) -> int | None:
     """The event time that a record moves its partition to; None where it is refused."""
     now_ms = int(time.time() * 1000)
     if record.tick_ms is not None:
         return None if is_tick_ahead(record, now_ms) else record.tick_ms
-    event = decode(record.value)
+    event = decode(record.value, words)
     if isinstance(event, Refusal) or event.channel != topic.removeprefix(TOPIC_PREFIX):
         return None
     stamp_ms = record.timestamp_ms if record.timestamp_ms >= 0 else now_ms
@@ -184,7 +187,7 @@ def replay(
     """
     if not events:
         return Sent({}, None)
-    is_live = has_live_producers(settings.kafka, _now_ms())
+    is_live = has_live_producers(settings, _now_ms())
     sender = Sender(settings.kafka)
     sent: dict[str, int] = {}
     started = time.monotonic()

@@ -7,17 +7,18 @@ from pipeline.tools.verify.naive_types import LogRecord, Source
 from schemas.decoding import decode
 from schemas.partitions import partition_of
 from schemas.reasons import Refusal
+from schemas.vocabulary import CONTRACT, Vocabulary
 
 _AHEAD_MS = 300_000
 SessionSources = Mapping[tuple[str, str], frozenset[Source]]
 """By channel and session the partitions that its events are in."""
 
 
-def session_sources(logs: Mapping[Source, Sequence[LogRecord]]) -> SessionSources:
+def session_sources(logs: Mapping[Source, Sequence[LogRecord]], words: Vocabulary = CONTRACT) -> SessionSources:
     found: dict[tuple[str, str], set[Source]] = defaultdict(set)
     for source, records in logs.items():
         for record in records:
-            event = decode(record.value) if record.tick_ms is None else None
+            event = decode(record.value, words) if record.tick_ms is None else None
             if event is not None and not isinstance(event, Refusal):
                 found[event.channel, event.session_id].add(source)
     return {session: frozenset(sources) for session, sources in found.items()}

@@ -10,6 +10,7 @@ from pipeline.tools.verify.naive_nowcast import Stay, edges
 from pipeline.tools.verify.naive_signals import by_age, signals
 from pipeline.tools.verify.naive_types import (
     BUCKET,
+    EventRule,
     FunnelRule,
     JourneyKey,
     JourneyValue,
@@ -124,7 +125,7 @@ def _checked(
     record: LogRecord, topic: str, is_refused_by_clock: bool, latest: int | None, rules: NaiveRules
 ) -> Touchpoint | Reason:
     """The event, or why there is none, as far as neither its session nor the clock of its reader decides."""
-    event = decode(record.value)
+    event = decode(record.value, rules.words)
     if isinstance(event, Refusal):
         return event.reason
     if topic != f"touchpoints.{event.channel}":
@@ -169,14 +170,14 @@ def _walk(
             inside = []
         last = event.at_ms
         if not inside:
-            if event.type in funnel.opens:
+            if _is_one(event, funnel.opens):
                 inside = [event]
             continue
         inside.append(event)
-        if event.type in funnel.completes:
+        if _is_one(event, funnel.completes):
             yield inside[0], _row(inside, funnel, rules, event.at_ms, "completed", "")
             inside = []
-        elif event.type in funnel.abandons:
+        elif _is_one(event, funnel.abandons):
             yield inside[0], _row(inside, funnel, rules, event.at_ms, "abandoned", "explicit")
             inside = []
     if inside and last is not None and watermark is not None:
@@ -184,6 +185,16 @@ def _walk(
             yield inside[0], _row(inside, funnel, rules, last + funnel.timeout_ms, "abandoned", "timeout")
         else:
             yield inside[0], None
+
+
+def _is_one(event: Touchpoint, rules: Iterable[EventRule]) -> bool:
+    """Whether the event is of the type, and at the step and on the channel where these are asked for."""
+    for rule in rules:
+        wrong_step = rule.step is not None and event.step != rule.step
+        wrong_channel = rule.channel is not None and event.channel != rule.channel
+        if event.type == rule.type and not wrong_step and not wrong_channel:
+            return True
+    return False
 
 
 def _row(
@@ -196,7 +207,7 @@ def _row(
         customer = event.customer_id or customer
         if event.amount is None or event.currency not in (None, rules.currency):
             continue
-        if event.type in funnel.completes or event.type == "checkout_started":
+        if _is_one(event, funnel.completes) or event.type == "checkout_started":
             value = event.amount
         elif event.type == "product_added":
             value += event.amount
@@ -223,7 +234,8 @@ def _segments(event: Touchpoint, rules: NaiveRules) -> Iterable[str]:
     for dimensions in rules.segments:
         parts = []
         for name in sorted(dimensions):
-            value = getattr(event, name)
+            further = dict(zip(rules.words.attributes, event.further, strict=True))
+            value = further[name] if name in further else getattr(event, name)
             if value is None:
                 break
             if name != "channel":

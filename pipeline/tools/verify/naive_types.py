@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from schemas.vocabulary import CONTRACT, Vocabulary
+
 BUCKET = 10_000
 WINDOWS = {
     "1m": (60_000, 10_000),
@@ -23,11 +25,17 @@ class LogRecord(NamedTuple):
     tick_ms: int | None
 
 
+class EventRule(NamedTuple):
+    type: str
+    step: str | None
+    channel: str | None
+
+
 class FunnelRule(NamedTuple):
     name: str
-    opens: frozenset[str]
-    completes: frozenset[str]
-    abandons: frozenset[str]
+    opens: Sequence[EventRule]
+    completes: Sequence[EventRule]
+    abandons: Sequence[EventRule]
     timeout_ms: int
 
 
@@ -45,6 +53,8 @@ class NaiveRules:
     admitted: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By dimension those that are."""
     customer_key: bytes = b""
+    words: Vocabulary = CONTRACT
+    """Event types and dimensions."""
 
 
 class JourneyKey(NamedTuple):

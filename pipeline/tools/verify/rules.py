@@ -3,8 +3,12 @@
 import itertools
 from collections.abc import Iterable
 
-from pipeline.settings import Settings
-from pipeline.tools.verify.naive_types import FunnelRule, NaiveRules
+from pipeline.settings import OnSettings, Settings, vocabulary
+from pipeline.tools.verify.naive_types import EventRule, FunnelRule, NaiveRules
+
+
+def _events(events: Iterable[OnSettings]) -> list[EventRule]:
+    return [EventRule(on.type, on.step, on.channel) for on in events]
 
 
 def naive_rules(settings: Settings, listed: Iterable[tuple[str, str]] = ()) -> NaiveRules:
@@ -15,13 +19,20 @@ def naive_rules(settings: Settings, listed: Iterable[tuple[str, str]] = ()) -> N
         admitted.setdefault(dimension, {})[value] = None
     return NaiveRules(
         funnels=[
-            FunnelRule(name, f.opens_on, f.completes_on, f.abandons_on, round(f.timeout_s * 1000))
-            for name, f in settings.funnels
+            FunnelRule(
+                name,
+                opens=_events(f.opens_on),
+                completes=_events(f.completes_on),
+                abandons=_events(f.abandons_on),
+                timeout_ms=round(f.timeout_s * 1000),
+            )
+            for name, f in settings.funnels.followed().items()
         ],
         segments=settings.segments.combinations,
         known=settings.segments.known,
         lateness_ms=round(settings.pipeline.lateness_s * 1000),
         currency=settings.pipeline.currency,
+        words=vocabulary(settings),
         most_later=settings.pipeline.session_events,
         most_values=most,
         admitted={name: frozenset(itertools.islice(values, most)) for name, values in admitted.items()},

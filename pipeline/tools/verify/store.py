@@ -30,11 +30,11 @@ def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
 def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:
     """Key, counters above 0 and version of every tile."""
     query = (
-        "SELECT segment, toUnixTimestamp64Milli(bucket), source, version, by_age, by_step, "
+        "SELECT segment, toUnixTimestamp64Milli(bucket), source, version, by_age, by_step, by_funnel, "
         f"{', '.join(COUNTERS)} FROM cx.tiles FINAL"
     )
-    for segment, bucket, source, version, by_age, by_step, *counts in client.execute_iter(query):
-        counters = dict(zip(COUNTERS, counts, strict=True)) | by_age | by_step
+    for segment, bucket, source, version, by_age, by_step, by_funnel, *counts in client.execute_iter(query):
+        counters = dict(zip(COUNTERS, counts, strict=True)) | by_age | by_step | by_funnel
         counters = {name: count for name, count in counters.items() if count}
         yield (segment, bucket, source), counters, version
 

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from pipeline.core.sessions.native.columns cimport RecordColumns
 from pipeline.core.sessions.native.scan cimport Touch
 from pipeline.core.sessions.native.sessions cimport Sessions
+from pipeline.core.sessions.native.words cimport Words
 
 
 cdef enum:
@@ -13,6 +14,7 @@ cdef enum:
 
 cdef class Ahead:
     cdef Sessions _sessions
+    cdef Words _words
     cdef RecordColumns _records
     cdef Py_ssize_t _first
     cdef Py_ssize_t _behind

@@ -11,6 +11,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from pipeline.core.sessions.native.columns cimport RecordColumns
 from pipeline.core.sessions.native.scan cimport Touch, are_ascii, scan
 from pipeline.core.sessions.native.sessions cimport Sessions
+from pipeline.core.sessions.native.words cimport Known, Words
 
 from schemas.events import MAX_MESSAGE_BYTES
 
@@ -18,8 +19,8 @@ cdef Py_ssize_t _largest_message = MAX_MESSAGE_BYTES
 
 
 cdef class Ahead:
-    def __init__(self, Sessions sessions):
-        self._sessions = sessions
+    def __init__(self, Sessions sessions, Words words):
+        self._sessions, self._words = sessions, words
         self._records, self._first, self._behind = None, 0, 0
 
     cdef int forget(self) except -1:
@@ -39,7 +40,7 @@ cdef class Ahead:
         cdef Touch *touch = self._touches
         self._records, self._first, self._behind = records, at, at
         while self._behind < behind:
-            if not _scanned(records.values[self._behind], touch):
+            if not _scanned(records.values[self._behind], touch, &self._words.known):
                 break
             self._sessions.ask(touch)
             touch += 1
@@ -48,7 +49,7 @@ cdef class Ahead:
         return 0
 
 
-cdef bint _scanned(object value, Touch *touch) except -1:
+cdef bint _scanned(object value, Touch *touch, const Known *known) except -1:
     cdef bint is_ascii
     if type(value) is not bytes or PyBytes_GET_SIZE(value) > _largest_message:
         return False
@@ -58,4 +59,4 @@ cdef bint _scanned(object value, Touch *touch) except -1:
             PyUnicode_DecodeUTF8(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
         except UnicodeDecodeError:
             return False
-    return scan(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), is_ascii, touch)
+    return scan(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), is_ascii, touch, known)

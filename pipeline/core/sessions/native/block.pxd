@@ -8,12 +8,13 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 from pipeline.core.sessions.native.scan cimport Text, Touch
+from pipeline.core.sessions.native.words cimport Known
 
 
 cdef enum:
     ABSENT = 0xFFFF  # instead of a length: a dimension that the event does not have
     NONE = 0  # no text: the session's id is there
-    WHERE_BYTES = 4 * (2 + 256)  # the longest that ``where_of`` writes
+    WHERE_BYTES = 12 * (2 + 256)  # the longest that ``where_of`` writes
 
 
 cdef packed struct Event:
@@ -93,12 +94,12 @@ cdef inline bint comes_before(int64_t at_ms, Text id_, int64_t other_ms, Text ot
     return order < 0 or (order == 0 and id_.size < other_id.size)
 
 
-cdef Py_ssize_t where_of(Touch *touch, char *into) noexcept nogil
+cdef Py_ssize_t where_of(Touch *touch, int dimensions, char *into) noexcept nogil
 cdef int make_room(Session *session, Py_ssize_t more) except -1
 cdef int begin(Session *session, Text session_id) except -1
 cdef int64_t append(Session *session, Touch *touch, Text where) except -1
 cdef void clear(Session *session) noexcept nogil
 cdef uint32_t put_text(Session *session, Text text) except 0
 cdef Text next_event(Session *session, uint32_t *position, Touch *touch) noexcept
-cdef bint is_event(Session *stored, uint32_t position, int types) noexcept nogil
+cdef bint is_event(Session *stored, uint32_t position, const Known *known, int types) noexcept nogil
 cdef bint is_text(Session *stored, uint32_t position) noexcept nogil

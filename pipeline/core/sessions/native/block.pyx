@@ -6,13 +6,14 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.sessions.native.scan cimport Text, Touch
+from pipeline.core.sessions.native.words cimport Known
 
-cdef Py_ssize_t where_of(Touch *touch, char *into) noexcept nogil:
-    """Write store, region, device and campaign, each behind its length; gives the bytes written."""
+cdef Py_ssize_t where_of(Touch *touch, int dimensions, char *into) noexcept nogil:
+    """Write store, region, device, campaign and the shop's dimensions, each behind its length; gives the bytes written."""
     cdef char *at = into
     cdef uint16_t size
     cdef int place
-    for place in range(4):
+    for place in range(dimensions):
         size = <uint16_t>touch.where[place].size if touch.where[place].at != NULL else ABSENT
         memcpy(at, &size, 2)
         at += 2
@@ -111,7 +112,7 @@ cdef Text next_event(Session *session, uint32_t *position, Touch *touch) noexcep
     return text_at(session, event.where)
 
 
-cdef bint is_event(Session *stored, uint32_t position, int types) noexcept nogil:
+cdef bint is_event(Session *stored, uint32_t position, const Known *known, int types) noexcept nogil:
     """Whether an event lies there, whole, and all that it refers to. ``types``: how many types there are."""
     cdef Event *event
     if position < stored.id_size or position > stored.size or stored.size - position < sizeof(Event):
@@ -119,7 +120,7 @@ cdef bint is_event(Session *stored, uint32_t position, int types) noexcept nogil
     event = event_at(stored, position)
     if event.size > stored.size - position or event.size < sizeof(Event) + (event.id_type >> 7):
         return False
-    if type_in(event) >= types or not _is_where(stored, event.where):
+    if type_in(event) >= types or not _is_where(stored, event.where, known.dimensions):
         return False
     return is_text(stored, event.step) and is_text(stored, event.customer)
 
@@ -133,15 +134,15 @@ cdef bint is_text(Session *stored, uint32_t position) noexcept nogil:
     )
 
 
-cdef bint _is_where(Session *stored, uint32_t position) noexcept nogil:
-    """Whether four dimensions lie there, as ``where_of`` writes them."""
+cdef bint _is_where(Session *stored, uint32_t position, int dimensions) noexcept nogil:
+    """Whether so many dimensions lie there, as ``where_of`` writes them."""
     cdef Text text
     cdef Py_ssize_t at = 0
     cdef uint16_t size
     if position == NONE or not is_text(stored, position):
         return False
     text = text_at(stored, position)
-    for _ in range(4):
+    for _ in range(dimensions):
         if text.size - at < 2:
             return False
         memcpy(&size, text.at + at, 2)

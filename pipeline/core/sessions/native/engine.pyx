@@ -16,10 +16,11 @@ from pipeline.core.sessions.native.columns cimport RecordColumns
 from pipeline.core.sessions.native.folding cimport fold
 from pipeline.core.sessions.native.late cimport DUPLICATE, TAKEN, TOO_FAR_BACK, LateSessions, Outcome
 from pipeline.core.sessions.native.places cimport Place, Places
-from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch, type_of
+from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch
 from pipeline.core.sessions.native.sessions cimport PER_SHARD, Handle, Handles, Sessions, TimerWheel, hash_of
 from pipeline.core.sessions.native.texts cimport str_of, text_of
-from pipeline.core.sessions.native.walks cimport TYPES, Walks
+from pipeline.core.sessions.native.walks cimport Walks
+from pipeline.core.sessions.native.words cimport OWN_DIMENSIONS, TYPES, Words, type_of
 
 from pipeline.core.sessions.refusals import FUTURE_MS
 from pipeline.model.ages import AgeCounters
@@ -41,10 +42,10 @@ cdef packed struct Folded:  # of one with a base, behind the sizes
 
 cdef int64_t _never = NEVER_MS
 cdef int64_t _future = FUTURE_MS
-cdef bint _is_friction[TYPES]
+cdef bint _is_friction[TYPES]  # the contract's types come first in any vocabulary
 cdef bint _is_step[TYPES]
-_is_friction[:] = [kind in FRICTION_TYPES for kind in EVENT_TYPES]
-_is_step[:] = [kind in STEP_COUNTERS for kind in EVENT_TYPES]
+for _code, _kind in enumerate(EVENT_TYPES):
+    _is_friction[_code], _is_step[_code] = _kind in FRICTION_TYPES, _kind in STEP_COUNTERS
 
 
 cdef class NativeEngine:
@@ -56,6 +57,7 @@ cdef class NativeEngine:
     cdef TimerWheel _retention
     cdef Places _places
     cdef Walks _walks
+    cdef Words _words
     cdef Bases _bases
     cdef LateSessions _late
     cdef bytes _channel
@@ -79,15 +81,16 @@ cdef class NativeEngine:
     cdef uint32_t _partitions
 
     def __init__(self, str channel, rules, pseudonym):
-        """``pseudonym``: what customer ids are replaced by; None: they stay. Raises ValueError: too many funnels."""
+        """``pseudonym``: what customer ids are replaced by; None: they stay. Raises ValueError: more than fits."""
         opened = [AgeCounters.of(funnel.name, funnel.timeout_ms).opened for funnel in rules.funnels.all]
         self._channel, self._currency = channel.encode(), rules.currency.encode()
         self._pseudonym = pseudonym
         self._delay_ms, self._lateness_ms, self._most_later = WATERMARK_DELAY_MS, rules.lateness_ms, rules.most_later
         self._places = Places(channel, (EVENTS, *opened))
-        self._walks = Walks(rules.funnels, self._places)
+        self._words = Words(rules.vocabulary)
+        self._walks = Walks(rules.funnels, channel, self._words, self._places)
         self._sessions, self._timers, self._retention = Sessions(), TimerWheel(1_000), TimerWheel(60_000)
-        self._ahead, self._bases = Ahead(self._sessions), Bases()
+        self._ahead, self._bases = Ahead(self._sessions, self._words), Bases()
         self._late = LateSessions(self._sessions, self._walks, self._bases, self._most_later)
         self.latest_ms = self.reached_ms = self._watermark_ms = self._cutoff_ms = -_never
         self._details, self._counts, self._long = {}, {}, {}
@@ -139,15 +142,18 @@ cdef class NativeEngine:
 
     def offer(self, event):
         cdef Touch touch
+        cdef int at
         cdef Outcome outcome
         memset(&touch, 0, sizeof(Touch))
         touch.at_ms, touch.amount = event.at_ms, NO_AMOUNT
         touch.event_id, touch.session_id = text_of(event.event_id), text_of(event.session_id)
         touch.channel, touch.hashed = text_of(event.channel), hash_of(touch.session_id)
-        touch.type = type_of(text_of(event.type).at, text_of(event.type).size)
+        touch.type = type_of(&self._words.known, text_of(event.type).at, text_of(event.type).size)
         touch.customer, touch.currency, touch.step = text_of(event.customer_id), text_of(event.currency), text_of(event.step)
         touch.where[0], touch.where[1] = text_of(event.store_id), text_of(event.region)
         touch.where[2], touch.where[3] = text_of(event.device), text_of(event.campaign)
+        for at, value in enumerate(event.further):
+            touch.where[<int>OWN_DIMENSIONS + at] = text_of(value)
         if event.amount is not None:
             touch.amount = event.amount
         outcome = self._take(&touch)
@@ -171,7 +177,7 @@ cdef class NativeEngine:
         if self._pseudonym is not None and touch.customer.at != NULL:
             customer = self._pseudonym(str_of(touch.customer))
             touch.customer = text_of(customer)
-        where.at, where.size = where_bytes, where_of(touch, where_bytes)
+        where.at, where.size = where_bytes, where_of(touch, self._words.known.dimensions, where_bytes)
         session = self._sessions.find(touch.session_id, touch.hashed, &handle)
         if session == NULL:
             session = self._sessions.add(touch.session_id, touch.hashed, &handle)
@@ -238,7 +244,7 @@ cdef class NativeEngine:
         cdef Place place = self._places.at(where)
         cdef int64_t bucket = self._places.count(place, touch.at_ms, opened)
         if _is_friction[touch.type] or (_is_step[touch.type] and touch.step.at != NULL):
-            key = (place.dims, bucket, EVENT_TYPES[touch.type], str_of(touch.step))
+            key = (place.dims, bucket, self._words.types[touch.type], str_of(touch.step))
             self._details[key] = self._details.get(key, 0) + 1
         return 0
 
@@ -443,20 +449,20 @@ cdef class NativeEngine:
     cdef bint _is_whole(self, Session *stored, Base base):
         """Whether all that a stored session refers to lies in it."""
         cdef uint32_t position = stored.id_size, at
-        cdef int types = len(EVENT_TYPES)
+        cdef int types = len(self._words.types)
         if stored.id_size == 0 or stored.size < stored.id_size:
             return False
         if base is not None:
             if not stored.id_size <= base.start <= stored.size:
                 return False
             for at in range(base.opens):
-                if base.open[at].funnel >= self._walks.count or not is_event(stored, base.open[at].opened_by, types):
+                if base.open[at].funnel >= self._walks.count or not is_event(stored, base.open[at].opened_by, &self._words.known, types):
                     return False
                 if not is_text(stored, base.open[at].step) or not is_text(stored, base.open[at].customer):
                     return False
             position = base.start
         while position < stored.size:
-            if not is_event(stored, position, types):
+            if not is_event(stored, position, &self._words.known, types):
                 return False
             position += event_at(stored, position).size
         return True

@@ -131,7 +131,7 @@ cdef list _values_of(Text where):
     cdef const char *at = where.at
     cdef uint16_t size
     values = []
-    for _ in range(4):
+    while at < where.at + where.size:
         memcpy(&size, at, 2)
         at += 2
         if size == ABSENT:

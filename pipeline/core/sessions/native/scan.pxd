@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from pipeline.core.sessions.native.words cimport DIMENSIONS, Known
+
 
 cdef struct Text:
     const char *at   # NULL: absent
@@ -15,7 +17,7 @@ cdef enum:
 cdef struct Touch:
     int64_t at_ms
     int64_t amount   # in 1/10,000; NO_AMOUNT: none
-    int type         # by its place in EVENT_TYPES
+    int type         # by its place in the vocabulary's
     uint64_t hashed  # session_id, for ``sessions``, which writes it
     Text channel
     Text event_id
@@ -23,9 +25,8 @@ cdef struct Touch:
     Text customer
     Text currency
     Text step
-    Text where[4]    # store_id, region, device, campaign: what dims has besides the channel
+    Text where[DIMENSIONS]  # store_id, region, device, campaign, and the shop's: what dims has besides the channel
 
 
-cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch) noexcept nogil
+cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch, const Known *known) noexcept nogil
 cdef bint are_ascii(const char *at, Py_ssize_t size) noexcept nogil
-cdef int type_of(const char *text, Py_ssize_t size) noexcept nogil

@@ -11,6 +11,8 @@ import sys
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from pipeline.core.sessions.native.words cimport OWN_DIMENSIONS, Known, attribute_of, type_of
+
 from schemas.events import EVENT_TYPES
 
 cdef extern from *:
@@ -23,8 +25,6 @@ cdef enum:
     LONG = 128               # of session_id and customer_id
     EXACT_DIGITS = 15        # a double holds each number of so many decimal digits
     DECIMALS = 4             # of the unit of 1/10,000
-    TYPE_SLOTS = 128
-    TYPE_LENGTH = 32
     GUESSED = 24             # bytes of a name with quotes, colon and a blank or two
     TO_SECONDS = 19          # of a time's text
 
@@ -32,55 +32,10 @@ cdef enum:
 cdef int64_t _most_units = <int64_t>1 << 50
 cdef uint8_t _ends_text[256]  # quote, backslash and control characters
 _ends_text[:] = [byte < 0x20 or byte in b'"\\' for byte in range(256)]
-cdef const char *_names[29]
-cdef Py_ssize_t _lengths[29]
-cdef uint8_t _slots[TYPE_SLOTS]
 cdef int64_t _powers[5]
 _powers[:] = [10_000, 1_000, 100, 10, 1]
 cdef bint _is_little_endian = sys.byteorder == "little"
-cdef int _survey = EVENT_TYPES.index("survey_answered")
-_kept = [name.encode() for name in EVENT_TYPES]  # the texts that _names points into
-assert len(_kept) == 29 and max(map(len, _kept)) <= TYPE_LENGTH
-
-
-cdef inline uint32_t _type_hash(const char *text, Py_ssize_t size) noexcept nogil:
-    cdef uint32_t found = <uint32_t>size
-    if size:
-        found = (found * 31 + <uint8_t>text[0]) * 31 + <uint8_t>text[size >> 1]
-        found = found * 31 + <uint8_t>text[size - 1]
-    return (found ^ found >> 7) & (TYPE_SLOTS - 1)
-
-
-cdef int _fill_types() except -1:
-    """A table of open addressing; 255: nothing there."""
-    cdef int code
-    cdef uint32_t slot
-    memset(_slots, 255, sizeof(_slots))
-    for code in range(29):
-        _names[code], _lengths[code] = _kept[code], len(_kept[code])
-        slot = _type_hash(_names[code], _lengths[code])
-        while _slots[slot] != 255:
-            slot = (slot + 1) & (TYPE_SLOTS - 1)
-        _slots[slot] = code
-    return 0
-
-
-_fill_types()
-
-
-cdef int type_of(const char *text, Py_ssize_t size) noexcept nogil:
-    """The place in EVENT_TYPES; -1: no type of ours."""
-    cdef uint32_t slot
-    cdef int code
-    if size > TYPE_LENGTH:
-        return -1
-    slot = _type_hash(text, size)
-    while _slots[slot] != 255:
-        code = _slots[slot]
-        if _lengths[code] == size and memcmp(_names[code], text, size) == 0:
-            return code
-        slot = (slot + 1) & (TYPE_SLOTS - 1)
-    return -1
+cdef int _survey = EVENT_TYPES.index("survey_answered")  # the contract's types come first in any vocabulary
 
 
 cdef inline bint _is(Text text, const char *word, Py_ssize_t size) noexcept nogil:
@@ -409,10 +364,10 @@ cdef inline bint _is_currency(Text text) noexcept nogil:
     )
 
 
-cdef bint _take_text(Field field, Text text, bint is_ascii, Touch *touch) noexcept nogil:
+cdef bint _take_text(Field field, Text text, bint is_ascii, Touch *touch, const Known *known) noexcept nogil:
     """Take a field that is a text; False where it is not as it should be."""
     if field == TYPE:
-        touch.type = type_of(text.at, text.size)
+        touch.type = type_of(known, text.at, text.size)
         return touch.type >= 0
     if field == OCCURRED_AT:
         return _time(text, &touch.at_ms)
@@ -437,7 +392,43 @@ cdef bint _take_text(Field field, Text text, bint is_ascii, Touch *touch) noexce
     return _fits(text, SHORT, is_ascii)
 
 
-cdef const char *_take_value(const char *at, const char *end, Field field, bint is_ascii, Touch *touch) noexcept nogil:
+cdef const char *_take_attributes(
+    const char *at, const char *end, bint is_ascii, Touch *touch, const Known *known
+) noexcept nogil:
+    """Behind an object, with those of its texts that are dimensions in ``touch``."""
+    cdef const char *behind
+    cdef Text name, text
+    cdef int place
+    if known.attribute_count == 0:
+        return _past_value(at, end, 0)
+    at = _past_blanks(at + 1, end)
+    if at < end and at[0] == c'}':
+        return at + 1
+    while at < end:
+        at = _past_name(at, end, &name)
+        if at == NULL:
+            return NULL
+        behind = _past_value(at, end, 1)
+        if behind == NULL:
+            return NULL
+        place = attribute_of(known, name.at, name.size)
+        if place >= 0:
+            text.at, text.size = at + 1, behind - at - 2
+            if at[0] != c'"' or not _fits(text, SHORT, is_ascii):
+                text.at, text.size = NULL, 0
+            touch.where[<int>OWN_DIMENSIONS + place] = text
+        at = _past_blanks(behind, end)
+        if at < end and at[0] == c'}':
+            return at + 1
+        if at >= end or at[0] != c',':
+            return NULL
+        at = _past_blanks(at + 1, end)
+    return NULL
+
+
+cdef const char *_take_value(
+    const char *at, const char *end, Field field, bint is_ascii, Touch *touch, const Known *known
+) noexcept nogil:
     """Behind the field's value, which is in ``touch`` then; NULL: left to the other decoder."""
     cdef Text text
     cdef const char *behind
@@ -451,15 +442,15 @@ cdef const char *_take_value(const char *at, const char *end, Field field, bint 
     if field == VALUE:
         return _amount(at, end, &touch.amount)
     if field == ATTRIBUTES:
-        behind = _past_value(at, end, 0) if at[0] == c'{' else NULL
+        behind = _take_attributes(at, end, is_ascii, touch, known) if at[0] == c'{' else NULL
         return behind if behind != NULL and behind - at <= ATTRIBUTES_BYTES else NULL
     if at[0] != c'"':
         return NULL
     behind = _text(at + 1, end, &text)
-    return behind if behind != NULL and _take_text(field, text, is_ascii, touch) else NULL
+    return behind if behind != NULL and _take_text(field, text, is_ascii, touch, known) else NULL
 
 
-cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch) noexcept nogil:
+cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch, const Known *known) noexcept nogil:
     """Read an event; False: left to the other decoder. ``message`` must be valid UTF-8."""
     cdef const char *at = message
     cdef const char *end = message + size
@@ -478,7 +469,7 @@ cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch
         if field != UNKNOWN and seen >> <int>field & 1:
             return False
         seen |= <uint32_t>1 << <int>field
-        at = _take_value(at, end, field, is_ascii, touch)
+        at = _take_value(at, end, field, is_ascii, touch, known)
         if at == NULL:
             return False
         at = _past_blanks(at, end)

@@ -6,11 +6,20 @@ from pipeline.core.sessions.native.bases cimport Base
 from pipeline.core.sessions.native.block cimport Event, Open, Session
 from pipeline.core.sessions.native.places cimport Places
 from pipeline.core.sessions.native.scan cimport Text, Touch
+from pipeline.core.sessions.native.words cimport TYPES, Words
 
 
 cdef enum:
-    TYPES = 29
     FUNNELS = 64  # at most: each is one bit
+    AT_STEPS = 256
+
+
+cdef struct AtStep:    # events of a type at one step, and the funnels whose journeys they open, complete, abandon
+    int type
+    Text step
+    uint64_t opens
+    uint64_t completes
+    uint64_t abandons
 
 
 cdef class Walks:
@@ -20,6 +29,14 @@ cdef class Walks:
     cdef uint64_t _opens[TYPES]      # by type of event, the funnels whose journeys it opens, completes, abandons
     cdef uint64_t _completes[TYPES]
     cdef uint64_t _abandons[TYPES]
+    cdef AtStep _at_steps[AT_STEPS]  # what is asked of a step besides
+    cdef int _steps
+    cdef bint _has_steps[TYPES]
+    cdef uint64_t _opening           # the same of the event that is passed
+    cdef uint64_t _completing
+    cdef uint64_t _abandoning
+    cdef Words _words
+    cdef list _kept                  # what ``_at_steps`` points into
     cdef Places _places
     cdef list _ended
     cdef bint is_silent              # journeys that end are known already
@@ -44,4 +61,6 @@ cdef class Walks:
     cdef int _open(self, Session *session, uint32_t position, uint64_t opening) except -1
     cdef void _add_up(self, Open *journey, Event *event) noexcept
     cdef int _end(self, Session *session, Open *journey, int64_t at_ms, str outcome, object reason) except -1
+    cdef void _look_up(self, Session *session, Event *event) noexcept
+    cdef int _take_occasions(self, str channel) except -1
     cdef object entry(self, Session *session, Event *event)

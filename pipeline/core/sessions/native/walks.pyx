@@ -3,13 +3,14 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.sessions.native.bases cimport Base
 from pipeline.core.sessions.native.block cimport NONE, Event, Open, Session, append, event_at, id_of, session_id, text_at, type_in
 from pipeline.core.sessions.native.places cimport Places
 from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch
-from pipeline.core.sessions.native.texts cimport str_of
+from pipeline.core.sessions.native.texts cimport str_of, text_of
+from pipeline.core.sessions.native.words cimport Words
 
 from pipeline.core.sessions.entry import Entry
 from pipeline.core.sessions.walk import ABANDONED, ADDS, COMPLETED, EXPLICIT, SETS, SUBTRACTS, TIMEOUT, Journey
@@ -30,19 +31,63 @@ cdef int _subtracts = EVENT_TYPES.index(SUBTRACTS)
 cdef class Walks:
     """The funnels, and the journeys that have ended."""
 
-    def __init__(self, funnels, Places places):
-        cdef int number, code
+    def __init__(self, funnels, str channel, Words words, Places places):
+        """``channel``: the partition's. Raises ValueError where there are more than fit."""
+        cdef int number
         self._funnels, self.count = funnels.all, len(funnels.all)
         if self.count > FUNNELS:
             raise ValueError(f"{self.count} funnels, at most {FUNNELS} fit")
-        self._places, self._ended = places, []
+        self._places, self._words, self._ended, self._kept = places, words, [], []
         self.longest_ms = funnels.longest_timeout_ms
         for number, funnel in enumerate(self._funnels):
             self._timeout_ms[number] = funnel.timeout_ms
-            for code, kind in enumerate(EVENT_TYPES):
-                self._opens[code] |= <uint64_t>(kind in funnel.opens_on) << number
-                self._completes[code] |= <uint64_t>(kind in funnel.completes_on) << number
-                self._abandons[code] |= <uint64_t>(kind in funnel.abandons_on) << number
+        self._take_occasions(channel)
+
+    cdef int _take_occasions(self, str channel) except -1:
+        cdef int code, kind, number
+        cdef uint64_t bit
+        cdef dict at_steps = {}
+        for number, funnel in enumerate(self._funnels):
+            bit = <uint64_t>1 << number
+            for kind, occasions in enumerate((funnel.opens_on, funnel.completes_on, funnel.abandons_on)):
+                for on in occasions.events:
+                    if on.channel is not None and on.channel != channel:
+                        continue
+                    code = self._words.types.index(on.type)
+                    if on.step is not None:
+                        at_steps.setdefault((code, on.step), [0, 0, 0])[kind] |= bit
+                    elif kind == 0:
+                        self._opens[code] |= bit
+                    elif kind == 1:
+                        self._completes[code] |= bit
+                    else:
+                        self._abandons[code] |= bit
+        if len(at_steps) > AT_STEPS:
+            raise ValueError(f"{len(at_steps)} steps in the conditions of funnels, at most {AT_STEPS} fit")
+        self._steps = len(at_steps)
+        for number, ((code, step), masks) in enumerate(at_steps.items()):
+            self._kept.append(step)
+            self._has_steps[code] = True
+            self._at_steps[number].type, self._at_steps[number].step = code, text_of(step)
+            self._at_steps[number].opens, self._at_steps[number].completes = masks[0], masks[1]
+            self._at_steps[number].abandons = masks[2]
+        return 0
+
+    cdef void _look_up(self, Session *session, Event *event) noexcept:
+        """Have what the event opens, completes and abandons."""
+        cdef int type_ = type_in(event), at
+        cdef AtStep *one
+        cdef Text step
+        self._opening, self._completing, self._abandoning = self._opens[type_], self._completes[type_], self._abandons[type_]
+        if not self._has_steps[type_] or event.step == NONE:
+            return
+        step = text_at(session, event.step)
+        for at in range(self._steps):
+            one = &self._at_steps[at]
+            if one.type == type_ and one.step.size == step.size and memcmp(one.step.at, step.at, step.size) == 0:
+                self._opening |= one.opens
+                self._completing |= one.completes
+                self._abandoning |= one.abandons
 
     def take_ended(self):
         """Session and journey of each that has ended since the last call."""
@@ -78,9 +123,11 @@ cdef class Walks:
     cdef int step(self, Session *session, uint32_t position, int64_t before_ms, uint64_t *opened) except -1:
         """Let the walk go on to an event; ``before_ms``: the time of the one before it, -1 where there is none."""
         cdef Event *event = event_at(session, position)
-        cdef uint64_t opening = self._opens[type_in(event)]
+        cdef uint64_t opening
         cdef uint32_t at
         cdef int funnel
+        self._look_up(session, event)
+        opening = self._opening
         if session.opens:
             for at in range(session.opens):
                 funnel = session.open[at].funnel
@@ -97,7 +144,6 @@ cdef class Walks:
         cdef uint32_t at, kept = 0
         cdef Open *journey
         cdef uint64_t bit
-        cdef int type_ = type_in(event)
         for at in range(session.opens):
             journey = &session.open[at]
             bit = <uint64_t>1 << journey.funnel
@@ -105,9 +151,9 @@ cdef class Walks:
                 self._end(session, journey, before_ms + self._timeout_ms[journey.funnel], ABANDONED, TIMEOUT)
                 continue
             self._add_up(journey, event)
-            if self._completes[type_] & bit:
+            if self._completing & bit:
                 self._end(session, journey, event.at_ms, COMPLETED, None)
-            elif self._abandons[type_] & bit:
+            elif self._abandoning & bit:
                 self._end(session, journey, event.at_ms, ABANDONED, EXPLICIT)
             else:
                 session.open[kept] = journey[0]
@@ -139,7 +185,7 @@ cdef class Walks:
             journey.customer = event.customer
         if event.amount == NO_AMOUNT:
             return
-        if type_ == _sets or self._completes[type_] >> journey.funnel & 1:
+        if type_ == _sets or self._completing >> journey.funnel & 1:
             journey.value, journey.wholes = event.amount, 0
         elif type_ == _adds:
             journey.value += event.amount
@@ -182,7 +228,7 @@ cdef class Walks:
         return Entry(
             event.at_ms,
             str_of(id_of(event)),
-            EVENT_TYPES[type_in(event)],
+            self._words.types[type_in(event)],
             None if event.amount == NO_AMOUNT else event.amount,
             str_of(text_at(session, event.step)),
             str_of(text_at(session, event.customer)),
