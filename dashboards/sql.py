@@ -134,7 +134,7 @@ def _part(dimension: str, named: bool = True) -> str:
 
 
 _OF_FUNNELS: Final = "|".join(OF_FUNNEL)
-_NAMED: Final = f"extract(signal, '^(.+)_(?:{_OF_FUNNELS})$')"
+_NAMED: Final = f"extract(signal, '^(.+)_(?:{_OF_FUNNELS})')"
 """The funnel that a signal is of, whatever funnels the shop has; empty: of none."""
 _FUNNEL_OF_SIGNAL: Final = f"if({_NAMED} = '', 'checkout', {_NAMED})"
 OPEN_ALERTS: Final = f"""SELECT status, severity, rule, segment, opened_at, observed, expected, explanation,
