@@ -65,7 +65,8 @@ def _steps(dashboard: Dashboard) -> None:
                 "GROUP BY ending ORDER BY journeys DESC",
             ),
             "none",
-            "Completed; abandoned explicitly (cancelled, left); or by timeout, after which nothing more came.",
+            "Completed; abandoned explicitly (cancelled, left), or by timeout, after which nothing more came; or emptied: timed "
+            "out with nothing left in it.",
         )
     )
     dashboard.with_panel(

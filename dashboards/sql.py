@@ -7,6 +7,7 @@ ClickHouse data source. Rows are versioned, so every table is read with FINAL.
 from collections.abc import Iterable
 from typing import Final
 
+from pipeline.model.funnels import STANDARD
 from pipeline.model.signals import OF_FUNNEL, Kind
 
 SHORT_SPAN_S: Final = 3 * 86_400
@@ -162,7 +163,7 @@ FROM (
     UNION ALL
     SELECT signal, numerator, denominator FROM cx.signals_hourly FINAL WHERE {where} AND NOT ({is_short})
 )
-GROUP BY signal ORDER BY funnel"""
+GROUP BY signal ORDER BY indexOf([{quoted(STANDARD)}], funnel) = 0, indexOf([{quoted(STANDARD)}], funnel), funnel"""
 
 
 def journeys(columns: str, more: str = "", funnel: str = given("funnel")) -> str:

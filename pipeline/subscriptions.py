@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast, get_args
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from pydantic import BaseModel, ValidationError
@@ -22,7 +22,7 @@ from schemas.alerts import ALERTS_TOPIC, AlertMessage
 from schemas.journeys import JOURNEYS_TOPIC, JourneyMessage
 from schemas.plain import shown
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC, SignalMessage
-from schemas.versioning import SCHEMA_VERSION
+from schemas.versioning import SchemaVersion
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=SignalMessage | JourneyMessage | AlertMessage)
@@ -249,7 +249,7 @@ def _first_of(error: ValidationError) -> str:
 def _is_of_another_major(value: bytes | None) -> bool:
     try:
         version = json.loads(value or b"")["schema_version"]
-        return str(version).partition(".")[0] != SCHEMA_VERSION.partition(".")[0]
+        return str(version) not in get_args(SchemaVersion)
     except (ValueError, TypeError, LookupError, RecursionError):
         return False
 

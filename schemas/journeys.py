@@ -34,8 +34,9 @@ class JourneyMessage(BaseModel):
     """RFC 3339."""
     ended_at: str
     """RFC 3339; of a retracted journey, the time it was entered."""
-    outcome: Literal["completed", "abandoned", "retracted"]
-    reason: Literal["timeout", "explicit"] | None
+    outcome: Literal["completed", "abandoned", "emptied", "retracted"]
+    """``emptied``: it timed out with nothing left in it. No signal of abandonment counts it."""
+    reason: Literal["timeout", "explicit", "emptied"] | None
     last_step: str | None
     value: Annotated[float, Field(ge=0)]
     """In the shop's currency."""

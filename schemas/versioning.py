@@ -2,8 +2,9 @@
 
 from typing import Final, Literal
 
-SchemaVersion = Literal["1.0"]
-SCHEMA_VERSION: Final[SchemaVersion] = "1.0"
+SchemaVersion = Literal["1.0", "2.0"]
+"""Those that are read. What is written is the last: 2.0 adds journeys that are ``emptied``."""
+SCHEMA_VERSION: Final[SchemaVersion] = "2.0"
 
 OFFSET_BITS: Final = 44
 """Of a row's version the lower bits, which tell how far its log was read; above them is the generation.

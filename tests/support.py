@@ -45,6 +45,8 @@ OWN = load(
         "CX_FUNNELS__CART__COMPLETES_ON": '[{"type": "order_completed", "step": "payment"}, "sale_completed"]',
         "CX_FUNNELS__FORM__OPENS_ON": '[{"type": "form_started", "channel": "app"}, '
         '{"type": "cart_viewed", "step": "address", "channel": "web"}]',
+        "CX_FUNNELS__FORM__FILLS_ON": '[{"type": "product_viewed", "step": "payment"}, "form_started"]',
+        "CX_FUNNELS__FORM__EMPTIES_ON": '["page_viewed", {"type": "cart_viewed", "channel": "web"}]',
         "CX_SEGMENTS__ATTRIBUTES": '["loyalty", "tier"]',
         "CX_SEGMENTS__COMBINATIONS": '[[], ["loyalty"], ["channel", "tier"], ["device"]]',
     }

@@ -48,21 +48,46 @@ class Funnel:
     completes_on: Occasions
     abandons_on: Occasions
     timeout_ms: int
+    fills_on: Occasions
+    """Each adds a line to the journey. None: its lines are not counted."""
+    empties_on: Occasions
+    """Each takes one away. A journey that times out without lines is emptied, not abandoned."""
+
+    @property
+    def has_lines(self) -> bool:
+        return len(self.fills_on.events) > 0
 
 
-def _funnel(name: str, opens: str, completes: set[str], abandons: set[str], minutes: int) -> Funnel:
-    return Funnel(name, _all_of({opens}), _all_of(completes), _all_of(abandons), minutes * 60_000)
+def _funnel(
+    name: str,
+    opens: str,
+    completes: set[str],
+    abandons: set[str],
+    minutes: int,
+    lines: tuple[set[str], set[str]] = (set(), set()),
+) -> Funnel:
+    return Funnel(
+        name,
+        opens_on=_all_of({opens}),
+        completes_on=_all_of(completes),
+        abandons_on=_all_of(abandons),
+        timeout_ms=minutes * 60_000,
+        fills_on=_all_of(lines[0]),
+        empties_on=_all_of(lines[1]),
+    )
 
 
 def _all_of(types: set[str]) -> Occasions:
     return Occasions([On(kind) for kind in sorted(types)])
 
 
+FILLS: Final = "product_added"
+EMPTIES: Final = "product_removed"
 STANDARD: Final = {
     funnel.name: funnel
     for funnel in (
         _funnel("search", "products_searched", {"product_viewed", "product_added"}, set(), 2),
-        _funnel("cart", "product_added", {"order_completed", "sale_completed"}, set(), 30),
+        _funnel("cart", "product_added", {"order_completed", "sale_completed"}, set(), 30, ({FILLS}, {EMPTIES})),
         _funnel("checkout", "checkout_started", {"order_completed"}, {"order_cancelled"}, 15),
         _funnel("form", "form_started", {"form_submitted"}, set(), 10),
         _funnel("support", "support_contact_started", {"support_contact_resolved"}, {"support_contact_left"}, 15),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Set
+from itertools import chain
 from typing import Annotated, Final
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -172,7 +173,7 @@ def _check_funnels(funnels: FunnelsSettings, types: Set[str]) -> None:
                 f"funnels.{name}: a funnel's name does not begin with {RESERVED_BEGINNING!r} nor end with "
                 f"{', '.join(RESERVED_ENDINGS)}: counters and signals are told apart by these"
             )
-        for on in (*funnel.opens_on, *funnel.completes_on, *funnel.abandons_on):
+        for on in chain(funnel.opens_on, funnel.completes_on, funnel.abandons_on, *funnel.lines):
             if on.type not in types:
                 raise ValueError(f"funnels.{name}: no such event type: {on.type} (events.types adds some)")
 

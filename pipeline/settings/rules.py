@@ -14,7 +14,7 @@ from pipeline.settings.root import Settings
 from pipeline.settings.shop import OnSettings
 from schemas.vocabulary import CONTRACT, Vocabulary
 
-_STATE_LAYOUT: Final = 8
+_STATE_LAYOUT: Final = 9
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 
@@ -28,6 +28,7 @@ def rules_digest(settings: Settings) -> str:
                 "completes_on": _written(funnel.completes_on),
                 "abandons_on": _written(funnel.abandons_on),
                 "timeout_s": funnel.timeout_s,
+                "lines": [_written(events) for events in funnel.lines],
             }
             for name, funnel in settings.funnels.followed().items()
         },
@@ -75,6 +76,7 @@ def rules(settings: Settings) -> Rules:
             _occasions(f.completes_on),
             _occasions(f.abandons_on),
             round(f.timeout_s * 1000),
+            *(_occasions(events) for events in f.lines),
         )
         for name, f in settings.funnels.followed().items()
     )

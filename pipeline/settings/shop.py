@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.model.dimensions import STEP
-from pipeline.model.funnels import STANDARD, Occasions
+from pipeline.model.funnels import EMPTIES, FILLS, STANDARD, Occasions
 from pipeline.settings.services import Part
 from schemas.events import Channel, Id64
 from schemas.segments import DIMENSIONS
@@ -55,8 +55,24 @@ class FunnelSettings(Part):
     """Event types that complete it."""
     abandons_on: Events = ()
     """Event types that abandon it at once."""
+    fills_on: Events | None = None
+    """Event types that add a line to it; absent: ``product_added``, if that opens it. ``[]``: none are counted."""
+    empties_on: Events | None = None
+    """Event types that take a line away; absent: ``product_removed``, if ``product_added`` opens it. A journey
+    without lines that times out is emptied, not abandoned."""
     timeout_s: Annotated[float, Field(gt=0, le=86_400)]
     """Inactivity after which it counts as abandoned."""
+
+    @property
+    def lines(self) -> tuple[tuple[OnSettings, ...], tuple[OnSettings, ...]]:
+        """What adds a line, and what takes one away."""
+        fills, empties = self.fills_on, self.empties_on
+        is_cart = any(on.type == FILLS for on in self.opens_on)
+        if fills is None:
+            fills = (OnSettings(type=FILLS),) if is_cart else ()
+        if empties is None:
+            empties = (OnSettings(type=EMPTIES),) if is_cart else ()
+        return fills, empties
 
 
 def _standard(name: str) -> FunnelSettings:
@@ -69,6 +85,8 @@ def _standard(name: str) -> FunnelSettings:
         opens_on=events(funnel.opens_on),
         completes_on=events(funnel.completes_on),
         abandons_on=events(funnel.abandons_on),
+        fills_on=events(funnel.fills_on),
+        empties_on=events(funnel.empties_on),
         timeout_s=funnel.timeout_ms / 1000,
     )
 

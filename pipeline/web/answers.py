@@ -80,7 +80,7 @@ class TrendsParameters(Parameters):
 class JourneysParameters(Spanned):
     funnel: Name
     """Which funnel."""
-    outcome: Literal["completed", "abandoned"] | None = None
+    outcome: Literal["completed", "abandoned", "emptied"] | None = None
     """How they ended."""
     channel: Channel | None = None
     """Only this channel."""
@@ -206,6 +206,8 @@ class FunnelRow(Row):
     funnel: str
     completed: int
     abandoned: int
+    emptied: int
+    """Ended by timeout with nothing left in them; no signal counts these."""
     exits: list[Exit]
     """Where those who abandoned had come to; the most frequent ten."""
 

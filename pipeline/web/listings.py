@@ -101,7 +101,7 @@ class Listings:
         """Of each funnel how its journeys ended in the window, and where those who gave up had come to."""
         rows = await self._rows(queries.exits(segment, window, as_of_ms, self.names))
         found: dict[str, Body] = {
-            funnel: {"funnel": funnel, "completed": 0, "abandoned": 0, "exits": []}
+            funnel: {"funnel": funnel, "completed": 0, "abandoned": 0, "emptied": 0, "exits": []}
             for funnel in self.names.funnels
         }
         for funnel, outcome, step, count, value, total in rows:

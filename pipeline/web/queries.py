@@ -197,7 +197,7 @@ GROUP BY signal"""
 def exits(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
     """Journeys that ended in the window: (funnel, outcome, step, count, value, count of all steps).
 
-    The ten most frequent steps of each, the most frequent first; of completed ones the step is empty.
+    The ten most frequent steps of each, the most frequent first; of those not abandoned the step is empty.
     Journeys are stored with some of the dimensions: there are none of a segment of others.
     """
     where = Filter()
@@ -211,7 +211,7 @@ def exits(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
         else:
             where = where.equal(**{name: value})
     start = as_of_ms - WINDOW_MS[window]
-    sql = f"""SELECT funnel, outcome, if(outcome = 'completed', '', last_step) AS step, count() AS n, sum(value),
+    sql = f"""SELECT funnel, outcome, if(outcome = 'abandoned', last_step, '') AS step, count() AS n, sum(value),
     sum(count()) OVER (PARTITION BY funnel, outcome)
 FROM cx.journeys_by_entry FINAL
 WHERE ended_at >= {_at("start")} AND ended_at < {_at("as_of")} AND outcome != 'retracted'

@@ -67,7 +67,7 @@ ATTRIBUTES: list[dict[str, Any] | None] = [
 
 
 def drawn_event(chance: random.Random, at_ms: int, sessions: int) -> bytes:
-    kind = chance.choice([*EVENT_TYPES, "order_collected"])
+    kind = chance.choice([*EVENT_TYPES, "order_collected", "product_added", "product_removed", "product_removed"])
     fields: dict[str, Any] = {
         "type": kind,
         "event_id": chance.choice(["a", "b", "é", f"e-{chance.randrange(10**6)}"]),

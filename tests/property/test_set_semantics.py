@@ -34,10 +34,11 @@ HOUR = 60 * MINUTE
 GAPS = st.sampled_from([0, 1, 999, 5_000, 10_000, 2 * MINUTE, 2 * MINUTE + 1, 10 * MINUTE, 15 * MINUTE])
 KINDS = st.one_of(
     st.sampled_from(["product_added", "order_completed", "checkout_started", "products_searched", "queue_joined"]),
+    st.sampled_from(["product_added", "product_removed"]),
     st.sampled_from(EVENT_TYPES),
 )
 #: The first is a dead letter but where the shop has added it.
-OWN_KINDS = st.one_of(KINDS, st.sampled_from(["order_collected", "order_completed", "cart_viewed"]))
+OWN_KINDS = st.one_of(KINDS, st.sampled_from(["order_collected", "order_completed", "cart_viewed", "form_started"]))
 
 
 @st.composite

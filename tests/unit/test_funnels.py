@@ -160,3 +160,59 @@ def test_the_dimensions_of_a_journey_are_those_of_its_opening_event_also_those_o
     first = added(0, attributes={"loyalty": "gold", "tier": 7})
     found = journeys(first, event_json(1, attributes={"loyalty": "tin"}), rules=OWN_RULES)
     assert found["cart:a@0"].opened_by.dims == ("web", None, None, None, None, "gold", None)
+
+
+def removed(at_ms: int, event_id: str = "r", **fields: Any) -> bytes:
+    return event_json(at_ms, type="product_removed", event_id=event_id, **fields)
+
+
+def ending(found: dict[str, Any], name: str = "cart:a@0") -> tuple[str, str | None]:
+    return found[name].outcome, found[name].reason
+
+
+@pytest.mark.parametrize(
+    ("after", "outcome"),
+    [
+        ([removed(1)], ("emptied", "emptied")),
+        ([added(1, "b"), removed(2)], ("abandoned", "timeout")),
+        ([added(1, "b"), removed(2), removed(3, "s")], ("emptied", "emptied")),
+        ([removed(1), removed(2, "s"), added(3, "b")], ("abandoned", "timeout")),  # never below none
+        ([removed(1), event_json(2, type="order_completed")], ("completed", None)),
+    ],
+)
+def test_a_cart_that_times_out_with_nothing_in_it_is_emptied(
+    after: list[bytes], outcome: tuple[str, str | None]
+) -> None:
+    found = journeys(added(0, value=20), *after)
+    assert ending(found) == outcome
+    if outcome[0] == "emptied":
+        assert found["cart:a@0"].ended_ms == journeys(added(0), *after)["cart:a@0"].ended_ms
+
+
+def test_an_emptied_cart_is_in_no_counter_but_that_of_its_opening() -> None:
+    out = Partition("web", RULES).process(
+        log_of([added(0, value=5), removed(1), 60 * MINUTE]), fetched_ms=FETCHED_MS
+    )
+    counted = {name for tile in out.tiles if tile.segment == "all" for name, n in tile.counters.items() if n}
+    assert counted == {"events", "cart_opened"}
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_late_event_can_empty_a_cart_and_another_fill_it_again(is_compiled: bool) -> None:
+    partition, offset, seen = Partition("web", RULES, is_compiled=is_compiled), 0, []
+    for values in ([added(0), 31 * MINUTE], [removed(10)], [added(20, "z")]):
+        out = partition.process(log_of(values, start=offset), fetched_ms=FETCHED_MS)
+        offset += len(values)
+        seen.append([row.journey.outcome for row in out.journeys if row.journey.journey_id == "cart:a"])
+    assert seen == [["abandoned"], ["emptied"], ["abandoned"]]
+
+
+def test_checkouts_have_no_lines_and_a_shop_can_say_what_has() -> None:
+    begun = event_json(0, type="checkout_started", event_id="a")
+    assert ending(journeys(begun, removed(1)), "checkout:a@0") == ("abandoned", "timeout")
+    form = event_json(0, type="cart_viewed", event_id="a", step="address")
+    filled = event_json(1, type="product_viewed", event_id="f", step="payment")
+    assert ending(journeys(form, rules=OWN_RULES), "form:a@0") == ("emptied", "emptied")
+    assert ending(journeys(form, filled, rules=OWN_RULES), "form:a@0") == ("abandoned", "timeout")
+    emptied = event_json(2, type="page_viewed", event_id="g")
+    assert ending(journeys(form, filled, emptied, rules=OWN_RULES), "form:a@0") == ("emptied", "emptied")

@@ -32,12 +32,13 @@ class Card {
   }
 
   show(row, funnel, isPicked) {
-    const { exits = [], abandoned: all = 0 } = funnel ?? {};
+    const { exits = [], abandoned: all = 0, emptied = 0 } = funnel ?? {};
     setAttribute(this.button, "aria-pressed", String(isPicked));
     this.left.style.width = row ? `${100 * row.value}%` : "0";
-    setText(this.text, row
+    const more = emptied ? ` (${count(emptied)} more were emptied)` : "";
+    setText(this.text, (row
       ? `${percent(row.value)} left: ${count(row.numerator)} of ${count(row.n)} that ended`
-      : "None ended in the window.");
+      : "None ended in the window") + (more || (row ? "" : ".")));
     const rows = exits.slice(0, MOST_STEPS).map((exit) => {
       const share = make("span.share", { "aria-hidden": "true" });
       share.style.width = `${(100 * exit.abandoned) / all}%`;

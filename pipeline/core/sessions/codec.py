@@ -2,8 +2,9 @@
 
 Numbers are little-endian. A session is the bytes of its block (4) and of the id in it (2), and how many journeys
 of its base are open (2). If any are: the time of the base (8), where the kept events begin in the block (4), and
-24 bytes for each journey: value (8); where its opening event, last step and customer are (4 each); its funnel by
-number and whether it has timed out (1 each); how often 10**18 goes into the value besides (2). Then the block.
+32 bytes for each journey: value (8); where its opening event, last step and customer are (4 each); its funnel by
+number and whether it has timed out (1 each); how often 10**18 goes into the value besides (2); its lines (4); four
+that mean nothing. Then the block.
 
 A block is the session's id and the records of its events: a head of 32 bytes, the event's id, and texts that no
 event before it had, each with its length (2) before it. A head refers to texts by their distance from the
@@ -22,7 +23,7 @@ from pipeline.model.rules import Rules
 
 _SIZES: Final = Struct("<IHH")
 _BASE: Final = Struct("<qI")
-_OPEN: Final = Struct("<qIIIBBH")
+_OPEN: Final = Struct("<qIIIBBHI4x")
 #: Time; amount; where dims, step and customer are; bytes of the record; bytes of the id and type.
 _HEAD: Final = Struct("<qqIIIHH")
 _LENGTH: Final = Struct("<H")
@@ -65,7 +66,7 @@ def _encoded_open(block: "_Block", journey: OpenJourney, numbers: dict[str, int]
     opened_by = block.opening(journey.opened_by)
     step, customer = block.text_of(journey.last_step), block.text_of(journey.customer_id)
     number = numbers[journey.funnel.name]
-    return _OPEN.pack(value, opened_by, step, customer, number, 0, min(wholes, _MOST_WHOLES))
+    return _OPEN.pack(value, opened_by, step, customer, number, 0, min(wholes, _MOST_WHOLES), journey.lines)
 
 
 class _Block:
@@ -176,9 +177,9 @@ class _Reader:
         )
 
     def open_journey(self, row: tuple[int, ...]) -> OpenJourney:
-        value, opened_by, step, customer, number, _, wholes = row
+        value, opened_by, step, customer, number, _, wholes, lines = row
         journey = OpenJourney(self._funnels.all[number], self.event(opened_by))
-        journey.value = wholes * _WHOLE + value
+        journey.value, journey.lines = wholes * _WHOLE + value, lines
         journey.last_step, journey.customer_id = self._text(step), self._text(customer)
         return journey
 

@@ -7,7 +7,7 @@ its opening event and its end alone: taken back and given anew it leaves no trac
 from typing import Final
 
 from pipeline.core.sessions.entry import Entry
-from pipeline.core.sessions.walk import COMPLETED, TIMEOUT, Journey
+from pipeline.core.sessions.walk import COMPLETED, EMPTIED, TIMEOUT, Journey
 from pipeline.model.ages import AgeCounters
 from pipeline.model.dimensions import Dims
 from pipeline.model.funnels import Funnels
@@ -30,6 +30,8 @@ class JourneyCounters:
 
     def ended(self, journey: Journey) -> list[Contribution]:
         found: list[Contribution] = []
+        if journey.outcome == EMPTIED:  # nobody was lost, and what it would leave at its age is behind the timeout
+            return found
         dims, entered_ms = journey.opened_by.dims, journey.opened_by.at_ms
         completed, abandoned, value, value_sq = self._names[journey.funnel]
         if journey.outcome == COMPLETED:

@@ -18,7 +18,7 @@ SETS: Final = "checkout_started"
 class OpenJourney:
     """A journey between its opening and its closing event."""
 
-    __slots__ = ("customer_id", "funnel", "has_timed_out", "last_step", "opened_by", "value")
+    __slots__ = ("customer_id", "funnel", "has_timed_out", "last_step", "lines", "opened_by", "value")
 
     def __init__(self, funnel: Funnel, opened_by: Entry) -> None:
         self.funnel = funnel
@@ -26,12 +26,15 @@ class OpenJourney:
         self.value = 0
         self.last_step: str | None = None
         self.customer_id: str | None = None
+        self.lines = 0
+        """What was filled in and not taken out again, in a funnel that counts it."""
         self.has_timed_out = False
         """As the watermark has it. An event that is yet to come may show that it went on."""
 
     def copy(self) -> "OpenJourney":
         copied = OpenJourney(self.funnel, self.opened_by)
         copied.value, copied.last_step, copied.customer_id = self.value, self.last_step, self.customer_id
+        copied.lines = self.lines
         return copied
 
 
@@ -62,6 +65,8 @@ JourneyKey = tuple[str, int, str]
 
 COMPLETED: Final = "completed"
 ABANDONED: Final = "abandoned"
+EMPTIED: Final = "emptied"
+"""It timed out with nothing left in it. Also the reason."""
 RETRACTED: Final = "retracted"
 TIMEOUT: Final = "timeout"
 EXPLICIT: Final = "explicit"
@@ -118,7 +123,7 @@ class Walk:
             if gap > funnel.timeout_ms:
                 ended.append(timed_out(journey, self.last_ms))
                 continue
-            if not plain:
+            if not plain or funnel.has_lines:
                 _count(journey, entry)
             elif customer_id is not None:
                 journey.customer_id = customer_id
@@ -140,8 +145,11 @@ class Walk:
 
 
 def timed_out(journey: OpenJourney, last_ms: int) -> Journey:
-    """The journey as abandoned after ``last_ms``, the time of its session's last event."""
-    return _end(journey, last_ms + journey.funnel.timeout_ms, ABANDONED, TIMEOUT)
+    """The journey as abandoned, or emptied, after ``last_ms``, the time of its session's last event."""
+    ended_ms = last_ms + journey.funnel.timeout_ms
+    if journey.funnel.has_lines and journey.lines == 0:
+        return _end(journey, ended_ms, EMPTIED, EMPTIED)
+    return _end(journey, ended_ms, ABANDONED, TIMEOUT)
 
 
 def _end(journey: OpenJourney, at_ms: int, outcome: str, reason: str | None) -> Journey:
@@ -163,6 +171,8 @@ def _count(journey: OpenJourney, entry: Entry) -> None:
         journey.last_step = entry.step
     if entry.customer_id is not None:
         journey.customer_id = entry.customer_id
+    if journey.funnel.has_lines:
+        _count_lines(journey, entry)
     if entry.amount is None:
         return
     if entry.type == SETS or journey.funnel.completes_on.has(entry.type, entry.step, entry.dims[0]):
@@ -171,3 +181,11 @@ def _count(journey: OpenJourney, entry: Entry) -> None:
         journey.value += entry.amount
     elif entry.type == SUBTRACTS:
         journey.value = max(0, journey.value - entry.amount)
+
+
+def _count_lines(journey: OpenJourney, entry: Entry) -> None:
+    kind, step, channel = entry.type, entry.step, entry.dims[0]
+    if journey.funnel.fills_on.has(kind, step, channel):
+        journey.lines += 1
+    elif journey.funnel.empties_on.has(kind, step, channel):
+        journey.lines = max(0, journey.lines - 1)

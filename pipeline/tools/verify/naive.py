@@ -163,10 +163,7 @@ def _walk(
     last = None
     for event in session:
         if inside and last is not None and event.at_ms - last > funnel.timeout_ms:
-            yield (
-                inside[0],
-                _row(inside, funnel, rules, last + funnel.timeout_ms, "abandoned", "timeout"),
-            )
+            yield inside[0], _timed_out(inside, funnel, rules, last)
             inside = []
         last = event.at_ms
         if not inside:
@@ -182,9 +179,21 @@ def _walk(
             inside = []
     if inside and last is not None and watermark is not None:
         if last + funnel.timeout_ms < watermark:
-            yield inside[0], _row(inside, funnel, rules, last + funnel.timeout_ms, "abandoned", "timeout")
+            yield inside[0], _timed_out(inside, funnel, rules, last)
         else:
             yield inside[0], None
+
+
+def _timed_out(inside: list[Touchpoint], funnel: FunnelRule, rules: NaiveRules, last: int) -> JourneyValue:
+    lines = 0
+    for event in inside:
+        if _is_one(event, funnel.fills):
+            lines += 1
+        elif _is_one(event, funnel.empties):
+            lines = max(0, lines - 1)
+    if funnel.fills and not lines:
+        return _row(inside, funnel, rules, last + funnel.timeout_ms, "emptied", "emptied")
+    return _row(inside, funnel, rules, last + funnel.timeout_ms, "abandoned", "timeout")
 
 
 def _is_one(event: Touchpoint, rules: Iterable[EventRule]) -> bool:
@@ -280,6 +289,8 @@ def _count_event(event: Touchpoint, source: str, rules: NaiveRules, tiles: Any) 
 
 def _count_journey(opening: Touchpoint, row: JourneyValue, source: str, rules: NaiveRules, tiles: Any) -> None:
     units = row.value_units
+    if row.outcome == "emptied":
+        return
     for segment in _segments(opening, rules):
         tile = tiles[segment, row.ended_ms // BUCKET * BUCKET, source]
         tile[f"{row.funnel}_{row.outcome}"] += 1
@@ -289,7 +300,7 @@ def _count_journey(opening: Touchpoint, row: JourneyValue, source: str, rules: N
 
 
 def _stay(opening: Touchpoint, row: JourneyValue | None) -> Stay:
-    if row is None or row.reason == "timeout":
+    if row is None or row.reason in ("timeout", "emptied"):
         return Stay(opening.at_ms, None, completed=False)
     return Stay(opening.at_ms, row.ended_ms, row.outcome == "completed")
 

@@ -37,6 +37,8 @@ class FunnelRule(NamedTuple):
     completes: Sequence[EventRule]
     abandons: Sequence[EventRule]
     timeout_ms: int
+    fills: Sequence[EventRule]
+    empties: Sequence[EventRule]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ def naive_rules(settings: Settings, listed: Iterable[tuple[str, str]] = ()) -> N
                 completes=_events(f.completes_on),
                 abandons=_events(f.abandons_on),
                 timeout_ms=round(f.timeout_s * 1000),
+                fills=_events(f.lines[0]),
+                empties=_events(f.lines[1]),
             )
             for name, f in settings.funnels.followed().items()
         ],

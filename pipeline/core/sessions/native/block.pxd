@@ -35,6 +35,8 @@ cdef struct Open:      # a journey between its opening and its closing event
     uint8_t funnel
     uint8_t has_timed_out
     uint16_t wholes    # how often WHOLE goes into the value besides
+    uint32_t lines     # what was filled in and not taken out again, where the funnel counts it
+    uint32_t _unused   # so that all bytes are written
 
 
 cdef struct Session:

@@ -20,6 +20,8 @@ cdef struct AtStep:    # events of a type at one step, and the funnels whose jou
     uint64_t opens
     uint64_t completes
     uint64_t abandons
+    uint64_t fills
+    uint64_t empties
 
 
 cdef class Walks:
@@ -29,12 +31,17 @@ cdef class Walks:
     cdef uint64_t _opens[TYPES]      # by type of event, the funnels whose journeys it opens, completes, abandons
     cdef uint64_t _completes[TYPES]
     cdef uint64_t _abandons[TYPES]
+    cdef uint64_t _fills[TYPES]      # the same, of which a line is added, taken away
+    cdef uint64_t _empties[TYPES]
+    cdef uint64_t _has_lines         # the funnels that count them
     cdef AtStep _at_steps[AT_STEPS]  # what is asked of a step besides
     cdef int _steps
     cdef bint _has_steps[TYPES]
     cdef uint64_t _opening           # the same of the event that is passed
     cdef uint64_t _completing
     cdef uint64_t _abandoning
+    cdef uint64_t _filling
+    cdef uint64_t _emptying
     cdef Words _words
     cdef list _kept                  # what ``_at_steps`` points into
     cdef Places _places
@@ -61,6 +68,7 @@ cdef class Walks:
     cdef int _open(self, Session *session, uint32_t position, uint64_t opening) except -1
     cdef void _add_up(self, Open *journey, Event *event) noexcept
     cdef int _end(self, Session *session, Open *journey, int64_t at_ms, str outcome, object reason) except -1
+    cdef int _time_out(self, Session *session, Open *journey, int64_t last_ms) except -1
     cdef void _look_up(self, Session *session, Event *event) noexcept
     cdef int _take_occasions(self, str channel) except -1
     cdef object entry(self, Session *session, Event *event)

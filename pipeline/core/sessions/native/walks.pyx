@@ -13,7 +13,7 @@ from pipeline.core.sessions.native.texts cimport str_of, text_of
 from pipeline.core.sessions.native.words cimport Words
 
 from pipeline.core.sessions.entry import Entry
-from pipeline.core.sessions.walk import ABANDONED, ADDS, COMPLETED, EXPLICIT, SETS, SUBTRACTS, TIMEOUT, Journey
+from pipeline.core.sessions.walk import ABANDONED, ADDS, COMPLETED, EMPTIED, EXPLICIT, SETS, SUBTRACTS, TIMEOUT, Journey
 from pipeline.model.event_time import NEVER_MS
 from schemas.events import EVENT_TYPES
 
@@ -47,21 +47,22 @@ cdef class Walks:
         cdef int code, kind, number
         cdef uint64_t bit
         cdef dict at_steps = {}
+        cdef uint64_t *by_type[5]
+        by_type[0], by_type[1], by_type[2] = self._opens, self._completes, self._abandons
+        by_type[3], by_type[4] = self._fills, self._empties
         for number, funnel in enumerate(self._funnels):
             bit = <uint64_t>1 << number
-            for kind, occasions in enumerate((funnel.opens_on, funnel.completes_on, funnel.abandons_on)):
+            self._has_lines |= bit * funnel.has_lines
+            all_of = (funnel.opens_on, funnel.completes_on, funnel.abandons_on, funnel.fills_on, funnel.empties_on)
+            for kind, occasions in enumerate(all_of):
                 for on in occasions.events:
                     if on.channel is not None and on.channel != channel:
                         continue
                     code = self._words.types.index(on.type)
                     if on.step is not None:
-                        at_steps.setdefault((code, on.step), [0, 0, 0])[kind] |= bit
-                    elif kind == 0:
-                        self._opens[code] |= bit
-                    elif kind == 1:
-                        self._completes[code] |= bit
+                        at_steps.setdefault((code, on.step), [0] * len(all_of))[kind] |= bit
                     else:
-                        self._abandons[code] |= bit
+                        by_type[kind][code] |= bit
         if len(at_steps) > AT_STEPS:
             raise ValueError(f"{len(at_steps)} steps in the conditions of funnels, at most {AT_STEPS} fit")
         self._steps = len(at_steps)
@@ -71,6 +72,7 @@ cdef class Walks:
             self._at_steps[number].type, self._at_steps[number].step = code, text_of(step)
             self._at_steps[number].opens, self._at_steps[number].completes = masks[0], masks[1]
             self._at_steps[number].abandons = masks[2]
+            self._at_steps[number].fills, self._at_steps[number].empties = masks[3], masks[4]
         return 0
 
     cdef void _look_up(self, Session *session, Event *event) noexcept:
@@ -79,6 +81,7 @@ cdef class Walks:
         cdef AtStep *one
         cdef Text step
         self._opening, self._completing, self._abandoning = self._opens[type_], self._completes[type_], self._abandons[type_]
+        self._filling, self._emptying = self._fills[type_], self._empties[type_]
         if not self._has_steps[type_] or event.step == NONE:
             return
         step = text_at(session, event.step)
@@ -88,6 +91,8 @@ cdef class Walks:
                 self._opening |= one.opens
                 self._completing |= one.completes
                 self._abandoning |= one.abandons
+                self._filling |= one.fills
+                self._emptying |= one.empties
 
     def take_ended(self):
         """Session and journey of each that has ended since the last call."""
@@ -148,7 +153,7 @@ cdef class Walks:
             journey = &session.open[at]
             bit = <uint64_t>1 << journey.funnel
             if event.at_ms - before_ms > self._timeout_ms[journey.funnel]:
-                self._end(session, journey, before_ms + self._timeout_ms[journey.funnel], ABANDONED, TIMEOUT)
+                self._time_out(session, journey, before_ms)
                 continue
             self._add_up(journey, event)
             if self._completing & bit:
@@ -183,6 +188,10 @@ cdef class Walks:
             journey.step = event.step
         if event.customer != NONE:
             journey.customer = event.customer
+        if self._filling >> journey.funnel & 1:
+            journey.lines += 1
+        elif self._emptying >> journey.funnel & 1 and journey.lines:
+            journey.lines -= 1
         if event.amount == NO_AMOUNT:
             return
         if type_ == _sets or self._completing >> journey.funnel & 1:
@@ -245,17 +254,22 @@ cdef class Walks:
         listed, self._ended = self._ended, others
         return listed
 
+    cdef int _time_out(self, Session *session, Open *journey, int64_t last_ms) except -1:
+        """End a journey by its timeout after its session's event at ``last_ms``."""
+        cdef int64_t ended_ms = last_ms + self._timeout_ms[journey.funnel]
+        if journey.lines == 0 and self._has_lines >> journey.funnel & 1:
+            return self._end(session, journey, ended_ms, EMPTIED, EMPTIED)
+        return self._end(session, journey, ended_ms, ABANDONED, TIMEOUT)
+
     cdef int time_out(self, Session *session, int64_t watermark_ms) except -1:
         """End the open journeys whose timeout lies before the watermark."""
         cdef uint32_t at
         cdef Open *journey
-        cdef int64_t ended_ms
         for at in range(session.opens):
             journey = &session.open[at]
-            ended_ms = session.last_ms + self._timeout_ms[journey.funnel]
-            if not journey.has_timed_out and ended_ms < watermark_ms:
+            if not journey.has_timed_out and session.last_ms + self._timeout_ms[journey.funnel] < watermark_ms:
                 journey.has_timed_out = True
-                self._end(session, journey, ended_ms, ABANDONED, TIMEOUT)
+                self._time_out(session, journey, session.last_ms)
         return 0
 
     cdef int have_timed_out(self, Session *session, list funnels) except -1:
@@ -266,7 +280,7 @@ cdef class Walks:
             journey = &session.open[at]
             if self.name_of(journey) in funnels:
                 journey.has_timed_out = True
-                self._end(session, journey, session.last_ms + self._timeout_ms[journey.funnel], ABANDONED, TIMEOUT)
+                self._time_out(session, journey, session.last_ms)
         return 0
 
     cdef int64_t shortest(self, Session *session) noexcept:
