@@ -69,6 +69,7 @@ def with_choices(dashboard: Dashboard, funnel: bool = False) -> Dashboard:
         dashboard.with_variable(_choice("channel", "Channel", ("all", "web", "app", "pos"), "all"))
         .with_variable(clickhouse.variable("store", "Store", sql.STORES, "all"))
         .with_variable(clickhouse.variable("device", "Device (of a channel)", sql.DEVICES, "all"))
+        .with_variable(clickhouse.variable("other", "Other segment", sql.OTHERS, "all"))
         .with_variable(
             _choice("window", "Window", WINDOWS, "15m").description(
                 "How far back each value looks. Ranges of over three days, and older ones, are shown by full hours."

@@ -184,14 +184,17 @@ def _chosen(name: str) -> str:
     return f"{given(name)} IN ('all', concat('{column}=', {escaped}))"
 
 
-CHOSEN_SEGMENT: Final = f"""WITH {given("store")} AS store, {given("channel")} AS channel, {given("device")} AS device
+CHOSEN_SEGMENT: Final = f"""WITH {given("store")} AS store, {given("channel")} AS channel, {given("device")} AS device,
+    {given("other")} AS other
 SELECT multiIf(
+    other != 'all', other,
     store != 'all' AND channel != 'all', concat('channel=', channel, '|', store),
     store != 'all', store,
     channel != 'all' AND device != 'all', concat('channel=', channel, '|', device),
     channel != 'all', concat('channel=', channel),
     'all') AS value"""
-"""The segment of the values chosen. There is none of a device in all channels: that shows everything.
+"""The segment of the values chosen. There is none of a device in all channels: that shows everything. A segment of
+other dimensions, of the shop's own among them, is chosen as a whole.
 
 Stores and devices are chosen as a segment's text has them, ``store_id=...``: so a store may be called *all*.
 """
@@ -222,3 +225,6 @@ FUNNELS: Final = f"""SELECT DISTINCT {_NAMED} AS value FROM (
 ) ORDER BY value = 'checkout' DESC, value"""
 """Those of the shop, the range shown and the last hour."""
 DEVICES: Final = _values("extract(segment, '(device=.+)')", 8, "segment LIKE 'channel=%|device=%'")
+_GIVEN: Final = "channel=[^|]*([|](device|store_id)=[^|]*)?|store_id=[^|]*"
+OTHERS: Final = _values("segment", 1, f"segment != 'all' AND NOT match(segment, '^({_GIVEN})\\\\z')")
+"""Segments that channel, store and device do not give."""

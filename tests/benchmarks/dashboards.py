@@ -32,6 +32,7 @@ VALUES = {
     "channel": "all",
     "store": "all",
     "device": "all",
+    "other": "all",
     "window": "5m",
     "segment": "all",
 }

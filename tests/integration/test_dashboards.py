@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from clickhouse_driver import Client
 
+from pipeline.model.funnels import STANDARD
 from schemas.times import format_rfc3339
 from tests.dashboards import Panel, Range, clickhouse_panels, documents, expand, other_queries
 from tests.systems import Running
@@ -20,6 +21,7 @@ VALUES = {
     "channel": "all",
     "store": "all",
     "device": "all",
+    "other": "all",
     "window": "1h",
     "segment": "all",
 }
@@ -154,7 +156,7 @@ def test_the_alert_that_the_incident_raises_is_a_mark_on_the_graphs(shop: tuple[
 def test_variables_offer_what_there_is(shop: tuple[Running, Range]) -> None:
     system, shown = shop
     found = {}
-    for variable in documents()["cx-live"]["templating"]["list"]:
+    for variable in documents()["cx-funnels"]["templating"]["list"]:
         if variable["type"] == "query":
             rows = rows_of(system, expand(variable["query"], shown, VALUES))
             found[variable["name"]] = [row["value"] for row in rows]
@@ -162,6 +164,10 @@ def test_variables_offer_what_there_is(shop: tuple[Running, Range]) -> None:
     assert "store_id=store-01" in found["store"]
     assert found["device"][0] == "all"
     assert {"device=mobile", "device=desktop"} <= set(found["device"])
+    assert {"region=north", "region=south"} <= set(found["other"])
+    assert not any(segment.startswith(("channel=", "store_id=")) for segment in found["other"])
+    assert found["funnel"][0] == "checkout"
+    assert set(found["funnel"]) == set(STANDARD)
     assert found["segment"] == ["all"]
 
 
@@ -170,6 +176,7 @@ def test_variables_offer_what_there_is(shop: tuple[Running, Range]) -> None:
     [
         ({"channel": "web"}, "channel=web"),
         ({"channel": "web", "device": "device=mobile"}, "channel=web|device=mobile"),
+        ({"channel": "web", "other": "region=north"}, "region=north"),
         ({"store": "store_id=store-01"}, "store_id=store-01"),
         ({"channel": "pos", "store": "store_id=store-01"}, "channel=pos|store_id=store-01"),
         ({"device": "device=mobile"}, "all"),

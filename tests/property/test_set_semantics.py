@@ -38,7 +38,9 @@ KINDS = st.one_of(
     st.sampled_from(EVENT_TYPES),
 )
 #: The first is a dead letter but where the shop has added it.
-OWN_KINDS = st.one_of(KINDS, st.sampled_from(["order_collected", "order_completed", "cart_viewed", "form_started"]))
+OWN_KINDS = st.one_of(
+    KINDS, st.sampled_from(["order_collected", "order_completed", "cart_viewed", "form_started"])
+)
 
 
 @st.composite

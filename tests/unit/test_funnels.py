@@ -200,7 +200,8 @@ def test_an_emptied_cart_is_in_no_counter_but_that_of_its_opening() -> None:
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_a_late_event_can_empty_a_cart_and_another_fill_it_again(is_compiled: bool) -> None:
     partition, offset, seen = Partition("web", RULES, is_compiled=is_compiled), 0, []
-    for values in ([added(0), 31 * MINUTE], [removed(10)], [added(20, "z")]):
+    batches: list[list[bytes | int]] = [[added(0), 31 * MINUTE], [removed(10)], [added(20, "z")]]
+    for values in batches:
         out = partition.process(log_of(values, start=offset), fetched_ms=FETCHED_MS)
         offset += len(values)
         seen.append([row.journey.outcome for row in out.journeys if row.journey.journey_id == "cart:a"])
