@@ -95,6 +95,10 @@ class TouchpointEvent(BaseModel):
     """The visit; also the key of the message."""
     customer_id: Id128 | None = None
     """Who it is, if the shop knows."""
+    visitor_id: Id128 | None = None
+    """The browser or device of somebody who need not be known."""
+    order_id: Id128 | None = None
+    """Of ``order_completed``, ``sale_completed``, ``order_cancelled`` and ``order_refunded``: which order."""
     store_id: Id64 | None = None
     """The store; required on channel ``pos``."""
     region: Id64 | None = None

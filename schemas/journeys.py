@@ -26,6 +26,7 @@ class JourneyMessage(BaseModel):
     funnel: str
     session_id: str
     customer_id: str | None
+    visitor_id: str | None
     channel: Channel
     store_id: str | None
     region: str | None
@@ -52,6 +53,7 @@ class JourneyBody(msgspec.Struct, gc=False):
     funnel: str
     session_id: str
     customer_id: str | None
+    visitor_id: str | None
     channel: str
     store_id: str | None
     region: str | None

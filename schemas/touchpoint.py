@@ -17,6 +17,7 @@ class Touchpoint:
         "device",
         "event_id",
         "further",
+        "order_id",
         "region",
         "scale_units",
         "score_units",
@@ -25,6 +26,7 @@ class Touchpoint:
         "store_id",
         "survey",
         "type",
+        "visitor_id",
     )
 
     @property
@@ -40,6 +42,8 @@ class Touchpoint:
         channel: str,
         session_id: str,
         customer_id: str | None,
+        visitor_id: str | None,
+        order_id: str | None,
         store_id: str | None,
         region: str | None,
         device: str | None,
@@ -56,6 +60,8 @@ class Touchpoint:
         self.channel: Final = channel
         self.session_id: Final = session_id
         self.customer_id: Final = customer_id
+        self.visitor_id: Final = visitor_id
+        self.order_id: Final = order_id
         self.store_id: Final = store_id
         self.region: Final = region
         self.device: Final = device

@@ -36,6 +36,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "funnel",
         "session_id",
         "customer_id",
+        "visitor_id",
         "channel",
         "store_id",
         "region",

@@ -103,6 +103,7 @@ class Store:
                 j.outcome,
                 j.reason or "",
                 j.customer_id or "",
+                j.visitor_id or "",
                 store_id or "",
                 region or "",
                 device or "",

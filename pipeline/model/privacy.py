@@ -1,4 +1,4 @@
-"""Customer ids as pseudonyms: a keyed HMAC in their place, before anything is stored.
+"""Ids of customers and visitors as pseudonyms: a keyed HMAC in their place, before anything is stored.
 
 The same customer has the same pseudonym as long as the key is the same, so journeys can be counted by
 customer; without the key nobody can tell or try out whose it is. HMAC-SHA-256 (RFC 2104), cut to 128 bits.
@@ -17,17 +17,19 @@ from schemas.derive import derive_fields
 from schemas.events import TouchpointEvent
 from schemas.times import parse_rfc3339
 
-_FIELD: Final = "customer_id"
+_PERSONS: Final = ("customer_id", "visitor_id")
 _FOUND: Final = re.compile(r"\bfound .*", re.DOTALL)
 _HIDDEN: Final = "(not shown)"
 _MOST_KEPT: Final = 100_000
 #: The contract's fields with what each may be; customers and attributes are treated by themselves.
 _KEPT: Final[dict[str, Any]] = {
-    field[0]: field[1] for field in derive_fields(TouchpointEvent) if field[0] not in (_FIELD, "attributes")
+    field[0]: field[1] for field in derive_fields(TouchpointEvent) if field[0] not in (*_PERSONS, "attributes")
 }
-_KNOWN: Final = frozenset({*_KEPT, _FIELD})
+_KNOWN: Final = frozenset({*_KEPT, *_PERSONS})
 #: Texts that the sender is free in.
-_FREE: Final = frozenset({"event_id", "session_id", "store_id", "region", "device", "campaign", "step"})
+_FREE: Final = frozenset(
+    {"event_id", "session_id", "order_id", "store_id", "region", "device", "campaign", "step"}
+)
 _SHORTEST_TELLING: Final = 3
 
 
@@ -82,7 +84,7 @@ class Pseudonyms:
     def _of_field(self, name: str, value: Any, hidden: set[str]) -> Any:
         if value is None:
             return None
-        if name == _FIELD:
+        if name in _PERSONS:
             return self.of(value) if isinstance(value, str) else _HIDDEN
         try:
             msgspec.convert(value, _KEPT[name], strict=True)

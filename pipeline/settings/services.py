@@ -179,7 +179,7 @@ class WebSettings(Part):
 
 class PrivacySettings(Part):
     customer_key: SecretStr = SecretStr("")
-    """Where set, customer ids are replaced by their HMAC under this key before anything is stored."""
+    """Where set, customer and visitor ids are replaced by their HMAC under this key before anything is stored."""
 
     @model_validator(mode="after")
     def _is_long(self) -> "PrivacySettings":

@@ -242,7 +242,18 @@ def assert_agreement(payload: bytes) -> None:
         assert fast == reference
         return
     assert isinstance(fast, Touchpoint)
-    for name in ("event_id", "type", "channel", "session_id", "customer_id", *DIMENSIONS, "currency", "step"):
+    for name in (
+        "event_id",
+        "type",
+        "channel",
+        "session_id",
+        "customer_id",
+        "visitor_id",
+        "order_id",
+        *DIMENSIONS,
+        "currency",
+        "step",
+    ):
         assert getattr(fast, name) == getattr(reference, name), name
     assert fast.at_ms == parse_rfc3339(reference.occurred_at)
     assert fast.amount == (None if reference.value is None else to_units(reference.value))

@@ -16,7 +16,8 @@ def event(n):
 
 def folded(n):
     kind = "page_viewed" if n else "product_added"
-    return event_json(n * 1_200_000, event_id=f"f{n}", session_id="folded", type=kind, step="a", customer_id="c")
+    who = {"customer_id": "c", "visitor_id": "v"}
+    return event_json(n * 1_200_000, event_id=f"f{n}", session_id="folded", type=kind, step="a", **who)
 
 is_compiled = sys.argv[3] == "True"
 partition = Partition("web", RULES, is_compiled=is_compiled)

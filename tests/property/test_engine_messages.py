@@ -57,6 +57,8 @@ EXTRAS: dict[str, Any] = {
     "value": 12.5,
     "currency": "EUR",
     "customer_id": "c",
+    "visitor_id": "v",
+    "order_id": "o",
     "step": "s",
     "attributes": {"a": [1, None, "x"], "loyalty": "gold", "tier": "é"},
     "x": [True, {}],

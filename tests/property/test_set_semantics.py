@@ -63,6 +63,7 @@ def fields(draw: st.DrawFn, sessions: str, kinds: st.SearchStrategy[str] = KINDS
         "event_id": draw(st.sampled_from(["a", "b", "é", "c-1", "c-2", "c-3"])),
         "session_id": sessions + draw(st.sampled_from(["1", "1", "2"])),
         "customer_id": draw(st.sampled_from([None, "anna", "ben"])),
+        "visitor_id": draw(st.sampled_from([None, None, "phone", "desk"])),
         "store_id": draw(st.sampled_from([None, "5|th=%"])),
         "device": draw(st.sampled_from([None, "mobile"])),
         "step": draw(st.sampled_from([None, "payment", "address", "pickup"])),

@@ -11,12 +11,22 @@ from schemas.times import format_rfc3339
 from sinks.tables import COLUMNS, JOURNEYS
 
 OPENED = Entry(
-    1_500, "e-1", "checkout_started", None, "address", "c-1", ("web", "store-1", "north", "phone", "spring")
+    1_500,
+    "e-1",
+    "checkout_started",
+    None,
+    "address",
+    "c-1",
+    "v-1",
+    "o-1",
+    ("web", "store-1", "north", "phone", "spring"),
 )
-BARE = Entry(0, "e-2", "product_added", None, None, None, ("web", None, None, None, None))
+BARE = Entry(0, "e-2", "product_added", None, None, None, None, None, ("web", None, None, None, None))
 ROWS = [
-    JourneyRow("s-1", Journey("checkout", OPENED, 61_501, "abandoned", "timeout", 199_900, "payment", "c-2")),
-    JourneyRow("s-2", Journey("cart", BARE, 0, "retracted", None, 0, None, None)),
+    JourneyRow(
+        "s-1", Journey("checkout", OPENED, 61_501, "abandoned", "timeout", 199_900, "payment", "c-2", "v-2")
+    ),
+    JourneyRow("s-2", Journey("cart", BARE, 0, "retracted", None, 0, None, None, None)),
 ]
 
 
@@ -44,6 +54,7 @@ def test_nothing_of_a_journey_is_mixed_up() -> None:
         "funnel": "checkout",
         "session_id": "s-1",
         "customer_id": "c-2",
+        "visitor_id": "v-2",
         "channel": "web",
         "store_id": "store-1",
         "region": "north",

@@ -38,7 +38,7 @@ def test_journeys_carry_pseudonyms_and_verify_expects_them() -> None:
     rules, naive = replace(RULES, customer_key=KEY), replace(NAIVE, customer_key=KEY)
     log = log_of(
         [
-            event_json(0, type="product_added", customer_id="c-1"),
+            event_json(0, type="product_added", customer_id="c-1", visitor_id="v-1"),
             event_json(1_000, type="order_completed"),
             event_json(2_000, type="product_added", session_id="t"),
             event_json(3_000, type="order_completed", session_id="t", customer_id="c-2"),
@@ -53,6 +53,7 @@ def test_journeys_carry_pseudonyms_and_verify_expects_them() -> None:
     assert_same(found.tables(), compute(naive_logs({SOURCE: log}), naive))
     customers = {row.customer_id for row in found.tables().journeys.values()}
     assert customers == {pseudonym(KEY, "c-1"), pseudonym(KEY, "c-2")}
+    assert {row.visitor_id for row in found.tables().journeys.values()} == {pseudonym(KEY, "v-1"), ""}
 
 
 BROKEN = [
@@ -112,11 +113,12 @@ def test_no_record_at_all_stops_it(record: bytes) -> None:
 
 @given(st.text(min_size=1, max_size=64), st.text(min_size=1, max_size=64))
 def test_of_a_sound_message_the_contracts_fields_stay(customer: str, step: str) -> None:
-    message = {"step": step, "customer_id": customer, "region": None, "value": 1.5}
+    message = {"step": step, "customer_id": customer, "region": None, "value": 1.5, "visitor_id": customer}
     found = json.loads(Pseudonyms(KEY).in_payload(json.dumps(message | {"unknown": 7}).encode()))
     is_told = step in ("7", customer) or (len(customer) >= 3 and customer in step)
     shown = "(not shown)" if is_told else step
-    assert found == {**message, "step": shown, "customer_id": pseudonym(KEY, customer)}
+    who = pseudonym(KEY, customer)
+    assert found == {**message, "step": shown, "customer_id": who, "visitor_id": who}
 
 
 def test_what_other_fields_say_is_not_shown_where_it_stands_in_those_that_are_kept() -> None:

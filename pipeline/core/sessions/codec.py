@@ -3,10 +3,10 @@
 Numbers are little-endian. A session is the bytes of its block (4) and of the id in it (2), and how many journeys
 of its base are open (2). If any are: the time of the base (8), where the kept events begin in the block (4), and
 32 bytes for each journey: value (8); where its opening event, last step and customer are (4 each); its funnel by
-number and whether it has timed out (1 each); how often 10**18 goes into the value besides (2); its lines (4); four
-that mean nothing. Then the block.
+number and whether it has timed out (1 each); how often 10**18 goes into the value besides (2); its lines (4);
+where its last visitor is (4). Then the block.
 
-A block is the session's id and the records of its events: a head of 32 bytes, the event's id, and texts that no
+A block is the session's id and the records of its events: a head of 40 bytes, the event's id, and texts that no
 event before it had, each with its length (2) before it. A head refers to texts by their distance from the
 block's beginning, 0 for none. What the base refers to comes first (``native/block.pxd``).
 """
@@ -23,9 +23,9 @@ from pipeline.model.rules import Rules
 
 _SIZES: Final = Struct("<IHH")
 _BASE: Final = Struct("<qI")
-_OPEN: Final = Struct("<qIIIBBHI4x")
-#: Time; amount; where dims, step and customer are; bytes of the record; bytes of the id and type.
-_HEAD: Final = Struct("<qqIIIHH")
+_OPEN: Final = Struct("<qIIIBBHII")
+#: Time; amount; where dims, step, customer, visitor and order are; bytes of the record; bytes of the id and type.
+_HEAD: Final = Struct("<qqIIIIIHH")
 _LENGTH: Final = Struct("<H")
 _ABSENT: Final = 0xFFFF
 _TYPE_BITS: Final = 7
@@ -66,7 +66,8 @@ def _encoded_open(block: "_Block", journey: OpenJourney, numbers: dict[str, int]
     opened_by = block.opening(journey.opened_by)
     step, customer = block.text_of(journey.last_step), block.text_of(journey.customer_id)
     number = numbers[journey.funnel.name]
-    return _OPEN.pack(value, opened_by, step, customer, number, 0, min(wholes, _MOST_WHOLES), journey.lines)
+    visitor, wholes = block.text_of(journey.visitor_id), min(wholes, _MOST_WHOLES)
+    return _OPEN.pack(value, opened_by, step, customer, number, 0, wholes, journey.lines, visitor)
 
 
 class _Block:
@@ -90,14 +91,11 @@ class _Block:
         position = len(self.content)
         event_id = entry.event_id.encode()
         self.content += bytes(_HEAD.size) + event_id
-        where, step, customer = (
-            self._put(_where(entry.dims)),
-            self.text_of(entry.step),
-            self.text_of(entry.customer_id),
-        )
+        texts = [self._put(_where(entry.dims))]
+        texts += [self.text_of(text) for text in (entry.step, entry.customer_id, entry.visitor_id, entry.order_id)]
         amount = _NO_AMOUNT if entry.amount is None else entry.amount
         size, id_type = len(self.content) - position, len(event_id) << _TYPE_BITS | self._codes[entry.type]
-        _HEAD.pack_into(self.content, position, entry.at_ms, amount, where, step, customer, size, id_type)
+        _HEAD.pack_into(self.content, position, entry.at_ms, amount, *texts, size, id_type)
         return position
 
     def text_of(self, text: str | None) -> int:
@@ -157,14 +155,16 @@ class _Reader:
 
     def events(self, position: int) -> Iterator[Entry]:
         while position < len(self.content):
-            size = _HEAD.unpack_from(self.content, position)[5]
+            size = _HEAD.unpack_from(self.content, position)[7]
             if size < _HEAD.size:
                 raise ValueError("stored sessions are broken: an event without a size")
             yield self.event(position)
             position += size
 
     def event(self, position: int) -> Entry:
-        at_ms, amount, where, step, customer, _, id_type = _HEAD.unpack_from(self.content, position)
+        at_ms, amount, where, step, customer, visitor, order, _, id_type = _HEAD.unpack_from(
+            self.content, position
+        )
         start = position + _HEAD.size
         return Entry(
             at_ms,
@@ -173,14 +173,17 @@ class _Reader:
             None if amount < 0 else amount,
             self._text(step),
             self._text(customer),
+            self._text(visitor),
+            self._text(order),
             self._dims_at(where),
         )
 
     def open_journey(self, row: tuple[int, ...]) -> OpenJourney:
-        value, opened_by, step, customer, number, _, wholes, lines = row
+        value, opened_by, step, customer, number, _, wholes, lines, visitor = row
         journey = OpenJourney(self._funnels.all[number], self.event(opened_by))
         journey.value, journey.lines = wholes * _WHOLE + value, lines
         journey.last_step, journey.customer_id = self._text(step), self._text(customer)
+        journey.visitor_id = self._text(visitor)
         return journey
 
     def _text(self, position: int) -> str | None:

@@ -9,7 +9,7 @@ from pipeline.model.dimensions import Dims
 class Entry:
     """What a session keeps of one event. Compares by value, sorts by its key."""
 
-    __slots__ = ("amount", "at_ms", "customer_id", "dims", "event_id", "step", "type")
+    __slots__ = ("amount", "at_ms", "customer_id", "dims", "event_id", "order_id", "step", "type", "visitor_id")
 
     def __init__(
         self,
@@ -19,6 +19,8 @@ class Entry:
         amount: int | None,
         step: str | None,
         customer_id: str | None,
+        visitor_id: str | None,
+        order_id: str | None,
         dims: Dims,
     ) -> None:
         self.at_ms: Final = at_ms
@@ -28,6 +30,8 @@ class Entry:
         """In 1/10,000 of the shop's currency; None where absent or in another currency."""
         self.step: Final = step
         self.customer_id: Final = customer_id
+        self.visitor_id: Final = visitor_id
+        self.order_id: Final = order_id
         self.dims: Final = dims
 
     @property
@@ -38,7 +42,8 @@ class Entry:
     @property
     def fields(self) -> tuple[Any, ...]:
         """All it holds, in the order in which it is made."""
-        return self.at_ms, self.event_id, self.type, self.amount, self.step, self.customer_id, self.dims
+        who = self.customer_id, self.visitor_id, self.order_id
+        return self.at_ms, self.event_id, self.type, self.amount, self.step, *who, self.dims
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Entry) and self.fields == other.fields

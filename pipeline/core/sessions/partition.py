@@ -293,7 +293,7 @@ class Partition:
             # One that has not changed is written again all the same: seen from between two late events it was
             # another, or none.
             key = journey_key(funnel, opened_by)
-            phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None)
+            phantom = Journey(funnel, opened_by, 0, RETRACTED, None, 0, None, None, None)
             self._changed[session_id, key] = ended.get(key, phantom)
 
     def _row(self, key: tuple[str, JourneyKey], journey: Journey) -> JourneyRow:
@@ -310,6 +310,7 @@ class Partition:
                 value=0,
                 last_step=None,
                 customer_id=journey.opened_by.customer_id,
+                visitor_id=journey.opened_by.visitor_id,
             )
         return tuple.__new__(JourneyRow, (session_id, now))
 

@@ -106,10 +106,12 @@ class ReferenceEngine:
 
     def _entry(self, event: Touchpoint) -> Entry:
         amount = event.amount if event.currency in (None, self._rules.currency) else None
-        customer = event.customer_id
-        if customer is not None and self._pseudonym is not None:
-            customer = self._pseudonym(customer)
-        return Entry(event.at_ms, event.event_id, event.type, amount, event.step, customer, event.dims)
+        customer, visitor = self._shown(event.customer_id), self._shown(event.visitor_id)
+        who = customer, visitor, event.order_id
+        return Entry(event.at_ms, event.event_id, event.type, amount, event.step, *who, event.dims)
+
+    def _shown(self, person: str | None) -> str | None:
+        return person if person is None or self._pseudonym is None else self._pseudonym(person)
 
     def _new(self, session_id: str, at_ms: int) -> Session:
         is_misplaced = self._partitions > 0 and partition_of(session_id, self._partitions) != self._number

@@ -18,7 +18,16 @@ SETS: Final = "checkout_started"
 class OpenJourney:
     """A journey between its opening and its closing event."""
 
-    __slots__ = ("customer_id", "funnel", "has_timed_out", "last_step", "lines", "opened_by", "value")
+    __slots__ = (
+        "customer_id",
+        "funnel",
+        "has_timed_out",
+        "last_step",
+        "lines",
+        "opened_by",
+        "value",
+        "visitor_id",
+    )
 
     def __init__(self, funnel: Funnel, opened_by: Entry) -> None:
         self.funnel = funnel
@@ -26,6 +35,7 @@ class OpenJourney:
         self.value = 0
         self.last_step: str | None = None
         self.customer_id: str | None = None
+        self.visitor_id: str | None = None
         self.lines = 0
         """What was filled in and not taken out again, in a funnel that counts it."""
         self.has_timed_out = False
@@ -34,7 +44,7 @@ class OpenJourney:
     def copy(self) -> "OpenJourney":
         copied = OpenJourney(self.funnel, self.opened_by)
         copied.value, copied.last_step, copied.customer_id = self.value, self.last_step, self.customer_id
-        copied.lines = self.lines
+        copied.lines, copied.visitor_id = self.lines, self.visitor_id
         return copied
 
 
@@ -49,6 +59,7 @@ class Journey(NamedTuple):
     value: int
     last_step: str | None
     customer_id: str | None
+    visitor_id: str | None
 
     @property
     def journey_id(self) -> str:
@@ -117,7 +128,7 @@ class Walk:
         """Let the open journeys see the event."""
         still_open: list[OpenJourney] = []
         plain = entry.amount is None and entry.step is None
-        customer_id = entry.customer_id
+        customer_id, visitor_id = entry.customer_id, entry.visitor_id
         for journey in self.open:
             funnel = journey.funnel
             if gap > funnel.timeout_ms:
@@ -125,8 +136,9 @@ class Walk:
                 continue
             if not plain or funnel.has_lines:
                 _count(journey, entry)
-            elif customer_id is not None:
-                journey.customer_id = customer_id
+            else:
+                journey.customer_id = customer_id or journey.customer_id
+                journey.visitor_id = visitor_id or journey.visitor_id
             if funnel.completes_on.has(kind, entry.step, entry.dims[0]):
                 ended.append(_end(journey, entry.at_ms, COMPLETED, None))
             elif funnel.abandons_on.has(kind, entry.step, entry.dims[0]):
@@ -162,15 +174,18 @@ def _end(journey: OpenJourney, at_ms: int, outcome: str, reason: str | None) -> 
         journey.value,
         journey.last_step,
         journey.customer_id,
+        journey.visitor_id,
     )
 
 
 def _count(journey: OpenJourney, entry: Entry) -> None:
-    """Let an event of the journey, its first and last included, change its value, step, customer."""
+    """Let an event of the journey, its first and last included, change its value, step, customer, visitor."""
     if entry.step is not None:
         journey.last_step = entry.step
     if entry.customer_id is not None:
         journey.customer_id = entry.customer_id
+    if entry.visitor_id is not None:
+        journey.visitor_id = entry.visitor_id
     if journey.funnel.has_lines:
         _count_lines(journey, entry)
     if entry.amount is None:

@@ -73,8 +73,8 @@ def compare_journeys(
             continue
         report.compared += 1
         if not is_right:
-            is_who = actual and expected and actual._replace(customer_id=expected.customer_id) == expected
-            who = "; another customer_id: is CX_PRIVACY__CUSTOMER_KEY the workers'?" if is_who else ""
+            is_who = actual and expected and _without(actual) == _without(expected)
+            who = "; another customer or visitor: is CX_PRIVACY__CUSTOMER_KEY the workers'?" if is_who else ""
             report.differ(f"{_shown(key)}: ClickHouse has {_but_who(actual)}, expected {_but_who(expected)}{who}")
     for key, expected in missing.items():
         report.differ(f"{_shown(key)}: not in ClickHouse, expected {_but_who(expected)}")
@@ -82,8 +82,12 @@ def compare_journeys(
 
 
 def _but_who(row: JourneyValue | None) -> str:
-    """Without the customer: beside a pseudonym the name would tell whose it is."""
-    return _shown(row and row._replace(customer_id=""))
+    """Without customer and visitor: beside a pseudonym the name would tell whose it is."""
+    return _shown(row and _without(row))
+
+
+def _without(row: JourneyValue) -> JourneyValue:
+    return row._replace(customer_id="", visitor_id="")
 
 
 def compare_tiles(

@@ -210,10 +210,11 @@ def _row(
     inside: list[Touchpoint], funnel: FunnelRule, rules: NaiveRules, ended_ms: int, outcome: str, reason: str
 ) -> JourneyValue:
     value = 0
-    step = customer = ""
+    step = customer = visitor = ""
     for event in inside:
         step = event.step or step
         customer = event.customer_id or customer
+        visitor = event.visitor_id or visitor
         if event.amount is None or event.currency not in (None, rules.currency):
             continue
         if _is_one(event, funnel.completes) or event.type == "checkout_started":
@@ -224,6 +225,8 @@ def _row(
             value = max(0, value - event.amount)
     if customer and rules.customer_key:
         customer = pseudonym(rules.customer_key, customer)
+    if visitor and rules.customer_key:
+        visitor = pseudonym(rules.customer_key, visitor)
     first = inside[0]
     return JourneyValue(
         funnel.name,
@@ -231,6 +234,7 @@ def _row(
         outcome,
         reason,
         customer,
+        visitor,
         first.store_id or "",
         first.region or "",
         first.device or "",

@@ -72,6 +72,7 @@ class JourneyValue(NamedTuple):
     outcome: str
     reason: str
     customer_id: str
+    visitor_id: str
     store_id: str
     region: str
     device: str

@@ -16,13 +16,13 @@ def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
     """Key, row and version of every journey, retracted ones included."""
     query = (
         "SELECT channel, session_id, journey_id, toUnixTimestamp64Milli(entered_at), funnel, "
-        "toUnixTimestamp64Milli(ended_at), outcome, reason, customer_id, store_id, region, device, "
+        "toUnixTimestamp64Milli(ended_at), outcome, reason, customer_id, visitor_id, store_id, region, device, "
         "last_step, value, version FROM cx.journeys FINAL"
     )
     for row in client.execute_iter(query):
-        *key, funnel, ended, outcome, reason, customer, store, region, device, step, value, version = row
+        *key, funnel, ended, outcome, reason, customer, visitor, store, region, device, step, value, version = row
         found = JourneyValue(
-            funnel, ended, outcome, reason, customer, store, region, device, step, round(value * 10_000)
+            funnel, ended, outcome, reason, customer, visitor, store, region, device, step, round(value * 10_000)
         )
         yield JourneyKey(*key), found, version
 

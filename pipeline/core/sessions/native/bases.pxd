@@ -8,7 +8,7 @@ from pipeline.core.sessions.native.block cimport Open, Session
 cdef class Base:
     """The walk up to the first kept event. There is one only where a journey was open then."""
 
-    cdef Open *open       # their opening events, last steps and customers come first in the block
+    cdef Open *open       # their opening events, last steps, customers and visitors come first in the block
     cdef uint32_t opens
     cdef uint32_t start   # where the kept events begin
     cdef int64_t last_ms  # time of the last event that was folded away

@@ -23,6 +23,8 @@ cdef packed struct Event:
     uint32_t where     # what dims has besides the channel, as where_of writes it
     uint32_t step
     uint32_t customer
+    uint32_t visitor
+    uint32_t order
     uint16_t size      # of the record
     uint16_t id_type   # bytes of the id << 7 | type
 
@@ -30,13 +32,13 @@ cdef packed struct Event:
 cdef struct Open:      # a journey between its opening and its closing event
     int64_t value
     uint32_t opened_by # where the opening event is
-    uint32_t step      # the last one, and the last customer
+    uint32_t step      # the last one, as the last customer and the last visitor
     uint32_t customer
     uint8_t funnel
     uint8_t has_timed_out
     uint16_t wholes    # how often WHOLE goes into the value besides
     uint32_t lines     # what was filled in and not taken out again, where the funnel counts it
-    uint32_t _unused   # so that all bytes are written
+    uint32_t visitor
 
 
 cdef struct Session:
@@ -49,6 +51,7 @@ cdef struct Session:
     uint32_t where     # the texts that were seen last
     uint32_t step
     uint32_t customer
+    uint32_t visitor
     uint32_t opens     # journeys that are open
     uint16_t id_size
     uint8_t has_base   # journeys were open when what came before was folded away (``folding``)

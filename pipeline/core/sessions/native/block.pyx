@@ -72,9 +72,10 @@ cdef int64_t append(Session *session, Touch *touch, Text where) except -1:
 
     A text that the event before it had is kept once.
     """
-    cdef uint32_t position = session.size, at = position + sizeof(Event)
+    cdef uint32_t position = session.size, at = position + sizeof(Event), order
     cdef Event *event
-    make_room(session, sizeof(Event) + touch.event_id.size + touch.step.size + touch.customer.size + where.size + 6)
+    cdef Py_ssize_t texts = touch.step.size + touch.customer.size + touch.visitor.size + touch.order.size + where.size
+    make_room(session, sizeof(Event) + touch.event_id.size + texts + 5 * 2)
     memcpy(session.block + at, touch.event_id.at, touch.event_id.size)
     at += <uint32_t>touch.event_id.size
     if not _is_at(session, session.where, where):
@@ -83,10 +84,15 @@ cdef int64_t append(Session *session, Touch *touch, Text where) except -1:
         session.step = _put_text(session, &at, touch.step)
     if touch.customer.at != NULL and not _is_at(session, session.customer, touch.customer):
         session.customer = _put_text(session, &at, touch.customer)
+    if touch.visitor.at != NULL and not _is_at(session, session.visitor, touch.visitor):
+        session.visitor = _put_text(session, &at, touch.visitor)
+    order = NONE if touch.order.at == NULL else _put_text(session, &at, touch.order)
     event = event_at(session, position)
     event.at_ms, event.amount, event.where = touch.at_ms, touch.amount, session.where
     event.step = session.step if touch.step.at != NULL else NONE
     event.customer = session.customer if touch.customer.at != NULL else NONE
+    event.visitor = session.visitor if touch.visitor.at != NULL else NONE
+    event.order = order
     event.size, event.id_type = <uint16_t>(at - position), <uint16_t>(touch.event_id.size << 7 | touch.type)
     session.size, session.last_ms = at, touch.at_ms
     return position
@@ -108,6 +114,7 @@ cdef Text next_event(Session *session, uint32_t *position, Touch *touch) noexcep
     touch.at_ms, touch.amount, touch.type = event.at_ms, event.amount, type_in(event)
     touch.event_id = id_of(event)
     touch.step, touch.customer = text_at(session, event.step), text_at(session, event.customer)
+    touch.visitor, touch.order = text_at(session, event.visitor), text_at(session, event.order)
     position[0] += event.size
     return text_at(session, event.where)
 
@@ -122,7 +129,9 @@ cdef bint is_event(Session *stored, uint32_t position, const Known *known, int t
         return False
     if type_in(event) >= types or not _is_where(stored, event.where, known.dimensions):
         return False
-    return is_text(stored, event.step) and is_text(stored, event.customer)
+    return is_text(stored, event.step) and is_text(stored, event.customer) and is_text(stored, event.visitor) and (
+        is_text(stored, event.order)
+    )
 
 
 cdef bint is_text(Session *stored, uint32_t position) noexcept nogil:

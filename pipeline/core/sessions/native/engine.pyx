@@ -150,6 +150,7 @@ cdef class NativeEngine:
         touch.channel, touch.hashed = text_of(event.channel), hash_of(touch.session_id)
         touch.type = type_of(&self._words.known, text_of(event.type).at, text_of(event.type).size)
         touch.customer, touch.currency, touch.step = text_of(event.customer_id), text_of(event.currency), text_of(event.step)
+        touch.visitor, touch.order = text_of(event.visitor_id), text_of(event.order_id)
         touch.where[0], touch.where[1] = text_of(event.store_id), text_of(event.region)
         touch.where[2], touch.where[3] = text_of(event.device), text_of(event.campaign)
         for at, value in enumerate(event.further):
@@ -171,12 +172,15 @@ cdef class NativeEngine:
         cdef Text where
         cdef uint64_t opened = 0
         cdef Outcome outcome
-        cdef object customer
+        cdef object customer, visitor  # as long as their texts are read
         if touch.currency.at != NULL and not self._is_ours(touch.currency):
             touch.amount = NO_AMOUNT
         if self._pseudonym is not None and touch.customer.at != NULL:
             customer = self._pseudonym(str_of(touch.customer))
             touch.customer = text_of(customer)
+        if self._pseudonym is not None and touch.visitor.at != NULL:
+            visitor = self._pseudonym(str_of(touch.visitor))
+            touch.visitor = text_of(visitor)
         where.at, where.size = where_bytes, where_of(touch, self._words.known.dimensions, where_bytes)
         session = self._sessions.find(touch.session_id, touch.hashed, &handle)
         if session == NULL:
@@ -460,6 +464,8 @@ cdef class NativeEngine:
                     return False
                 if not is_text(stored, base.open[at].step) or not is_text(stored, base.open[at].customer):
                     return False
+                if not is_text(stored, base.open[at].visitor):
+                    return False
             position = base.start
         while position < stored.size:
             if not is_event(stored, position, &self._words.known, types):
@@ -485,6 +491,7 @@ cdef class NativeEngine:
             session.where = event.where
             session.step = event.step if event.step != NONE else session.step
             session.customer = event.customer if event.customer != NONE else session.customer
+            session.visitor = event.visitor if event.visitor != NONE else session.visitor
             position += event.size
         position = self._bases.start(session, handle)
         self._walks.begin(session, base)

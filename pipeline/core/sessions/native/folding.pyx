@@ -33,7 +33,8 @@ cdef int fold(Session *session, uint64_t handle, uint32_t until, Bases bases, Wa
             append(&fresh, &one, place)
         free(session.block)
         session.block, session.size, session.room = fresh.block, fresh.size, fresh.room
-        session.where, session.step, session.customer = fresh.where, fresh.step, fresh.customer
+        session.where, session.step = fresh.where, fresh.step
+        session.customer, session.visitor = fresh.customer, fresh.visitor
         bases.drop(session, handle)
         if base.opens:
             bases.put(session, handle, base)
@@ -47,7 +48,7 @@ cdef int fold(Session *session, uint64_t handle, uint32_t until, Bases bases, Wa
 
 
 cdef int _move(Session *session, Session *fresh, Base base) except -1:
-    """Copy what a base refers to: opening events, last steps and customers."""
+    """Copy what a base refers to: opening events, last steps, customers and visitors."""
     cdef dict moved = {}
     cdef uint32_t at, position
     cdef Touch one
@@ -63,5 +64,7 @@ cdef int _move(Session *session, Session *fresh, Base base) except -1:
             base.open[at].step = put_text(fresh, text_at(session, base.open[at].step))
         if base.open[at].customer != NONE:
             base.open[at].customer = put_text(fresh, text_at(session, base.open[at].customer))
+        if base.open[at].visitor != NONE:
+            base.open[at].visitor = put_text(fresh, text_at(session, base.open[at].visitor))
     base.start = fresh.size
     return 0

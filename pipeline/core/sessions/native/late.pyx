@@ -245,5 +245,5 @@ cdef int _merge(Session *session, LateSession late, uint32_t start) except -1:
         append(&fresh, &one, place)
     free(session.block)
     session.block, session.size, session.room, session.last_ms = fresh.block, fresh.size, fresh.room, fresh.last_ms
-    session.where, session.step, session.customer = fresh.where, fresh.step, fresh.customer
+    session.where, session.step, session.customer, session.visitor = fresh.where, fresh.step, fresh.customer, fresh.visitor
     return 0

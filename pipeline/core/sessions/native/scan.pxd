@@ -23,6 +23,8 @@ cdef struct Touch:
     Text event_id
     Text session_id
     Text customer
+    Text visitor
+    Text order
     Text currency
     Text step
     Text where[DIMENSIONS]  # store_id, region, device, campaign, and the shop's: what dims has besides the channel

@@ -22,7 +22,7 @@ cdef enum:
     DEEPEST = 32             # of unknown fields and attributes; deeper ones are left to the other decoder
     ATTRIBUTES_BYTES = 4096
     SHORT = 64               # code points of most texts
-    LONG = 128               # of session_id and customer_id
+    LONG = 128               # of the ids of sessions, customers, visitors and orders
     EXACT_DIGITS = 15        # a double holds each number of so many decimal digits
     DECIMALS = 4             # of the unit of 1/10,000
     GUESSED = 24             # bytes of a name with quotes, colon and a blank or two
@@ -285,7 +285,7 @@ cdef inline bint _fits(Text text, Py_ssize_t most, bint is_ascii) noexcept nogil
 
 
 cdef enum Field:
-    UNKNOWN, EVENT_ID, TYPE, OCCURRED_AT, CHANNEL, SESSION_ID, CUSTOMER_ID, STORE_ID, REGION, DEVICE, CAMPAIGN
+    UNKNOWN, EVENT_ID, TYPE, OCCURRED_AT, CHANNEL, SESSION_ID, CUSTOMER_ID, VISITOR_ID, ORDER_ID, STORE_ID, REGION, DEVICE, CAMPAIGN
     VALUE, CURRENCY, STEP, ATTRIBUTES, OF_SURVEYS, NO_FIELD
 
 
@@ -348,8 +348,13 @@ cdef Field _field(Text name) noexcept nogil:
         return REGION
     elif _is(name, b"device", 6):
         return DEVICE
-    elif _is(name, b"value", 5):
-        return VALUE
+    elif first == c'v':
+        if _is(name, b"value", 5):
+            return VALUE
+        if _is(name, b"visitor_id", 10):
+            return VISITOR_ID
+    elif _is(name, b"order_id", 8):
+        return ORDER_ID
     elif _is(name, b"attributes", 10):
         return ATTRIBUTES
     return UNKNOWN
@@ -382,6 +387,12 @@ cdef bint _take_text(Field field, Text text, bint is_ascii, Touch *touch, const 
         return _fits(text, LONG, is_ascii)
     if field == CUSTOMER_ID:
         touch.customer = text
+        return _fits(text, LONG, is_ascii)
+    if field == VISITOR_ID:
+        touch.visitor = text
+        return _fits(text, LONG, is_ascii)
+    if field == ORDER_ID:
+        touch.order = text
         return _fits(text, LONG, is_ascii)
     if field == EVENT_ID:
         touch.event_id = text

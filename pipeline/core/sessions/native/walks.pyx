@@ -182,12 +182,14 @@ cdef class Walks:
         return 0
 
     cdef void _add_up(self, Open *journey, Event *event) noexcept:
-        """Let an event of the journey change its value, step and customer. Amounts are at most 10**16."""
+        """Let an event of the journey change its value, step, customer and visitor. Amounts are at most 10**16."""
         cdef int type_ = type_in(event)
         if event.step != NONE:
             journey.step = event.step
         if event.customer != NONE:
             journey.customer = event.customer
+        if event.visitor != NONE:
+            journey.visitor = event.visitor
         if self._filling >> journey.funnel & 1:
             journey.lines += 1
         elif self._emptying >> journey.funnel & 1 and journey.lines:
@@ -212,10 +214,11 @@ cdef class Walks:
         return journey.value if not journey.wholes else journey.value + journey.wholes * 10**18
 
     cdef int _end(self, Session *session, Open *journey, int64_t at_ms, str outcome, object reason) except -1:
-        cdef object last_step, customer
+        cdef object last_step, customer, visitor
         if self.is_silent:
             return 0
         last_step, customer = str_of(text_at(session, journey.step)), str_of(text_at(session, journey.customer))
+        visitor = str_of(text_at(session, journey.visitor))
         # NamedTuple's own constructor is a Python function; this is C.
         ended = _new(
             Journey,
@@ -228,6 +231,7 @@ cdef class Walks:
                 self.value_of(journey),
                 last_step,
                 customer,
+                visitor,
             ),
         )
         self._ended.append((str_of(session_id(session)), ended))
@@ -241,6 +245,8 @@ cdef class Walks:
             None if event.amount == NO_AMOUNT else event.amount,
             str_of(text_at(session, event.step)),
             str_of(text_at(session, event.customer)),
+            str_of(text_at(session, event.visitor)),
+            str_of(text_at(session, event.order)),
             self._places.at(text_at(session, event.where)).dims,
         )
 
