@@ -26,7 +26,8 @@ class JourneyMessage(BaseModel):
     funnel: str
     session_id: str
     customer_id: str | None
-    visitor_id: str | None
+    visitor_id: str | None = None
+    """Not in messages of version 1.0."""
     channel: Channel
     store_id: str | None
     region: str | None
