@@ -47,6 +47,7 @@ OWN = load(
         '{"type": "cart_viewed", "step": "address", "channel": "web"}]',
         "CX_FUNNELS__FORM__FILLS_ON": '[{"type": "product_viewed", "step": "payment"}, "form_started"]',
         "CX_FUNNELS__FORM__EMPTIES_ON": '["page_viewed", {"type": "cart_viewed", "channel": "web"}]',
+        "CX_PIPELINE__OWN_LATENESS_S": '{"web": 7200}',
         "CX_SEGMENTS__ATTRIBUTES": '["loyalty", "tier"]',
         "CX_SEGMENTS__COMBINATIONS": '[[], ["loyalty"], ["channel", "tier"], ["device"]]',
     }
@@ -161,7 +162,7 @@ def _without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str
 
 
 def new_windows(rules: Rules = RULES) -> Windows:
-    return Windows(rules.funnels, rules.lateness_ms)
+    return Windows(rules.funnels, rules.longest_lateness_ms)
 
 
 def run_core(

@@ -141,7 +141,7 @@ class Recovery:
         sources = sum(
             facts.partitions for name, facts in self._store.topics().items() if name in TOUCHPOINT_TOPICS
         )
-        windows = Windows(rules.funnels, rules.lateness_ms, rules.generation, sources)
+        windows = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, sources)
         if manifest is not None:
             with _as_checkpoint_error(source):
                 windows.restore(manifest.head, shards)
@@ -157,7 +157,9 @@ class Recovery:
         rules = self._rules
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
         sources = self._store.topics()[TILES_TOPIC].partitions
-        detector = Detector(Measures(ages), self._alert_rules, rules.lateness_ms, sources, currency=rules.currency)
+        detector = Detector(
+            Measures(ages), self._alert_rules, rules.longest_lateness_ms, sources, currency=rules.currency
+        )
         if manifest is not None:
             with _as_checkpoint_error(source):
                 detector.restore(manifest.head, shards)

@@ -1,10 +1,12 @@
 """What the shop has decided: the same for every partition and for ``verify``."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.model.funnels import Funnels
 from pipeline.model.segments import Segmenter
+from schemas.events import CHANNELS
 from schemas.versioning import OFFSET_BITS
 from schemas.vocabulary import CONTRACT, Vocabulary
 
@@ -19,6 +21,9 @@ class Rules:
     funnels: Funnels
     segmenter: Segmenter
     lateness_ms: int = 3_600_000
+    """Allowed lateness, of the channels without one of their own."""
+    own_lateness_ms: Mapping[str, int] = field(default_factory=dict)
+    """By channel."""
     currency: str = "EUR"
     generation: int = 1
     vocabulary: Vocabulary = CONTRACT
@@ -26,6 +31,15 @@ class Rules:
     """An event with so many later ones in its session is too late: the price of an event has a bound."""
     customer_key: bytes = b""
     """Customer ids are replaced by their HMAC under this key; empty: kept as they are."""
+
+    def lateness_of(self, channel: str) -> int:
+        """Allowed lateness of a channel's events, ms."""
+        return self.own_lateness_ms.get(channel, self.lateness_ms)
+
+    @property
+    def longest_lateness_ms(self) -> int:
+        """Of all channels: so long what is merged of them can change."""
+        return max(self.lateness_of(channel) for channel in CHANNELS)
 
     @property
     def first_version(self) -> int:

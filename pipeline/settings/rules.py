@@ -37,6 +37,8 @@ def rules_digest(settings: Settings) -> str:
         settings.pipeline.currency,
         settings.pipeline.session_events,
     ]
+    if settings.pipeline.own_lateness_s:
+        decisive.append(settings.pipeline.own_lateness_s)
     if vocabulary(settings) != CONTRACT:
         decisive.append([settings.events.types, settings.segments.attributes])
     text = json.dumps(decisive, sort_keys=True, default=sorted)
@@ -86,6 +88,7 @@ def rules(settings: Settings) -> Rules:
         funnels=funnels,
         segmenter=Segmenter(segments.combinations, Values(segments.most_values, segments.known), words),
         lateness_ms=round(pipeline.lateness_s * 1000),
+        own_lateness_ms={channel: round(own * 1000) for channel, own in pipeline.own_lateness_s.items()},
         currency=pipeline.currency,
         generation=pipeline.generation,
         vocabulary=words,

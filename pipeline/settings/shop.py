@@ -157,6 +157,8 @@ class PipelineSettings(Part):
     """Rises by one whenever a topic was emptied and starts anew: versions then keep rising."""
     lateness_s: Annotated[float, Field(ge=0, le=86_400)] = 3_600.0
     """Allowed lateness behind a partition's watermark."""
+    own_lateness_s: dict[Channel, Annotated[float, Field(ge=0, le=604_800)]] = {}  # noqa: RUF012 - pydantic copies it
+    """By channel, where it is another: ``{"pos": 43200}`` if tills send their files at night; costs memory."""
     session_events: Annotated[int, Field(ge=1_000, le=1_000_000)] = 20_000
     """An event with so many later ones in its session is too late: what an event costs has a bound."""
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"

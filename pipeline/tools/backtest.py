@@ -35,8 +35,8 @@ class Backtest:
     def __init__(self, rules: Rules, alert_rules: tuple[Rule, ...], sources: Sequence[Source]) -> None:
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
         self._partitions = {source: Partition(source[0].removeprefix(TOPIC_PREFIX), rules) for source in sources}
-        self._windows = Windows(rules.funnels, rules.lateness_ms, rules.generation, len(sources))
-        self._detector = Detector(Measures(ages), alert_rules, rules.lateness_ms, currency=rules.currency)
+        self._windows = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, len(sources))
+        self._detector = Detector(Measures(ages), alert_rules, rules.longest_lateness_ms, currency=rules.currency)
         self._first_ms: int | None = None
         self.fired: dict[str, tuple[int, Alert]] = {}
         """By id: when it fired (event time, ms), and the alert as it stands."""

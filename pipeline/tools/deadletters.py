@@ -10,7 +10,7 @@ from pipeline.kafka.logs import partitions_of, read_to_end
 from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.model.privacy import Pseudonyms, fingerprint
 from pipeline.model.source import Source
-from pipeline.settings import KafkaSettings, Settings, vocabulary
+from pipeline.settings import KafkaSettings, Settings, rules
 from pipeline.tools.replay.send import Sender, newest_times
 from schemas.deadletters import OWN_MARK
 from schemas.decoding import decode
@@ -126,16 +126,21 @@ class Judge:
 def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
     """A judge that knows the topics as they are now."""
     sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
-    allowed = WATERMARK_DELAY_MS + round(settings.pipeline.lateness_s * 1000)
-    newest = newest_times(settings.kafka, TOUCHPOINT_TOPICS, vocabulary(settings))
+    shop = rules(settings)
+    newest = newest_times(settings.kafka, TOUCHPOINT_TOPICS, shop.vocabulary)
     return Judge(
         {topic: sum(1 for t, _ in sources if t == topic) for topic in TOUCHPOINT_TOPICS},
-        {source: found.seen_ms - allowed for source, found in newest.items()},
+        {
+            (topic, number): found.seen_ms
+            - WATERMARK_DELAY_MS
+            - shop.lateness_of(topic.removeprefix(TOPIC_PREFIX))
+            for (topic, number), found in newest.items()
+        },
         sent,
         now_ms,
         lambda letter: _whole_payload(settings.kafka, letter),
         settings.privacy.customer_key.get_secret_value().encode(),
-        vocabulary(settings),
+        shop.vocabulary,
     )
 
 

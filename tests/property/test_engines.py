@@ -27,7 +27,7 @@ need(IS_COMPILED, "nothing is compiled here: there is one engine")
 MINUTE = 60_000
 LEAPS = [MINUTE, 30 * MINUTE, 34 * MINUTE, 120 * MINUTE]
 WITH_KEY = replace(RULES, customer_key=b"k" * 32)
-WITH_FEW = replace(RULES, most_later=25, lateness_ms=10 * MINUTE)
+WITH_FEW = replace(RULES, most_later=25, own_lateness_ms={"web": 10 * MINUTE})
 """Sessions are shortened, and trimmed while journeys are open."""
 
 
@@ -164,7 +164,7 @@ def test_what_one_engine_has_stored_the_other_goes_on_with(shop: Rules, seed: in
 
 def changeable(partition: Partition) -> dict[str, list[Entry]]:
     """By session the events that a late one could still come before."""
-    cutoff_ms = (partition.latest_ms or 0) - WATERMARK_DELAY_MS - partition.rules.lateness_ms
+    cutoff_ms = (partition.latest_ms or 0) - WATERMARK_DELAY_MS - partition.rules.lateness_of("web")
     logs = {name: session.entries for name, session in kept_sessions(partition).items()}
     most = partition.rules.most_later
     kept = {name: [entry for entry in log if entry.at_ms >= cutoff_ms][-most:] for name, log in logs.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.durability.recovery import digest_of
-from pipeline.settings import SettingsError, customers_digest, load, rules_digest
+from pipeline.settings import SettingsError, customers_digest, load, rules, rules_digest
 
 KEY = "a-key-of-more-than-16-characters"
 
@@ -176,3 +176,12 @@ def test_a_state_fits_the_words_and_funnels_that_it_was_made_with(tmp_path: Path
     file.write_text('[segments]\nattributes = ["loyalty"]\n')
     assert len({*found, rules_digest(load({"CX_CONFIG": str(file)}))}) == 5
     assert found[0] == rules_digest(load({})) == "7a7d0bf22c9545e8"  # checkpoints of a shop without any stay good
+
+
+def test_a_channel_can_have_a_lateness_of_its_own() -> None:
+    shop = rules(load({"CX_PIPELINE__OWN_LATENESS_S": '{"pos": 43200}', "CX_PIPELINE__LATENESS_S": "600"}))
+    assert [shop.lateness_of(channel) for channel in ("web", "app", "pos")] == [600_000, 600_000, 43_200_000]
+    assert shop.longest_lateness_ms == 43_200_000
+    with pytest.raises(SettingsError, match="CX_PIPELINE__OWN_LATENESS_S"):
+        load({"CX_PIPELINE__OWN_LATENESS_S": '{"till": 43200}'})
+    assert rules_digest(load({"CX_PIPELINE__OWN_LATENESS_S": '{"pos": 43200}'})) != rules_digest(load({}))

@@ -58,6 +58,7 @@ class Partition:
         """
         self.channel: Final = channel
         self.rules: Final = rules
+        self._lateness_ms: Final = rules.lateness_of(channel)
         self._cutoff_ms = _NEVER
         """Events before it are too late."""
         self.accepted = 0
@@ -126,7 +127,7 @@ class Partition:
         while at < len(batch):
             if not was_refused:
                 at = self.sessions.take(batch, at, latest_stamp)
-                self._cutoff_ms = self.sessions.latest_ms - WATERMARK_DELAY_MS - self.rules.lateness_ms
+                self._cutoff_ms = self.sessions.latest_ms - WATERMARK_DELAY_MS - self._lateness_ms
             if at < len(batch):
                 self._take_record(batch[at], fetched_ms, out)
                 at += 1
@@ -185,7 +186,7 @@ class Partition:
             or at_ms < self._cutoff_ms
             or not at_ms - FUTURE_MS <= (stamp_ms if stamp_ms >= 0 else fetched_ms) <= fetched_ms + FUTURE_MS
         ):
-            limits = Limits(self.channel, fetched_ms, self._cutoff_ms, self.rules.lateness_ms, key)
+            limits = Limits(self.channel, fetched_ms, self._cutoff_ms, self._lateness_ms, key)
             out.dead_letters.append(refused(record, event, limits))
             return
         taken = self.sessions.offer(event)
@@ -230,7 +231,7 @@ class Partition:
     def see(self, at_ms: int, reached_ms: int) -> None:
         """Let time go on to the latest one seen, and to how far it has certainly come."""
         self.sessions.see(at_ms, reached_ms)
-        self._cutoff_ms = self.sessions.latest_ms - WATERMARK_DELAY_MS - self.rules.lateness_ms
+        self._cutoff_ms = self.sessions.latest_ms - WATERMARK_DELAY_MS - self._lateness_ms
 
     def _add(self, place: Place, counters: Counters, times: int = 1) -> None:
         delta = self._deltas.get(place)

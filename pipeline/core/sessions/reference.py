@@ -37,6 +37,7 @@ class ReferenceEngine:
         self._channel: Final = channel
         self._rules: Final = rules
         self._funnels: Final = rules.funnels
+        self._lateness_ms: Final = rules.lateness_of(channel)
         self._opened: Final = {f.name: AgeCounters.of(f.name, f.timeout_ms).opened for f in rules.funnels.all}
         self._pseudonym: Final = pseudonym
         self._number = self._partitions = 0
@@ -66,7 +67,7 @@ class ReferenceEngine:
     def see(self, at_ms: int, reached_ms: int) -> None:
         if at_ms > self.latest_ms:
             self.latest_ms = at_ms
-            self._cutoff_ms = at_ms - WATERMARK_DELAY_MS - self._rules.lateness_ms
+            self._cutoff_ms = at_ms - WATERMARK_DELAY_MS - self._lateness_ms
         if reached_ms > self.reached_ms:
             self.reached_ms = reached_ms
             self._watermark_ms = reached_ms - WATERMARK_DELAY_MS

@@ -14,7 +14,7 @@ from pipeline.kafka.records import to_record
 from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.model.records import Record
 from pipeline.model.source import Source
-from pipeline.settings import KafkaSettings, Settings, vocabulary
+from pipeline.settings import KafkaSettings, Settings, rules, vocabulary
 from pipeline.tools.replay.formats import FileEvent
 from schemas.cloudevents import Headers
 from schemas.decoding import decode
@@ -69,12 +69,12 @@ def check_not_behind(settings: Settings, events: Sequence[FileEvent]) -> None:
 
     Looks at the newest records of each partition: an earlier replay's closing tick is among them.
     """
-    lateness_ms = round(settings.pipeline.lateness_s * 1000)
+    shop = rules(settings)
     for channel in sorted({event.channel for event in events}):
         first = min(event.at_ms for event in events if event.channel == channel)
         topic = TOPIC_PREFIX + channel
-        seen = [newest.seen_ms for newest in newest_times(settings.kafka, [topic], vocabulary(settings)).values()]
-        if seen and first < max(seen) - WATERMARK_DELAY_MS - lateness_ms:
+        seen = [newest.seen_ms for newest in newest_times(settings.kafka, [topic], shop.vocabulary).values()]
+        if seen and first < max(seen) - WATERMARK_DELAY_MS - shop.lateness_of(channel):
             raise ReplayError(
                 f"{topic} is already at {format_rfc3339(max(seen))}; the file begins at "
                 f"{format_rfc3339(first)} and would be too late. Replay files in the order of their "
@@ -194,7 +194,7 @@ def replay(
     first = events[0].at_ms
     # Partitions whose first event comes late in the file hold the others' windows open meanwhile.
     earliest = min(event.at_ms for event in events)
-    sender.tick_all(max(0, earliest - round(settings.pipeline.lateness_s * 1000)))
+    sender.tick_all(max(0, earliest - rules(settings).longest_lateness_ms))
     for number, event in enumerate(events):
         if speed:
             due = started + (event.at_ms - first) / 1000 / speed

@@ -76,7 +76,7 @@ def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[
     hours = _hours(tables.tiles)
     for funnel in rules.funnels:
         for segment, some in stays[funnel.name].items():
-            past = Past(hours[segment], complete, rules.lateness_ms)
+            past = Past(hours[segment], complete, max(rules.lateness_ms.values()))
             tables.signals.update(by_age(funnel, segment, some, complete, past))
 
 
@@ -132,7 +132,7 @@ def _checked(
         return Reason.WRONG_TOPIC
     if is_refused_by_clock or 0 <= record.timestamp_ms < event.at_ms - FIVE_MINUTES:
         return Reason.IN_FUTURE
-    if latest is not None and event.at_ms < latest - 5_000 - rules.lateness_ms:
+    if latest is not None and event.at_ms < latest - 5_000 - rules.lateness_ms[event.channel]:
         return Reason.TOO_LATE
     return event
 

@@ -46,7 +46,8 @@ class NaiveRules:
     funnels: Sequence[FunnelRule]
     segments: Sequence[Sequence[str]]
     known: Mapping[str, Sequence[str]]
-    lateness_ms: int
+    lateness_ms: Mapping[str, int]
+    """By channel."""
     currency: str
     most_later: int = 20_000
     """An event with so many later ones in its session is too late."""

@@ -32,7 +32,10 @@ def naive_rules(settings: Settings, listed: Iterable[tuple[str, str]] = ()) -> N
         ],
         segments=settings.segments.combinations,
         known=settings.segments.known,
-        lateness_ms=round(settings.pipeline.lateness_s * 1000),
+        lateness_ms={
+            channel: round(settings.pipeline.own_lateness_s.get(channel, settings.pipeline.lateness_s) * 1000)
+            for channel in ("web", "app", "pos")
+        },
         currency=settings.pipeline.currency,
         words=vocabulary(settings),
         most_later=settings.pipeline.session_events,

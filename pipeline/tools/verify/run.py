@@ -14,19 +14,18 @@ from pipeline.kafka.values import read_values
 from pipeline.model.privacy import fingerprint
 from pipeline.model.signals import Kind, signal_of
 from pipeline.model.source import Source
-from pipeline.settings import KafkaSettings, Settings, vocabulary
+from pipeline.settings import KafkaSettings, Settings
 from pipeline.tools.verify import compare, store
 from pipeline.tools.verify.compare import END_OF_TIME, Bounds, Report
 from pipeline.tools.verify.doubts import SessionSources
 from pipeline.tools.verify.naive import compute
-from pipeline.tools.verify.naive_types import LogRecord, Tables
+from pipeline.tools.verify.naive_types import LogRecord, NaiveRules, Tables
 from pipeline.tools.verify.rules import naive_rules
 from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
 from schemas.decoding import decode
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.reasons import CLOCK_ERROR, Reason, Refusal
 from schemas.tiles import TILES_TOPIC
-from schemas.vocabulary import CONTRACT, Vocabulary
 
 _TAIL_RECORDS: Final = 100
 _LAST_ROWS_S: Final = 30.0
@@ -138,7 +137,7 @@ def expected_tables(settings: Settings, logs: Logs) -> Tables:
     return compute(logs, naive_rules(settings, read_values(settings.kafka)[0]), refused_by_clock(settings, logs))
 
 
-def touched_ms(tables: Tables, later: Logs, lateness_ms: int, words: Vocabulary = CONTRACT) -> int:
+def touched_ms(tables: Tables, later: Logs, rules: NaiveRules) -> int:
     """The earliest event time that the later records can touch; END_OF_TIME where there are none."""
     earliest = END_OF_TIME
     for source, records in later.items():
@@ -148,10 +147,10 @@ def touched_ms(tables: Tables, later: Logs, lateness_ms: int, words: Vocabulary 
         if watermark is not None:
             earliest = min(earliest, watermark)
         for record in records:
-            event = decode(record.value, words) if record.tick_ms is None else None
+            event = decode(record.value, rules.words) if record.tick_ms is None else None
             if event is None or isinstance(event, Refusal):
                 continue
-            if watermark is None or event.at_ms >= watermark - lateness_ms:
+            if watermark is None or event.at_ms >= watermark - rules.lateness_ms[event.channel]:
                 earliest = min(earliest, event.at_ms)
     return earliest
 
@@ -180,8 +179,7 @@ def compare_all(
     incomplete = list(store.incomplete_signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.
     later = read_logs(settings.kafka, ends, lambda _: None)
-    lateness_ms = round(settings.pipeline.lateness_s * 1000)
-    touched = touched_ms(tables, later, lateness_ms, vocabulary(settings))
+    touched = touched_ms(tables, later, naive_rules(settings))
     bounds = Bounds(ends, touched, settings.pipeline.generation)
     yield compare.compare_dead_letters(letters, tables, bounds)
     yield compare.compare_journeys(

@@ -85,7 +85,7 @@ cdef class NativeEngine:
         opened = [AgeCounters.of(funnel.name, funnel.timeout_ms).opened for funnel in rules.funnels.all]
         self._channel, self._currency = channel.encode(), rules.currency.encode()
         self._pseudonym = pseudonym
-        self._delay_ms, self._lateness_ms, self._most_later = WATERMARK_DELAY_MS, rules.lateness_ms, rules.most_later
+        self._delay_ms, self._lateness_ms, self._most_later = WATERMARK_DELAY_MS, rules.lateness_of(channel), rules.most_later
         self._places = Places(channel, (EVENTS, *opened))
         self._words = Words(rules.vocabulary)
         self._walks = Walks(rules.funnels, channel, self._words, self._places)
