@@ -167,21 +167,30 @@ GROUP BY signal ORDER BY indexOf([{quoted(STANDARD)}], funnel) = 0, indexOf([{qu
 
 
 def journeys(columns: str, more: str = "", funnel: str = given("funnel")) -> str:
-    """Ended journeys that began in the range shown, of the channel, store and device chosen."""
+    """Ended journeys that began in the range shown, of the channel, store, device and region chosen."""
     return f"""SELECT {columns}
 FROM cx.journeys_by_entry FINAL
 WHERE funnel = {funnel} AND $__timeFilter_ms(entered_at)
   AND toStartOfHour(entered_at) >= toStartOfHour($__fromTime) AND toStartOfHour(entered_at) <= $__toTime
   AND outcome != 'retracted' AND ({_chosen("channel")}) AND ({_chosen("store")}) AND ({_chosen("device")})
+  AND ({_chosen_otherwise()})
 {more}"""
 
 
 def _chosen(name: str) -> str:
     if name == "channel":
         return f"{given(name)} IN ('all', channel)"
-    column = "store_id" if name == "store" else name
+    return f"{given(name)} IN ('all', {_segment_of('store_id' if name == 'store' else name)})"
+
+
+def _chosen_otherwise() -> str:
+    """Of other segments journeys know their region only: of all others there are none."""
+    return f"{given('other')} IN ('all', {_segment_of('region')})"
+
+
+def _segment_of(column: str) -> str:
     escaped = f"replaceAll(replaceAll(replaceAll({column}, '%', '%25'), '|', '%7C'), '=', '%3D')"
-    return f"{given(name)} IN ('all', concat('{column}=', {escaped}))"
+    return f"concat('{column}=', {escaped})"
 
 
 CHOSEN_SEGMENT: Final = f"""WITH {given("store")} AS store, {given("channel")} AS channel, {given("device")} AS device,

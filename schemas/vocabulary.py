@@ -12,7 +12,6 @@ from schemas.segments import DIMENSIONS
 MOST_TYPES: Final = 128
 """Event types in all: a stored event has seven bits for its type."""
 MOST_ATTRIBUTES: Final = 8
-LONGEST_TYPE: Final = 64
 LONGEST_VALUE: Final = 64
 """Characters of a dimension's value; of an attribute a longer text counts as absent."""
 

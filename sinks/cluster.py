@@ -9,7 +9,8 @@ from typing import Final
 
 _ENGINE: Final = re.compile(r"\bENGINE = (\w*MergeTree)\b(?:\(([^)]*)\))?")
 _CREATE: Final = re.compile(
-    r"^(CREATE (?:DATABASE|TABLE|MATERIALIZED VIEW|VIEW)(?: IF NOT EXISTS)?|ALTER TABLE|DROP TABLE IF EXISTS) "
+    r"^(CREATE (?:DATABASE|TABLE|MATERIALIZED VIEW|VIEW)(?: IF NOT EXISTS)?|ALTER TABLE|"
+    r"DROP (?:TABLE|VIEW) IF EXISTS) "
     r"([\w.]+)(?= |\n|$)"
 )
 

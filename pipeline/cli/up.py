@@ -33,11 +33,12 @@ _TOLD = (
     "CX_KAFKA__BOOTSTRAP_SERVERS",
     "CX_CLICKHOUSE__",
     "CX_WEB__PORT",
-    "CX_EVENTS__",
-    "CX_FUNNELS__",
-    "CX_SEGMENTS__",
-    "CX_PIPELINE__",
+    "CX_EVENTS",
+    "CX_FUNNELS",
+    "CX_SEGMENTS",
+    "CX_PIPELINE",
 )
+_ONCE = "CX_PIPELINE__REBUILD"
 
 
 def register(app: typer.Typer) -> None:
@@ -103,7 +104,9 @@ def up(
 
 
 def _told(environ: Mapping[str, str]) -> dict[str, str]:
-    told = {name: text for name, text in (os.environ | environ).items() if name.startswith(_TOLD)}
+    told = {
+        name: text for name, text in (os.environ | environ).items() if name.startswith(_TOLD) and name != _ONCE
+    }
     config = os.environ.get("CX_CONFIG")
     return told | ({"CX_CONFIG": str(Path(config).resolve())} if config else {})
 

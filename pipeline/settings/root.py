@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping, Set
-from itertools import chain
 from typing import Annotated, Final
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -114,7 +113,7 @@ def load(environ: Mapping[str, str] | None = None, is_new_stack: bool = False) -
     given = os.environ if environ is None else environ
     if environ is None and not is_new_stack:
         given = _with_running_stack(given)
-    file = ConfigFile(given["CX_CONFIG"]) if given.get("CX_CONFIG") else None
+    file = _file_of(given)
     secret = {name for name, info in names(Settings) if info.annotation is SecretStr}
     known = {name for name, _ in names(Settings)} | {name + FROM_FILE for name in secret}
     known |= set(_of_own_funnels(file))
@@ -159,31 +158,73 @@ def _of_own_funnels(file: ConfigFile | None) -> Iterator[str]:
         yield from (f"{own}__{name.upper()}" for name in FunnelSettings.model_fields)
 
 
+def _file_of(given: Mapping[str, str]) -> ConfigFile | None:
+    path = given.get(_CONFIG)
+    if not path:
+        return None
+    file, groups = ConfigFile(path), Settings.model_fields.keys() - {"config"}
+    for name in file.content:
+        if name not in groups:
+            hint = nearest(name, set(groups))
+            raise SettingsError(f"{file.place_of((name,))}: there is no such setting{hint}")
+    return file
+
+
 def _check_funnels(funnels: FunnelsSettings, types: Set[str]) -> None:
-    """Raises ValueError where names or event types do not fit."""
-    followed = funnels.followed()
-    switched_on = [key for key, funnel in funnels if funnel.enabled]
-    if not followed or len(followed) > MOST_FUNNELS:
-        raise ValueError(f"funnels: {len(followed)} are enabled; from 1 to {MOST_FUNNELS} fit")
-    if len(followed) < len(switched_on):
+    """Raises ValueError, beginning with the setting's name, where names or event types do not fit."""
+    switched_on = {key: funnel for key, funnel in funnels if funnel.enabled}
+    if not 1 <= len(switched_on) <= MOST_FUNNELS:
+        raise ValueError(f"funnels: {len(switched_on)} are enabled; from 1 to {MOST_FUNNELS} fit")
+    if len(funnels.followed()) < len(switched_on):
         raise ValueError("funnels: two of them have the same name")
-    for name, funnel in followed.items():
-        if name.startswith(RESERVED_BEGINNING) or name.endswith(RESERVED_ENDINGS):
+    for key, funnel in switched_on.items():
+        name = funnel.name or key
+        if f"{name}_".startswith(RESERVED_BEGINNING) or name.endswith(RESERVED_ENDINGS):
             raise ValueError(
-                f"funnels.{name}: a funnel's name does not begin with {RESERVED_BEGINNING!r} nor end with "
+                f"funnels.{key}: a funnel's name does not begin with {RESERVED_BEGINNING!r} nor end with "
                 f"{', '.join(RESERVED_ENDINGS)}: counters and signals are told apart by these"
             )
-        for on in chain(funnel.opens_on, funnel.completes_on, funnel.abandons_on, *funnel.lines):
-            if on.type not in types:
-                raise ValueError(f"funnels.{name}: no such event type: {on.type} (events.types adds some)")
+        fills, empties = funnel.lines
+        for what, events in (
+            ("opens_on", funnel.opens_on),
+            ("completes_on", funnel.completes_on),
+            ("abandons_on", funnel.abandons_on),
+            ("fills_on", fills),
+            ("empties_on", empties),
+        ):
+            for on in events:
+                if on.type not in types:
+                    raise ValueError(
+                        f"funnels.{key}.{what}: no such event type: {on.type} (events.types adds some)"
+                    )
 
 
 #: Who names one of these says where the servers are.
 _ADDRESSES: Final = ("CX_KAFKA__BOOTSTRAP_SERVERS", "CX_CLICKHOUSE__HOST", "CX_CLICKHOUSE__PORT")
 
 
+#: Of what the running stack tells, where it is; the rest is by what it computes.
+_WHERE: Final = (*_ADDRESSES, "CX_CLICKHOUSE__", "CX_WEB__PORT")
+_CONFIG: Final = "CX_CONFIG"
+
+
 def _with_running_stack(given: Mapping[str, str]) -> Mapping[str, str]:
-    return given if any(name in given for name in _ADDRESSES) else running.found() | dict(given)
+    if any(name in given for name in _ADDRESSES):
+        return given
+    found = running.found()
+    if given.get(_CONFIG):
+        named = {f"{PREFIX}{group}__{name}".upper() for group, name in _names_in(ConfigFile(given[_CONFIG]))}
+        if not named.isdisjoint(_ADDRESSES):
+            return given
+        # Who has another file goes by that: of the stack only the addresses are wanted.
+        found = {name: text for name, text in found.items() if name.startswith(_WHERE)}
+    return found | dict(given)
+
+
+def _names_in(file: ConfigFile) -> Iterator[tuple[str, str]]:
+    for group, content in file.content.items():
+        if isinstance(content, dict):
+            yield from ((group, name) for name in content)
 
 
 class _Environment(EnvSettingsSource):

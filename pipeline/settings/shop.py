@@ -32,7 +32,7 @@ class OnSettings(Part):
 
 def _whole(found: Any) -> Any:
     """A type alone is all of its events; a variable of the environment holds JSON."""
-    events = json.loads(found) if isinstance(found, str) and found.startswith("[") else found
+    events = json.loads(found) if isinstance(found, str) and found.lstrip().startswith("[") else found
     if isinstance(events, str):
         events = [events]
     if not isinstance(events, list | tuple | set | frozenset):
@@ -85,8 +85,6 @@ def _standard(name: str) -> FunnelSettings:
         opens_on=events(funnel.opens_on),
         completes_on=events(funnel.completes_on),
         abandons_on=events(funnel.abandons_on),
-        fills_on=events(funnel.fills_on),
-        empties_on=events(funnel.empties_on),
         timeout_s=funnel.timeout_ms / 1000,
     )
 
@@ -105,8 +103,13 @@ class FunnelsSettings(Part, extra="allow"):
     basket: FunnelSettings = _standard("basket")
 
     def followed(self) -> dict[str, FunnelSettings]:
-        """Those that are switched on, by what they are called."""
-        return {funnel.name or key: funnel for key, funnel in self if funnel.enabled}
+        """Those that are switched on, by what they are called: ours first, others by name.
+
+        The order is part of what is stored, and must not depend on that of a file.
+        """
+        named = {funnel.name or key: funnel for key, funnel in self if funnel.enabled}
+        ours = [name for name in STANDARD if name in named]
+        return {name: named[name] for name in (*ours, *sorted(named.keys() - STANDARD.keys()))}
 
 
 class EventsSettings(Part):

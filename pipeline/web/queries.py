@@ -16,8 +16,8 @@ from schemas.segments import parse_segment
 WINDOW_STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
 WINDOW_MS: Final = {window.name: window.length_ms for window in WINDOWS}
 TREND_POINTS: Final = 30
-LONGEST_JOURNEY_MS: Final = 4 * HOUR_MS
-"""A journey that took longer from entry to end is not among the exits."""
+_ACTIVE_MS: Final = 4 * HOUR_MS
+"""A journey that went on for longer before its last event is not among the exits."""
 _LAG_MS: Final = 120_000
 """So long after its end a window is complete at the latest, where all goes well."""
 _FIGURES: Final = (
@@ -218,7 +218,8 @@ WHERE ended_at >= {_at("start")} AND ended_at < {_at("as_of")} AND outcome != 'r
   AND toStartOfHour(entered_at) >= toStartOfHour({_at("entered")}) AND toStartOfHour(entered_at) <= {_at("as_of")}
   AND {where.sql}
 GROUP BY funnel, outcome, step ORDER BY funnel, n DESC, step LIMIT 10 BY funnel, outcome"""
-    values = {"start": start, "as_of": as_of_ms, "entered": start - LONGEST_JOURNEY_MS}
+    longest_ms = round(max(names.timeouts_s.values()) * 1000) + _ACTIVE_MS
+    values = {"start": start, "as_of": as_of_ms, "entered": start - longest_ms}
     return Query(sql, values | dict(where.values))
 
 

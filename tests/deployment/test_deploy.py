@@ -242,7 +242,7 @@ def test_the_clusters_statements_are_those_of_the_migrations_replicated(engine: 
     views = re.findall(r"^CREATE MATERIALIZED VIEW IF NOT EXISTS (\S+) ON CLUSTER 'cx' TO", text, re.M)
     assert len(views) == plain.count("MATERIALIZED VIEW")
     assert re.findall(r"^(?!--|INSERT)(?:CREATE|ALTER) .*(?<!\()$", text, re.M)
-    told = re.findall(r"^(?:CREATE|ALTER).*", text, re.M)
+    told = re.findall(r"^(?:CREATE|ALTER|DROP).*", text, re.M)
     assert all("ON CLUSTER 'cx'" in line for line in told)
     assert "ALTER TABLE cx.signals ON CLUSTER 'cx' MODIFY TTL" in text
     assert text.count("INSERT INTO cx.migrations") == len(shipped())

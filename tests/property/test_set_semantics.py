@@ -112,7 +112,8 @@ def test_any_order_duplication_and_cut_gives_the_naive_tables_of_the_ordered_log
 @st.composite
 def revived(draw: st.DrawFn) -> bytes:
     """Events of one session that open and close journeys, in any order, timeouts apart."""
-    kind = draw(st.sampled_from(["product_added", "order_completed", "checkout_started", "page_viewed"]))
+    kinds = ["product_added", "product_removed", "order_completed", "checkout_started", "page_viewed"]
+    kind = draw(st.sampled_from(kinds))
     return event_json(draw(st.integers(0, 8)) * 8 * MINUTE, type=kind, event_id=draw(st.sampled_from("abc")))
 
 
@@ -153,7 +154,22 @@ TWO_LATE = events(
 )
 
 
+#: An abandonment that is none, for what came late has emptied the cart.
+EMPTIED_LATE: list[bytes | int] = [
+    *events((32, "a", "product_added"), (56, "b", "page_viewed")),
+    87 * MINUTE,
+    *events((40, "c", "product_removed")),
+]
+#: The checkout of minute 24 was open when time had come to minute 77; both that open and close it came late.
+CLOSED_LATE: list[bytes | int] = [
+    77 * MINUTE,
+    *events((32, "c", "product_added"), (24, "a", "checkout_started"), (24, "c", "order_completed")),
+]
+
+
 @example(items=TWO_LATE, crashed_at=4, cuts={3})
+@example(items=EMPTIED_LATE, crashed_at=3, cuts=set())
+@example(items=CLOSED_LATE, crashed_at=3, cuts=set())
 @settings(max_examples=500)
 @given(
     st.lists(st.one_of(revived(), revived(), st.integers(0, 2 * HOUR)), min_size=2, max_size=8),

@@ -119,7 +119,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         (
             '"order_collected"]\ntime',
             '"order_colected"]\ntime',
-            "line 1: funnels.pickup: no such event type: order_colected",
+            "line 3: funnels.pickup.completes_on: no such event type: order_colected",
         ),
         ('completes_on = ["order_collected"]\n', "", "line 1: funnels.pickup.completes_on: Field required"),
         ("step =", "stepp =", "line 2: funnels.pickup.opens_on.stepp: Extra inputs are not permitted"),
@@ -140,7 +140,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
             'types = ["page_viewed"]',
             "line 7: events.types: each once, and none of the",
         ),
-        ("[events]", "[event]", "line 6: event: Extra inputs are not permitted"),
+        ("[events]", "[event]", "line 6: event: there is no such setting, did you mean events?"),
         ("[events]", "[events", "shop.toml: "),
     ],
 )
@@ -185,3 +185,52 @@ def test_a_channel_can_have_a_lateness_of_its_own() -> None:
     with pytest.raises(SettingsError, match="CX_PIPELINE__OWN_LATENESS_S"):
         load({"CX_PIPELINE__OWN_LATENESS_S": '{"till": 43200}'})
     assert rules_digest(load({"CX_PIPELINE__OWN_LATENESS_S": '{"pos": 43200}'})) != rules_digest(load({}))
+
+
+def test_the_order_of_a_file_means_nothing_to_what_is_stored(tmp_path: Path) -> None:
+    """Stored journeys name their funnel by its place."""
+    tables = [
+        FUNNEL.replace("pickup", name, 1).replace('[events]\ntypes = ["order_collected"]\n', "") for name in "ab"
+    ]
+    types = '[events]\ntypes = ["order_collected"]\n'
+    found = []
+    for some in (tables, tables[::-1]):
+        file = tmp_path / "shop.toml"
+        file.write_text("\n".join([*some, types]))
+        found.append(rules(load({"CX_CONFIG": str(file)})).funnels.all)
+    assert [[funnel.name for funnel in some][-2:] for some in found] == [["a", "b"]] * 2
+
+
+def test_a_cart_that_something_else_opens_counts_no_lines_and_a_basket_that_it_opens_does() -> None:
+    assert load({"CX_FUNNELS__CART__OPENS_ON": '["cart_viewed"]'}).funnels.cart.lines == ((), ())
+    fills, empties = load({"CX_FUNNELS__BASKET__OPENS_ON": ' ["product_added"]'}).funnels.basket.lines
+    assert ([on.type for on in fills], [on.type for on in empties]) == (["product_added"], ["product_removed"])
+
+
+def test_a_file_names_no_groups_that_there_are_not(tmp_path: Path) -> None:
+    assert "line 1: Kafka: there is no such setting, did you mean kafka?" in told(
+        tmp_path, "[Kafka]\ngroup = 'x'\n"
+    )
+    assert "_cli_parse_args: there is no such setting" in told(tmp_path, "_cli_parse_args = true\n")
+    assert "config: there is no such setting" in told(tmp_path, "config = 'other.toml'\n")
+
+
+def test_what_a_file_renames_is_told_by_the_name_in_the_file(tmp_path: Path) -> None:
+    wrong = '[funnels.basket]\nname = "till"\nopens_on = ["nope"]\n'
+    assert "line 3: funnels.basket.opens_on: no such event type: nope" in told(tmp_path, wrong)
+    assert "line 1: funnels.step: a funnel's name" in told(tmp_path, FUNNEL.replace("pickup", "step", 1))
+
+
+def test_servers_that_a_file_names_are_not_those_of_the_stack_that_runs_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of the stack's settings only where it is counts for who has another file."""
+    stack = {"CX_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "CX_CONFIG": "x", "CX_FUNNELS__PICKUP__TIMEOUT_S": "1"}
+    monkeypatch.setattr("pipeline.settings.running.found", lambda: stack)
+    file = tmp_path / "shop.toml"
+    monkeypatch.setenv("CX_CONFIG", str(file))
+    file.write_text('[kafka]\nbootstrap_servers = "prod:9092"\n')
+    assert load().kafka.bootstrap_servers == "prod:9092"
+    file.write_text("[funnels.cart]\ntimeout_s = 60\n")
+    found = load()
+    assert (found.kafka.bootstrap_servers, found.funnels.cart.timeout_s) == ("127.0.0.1:1", 60)

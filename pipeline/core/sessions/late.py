@@ -101,6 +101,8 @@ class _Reach:
                 self._take_other(entry)
             self._go_on(entry)
             before_ms = entry.at_ms
+        if self._is_open:  # it may have timed out after the last event that a run saw, and now not as it did
+            self._ends.add(before_ms + self._funnel.timeout_ms)
         self._close()
 
     def _opens(self, entry: Entry) -> bool:
