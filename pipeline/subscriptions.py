@@ -249,7 +249,7 @@ def _first_of(error: ValidationError) -> str:
 def _is_of_another_major(value: bytes | None) -> bool:
     try:
         version = json.loads(value or b"")["schema_version"]
-        return str(version) not in get_args(SchemaVersion)
+        return str(version).partition(".")[0] not in {known.partition(".")[0] for known in get_args(SchemaVersion)}
     except (ValueError, TypeError, LookupError, RecursionError):
         return False
 

@@ -14,6 +14,7 @@ from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC
 from schemas.signals import ABANDONMENT_TOPIC, ABANDONMENT_TYPE, SATISFACTION_TOPIC, SATISFACTION_TYPE
 from schemas.tiles import TILES_TOPIC, TILES_TYPE
 from schemas.versioning import SCHEMA_VERSION
+from schemas.vocabulary import CONTRACT, Vocabulary
 
 #: Topic: the message's schema, its key, its CloudEvents type (None: events come in plain), what it is.
 _OUT: Final = {
@@ -37,8 +38,8 @@ _OUT: Final = {
 }
 
 
-def asyncapi() -> dict[str, Any]:
-    """The document, as JSON."""
+def asyncapi(words: Vocabulary = CONTRACT) -> dict[str, Any]:
+    """The document, as JSON; touchpoints in the words of a shop."""
     channels = {name: _channel(name, *parts) for name, parts in _OUT.items()}
     for topic in TOUCHPOINT_TOPICS:
         text = "Touchpoints to be counted; key: session_id, partitioned by murmur2."
@@ -57,7 +58,7 @@ def asyncapi() -> dict[str, Any]:
             **{f"send_{_id(topic)}": _operation("send", topic) for topic in _OUT},
             **{f"receive_{_id(topic)}": _operation("receive", topic) for topic in TOUCHPOINT_TOPICS},
         },
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(words)},
     }
 
 
@@ -95,10 +96,10 @@ def _channel(topic: str, schema: str, key: str, kind: str | None, description: s
     }
 
 
-def _schemas() -> dict[str, Any]:
+def _schemas(words: Vocabulary) -> dict[str, Any]:
     """The models' schemas, with their inner definitions beside them."""
     found: dict[str, Any] = {}
-    for name, schema in json_schemas().items():
+    for name, schema in json_schemas(words).items():
         body = {key: value for key, value in schema.items() if key not in ("$schema", "$defs")}
         found[name] = _moved(body)
         found |= {inner: _moved(one) for inner, one in schema.get("$defs", {}).items()}

@@ -98,9 +98,10 @@ def schema_export(
     ``openapi.json``, the HTTP API with the names of these settings.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    documents = {directory / f"{name}.json": schema for name, schema in json_schemas(vocabulary(load())).items()}
+    words = vocabulary(load())
+    documents = {directory / f"{name}.json": schema for name, schema in json_schemas(words).items()}
     names = catalogue(load())
-    documents[directory / "asyncapi.json"] = asyncapi()
+    documents[directory / "asyncapi.json"] = asyncapi(words)
     documents[directory / "openapi.json"] = openapi(Listings(NoReads(), names).all(), names)
     for path, document in documents.items():
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

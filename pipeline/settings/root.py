@@ -154,7 +154,6 @@ def _of_own_funnels(file: ConfigFile | None) -> Iterator[str]:
     funnels = file.content.get("funnels") if file else None
     for key in funnels if isinstance(funnels, dict) else ():
         own = f"{PREFIX}FUNNELS__{key.upper()}"
-        yield own
         yield from (f"{own}__{name.upper()}" for name in FunnelSettings.model_fields)
 
 

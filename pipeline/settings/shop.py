@@ -13,8 +13,8 @@ from schemas.segments import DIMENSIONS
 from schemas.versioning import MOST_GENERATIONS
 from schemas.vocabulary import MOST_ATTRIBUTES, Vocabulary
 
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=32)]
-"""A name that a shop chooses: lower case, digits, underscores."""
+Word = Annotated[str, Field(pattern=r"^[a-z](_?[a-z0-9])*$", max_length=32)]
+"""A name that a shop chooses: lower case, digits, single underscores between them."""
 
 
 #: Counters of tiles and signals are named after funnels; these would make two of them one.

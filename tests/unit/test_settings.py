@@ -123,6 +123,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ),
         ('completes_on = ["order_collected"]\n', "", "line 1: funnels.pickup.completes_on: Field required"),
         ("step =", "stepp =", "line 2: funnels.pickup.opens_on.stepp: Extra inputs are not permitted"),
+        ("[funnels.pickup]", "[funnels.a__b]", "line 1: funnels.a__b: String should match pattern"),
         ("[funnels.pickup]", "[funnels.Pickup]", "line 1: funnels.Pickup: String should match pattern"),
         (
             "[funnels.pickup]",
