@@ -39,6 +39,7 @@ class _Rule(BaseModel):
     keep_s: Annotated[float, Field(ge=0, le=86_400)]
     well: Annotated[float, Field(gt=0, le=1)]
     severity: Literal["critical", "warning", "info"]
+    steps: bool | None = None
 
     @field_validator("windows")
     @classmethod
@@ -69,6 +70,7 @@ class _Rule(BaseModel):
             keep_ms=round(self.keep_s * 1000),
             well=self.well,
             severity=self.severity,
+            steps=self.steps,
             family=self.family or signal_of(signal).funnel or signal,
         )
 

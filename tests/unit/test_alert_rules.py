@@ -104,3 +104,12 @@ def test_a_rule_is_about_a_signal_or_a_kind(tmp_path: Path) -> None:
     neither = GOOD.replace('signal = "checkout_completion_ratio"\n', "")
     assert "signal or kind is needed" in read(tmp_path, neither)
     assert "signal or kind is needed" in read(tmp_path, GOOD.replace("least = 8", 'least = 8\nkind = "nowcast"'))
+
+
+def test_a_rule_about_a_funnel_of_the_shops_can_have_steps(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    for text, has_steps in ((GOOD, True), (GOOD.replace('"purchase"', '"pickup"'), False)):
+        for more, expected in (("", has_steps), ("steps = true\n", True), ("steps = false\n", False)):
+            file.write_text(text + more)
+            (rule,) = load_rules(str(file), FUNNELS)
+            assert rule.has_steps is expected

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.core.detection.explain import parts, with_step
-from pipeline.core.detection.incidents import FIRING, RESOLVED, WITH_STEPS, Alert, Incidents
+from pipeline.core.detection.incidents import FIRING, RESOLVED, Alert, Incidents
 from pipeline.core.detection.steps import Steps
 from pipeline.core.detection.told import Told
 from pipeline.core.detection.watch import Reckoned, Rule, Watch
@@ -108,7 +108,7 @@ class Decider:
         """Name the parts and the step that account for it; what was named stays where nothing is found now."""
         window_ms = alert.latest.window_ms
         found = parts(self.segments.names, alert.segment, *self.watch.window(alert.rule, window_ms))
-        if alert.rule.family in WITH_STEPS:
+        if alert.rule.has_steps:
             where = dimensions(alert.segment) | (dimensions(found[0].where) if found else frozenset())
             rows, root = self.segments.making_up(where), self.segments.find(ALL)
             since_ms = min(alert.opened_ms, at_ms - window_ms)

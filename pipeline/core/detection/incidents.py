@@ -24,8 +24,6 @@ RETRACTED: Final = "retracted"
 OPEN: Final = frozenset({PENDING, FIRING})
 CRITICAL: Final = "critical"
 FRICTION: Final = "friction"
-WITH_STEPS: Final = frozenset({"purchase", "search", "form", FRICTION})
-"""Families whose journeys have steps: at tills and on the telephone there are none."""
 _GAP_MS: Final = 2 * STEP_MS
 """A finding that is missing for so long has to begin again."""
 _LEAST_LOOK_MS: Final = 600_000
@@ -256,7 +254,7 @@ def is_graver(one: Rule, other: Rule) -> bool:
 def is_kin(one: Rule, other: Rule) -> bool:
     """Whether findings of the two can be one incident: errors are a sign of what goes wrong in any web journey."""
     families = {one.family, other.family}
-    return len(families) == 1 or (FRICTION in families and families <= WITH_STEPS)
+    return len(families) == 1 or (FRICTION in families and one.has_steps and other.has_steps)
 
 
 def _is_same_incident(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -19,6 +19,8 @@ from pipeline.model.evidence import STEP_MS
 from pipeline.model.signals import Kind, signal_of
 from pipeline.model.tiles import EVENTS
 
+WITH_STEPS: Final = frozenset({"purchase", "search", "form", "friction"})
+"""Families whose journeys have steps: at tills and on the telephone there are none."""
 _HARDLY_CHANCE: Final = 2.0
 """Score below which a difference is taken for chance."""
 _SILENT_MS: Final = 60_000
@@ -53,6 +55,12 @@ class Rule:
     severity: str = "critical"
     family: str = ""
     """Findings of one family are one incident where their segments are related."""
+    steps: bool | None = None
+    """Whether its journeys have steps that can be blamed; None: those of our online families have."""
+
+    @property
+    def has_steps(self) -> bool:
+        return self.family in WITH_STEPS if self.steps is None else self.steps
 
     @property
     def kind(self) -> Kind:
