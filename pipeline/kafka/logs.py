@@ -111,13 +111,14 @@ def held_back(settings: KafkaSettings, sources: Iterable[Source]) -> dict[Source
     """By partition, how many offsets wait behind a transaction that is open; only those where any do."""
     ends: list[dict[Source, int]] = []
     asked = list(sources)
-    for isolation in ("read_committed", "read_uncommitted"):
+    # In this order: what producers append meanwhile is not taken for held back.
+    for isolation in ("read_uncommitted", "read_committed"):
         consumer = Consumer(consumer_config(settings, f"{settings.group}-ends") | {"isolation.level": isolation})
         try:
             ends.append({source: bounds(consumer, TopicPartition(*source))[1] for source in asked})
         finally:
             consumer.close()
-    return {source: ends[1][source] - end for source, end in ends[0].items() if ends[1][source] > end}
+    return {source: end - ends[1][source] for source, end in ends[0].items() if end > ends[1][source]}
 
 
 def _is_missing(consumer: Consumer, place: TopicPartition) -> bool:
