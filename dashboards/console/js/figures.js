@@ -40,11 +40,16 @@ const VERDICTS = {
 export class Figures {
   constructor(root) {
     this.root = root;
-    this.cards = null;
+    this.cards = [];
+  }
+
+  /** Once it is known which signals there are. */
+  begin(config) {
+    if (this.cards.length) return;
+    this.cards = figuresOf(config).map((figure) => new Card(figure, this.root));
   }
 
   show(model, segment) {
-    this.cards ??= figuresOf(model.config).map((figure) => new Card(figure, this.root));
     for (const card of this.cards) {
       const { signal, usual } = card.figure;
       card.show(model.now(segment, signal), usual ?? model.usual[signal], model.isFresh(segment), model.better(signal));

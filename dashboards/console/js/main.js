@@ -176,6 +176,8 @@ async function start() {
     delay = Math.min(delay * 1.6, 15_000);
     return setTimeout(start, delay);
   }
+  figures.begin(model.config);
+  money.begin(model.config);
   if (model.config.hasShop) shop.start();
   picker.load();
   look();

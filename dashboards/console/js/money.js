@@ -10,11 +10,13 @@ const HOUR_MS = 3_600_000;
 export class Money {
   constructor(root) {
     this.root = root;
-    this.cards = null;
+    this.cards = [];
   }
 
-  #made(funnels) {
-    return funnels.filter((funnel) => !WITHOUT_MONEY.includes(funnel)).map((funnel) => {
+  /** Once it is known which funnels there are. */
+  begin({ funnels }) {
+    if (this.cards.length) return;
+    this.cards = funnels.filter((funnel) => !WITHOUT_MONEY.includes(funnel)).map((funnel) => {
       const name = NAMES[funnel] ?? title(funnel);
       const card = { funnel, value: make("p.value"), detail: make("p.detail"), verdict: make("p.verdict") };
       card.root = make("article.card", { "data-signal": `${funnel}_value_abandoned` }, make("h3", {}, name), card.value, card.detail, card.verdict);
@@ -25,7 +27,6 @@ export class Money {
 
   show(model, segment, window) {
     const text = money(model.config.currency);
-    this.cards ??= this.#made(model.config.funnels);
     for (const card of this.cards) {
       const signal = `${card.funnel}_value_abandoned`;
       const row = model.now(segment, signal);
