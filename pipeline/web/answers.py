@@ -8,10 +8,7 @@ from schemas.events import Channel
 from schemas.times import END_OF_TIME_MS
 
 Window = Literal["1m", "5m", "15m", "1h"]
-_ONE: Final = r"[a-z][a-z0-9_]*=[^|=]+"
-Segment = Annotated[
-    str, StringConstraints(max_length=512), Field(json_schema_extra={"pattern": rf"^(all|{_ONE}(\|{_ONE})*)$"})
-]
+Segment = Annotated[str, StringConstraints(max_length=512)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 _TYPES: Final = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

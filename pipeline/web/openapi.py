@@ -85,6 +85,8 @@ def _parameters(model: type[Parameters], names: Catalogue) -> list[dict[str, Any
         text = one.pop("description", "")
         if name in allowed(names):
             one = {"type": "string", "enum": list(allowed(names)[name])}
+        elif name == "segment":  # of several dimensions only in alphabetical order, which no pattern says
+            one["pattern"] = rf"^(all|({'|'.join(names.known_dimensions)})=[^|=]+)$"
         parameter = {"name": name, "in": "query", "required": name in required, "schema": one}
         found.append(parameter | {"description": text})
     return found
