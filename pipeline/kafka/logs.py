@@ -4,7 +4,7 @@ The end is where a fetch says that there is nothing more: before it may be marke
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -16,6 +16,8 @@ from pipeline.settings import KafkaSettings
 
 _POLL_S: Final = 0.05
 #: A broker that says nothing for so long is taken for gone: a stopping worker waits no longer for it.
+EndsOf = Callable[[str, Sequence[Source]], dict[Source, int]]
+"""For an isolation level (``read_committed``, ``read_uncommitted``), the ends of partitions."""
 _ANSWER_S: Final = 10.0
 #: A topic that was only just created is not known everywhere at once.
 _UNKNOWN_S: Final = 3.0
@@ -107,18 +109,29 @@ def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
             time.sleep(0.2)
 
 
-def held_back(settings: KafkaSettings, sources: Iterable[Source]) -> dict[Source, int]:
-    """By partition, how many offsets wait behind a transaction that is open; only those where any do."""
-    ends: list[dict[Source, int]] = []
+def held_back(sources: Iterable[Source], ends_of: EndsOf) -> dict[Source, int]:
+    """By partition, how many offsets wait behind a transaction that is open; only those where any do.
+
+    ``ends_of``: gives the ends for an isolation level, such as :func:`ends_in` of a cluster.
+    """
     asked = list(sources)
     # In this order: what producers append meanwhile is not taken for held back.
-    for isolation in ("read_uncommitted", "read_committed"):
+    appended = ends_of("read_uncommitted", asked)
+    readable = ends_of("read_committed", asked)
+    return {source: end - readable[source] for source, end in appended.items() if end > readable[source]}
+
+
+def ends_in(settings: KafkaSettings) -> EndsOf:
+    """Asks a cluster for the ends of partitions."""
+
+    def ends_of(isolation: str, sources: Sequence[Source]) -> dict[Source, int]:
         consumer = Consumer(consumer_config(settings, f"{settings.group}-ends") | {"isolation.level": isolation})
         try:
-            ends.append({source: bounds(consumer, TopicPartition(*source))[1] for source in asked})
+            return {source: bounds(consumer, TopicPartition(*source))[1] for source in sources}
         finally:
             consumer.close()
-    return {source: end - ends[1][source] for source, end in ends[0].items() if end > ends[1][source]}
+
+    return ends_of
 
 
 def _is_missing(consumer: Consumer, place: TopicPartition) -> bool:

@@ -140,7 +140,7 @@ def _described(error: ValidationError, given: Mapping[str, str], secret: Set[str
         loc = tuple(name.split("."))
     where = PREFIX + "__".join(str(part) for part in loc).upper()
     setting = tuple(part for part in loc if isinstance(part, str))
-    is_given = any(where.startswith(name) for name in given)
+    is_given = any(name.startswith(PREFIX) and where.startswith(name) for name in given)
     if file is not None and not is_given and (place := file.place_of(setting)):
         return f"{place}: {what}"
     # Only what stands in a variable of its own that is no secret: a group given as JSON may hold one.

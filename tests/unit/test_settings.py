@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.durability.recovery import digest_of
-from pipeline.settings import SettingsError, customers_digest, load, rules, rules_digest
+from pipeline.settings import SettingsError, customers_digest, load, rules, rules_digest, running
 
 KEY = "a-key-of-more-than-16-characters"
 
@@ -227,7 +227,8 @@ def test_servers_that_a_file_names_are_not_those_of_the_stack_that_runs_here(
 ) -> None:
     """And of the stack's settings only where it is counts for who has another file."""
     stack = {"CX_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "CX_CONFIG": "x", "CX_FUNNELS__PICKUP__TIMEOUT_S": "1"}
-    monkeypatch.setattr("pipeline.settings.running.found", lambda: stack)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    running.remember(stack)
     file = tmp_path / "shop.toml"
     monkeypatch.setenv("CX_CONFIG", str(file))
     file.write_text('[kafka]\nbootstrap_servers = "prod:9092"\n')
@@ -235,3 +236,4 @@ def test_servers_that_a_file_names_are_not_those_of_the_stack_that_runs_here(
     file.write_text("[funnels.cart]\ntimeout_s = 60\n")
     found = load()
     assert (found.kafka.bootstrap_servers, found.funnels.cart.timeout_s) == ("127.0.0.1:1", 60)
+    running.forget()

@@ -1,14 +1,13 @@
 """``verify`` follows the pipeline where a session is in several partitions, and says what it cannot show."""
 
 import itertools
-
-import pytest
+from collections.abc import Sequence
 
 from pipeline.core.sessions.partition import Partition
 from pipeline.kafka.logs import held_back
 from pipeline.model.privacy import fingerprint
 from pipeline.model.records import Record
-from pipeline.settings import KafkaSettings
+from pipeline.model.source import Source
 from pipeline.tools.verify.compare import END_OF_TIME, Bounds, Report, add_incomplete, compare_journeys
 from pipeline.tools.verify.doubts import doubts, session_sources
 from pipeline.tools.verify.naive import compute
@@ -105,11 +104,15 @@ def test_a_row_that_was_put_out_early_and_never_again_is_a_difference() -> None:
     assert "not complete" in report.shown[0]
 
 
-def test_what_producers_append_meanwhile_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_producers_append_meanwhile_is_not_held_back() -> None:
     """The ends are asked for one after the other, and an hour's soak was told of transactions that nobody had."""
-    ends = itertools.count(100)
-    monkeypatch.setattr("pipeline.kafka.logs.bounds", lambda *_: (0, next(ends)))
-    assert held_back(KafkaSettings(), [FIRST]) == {}
-    falling = itertools.count(100, -1)
-    monkeypatch.setattr("pipeline.kafka.logs.bounds", lambda *_: (0, next(falling)))
-    assert held_back(KafkaSettings(), [FIRST]) == {FIRST: 1}
+    appended = itertools.count(100)
+
+    def growing(_: str, sources: Sequence[Source]) -> dict[Source, int]:
+        return dict.fromkeys(sources, next(appended))
+
+    def behind_one(isolation: str, sources: Sequence[Source]) -> dict[Source, int]:
+        return dict.fromkeys(sources, 99 if isolation == "read_committed" else 100)
+
+    assert held_back([FIRST], growing) == {}
+    assert held_back([FIRST, SECOND], behind_one) == {FIRST: 1, SECOND: 1}
