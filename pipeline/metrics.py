@@ -92,6 +92,16 @@ class Metrics:
         self.refused_tiles = self._of_source(
             "cx_refused_tiles", "Tiles of sources heard of after phase two had forgotten."
         )
+        self.visitors = self._of_source("cx_visitors", "Visitors of whom facts or customers are kept.")
+        self.persons = self._of_source("cx_persons", "Persons of whom facts are kept.")
+        self.recoveries = self._counter(
+            "cx_recoveries_total", "Rows told of what has become of journeys, by status.", "status"
+        )
+        self.facts_let_go = self._counter(
+            "cx_facts_let_go_total",
+            "Facts let go early because one id has too many: it stands for more than one person.",
+            "id",
+        )
         self.dimension_values = self._gauge(
             "cx_dimension_values",
             "Values told apart of a dimension, or steps, without a list of known ones.",

@@ -10,7 +10,9 @@ from schemas.deadletters import DEADLETTER_TYPE, DEADLETTERS_TOPIC
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC, EVIDENCE_TYPE
 from schemas.export import json_schemas
+from schemas.facts import FACTS_TOPIC, FACTS_TYPE, VISITS_TOPIC, VISITS_TYPE
 from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC
+from schemas.recoveries import RECOVERIES_TOPIC, RECOVERY_TYPE
 from schemas.signals import ABANDONMENT_TOPIC, ABANDONMENT_TYPE, SATISFACTION_TOPIC, SATISFACTION_TYPE
 from schemas.tiles import TILES_TOPIC, TILES_TYPE
 from schemas.versioning import SCHEMA_VERSION
@@ -31,9 +33,17 @@ _OUT: Final = {
         "Abandonment, nowcast, completion ratio, value.",
     ),
     JOURNEYS_TOPIC: ("journey", "session_id", JOURNEY_TYPE, "Journeys that have ended, each once per version."),
+    RECOVERIES_TOPIC: (
+        "recovery",
+        "person",
+        RECOVERY_TYPE,
+        "What has become of the abandoned journeys of somebody known.",
+    ),
     ALERTS_TOPIC: ("alert", "alert_id", ALERT_TYPE, "Incidents from pending through firing to resolved."),
     DEADLETTERS_TOPIC: ("deadletter", "topic", DEADLETTER_TYPE, "Input that was refused, and why."),
     TILES_TOPIC: ("tiles", "segment", TILES_TYPE, "Inner: what phase one counted, for phase two."),
+    VISITS_TOPIC: ("visits", "none", VISITS_TYPE, "Inner: facts of visitors whose persons are to be found."),
+    FACTS_TOPIC: ("facts", "none", FACTS_TYPE, "Inner: facts of persons, by partition of the person."),
     EVIDENCE_TOPIC: ("evidence", "none", EVIDENCE_TYPE, "Inner: what phase two tells detection."),
 }
 

@@ -7,7 +7,6 @@ long the log is. Keys are (partition, shard, slot, part), or (partition, manifes
 one that the newest manifest names, nor another writer's.
 """
 
-import contextlib
 import zlib
 from typing import Any, Final
 
@@ -75,15 +74,14 @@ class Manifest(msgspec.Struct, frozen=True):
     schema_version: str = SCHEMA_VERSION
 
 
-def encode_shard(content: Any, *, has_bytes: bool) -> bytes:
-    """A shard's content. Where it ``has_bytes`` MessagePack: as JSON they would be a third larger.
+def encode_shard(content: Any) -> bytes:
+    """A shard's content: bytes as MessagePack has them, as JSON they would be a third larger; all else as JSON.
 
-    JSON where MessagePack has no number that large; deflated (RFC 1950) where it is small, as in a small shop, in
-    which checkpoints are most of what each event causes to be written.
+    That is deflated (RFC 1950) where it is small, as in a small shop, in which checkpoints are most of what each
+    event causes to be written.
     """
-    if has_bytes:
-        with contextlib.suppress(OverflowError):
-            return _pack(content)
+    if isinstance(content, bytes):
+        return _pack(content)
     text = _to_json(content)
     return zlib.compress(text, level=1) if len(text) <= _MOST_DEFLATED else text
 

@@ -8,7 +8,9 @@ from schemas.alerts import AlertMessage
 from schemas.deadletters import DeadLetterMessage
 from schemas.events import TouchpointEvent
 from schemas.evidence import EvidenceMessage
+from schemas.facts import FactsMessage, VisitsMessage
 from schemas.journeys import JourneyMessage
+from schemas.recoveries import RecoveryMessage
 from schemas.signals import SignalMessage
 from schemas.tiles import TilesMessage
 from schemas.vocabulary import CONTRACT, Vocabulary, event_model
@@ -17,7 +19,10 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "touchpoint": TouchpointEvent,
     "signal": SignalMessage,
     "journey": JourneyMessage,
+    "recovery": RecoveryMessage,
     "tiles": TilesMessage,
+    "visits": VisitsMessage,
+    "facts": FactsMessage,
     "evidence": EvidenceMessage,
     "alert": AlertMessage,
     "deadletter": DeadLetterMessage,

@@ -13,6 +13,7 @@ JOURNEYS: Final = "journeys"
 TILES: Final = "tiles"
 DEAD_LETTERS: Final = "dead_letters"
 ALERTS: Final = "alerts"
+RECOVERIES: Final = "recoveries"
 
 COUNTERS: Final = counter_names(STANDARD)
 """Those with a column of their own; of funnels of the shop's they are in ``by_funnel``."""
@@ -47,6 +48,25 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "reason",
         "last_step",
         "value",
+        "version",
+    ),
+    RECOVERIES: (
+        "person",
+        "funnel",
+        "channel",
+        "session_id",
+        "journey_id",
+        "entered_at",
+        "ended_at",
+        "value",
+        "status",
+        "recovered_at",
+        "recovered_channel",
+        "recovered_session",
+        "recovered_value",
+        "store_id",
+        "region",
+        "device",
         "version",
     ),
     TILES: ("segment", "bucket", "source", *COUNTERS, "by_age", "by_step", "by_funnel", "version"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.cuts import SESSIONS, Cut
+from pipeline.core.cuts import Cut
 from pipeline.core.sessions import codec
 from pipeline.core.sessions.codec import StoredSession
 from pipeline.core.sessions.outputs import Outputs
@@ -195,7 +195,7 @@ def run_core(
         process(partitions[source], source, batch, store, windows)
         if not rest or (not unheard and chance.random() < 0.6):
             # Now and then a source has been waited for long enough, and corrections for not yet.
-            due_ms = windows.newest_ms if chance.random() < 0.2 else None
+            due_ms = windows.sources.newest_ms if chance.random() < 0.2 else None
             store.take_signals(windows, due_ms, is_correcting=chance.random() < 0.5)
             horizon = windows.horizon_ms()
             if not unheard and horizon is not None:
@@ -262,7 +262,7 @@ def stored_partition(
     partition: Partition, shards: dict[str, Any], rules: Rules = RULES, *, is_compiled: bool = True
 ) -> Partition:
     """A cut laid over earlier ones and read back, as through a checkpoint."""
-    head = _lay(shards, partition.snapshot())
+    head = lay(shards, partition.snapshot())
     again = Partition(partition.channel, rules, is_compiled=is_compiled)
     again.restore(head, shards)
     return again
@@ -270,13 +270,13 @@ def stored_partition(
 
 def stored_windows(windows: Windows, shards: dict[str, Any], rules: Rules = RULES) -> Windows:
     restored = new_windows(rules)
-    restored.restore(_lay(shards, windows.snapshot()), shards)
+    restored.restore(lay(shards, windows.snapshot()), shards)
     return restored
 
 
-def _lay(shards: dict[str, Any], made: Cut) -> Any:
+def lay(shards: dict[str, Any], made: Cut) -> Any:
     for name in made.gone:
         shards.pop(name, None)
     for name, content in made.changed.items():
-        shards[name] = decode_shard(encode_shard(content, has_bytes=name.startswith(SESSIONS)))
+        shards[name] = decode_shard(encode_shard(content))
     return msgspec.json.decode(msgspec.json.encode(dict(made.head)))

@@ -3,8 +3,8 @@
 A state is kept in *shards*, small enough to be stored whole: sessions by when they began, so that old
 ones stay as they are, and counters by minute of event time. A cut names the shards that changed, with
 their content, and those that are no more; all the others are as an earlier cut had them. Its head is
-small and always complete. Content and head are made of dicts, lists, strings, integers, None and,
-of sessions, bytes: they refer to the live state and must be encoded before it changes.
+small and always complete. Content and head are made of dicts, lists, strings, integers and None, or
+of bytes alone: they refer to the live state and must be encoded before it changes.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ Shards = Mapping[str, Any]
 
 MINUTE_MS: Final = 60_000
 SESSIONS: Final = "sessions-"
+FACTS: Final = "facts-"
 MINUTE: Final = "minute-"
 
 
@@ -34,3 +35,8 @@ class Cut:
             self.changed[name] = content
         else:
             self.gone.append(name)
+
+
+def packed_of(shards: Shards, begins: str) -> dict[int, bytes]:
+    """Those of packed content whose names begin so, by number."""
+    return {int(name.removeprefix(begins)): one for name, one in shards.items() if name.startswith(begins)}

@@ -3,7 +3,7 @@
 [[webhook]]
 name = "recovery"
 url = "https://mail.example/journeys"
-messages = "journeys"                  # or "alerts"
+messages = "journeys"                  # or "recoveries" or "alerts"
 secret_file = "/run/secrets/recovery"  # shared with the receiver
 where = { funnel = ["cart"], outcome = ["abandoned"] }
 """
@@ -21,9 +21,14 @@ from pipeline.settings import SettingsError
 from pipeline.settings.secrets import read_secret
 from schemas.alerts import AlertMessage
 from schemas.journeys import JourneyMessage
+from schemas.recoveries import RecoveryMessage
 
-Message = AlertMessage | JourneyMessage
-MODELS: Final[dict[str, type[Message]]] = {"alerts": AlertMessage, "journeys": JourneyMessage}
+Message = AlertMessage | JourneyMessage | RecoveryMessage
+MODELS: Final[dict[str, type[Message]]] = {
+    "alerts": AlertMessage,
+    "journeys": JourneyMessage,
+    "recoveries": RecoveryMessage,
+}
 _SHORTEST_SECRET: Final = 16
 
 
@@ -39,7 +44,7 @@ class Hook(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     """Also part of the consumer group: who goes by another name gets everything from then on."""
     url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")]
-    messages: Literal["alerts", "journeys"]
+    messages: Literal["alerts", "journeys", "recoveries"]
     secret_file: str
     """File of the secret that sendings are signed with."""
     where: dict[str, list[str]] = {}

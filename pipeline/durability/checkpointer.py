@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core.cuts import SESSIONS
 from pipeline.durability.checkpointed import HasLeases, Lease
 from pipeline.durability.recovery import added, changed, deleted, digest_of
 from pipeline.durability.store import CheckpointStore, LogReplacedError, Stored
@@ -210,7 +209,7 @@ class Checkpointer:
             if name in lease.kept.shards:
                 under_way.free(name, lease.kept.shards[name])
         for name, content in cut.changed.items():
-            encoded = encode_shard(content, has_bytes=name.startswith(SESSIONS))
+            encoded = encode_shard(content)
             self._queue(lease, under_way, name, encoded)
             # One by one: each then takes the memory that the one before has just let go of.
             self._append_queued(lease.source, under_way)

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from pipeline.core.detection.detector import Detector
 from pipeline.core.detection.watch import Rule
+from pipeline.core.persons.persons import Persons
+from pipeline.core.persons.visitors import Visitors
 from pipeline.core.sessions.partition import Partition
 from pipeline.core.usual.measures import Measures
 from pipeline.core.windows.windows import Windows
@@ -19,6 +21,7 @@ from pipeline.model.rules import Rules
 from pipeline.model.source import Source, source_name
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic, decode_shard
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
+from schemas.facts import VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
 
 logger = logging.getLogger(__name__)
@@ -38,6 +41,13 @@ class Where:
     shards: dict[str, ShardRef] = field(default_factory=dict)
     freed: list[Freed] = field(default_factory=list)
     topic: TopicFacts = UNKNOWN
+    log_end: int = 0
+    """Where the log ended then: so far a run that has crashed may have come."""
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether no such run can have come further than this one begins."""
+        return self.log_end <= max(0, self.resume_at)
 
 
 def changed(topic: str, before: TopicFacts, now: TopicFacts) -> str | None:
@@ -125,6 +135,8 @@ class Recovery:
         partition = Partition(
             channel, self._rules, number=source[1], partitions=count, is_compiled=self._is_compiled
         )
+        if where.is_at_end:
+            partition.end_catching_up()
         if manifest is None:
             partition.refused = dict(self._store.refusals(source, {}))
             return partition, where
@@ -134,22 +146,47 @@ class Recovery:
         partition.refused |= {at: letter for at, letter in found.items() if at >= manifest.next_offset}
         return partition, where
 
-    def windows(self, source: Source) -> tuple[Windows, Where, int]:
-        """Phase two of a partition of ``cx.tiles``, and where its log ends. Raises CheckpointError."""
+    def windows(self, source: Source) -> tuple[Windows, Where]:
+        """Phase two of a partition of ``cx.tiles``. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         rules = self._rules
-        sources = sum(
-            facts.partitions for name, facts in self._store.topics().items() if name in TOUCHPOINT_TOPICS
-        )
+        sources = self._count(*TOUCHPOINT_TOPICS)
         windows = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, sources)
         if manifest is not None:
             with _as_checkpoint_error(source):
                 windows.restore(manifest.head, shards)
-        _, log_end = self._store.bounds(source)
         windows.begin_catching_up()
-        if log_end <= max(0, where.resume_at):
+        if where.is_at_end:
             windows.end_catching_up()  # rows that were due can have been put out without anything new
-        return windows, where, log_end
+        return windows, where
+
+    def visitors(self, source: Source) -> tuple[Visitors, Where]:
+        """Visitors of a partition of ``cx.visits``. Raises CheckpointError."""
+        manifest, where, shards = self._restore(source)
+        rules = self._rules
+        visitors = Visitors(rules.first_version, self._count(*TOUCHPOINT_TOPICS), rules.longest_lateness_ms)
+        if manifest is not None:
+            with _as_checkpoint_error(source):
+                visitors.restore(manifest.head, shards)
+        if where.is_at_end:
+            visitors.end_catching_up()
+        return visitors, where
+
+    def persons(self, source: Source) -> tuple[Persons, Where]:
+        """Persons of a partition of ``cx.facts``. Raises CheckpointError."""
+        manifest, where, shards = self._restore(source)
+        rules, sources = self._rules, self._count(*TOUCHPOINT_TOPICS, VISITS_TOPIC)
+        persons = Persons(rules.first_version, sources, rules.longest_lateness_ms)
+        if manifest is not None:
+            with _as_checkpoint_error(source):
+                persons.restore(manifest.head, shards)
+        if where.is_at_end:
+            persons.end_catching_up()
+        return persons, where
+
+    def _count(self, *topics: str) -> int:
+        """How many partitions these have together."""
+        return sum(facts.partitions for name, facts in self._store.topics().items() if name in topics)
 
     def detector(self, source: Source) -> tuple[Detector, Where]:
         """Detection. Raises CheckpointError."""
@@ -166,6 +203,11 @@ class Recovery:
         return detector, where
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
+        manifest, where, shards = self._restored(source)
+        _, log_end = self._store.bounds(source)
+        return manifest, replace(where, log_end=log_end), shards
+
+    def _restored(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
         name, topic = source_name(source), self._store.topics().get(source[0], UNKNOWN)
         anew = Where(BEGINNING, kept=0, topic=topic)
         manifests = iter(self._store.manifests(source))

@@ -17,7 +17,9 @@ from schemas.checkpoints import checkpoint_topic
 from schemas.deadletters import DEADLETTERS_TOPIC
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.journeys import JOURNEYS_TOPIC
+from schemas.recoveries import RECOVERIES_TOPIC
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC
 from schemas.tiles import TILES_TOPIC
 from schemas.values import VALUES_TOPIC
@@ -25,8 +27,8 @@ from schemas.values import VALUES_TOPIC
 _DAY_MS: Final = 86_400_000
 _ANSWER_S: Final = 10.0
 _LEAST_SEGMENT: Final = 1 << 20
-_LARGE: Final = (TILES_TOPIC, EVIDENCE_TOPIC)
-STATEFUL: Final = (*TOUCHPOINT_TOPICS, TILES_TOPIC, EVIDENCE_TOPIC)
+_LARGE: Final = (TILES_TOPIC, VISITS_TOPIC, FACTS_TOPIC, EVIDENCE_TOPIC)
+STATEFUL: Final = (*TOUCHPOINT_TOPICS, *_LARGE)
 """Topics whose partitions have a state, kept in a checkpoint topic with as many partitions."""
 #: By the brokers, whatever producers do: signals shrink to a fifth, touchpoints and checkpoints to a third.
 _COMPRESSED: Final = {"compression.type": "lz4"}
@@ -71,16 +73,21 @@ def topic_specs(
     days = {
         **dict.fromkeys(TOUCHPOINT_TOPICS, 7),
         TILES_TOPIC: 7,
+        VISITS_TOPIC: 7,
+        FACTS_TOPIC: 7,
         EVIDENCE_TOPIC: 7,
         SATISFACTION_TOPIC: 3,
         ABANDONMENT_TOPIC: 3,
         JOURNEYS_TOPIC: 7,
+        RECOVERIES_TOPIC: 7,
         ALERTS_TOPIC: 30,
         DEADLETTERS_TOPIC: 30,
     }
     partitions = {
         **dict.fromkeys(TOUCHPOINT_TOPICS, touchpoints),
         TILES_TOPIC: known.get(TILES_TOPIC, settings.tiles_partitions),
+        VISITS_TOPIC: known.get(VISITS_TOPIC, settings.tiles_partitions),
+        FACTS_TOPIC: known.get(FACTS_TOPIC, settings.tiles_partitions),
         EVIDENCE_TOPIC: 1,
         ALERTS_TOPIC: 1,
         VALUES_TOPIC: 1,

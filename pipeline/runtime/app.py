@@ -38,6 +38,7 @@ from pipeline.stages.journeys import JourneysStage
 from pipeline.stages.lease import Leases
 from pipeline.stages.outbox import Outbox
 from pipeline.stages.paging import Paging
+from pipeline.stages.persons import PersonsStage, VisitorsStage
 from pipeline.stages.rejected import RejectedMessages, RejectedRows
 from pipeline.stages.signals import SignalsStage
 from pipeline.stages.ticks import Ticker
@@ -49,6 +50,7 @@ from pipeline.web.shop import Shop
 from pipeline.web.site import Worker, add_site
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
 from sinks.alertmanager import Alertmanager
 from sinks.base import Sink
@@ -74,16 +76,20 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     outbox.on_refused = rejected.take
     flood_watch = FloodWatch(metrics, pipeline.dead_letter_share, time.monotonic)
     app = _new_app(settings, leases)
-    partitions = partial(_partitions, producer, TILES_TOPIC, lambda: app.should_stop)
+    partitions_of = partial(_partitions, producer, lambda: app.should_stop)
     values = SharedValues(settings.kafka, deciding.segmenter.values)
-    journeys = JourneysStage(leases, outbox, metrics, partitions, checkpointer, flood_watch, values)
+    journeys = JourneysStage(leases, outbox, metrics, partitions_of, checkpointer, flood_watch, values)
     signals = SignalsStage(leases, outbox, metrics, checkpointer, hold_s=pipeline.hold_s)
+    visitors = VisitorsStage(leases, outbox, metrics, checkpointer, partitions_of)
+    persons = PersonsStage(leases, outbox, metrics, checkpointer, deciding.first_version)
     paging = _new_paging(settings.alertmanager, leases, metrics)
     on_alerts = paging.note if paging is not None else lambda _: None
     alerts = AlertsStage(leases, outbox, metrics, checkpointer, pipeline.generation, on_alerts)
     for name, topics, process in (
         ("journeys", TOUCHPOINT_TOPICS, journeys.process),
         ("signals", (TILES_TOPIC,), signals.process),
+        ("visitors", (VISITS_TOPIC,), visitors.process),
+        ("persons", (FACTS_TOPIC,), persons.process),
         ("alerts", (EVIDENCE_TOPIC,), alerts.process),
     ):
         _add_agent(app, name, topics, process)
@@ -236,7 +242,7 @@ def _add_agent(app: faust.App, name: str, topics: tuple[str, ...], process: Proc
     app.agent(topic, name=name, concurrency=1)(agent)
 
 
-def _partitions(producer: Producer, topic: str, is_ending: Callable[[], bool]) -> int:
+def _partitions(producer: Producer, is_ending: Callable[[], bool], topic: str) -> int:
     """How many a topic has; asked for until Kafka answers."""
     while True:
         try:

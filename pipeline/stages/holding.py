@@ -28,7 +28,7 @@ class Holding:
 
     def due_ms(self, now_s: float, windows: Windows) -> int | None:
         """Ends up to it are put out, complete or not: the first source passed them so long ago."""
-        newest, passed = windows.newest_ms, windows.all_passed_ms()
+        newest, passed = windows.sources.newest_ms, windows.sources.all_passed_ms()
         if newest is None:
             return None
         hold_s = HISTORY_HOLD_S if self._is_history(now_s, passed, windows.is_apart()) else self._hold_s

@@ -14,6 +14,7 @@ from pipeline.metrics import Metrics
 from pipeline.model.records import Record
 from pipeline.model.source import Source, source_name
 from schemas.events import CHANNELS
+from schemas.facts import FactsRead, VisitsRead
 from schemas.versioning import LARGEST_VERSION
 
 _YEAR_2200_MS: Final = 7_258_118_400_000
@@ -22,7 +23,7 @@ Version = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_VERSION)]
 Time = Annotated[int, msgspec.Meta(ge=-_DAY_MS, le=_YEAR_2200_MS)]
 """ms since the epoch."""
 Segment = Annotated[str, msgspec.Meta(min_length=1)]
-Message = TypeVar("Message", "TilesRead", "EvidenceRead")
+Message = TypeVar("Message", "TilesRead", "EvidenceRead", FactsRead, VisitsRead)
 
 
 class TilesRead(msgspec.Struct):

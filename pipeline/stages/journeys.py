@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from confluent_kafka import KafkaException
 
@@ -20,6 +20,7 @@ from pipeline.metrics import Metrics
 from pipeline.model.dimensions import Value, Values
 from pipeline.model.records import DeadLetter
 from pipeline.model.source import Source, source_name
+from pipeline.outputs.facts import FactsRouter
 from pipeline.outputs.journeys import journeys_output
 from pipeline.outputs.letters import letters_output
 from pipeline.outputs.tiles import TileRouter
@@ -29,6 +30,8 @@ from pipeline.stages.misplaced import Misplaced
 from pipeline.stages.outbox import Outbox, Receipt
 from pipeline.stages.ticks import Progress
 from schemas.events import TOPIC_PREFIX
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
+from schemas.tiles import TILES_TOPIC
 from sinks.tables import DEAD_LETTERS
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,20 @@ class Admission(Protocol):
         """Return when it is decided of all these. Blocks. Raises errors of Kafka."""
 
 
+class _Routers(NamedTuple):
+    """Of the topics that the stages after this one read."""
+
+    tiles: TileRouter
+    visits: FactsRouter
+    facts: FactsRouter
+
+    @classmethod
+    def of(cls, partitions_of: Callable[[str], int]) -> "_Routers":
+        """Blocks."""
+        routers = [FactsRouter(topic, partitions_of(topic)) for topic in (VISITS_TOPIC, FACTS_TOPIC)]
+        return cls(TileRouter(partitions_of(TILES_TOPIC)), *routers)
+
+
 class JourneysStage:
     """Runs phase one for the partitions that this worker has."""
 
@@ -53,19 +70,22 @@ class JourneysStage:
         leases: Leases,
         outbox: Outbox,
         metrics: Metrics,
-        tiles_partitions: Callable[[], int],
+        partitions_of: Callable[[str], int],
         checkpointer: Checkpointer,
         flood_watch: FloodWatch,
         admission: Admission | None = None,
     ) -> None:
-        """``admission``: decides which values are told apart; None: this worker alone does."""
+        """``partitions_of``: how many a topic has; blocks.
+
+        ``admission``: decides which values are told apart; None: this worker alone does.
+        """
         self._leases = leases
         self._checkpointer = checkpointer
         self._flood_watch = flood_watch
         self._outbox = outbox
         self._metrics = metrics
-        self._tiles_partitions = tiles_partitions
-        self._router: TileRouter | None = None
+        self._partitions_of = partitions_of
+        self._routers: _Routers | None = None
         self._admission = admission
         self._notes = Notes()
         self._misplaced = Misplaced(checkpointer, metrics, self._notes)
@@ -85,9 +105,10 @@ class JourneysStage:
         is_due = last is None or now - last >= _ANNOUNCE_S
         if is_due and lease.state.latest_ms is None and ends.is_at_end(source) and is_worked_off:
             lease.announced_at = now
-            lease.told.clear()
+            for told in lease.told.values():
+                told.clear()
             nothing = Outputs(version=lease.state.rules.first_version)
-            await self._tiles(lease, nothing, None, self._outbox.receipt())
+            await self._inner(lease, nothing, None, self._outbox.receipt())
 
     async def process(self, batch: RecordBatch) -> None:
         """Take a batch. One whose partition is taken away meanwhile is left to the next owner."""
@@ -115,6 +136,8 @@ class JourneysStage:
             await asyncio.sleep(0)  # heartbeats, probes and the console have their turn
         lease.check()
         lease.cut_at = batch.next_offset
+        if batch.next_offset >= lease.log_end:
+            lease.state.end_catching_up()
         self._checkpointer.consider(lease)
         self._metrics.open_sessions.labels(lease.name).set(len(lease.state.sessions))
 
@@ -154,13 +177,20 @@ class JourneysStage:
         if out.journeys:
             channel = lease.source[0].removeprefix(TOPIC_PREFIX)
             await self._outbox.put(receipt, journeys_output(channel, out.journeys, out.version))
-        await self._tiles(lease, out, appended_ms, receipt)
+        await self._inner(lease, out, appended_ms, receipt)
 
-    async def _tiles(self, lease: JourneysLease, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
-        if self._router is None:
-            self._router = TileRouter(await asyncio.to_thread(self._tiles_partitions))
+    async def _inner(self, lease: JourneysLease, out: Outputs, appended_ms: int | None, receipt: Receipt) -> None:
+        """Tell the stages that come after."""
+        if self._routers is None:
+            self._routers = await asyncio.to_thread(_Routers.of, self._partitions_of)
         lease.check()
-        await self._outbox.put(receipt, self._router.output(lease.name, out, appended_ms, lease.told))
+        tiles, visits, facts = self._routers
+        told, at = lease.told, (lease.name, out.version, out.watermark_ms)
+        await self._outbox.put(receipt, tiles.output(lease.name, out, appended_ms, told[TILES_TOPIC]))
+        lease.check()
+        await self._outbox.put(receipt, visits.output(*at, told[VISITS_TOPIC], out.visits, out.observations))
+        lease.check()
+        await self._outbox.put(receipt, facts.output(*at, told[FACTS_TOPIC], out.facts))
 
     async def _dead_letters(self, source: Source, letters: list[DeadLetter], receipt: Receipt) -> None:
         output = letters_output(source, letters)

@@ -12,14 +12,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline.core.detection.detector import Detector
+from pipeline.core.persons.persons import Persons
+from pipeline.core.persons.visitors import Visitors
 from pipeline.core.sessions.partition import Partition
 from pipeline.core.windows.windows import Windows
 from pipeline.durability.checkpointed import Kept
 from pipeline.durability.recovery import Where
 from pipeline.model.source import Source, source_name
+from pipeline.outputs.facts import Told
 from pipeline.stages.holding import Holding
 from pipeline.stages.outbox import Receipt
 from schemas.evidence import EVIDENCE_TOPIC
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
 
 State = TypeVar("State")
@@ -32,13 +36,14 @@ class RevokedError(Exception):
 class PartitionLease(Generic[State]):
     """One partition's state and its input's progress (:class:`pipeline.durability.checkpointed.Lease`)."""
 
-    def __init__(self, source: Source, state: State, epoch: int, kept: Kept) -> None:
-        """``epoch``: another one for each lease of a partition."""
+    def __init__(self, source: Source, state: State, epoch: int, kept: Kept, log_end: int = 0) -> None:
+        """``epoch``: another one for each lease of a partition. ``log_end``: where the log ended when it began."""
         self.source = source
         self.name = source_name(source)
         self._state = state
         self.epoch = epoch
         self.kept = kept
+        self.log_end = log_end
         self.is_revoked = False
         self.cut_at: int | None = None
         """The offset that the state stands at; None while a batch is under way, so that none is cut."""
@@ -79,21 +84,27 @@ class PartitionLease(Generic[State]):
 class JourneysLease(PartitionLease[Partition]):
     """Of a touchpoint partition."""
 
-    def __init__(self, source: Source, state: Partition, epoch: int, kept: Kept) -> None:
-        super().__init__(source, state, epoch, kept)
-        self.told: dict[int, int | None] = {}
-        """By partition of ``cx.tiles``, which bucket the watermark last sent to it was in."""
+    def __init__(self, source: Source, state: Partition, epoch: int, kept: Kept, log_end: int = 0) -> None:
+        super().__init__(source, state, epoch, kept, log_end)
+        self.told: dict[str, Told] = {TILES_TOPIC: {}, VISITS_TOPIC: {}, FACTS_TOPIC: {}}
+        """By topic."""
         self.announced_at: float | None = None
         """Monotonic time at which the partition was last said to be empty."""
+
+
+class VisitorsLease(PartitionLease[Visitors]):
+    """Of a partition of ``cx.visits``."""
+
+    def __init__(self, source: Source, state: Visitors, epoch: int, kept: Kept, log_end: int = 0) -> None:
+        super().__init__(source, state, epoch, kept, log_end)
+        self.told: Told = {}
 
 
 class SignalsLease(PartitionLease[Windows]):
     """Of a partition of ``cx.tiles``."""
 
     def __init__(self, source: Source, state: Windows, epoch: int, kept: Kept, log_end: int = 0) -> None:
-        """``log_end``: where the log ended when the partition was taken on."""
-        super().__init__(source, state, epoch, kept)
-        self.log_end = log_end
+        super().__init__(source, state, epoch, kept, log_end)
         self.merged: int | None = None
         """The offset up to which tiles are merged, while that is not put out yet."""
         self.has_news = False
@@ -126,8 +137,10 @@ class States(Protocol):
     """Where states come from: :class:`pipeline.durability.recovery.Recovery`."""
 
     def partition(self, source: Source) -> tuple[Partition, Where]: ...
-    def windows(self, source: Source) -> tuple[Windows, Where, int]: ...
+    def windows(self, source: Source) -> tuple[Windows, Where]: ...
     def detector(self, source: Source) -> tuple[Detector, Where]: ...
+    def visitors(self, source: Source) -> tuple[Visitors, Where]: ...
+    def persons(self, source: Source) -> tuple[Persons, Where]: ...
 
 
 Lease = TypeVar("Lease", bound=PartitionLease[Any])
@@ -152,25 +165,35 @@ class Leases:
         """By partition of ``cx.tiles``."""
         self.detectors: dict[Source, PartitionLease[Detector]] = {}
         """By partition of ``cx.evidence``: there is one."""
+        self.visitors: dict[Source, VisitorsLease] = {}
+        """By partition of ``cx.visits``."""
+        self.persons: dict[Source, PartitionLease[Persons]] = {}
+        """By partition of ``cx.facts``."""
 
     def acquire(self, source: Source) -> tuple[int, int]:
         """Where to read on, and the lease's epoch. Raises CheckpointError where there is no state to be had."""
         epoch = next(self._epochs)
         if source[0] == TILES_TOPIC:
-            windows, where, log_end = self._states.windows(source)
-            self.windows[source] = SignalsLease(source, windows, epoch, Kept.of(where), log_end)
+            windows, where = self._states.windows(source)
+            self.windows[source] = SignalsLease(source, windows, epoch, Kept.of(where), where.log_end)
+        elif source[0] == VISITS_TOPIC:
+            visitors, where = self._states.visitors(source)
+            self.visitors[source] = VisitorsLease(source, visitors, epoch, Kept.of(where), where.log_end)
+        elif source[0] == FACTS_TOPIC:
+            persons, where = self._states.persons(source)
+            self.persons[source] = PartitionLease(source, persons, epoch, Kept.of(where), where.log_end)
         elif source[0] == EVIDENCE_TOPIC:
             detector, where = self._states.detector(source)
             self.detectors[source] = PartitionLease(source, detector, epoch, Kept.of(where))
         else:
             partition, where = self._states.partition(source)
-            self.partitions[source] = JourneysLease(source, partition, epoch, Kept.of(where))
+            self.partitions[source] = JourneysLease(source, partition, epoch, Kept.of(where), where.log_end)
         self._on_acquire(source_name(source))
         return where.resume_at, epoch
 
     def release(self, source: Source) -> None:
         """Revoke the lease: the partition was taken away."""
-        for leases in (self.partitions, self.windows, self.detectors):
+        for leases in (self.partitions, self.windows, self.detectors, self.visitors, self.persons):
             lease: PartitionLease[Any] | None = leases.pop(source, None)
             if lease is not None:
                 lease.is_revoked = True
@@ -178,7 +201,8 @@ class Leases:
 
     def all(self) -> list[PartitionLease[Any]]:
         """Of all stages."""
-        return [*self.partitions.values(), *self.windows.values(), *self.detectors.values()]
+        stages = (self.partitions, self.windows, self.detectors, self.visitors, self.persons)
+        return [lease for leases in stages for lease in leases.values()]
 
     def watermarks(self) -> Mapping[Source, int | None]:
         """By touchpoint partition."""

@@ -142,7 +142,7 @@ class SignalsStage:
         """Whether the rest of a batch is on its way. Not for ever: its worker may be gone, and another one
         stopped.
         """
-        if not lease.state.is_mid_batch:
+        if not lease.state.sources.is_mid_batch:
             lease.mid_batch_since = None
             return False
         now = self._clock()
@@ -230,7 +230,7 @@ class SignalsStage:
         if not told.steps and not told.hours and told.until_ms == lease.told_until_ms:
             return
         lease.told_until_ms = told.until_ms
-        await self._outbox.put(receipt, evidence_output(lease.name, windows.version, told))
+        await self._outbox.put(receipt, evidence_output(lease.name, windows.sources.version, told))
 
     def _forget(self, lease: SignalsLease) -> None:
         now = self._clock()

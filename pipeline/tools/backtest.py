@@ -82,7 +82,7 @@ class Backtest:
     def _decide(self) -> None:
         self._windows.pass_over()
         until_ms, steps, hours = self._windows.take_told()
-        self._detector.take(_SOURCE, self._windows.version, until_ms, steps, hours)
+        self._detector.take(_SOURCE, self._windows.sources.version, until_ms, steps, hours)
         for decided in self._detector.decide():
             self._note(decided.alerts)
             self._first_ms = self._first_ms or self._detector.next_ms

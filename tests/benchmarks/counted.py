@@ -74,7 +74,7 @@ class Worker:
         checkpointer = Checkpointer(self._leases, store, metrics, 1, "d")
         watch = FloodWatch(metrics, 0.5, lambda: 0.0)
         self._journeys = JourneysStage(
-            self._leases, outbox, metrics, lambda: _TILES_PARTITIONS, checkpointer, watch
+            self._leases, outbox, metrics, lambda topic: _TILES_PARTITIONS, checkpointer, watch
         )
         self._signals = SignalsStage(self._leases, outbox, metrics, checkpointer, lambda: 0.0, lambda: _NOW_S)
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from deploy.embedded.process import free_port
 from deploy.embedded.stack import resident_bytes
-from pipeline.core.cuts import SESSIONS, Head
+from pipeline.core.cuts import Head
 from pipeline.core.sessions.partition import Partition
 from pipeline.core.windows.windows import Windows
 from pipeline.model.records import Record
@@ -122,9 +122,7 @@ def _drawn(
 def _cut(partition: Partition) -> dict[str, bytes]:
     """Encoded, as a checkpoint stores it."""
     made = partition.snapshot()
-    return {
-        name: encode_shard(content, has_bytes=name.startswith(SESSIONS)) for name, content in made.changed.items()
-    }
+    return {name: encode_shard(content) for name, content in made.changed.items()}
 
 
 @dataclass(frozen=True, slots=True)

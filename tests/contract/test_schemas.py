@@ -100,9 +100,12 @@ def test_the_asyncapi_document_names_every_topic_that_others_read_or_write_and_r
         "cx.signals.satisfaction",
         "cx.signals.abandonment",
         "cx.journeys",
+        "cx.recoveries",
         "cx.alerts",
         "cx.deadletters",
         "cx.tiles",
+        "cx.visits",
+        "cx.facts",
         "cx.evidence",
     }
     references = list(_references(document))

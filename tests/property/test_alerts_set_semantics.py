@@ -67,7 +67,7 @@ class Live:
         windows = self._windows[number]
         windows.pass_over()
         told = windows.take_told()
-        self._detector.take(f"cx.tiles:{number}", windows.version, told.until_ms, told.steps, told.hours)
+        self._detector.take(f"cx.tiles:{number}", windows.sources.version, told.until_ms, told.steps, told.hours)
         for decided in self._detector.decide():
             self.last.update((alert.alert_id, alert.copy()) for alert in decided.alerts)
             self.taken_back += sum(alert.status == RETRACTED for alert in decided.alerts)

@@ -141,7 +141,7 @@ def test_rows_that_only_a_crashed_run_could_put_out_are_taken_back(seed: int) ->
             restored = stored_windows(crashing, shards)
             restored.begin_catching_up()
         merge(crashing, name, out)
-        found.take_signals(crashing, crashing.newest_ms if at % 7 == 0 else None)
+        found.take_signals(crashing, crashing.sources.newest_ms if at % 7 == 0 else None)
     for at, (name, out) in enumerate(sent[kept:], kept):
         merge(restored, name, out)
         if at == 2 * len(sent) // 3 - 1:

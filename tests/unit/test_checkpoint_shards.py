@@ -94,8 +94,8 @@ def test_phase_two_is_kept_too() -> None:
     offset, _ = again.leases.acquire(TILES)
     assert offset == 3
     restored = again.leases.windows[TILES].state
-    assert restored.version == FIRST + 7
-    assert restored.watermarks == {"web:0": START_MS}
+    assert restored.sources.version == FIRST + 7
+    assert restored.sources.watermarks == {"web:0": START_MS}
     assert list(restored.emit()) == []
 
 
@@ -117,7 +117,7 @@ def test_phase_two_remembers_what_it_has_forgotten() -> None:
     again.leases.acquire(TILES)
     restored = again.leases.windows[TILES].state
     assert restored.segments["all"].buckets.tolist() == [START_MS + 9 * HOUR]
-    assert restored.version == FIRST + 75
+    assert restored.sources.version == FIRST + 75
     restored.merge("web:0", FIRST + 71, START_MS, [("all", START_MS, {"events": 2})])
     assert restored.refused == 1
 

@@ -14,6 +14,7 @@ from pipeline.stages.journeys import JourneysStage
 from pipeline.stages.lease import Leases
 from pipeline.stages.outbox import Outbox
 from schemas.deadletters import DEADLETTERS_TOPIC
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink
@@ -33,10 +34,14 @@ class Setting:
         checkpointer = Checkpointer(self.leases, store, metrics, 1, "d")
         watch = FloodWatch(metrics, 0.5, lambda: 0.0)
         outbox = Outbox(self.producer, self.buffer)
-        self.stage = JourneysStage(self.leases, outbox, metrics, lambda: 1, checkpointer, watch)
+        self.stage = JourneysStage(self.leases, outbox, metrics, lambda topic: 1, checkpointer, watch)
 
     def batch(self, *records: Record, epoch: int | None = None) -> RecordBatch:
         return RecordBatch(WEB, epoch or self.epoch, START_MS, list(records))
+
+
+#: What each batch tells the stages that come after.
+INNER = [TILES_TOPIC, VISITS_TOPIC, FACTS_TOPIC]
 
 
 def test_what_the_wall_clock_refuses_is_delivered_before_anything_else_of_the_batch() -> None:
@@ -52,7 +57,7 @@ def test_what_the_wall_clock_refuses_is_delivered_before_anything_else_of_the_ba
         assert setting.buffer.rows == 0
         setting.producer.delivers = True
         await running
-        assert setting.producer.topics == [DEADLETTERS_TOPIC, TILES_TOPIC]
+        assert setting.producer.topics == [DEADLETTERS_TOPIC, *INNER]
         setting.buffer.close()
         await setting.buffer.run()
         assert [row["offset"] for row in setting.sink.tables[DEAD_LETTERS]] == [1]
@@ -64,7 +69,7 @@ def test_other_dead_letters_hold_nothing_up() -> None:
     async def work() -> None:
         setting = Setting()
         await setting.stage.process(setting.batch(Record(0, START_MS, b"{")))
-        assert setting.producer.topics == [DEADLETTERS_TOPIC, TILES_TOPIC]
+        assert setting.producer.topics == [DEADLETTERS_TOPIC, *INNER]
 
     asyncio.run(asyncio.wait_for(work(), 20))
 
@@ -134,12 +139,12 @@ def test_only_a_partition_that_nothing_is_on_its_way_from_is_said_to_be_empty() 
         await setting.stage.announce(Reading(7, handed_out=True))
         assert setting.producer.topics == []  # its records may be the oldest of all
         await setting.stage.announce(Reading(0, handed_out=False))
-        assert setting.producer.topics == [TILES_TOPIC]
+        assert setting.producer.topics == INNER
         other = Setting()
         await other.stage.process(other.batch(Record(6, START_MS, b"{")))  # refused: still no event
         published = len(other.producer.topics)
         await other.stage.announce(Reading(7, handed_out=True))
-        assert len(other.producer.topics) == published + 1
+        assert len(other.producer.topics) == published + len(INNER)
 
     asyncio.run(asyncio.wait_for(work(), 20))
 
@@ -152,31 +157,33 @@ def test_a_long_batch_lets_others_have_their_turn() -> None:
         while not setting.producer.topics:
             await asyncio.sleep(0)
         assert not running.done()
-        assert len(setting.producer.topics) == 1  # of the first 5,000 records
+        assert setting.producer.topics == INNER  # of the first 5,000 records
         await running
 
     asyncio.run(asyncio.wait_for(work(), 20))
 
 
 def test_the_watermark_is_told_when_it_comes_to_another_bucket() -> None:
-    """Windows end with buckets. What has tiles tells it anyway, and so does whoever takes the partition on."""
+    """Windows end with buckets; with facts it is told by the minute. What has tiles tells it anyway, and so does
+    whoever takes the partition on.
+    """
 
     async def work() -> None:
         setting = Setting()
         setting.producer.delivers = True
         told = []
-        for offset, seconds in enumerate((0, 4, 8, 16, 24, 24.5)):  # it trails by 5 s
+        for offset, seconds in enumerate((0, 4, 8, 16, 24, 24.5, 66)):  # it trails by 5 s
             setting.producer.produced.clear()
             at_ms = START_MS + round(seconds * 1000)
             tick = Record(offset, at_ms, None, at_ms)
             event = Record(offset, START_MS, event_json(0))
             await setting.stage.process(setting.batch(event if offset == 0 else tick))
             told.append(len(setting.producer.produced))
-        assert told == [1, 0, 1, 1, 0, 0]
+        assert told == [3, 0, 3, 1, 0, 0, 3]
         setting.leases.release(WEB)
         _, setting.epoch = setting.leases.acquire(WEB)
         setting.producer.produced.clear()
-        await setting.stage.process(setting.batch(Record(6, START_MS + 25_000, None, START_MS + 25_000)))
-        assert setting.producer.topics == [TILES_TOPIC]
+        await setting.stage.process(setting.batch(Record(7, START_MS + 67_000, None, START_MS + 67_000)))
+        assert setting.producer.topics == INNER
 
     asyncio.run(asyncio.wait_for(work(), 20))

@@ -35,8 +35,8 @@ class Given(Recovery):
     def __init__(self, state: Windows) -> None:
         self.state = state
 
-    def windows(self, source: Source) -> tuple[Windows, Where, int]:
-        return self.state, Where(BEGINNING, None), 0
+    def windows(self, source: Source) -> tuple[Windows, Where]:
+        return self.state, Where(BEGINNING, None)
 
 
 class Setting:
@@ -311,7 +311,7 @@ def test_a_partition_taken_away_while_a_batch_is_merged_is_not_gone_on_with() ->
         assert not merging.done()  # others have their turn in between
         setting.leases.release(TILES)
         await merging
-        assert 0 < len(setting.windows.versions) < 900
+        assert 0 < len(setting.windows.sources.versions) < 900
 
     run(work)
 

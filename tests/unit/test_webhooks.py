@@ -218,7 +218,7 @@ def test_the_file_says_who_gets_what(tmp_path: Path) -> None:
         ("hook = 1", r"\[\[webhook\]\]"),
         ("[[webhook", "end of an array declaration"),
         (FILE.format(secret="x").replace("funnel =", "colour ="), "no field colour; there are"),
-        (FILE.format(secret="x").replace("journeys", "signals"), "'alerts' or 'journeys'"),
+        (FILE.format(secret="x").replace("journeys", "signals"), "'journeys' or 'recoveries'"),
         (FILE.format(secret="x").replace("https:", "mailto:"), "url"),
         (FILE.format(secret="x") * 2, "two webhooks 'mail'"),
     ],

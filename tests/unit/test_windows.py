@@ -122,7 +122,7 @@ def test_a_tile_replaces_an_older_version_and_not_a_newer() -> None:
     state.merge("app:0", 7, T0 + 10_000, [("all", T0, {"events": 1})])
     assert rows(state) == {10: 3}
     state.merge("web:0", 6, T0 + 11_000, [("all", T0, {"events": 4})])
-    assert state.version == 6 + 7
+    assert state.sources.version == 6 + 7
     assert rows(state) == {10: 5}
 
 
@@ -170,10 +170,10 @@ def test_the_first_rows_of_a_new_generation_outrank_the_last_ones_of_the_old() -
         old.merge(name, (1 << 44) + 10**9, T0, [("all", T0, {"events": 1})])
     new = Windows(RULES.funnels, HOUR, generation=2, sources=3)
     new.merge("web:0", (2 << 44) + 1, T0, [("all", T0, {"events": 1})])
-    assert new.version > old.version
-    before = new.version
+    assert new.sources.version > old.sources.version
+    before = new.sources.version
     new.merge("app:0", (1 << 44) + 5, T0, [("all", T0, {"events": 1})])  # left in the topic by the old one
-    assert new.version == before
+    assert new.sources.version == before
     assert rows(new, due_ms=T0 + 10_000, is_complete=False) == {10: 1}
 
 
@@ -195,15 +195,15 @@ def test_a_source_said_to_be_empty_holds_forgetting_and_telling_back_until_it_is
     state.merge("web:1", 1, None, [])
     state.merge("web:0", 1, T0 + 100 * HOUR, [("all", T0, {"events": 1})])
     rows(state)
-    assert state.smallest_ms() is None
+    assert state.sources.smallest_ms() is None
     assert state.horizon_ms() is None
     assert state.tellable_ms() is None
     state.merge("web:1", 1, None, [])
-    assert state.smallest_ms() == T0 + 100 * HOUR
+    assert state.sources.smallest_ms() == T0 + 100 * HOUR
     state.merge("web:0", 2, T0 + 200 * HOUR, [])
-    assert state.smallest_ms() == T0 + 100 * HOUR
+    assert state.sources.smallest_ms() == T0 + 100 * HOUR
     state.merge("web:1", 2, T0 + 5 * HOUR, [("all", T0, {"events": 2})])
-    assert state.smallest_ms() == T0 + 5 * HOUR
+    assert state.sources.smallest_ms() == T0 + 5 * HOUR
     assert state.refused == 0
     assert rows(state)[10] == 3  # put out as complete when the source was said to be empty
 
@@ -214,8 +214,8 @@ def test_what_is_known_of_empty_sources_survives_a_restart() -> None:
     state.merge("web:1", 1, None, [])
     rows(state)
     restored = stored_windows(state, {})
-    assert restored.empty == {"web:1": T0}
-    assert restored.smallest_ms() == state.smallest_ms() == T0
+    assert restored.sources.empty == {"web:1": T0}
+    assert restored.sources.smallest_ms() == state.sources.smallest_ms() == T0
 
 
 def test_a_value_that_was_taken_back_leaves_no_counter() -> None:

@@ -1,9 +1,8 @@
 """Snapshots of a partition's state, and the state made again from its shards."""
 
-from base64 import b64decode
 from typing import TYPE_CHECKING
 
-from pipeline.core.cuts import MINUTE, SESSIONS, Cut, Head, Shards
+from pipeline.core.cuts import FACTS, MINUTE, SESSIONS, Cut, Head, Shards, packed_of
 from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.model.records import ClockRefusal
 
@@ -17,6 +16,8 @@ def snapshot(partition: "Partition") -> Cut:
     made = Cut({"latest_ms": partition.latest_ms, "reached_ms": partition.reached_ms, "refused": refused})
     for number, stored in partition.sessions.take_changed():
         made.put(f"{SESSIONS}{number}", stored)
+    for number, stored in partition.facts.book.take_changed():
+        made.put(f"{FACTS}{number}", stored)
     for minute, content in partition.book.take_changed():
         made.put(f"{MINUTE}{minute}", content)
     return made
@@ -29,18 +30,9 @@ def restore(partition: "Partition", head: Head, shards: Shards) -> None:
     if latest_ms is None:
         return
     partition.see(latest_ms, reached_ms)
-    stored = {
-        int(name.removeprefix(SESSIONS)): _bytes(content)
-        for name, content in shards.items()
-        if name.startswith(SESSIONS)
-    }
-    partition.sessions.restore(stored, reached_ms - WATERMARK_DELAY_MS)
+    partition.sessions.restore(packed_of(shards, SESSIONS), reached_ms - WATERMARK_DELAY_MS)
+    partition.facts.restore(packed_of(shards, FACTS), partition.sessions, partition.cutoff_ms)
     for name, content in shards.items():
         if name.startswith(MINUTE):
             partition.book.restore(content)
     partition.forget()
-
-
-def _bytes(stored: bytes | str) -> bytes:
-    """Where a snapshot went through JSON they are Base64."""
-    return stored if isinstance(stored, bytes) else b64decode(stored)

@@ -7,13 +7,16 @@ Both are held to the same suite. The compiled one is taken where it was compiled
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from pipeline.core.sessions.facts import FactEvent
 from pipeline.core.sessions.late import Rewalk
 from pipeline.core.sessions.reference import ReferenceEngine
+from pipeline.core.sessions.visits import Named
 from pipeline.core.sessions.walk import Journey, JourneyKey
 from pipeline.model.dimensions import Dims
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.tiles import Counters
+from schemas.facts import Observation
 from schemas.touchpoint import Touchpoint
 
 try:
@@ -74,6 +77,33 @@ class SessionEngine(Protocol):
 
     def take_details(self) -> dict[tuple[Dims, int, str, str | None], int]:
         """The same by dimensions, bucket, type and step, of the types that tiles count by these."""
+
+    def who(self, session_id: str) -> list[Named]:
+        """Whom the kept events of a session name, in order; empty where there is no such session."""
+
+    def watch(self, session_id: str) -> None:
+        """Have ``take_named`` tell of the session from now on, or once it comes back: of one that keeps no event
+        a checkpoint has nothing.
+        """
+
+    def take_facts(self) -> list[FactEvent]:
+        """Events taken since the last call that are facts by themselves."""
+
+    def take_named(self) -> list[str]:
+        """Sessions that are watched and of which an event that names somebody was taken since the last call."""
+
+    def take_folded(self) -> list[tuple[str, list[Named]]]:
+        """Session and whom they named, of events that were folded away since the last call."""
+
+    def take_gone(self) -> list[str]:
+        """Sessions that were watched and have been let go since the last call."""
+
+    def take_observations(self) -> list[Observation]:
+        """Events since the last call that named visitor and customer, as far as they tell anything new.
+
+        Of those of one session that name the same two, one after the other, the first is told when it comes, the
+        last when it is let go: any time within a horizon is that of one of them or lies between two that are.
+        """
 
     def take_long(self) -> dict[str, int]:
         """The sessions that a batch has made longer than they may be, and how long they are."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from pipeline.core.sessions.walk import Journey
 from pipeline.model.records import DeadLetter
 from pipeline.model.tiles import Tile
+from schemas.facts import Observation, Statement
 
 
 class JourneyRow(NamedTuple):
@@ -23,6 +24,12 @@ class Outputs:
     watermark_ms: int | None = None
     journeys: list[JourneyRow] = field(default_factory=list)
     tiles: list[Tile] = field(default_factory=list)
+    facts: list[Statement] = field(default_factory=list)
+    """Of persons, for ``cx.facts``."""
+    visits: list[Statement] = field(default_factory=list)
+    """Of visitors, for ``cx.visits``."""
+    observations: list[Observation] = field(default_factory=list)
+    """For ``cx.visits``."""
     dead_letters: list[DeadLetter] = field(default_factory=list)
     accepted: int = 0
     newest_ms: int | None = None

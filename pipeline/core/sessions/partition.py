@@ -11,6 +11,7 @@ from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.sessions import cuts
 from pipeline.core.sessions.contributions import Contribution, JourneyCounters, Place, step_counter
 from pipeline.core.sessions.engine import by_column, new_engine
+from pipeline.core.sessions.facts import SessionFacts
 from pipeline.core.sessions.late import Rewalk, could_have_ended
 from pipeline.core.sessions.outputs import JourneyRow, Outputs
 from pipeline.core.sessions.refusals import (
@@ -59,7 +60,7 @@ class Partition:
         self.channel: Final = channel
         self.rules: Final = rules
         self._lateness_ms: Final = rules.lateness_of(channel)
-        self._cutoff_ms = _NEVER
+        self.cutoff_ms = _NEVER
         """Events before it are too late."""
         self.accepted = 0
         """Events accepted so far."""
@@ -68,6 +69,7 @@ class Partition:
         self._number: Final = number
         self.spread_over(partitions)
         self.book: Final = TileBook()
+        self.facts: Final = SessionFacts(channel, rules.funnels.longest_timeout_ms)
         self.refused: dict[int, ClockRefusal] = {}
         """Records to come that an earlier reading refused by its wall clock, by offset."""
         self._journeys = JourneyCounters(rules.funnels)
@@ -127,7 +129,7 @@ class Partition:
         while at < len(batch):
             if not was_refused:
                 at = self.sessions.take(batch, at, latest_stamp)
-                self._cutoff_ms = self.sessions.latest_ms - WATERMARK_DELAY_MS - self._lateness_ms
+                self.cutoff_ms = self.sessions.latest_ms - WATERMARK_DELAY_MS - self._lateness_ms
             if at < len(batch):
                 self._take_record(batch[at], fetched_ms, out)
                 at += 1
@@ -152,12 +154,14 @@ class Partition:
         self._count_steps()
         out.tiles = self.book.fold(self._deltas, self._rewritten, self.rules.segmenter, self.latest_ms or 0)
         out.journeys = [self._row(key, journey) for key, journey in self._changed.items()]
+        self.facts.tell(self.sessions, out, self._walked)
         self._walked.clear()
         self._changed.clear()
         self._deltas.clear()
         self._rewritten.clear()
         if self.watermark_ms is not None:
             self.forget()
+        out.observations = self.sessions.take_observations()
 
     def _was_refused(self, batch: Sequence[Record]) -> bool:
         """Whether an earlier reading refused any of these records; what it refused before them comes no more."""
@@ -183,10 +187,10 @@ class Partition:
         at_ms = event.at_ms
         if (
             event.channel != self.channel
-            or at_ms < self._cutoff_ms
+            or at_ms < self.cutoff_ms
             or not at_ms - FUTURE_MS <= (stamp_ms if stamp_ms >= 0 else fetched_ms) <= fetched_ms + FUTURE_MS
         ):
-            limits = Limits(self.channel, fetched_ms, self._cutoff_ms, self._lateness_ms, key)
+            limits = Limits(self.channel, fetched_ms, self.cutoff_ms, self._lateness_ms, key)
             out.dead_letters.append(refused(record, event, limits))
             return
         taken = self.sessions.offer(event)
@@ -231,7 +235,7 @@ class Partition:
     def see(self, at_ms: int, reached_ms: int) -> None:
         """Let time go on to the latest one seen, and to how far it has certainly come."""
         self.sessions.see(at_ms, reached_ms)
-        self._cutoff_ms = self.sessions.latest_ms - WATERMARK_DELAY_MS - self._lateness_ms
+        self.cutoff_ms = self.sessions.latest_ms - WATERMARK_DELAY_MS - self._lateness_ms
 
     def _add(self, place: Place, counters: Counters, times: int = 1) -> None:
         delta = self._deltas.get(place)
@@ -315,6 +319,10 @@ class Partition:
             )
         return tuple.__new__(JourneyRow, (session_id, now))
 
+    def end_catching_up(self) -> None:
+        """All that a run that has crashed can have taken has been taken."""
+        self.facts.is_catching_up = False
+
     def snapshot(self) -> Cut:
         """What has changed since the last one. To be made between batches."""
         return cuts.snapshot(self)
@@ -325,7 +333,8 @@ class Partition:
 
     def forget(self) -> None:
         """Drop sessions and tiles that no event within the allowed lateness can change."""
-        funnels, cutoff_ms = self.rules.funnels, self._cutoff_ms
+        funnels, cutoff_ms = self.rules.funnels, self.cutoff_ms
         self.sessions.forget()
+        self.facts.forget(self.sessions)
         # An ending is counted at the bucket of entry too, as long as it is no older than its timeout.
         self.book.forget(cutoff_ms - funnels.longest_timeout_ms)

@@ -5,23 +5,27 @@ order is put in its place, and the session is walked anew, once a batch.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
 from pipeline.core.sessions import codec
 from pipeline.core.sessions.entry import Entry
+from pipeline.core.sessions.facts import FactEvent
 from pipeline.core.sessions.late import Rewalk, changes
 from pipeline.core.sessions.session import Late, Session
 from pipeline.core.sessions.shards import SessionShards
-from pipeline.core.sessions.timer_wheel import TimerWheel
+from pipeline.core.sessions.visits import Named
 from pipeline.core.sessions.walk import Journey, JourneyKey, Walk, journey_key, timed_out
+from pipeline.core.timer_wheel import TimerWheel
 from pipeline.model.ages import AgeCounters
 from pipeline.model.dimensions import Dims
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
+from pipeline.model.facts import FACT_TYPES
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.tiles import EVENTS, FRICTION_TYPES, STEP_COUNTERS, Counters, bucket_of
+from schemas.facts import Observation
 from schemas.partitions import partition_of
 from schemas.touchpoint import Touchpoint
 
@@ -44,12 +48,18 @@ class ReferenceEngine:
         self.latest_ms = self.reached_ms = self._watermark_ms = self._cutoff_ms = -NEVER_MS
         self._sessions: dict[str, Session] = {}
         self._shards: Final = SessionShards()
-        self._timers: Final = TimerWheel(_TIMER_SLOT_MS)
-        self._retention: Final = TimerWheel(_RETENTION_SLOT_MS)
+        self._timers: Final[TimerWheel[Session]] = TimerWheel(_TIMER_SLOT_MS)
+        self._retention: Final[TimerWheel[Session]] = TimerWheel(_RETENTION_SLOT_MS)
         self._late: dict[str, Session] = {}
         self._ended: list[tuple[str, Journey]] = []
         self._counts: dict[tuple[Dims, int], Counters] = {}
         self._details: dict[tuple[Dims, int, str, str | None], int] = {}
+        self._facts: list[FactEvent] = []
+        self._named: list[str] = []
+        self._folded: list[tuple[str, list[Named]]] = []
+        self._gone: list[str] = []
+        self._to_watch: set[str] = set()
+        self._observations: list[Observation] = []
         self._long: dict[str, int] = {}
         self._to_shorten: dict[str, Session] = {}
         self.begin()
@@ -86,6 +96,7 @@ class ReferenceEngine:
         last_ms = session.last_ms
         if entry.at_ms > last_ms and last_ms + session.walk.shortest_ms >= self._watermark_ms:
             opened = self._append(session, entry)
+            self._observe(session, entry)
         else:
             # One that continues a journey whose timeout the watermark has passed comes as good as late.
             at = bisect_left(session.entries, entry.key, key=_key)
@@ -96,6 +107,7 @@ class ReferenceEngine:
                 self.misplaced += session.is_misplaced
                 return False
             self._insert(session, entry, at)
+            self._observe_late(entry)
             opened = ()
         self.misplaced += session.is_misplaced
         self._shards.changed.add(session.shard)
@@ -103,6 +115,7 @@ class ReferenceEngine:
             self._long[session_id] = len(session.entries)
             self._to_shorten[session_id] = session
         self._count(entry, opened)
+        self._note(session, entry)
         return True
 
     def _entry(self, event: Touchpoint) -> Entry:
@@ -117,6 +130,9 @@ class ReferenceEngine:
     def _new(self, session_id: str, at_ms: int) -> Session:
         is_misplaced = self._partitions > 0 and partition_of(session_id, self._partitions) != self._number
         session = self._sessions[session_id] = Session(session_id, is_misplaced)
+        if session_id in self._to_watch:
+            self._to_watch.remove(session_id)
+            session.is_watched = True
         self._shards.add(session)
         self._retention.add(at_ms + self._funnels.longest_timeout_ms, session)
         return session
@@ -158,6 +174,74 @@ class ReferenceEngine:
             key = (entry.dims, bucket, kind, entry.step)
             self._details[key] = self._details.get(key, 0) + 1
 
+    # --- who it was -----------------------------------------------------------------------------
+
+    def _note(self, session: Session, entry: Entry) -> None:
+        """Take note of an event that is a fact, or that may make a session's facts somebody else's."""
+        if entry.type in FACT_TYPES:
+            which = session.session_id, entry.at_ms, entry.event_id, entry.type
+            self._facts.append(FactEvent(*which, entry.amount, entry.order_id))
+        if session.is_watched and (entry.customer_id is not None or entry.visitor_id is not None):
+            self._named.append(session.session_id)
+
+    def _observe(self, session: Session, entry: Entry) -> None:
+        """Take note of an event in order that names both a visitor and a customer."""
+        customer, visitor = entry.customer_id, entry.visitor_id
+        if customer is not None and customer != session.customer_id:
+            session.customer_id, session.is_observed = customer, False
+        if visitor is not None and visitor != session.visitor_id:
+            session.visitor_id, session.is_observed = visitor, False
+        if customer is not None and visitor is not None and not session.is_observed:
+            session.is_observed = True
+            self._observations.append(Observation(visitor, customer, entry.at_ms))
+
+    def _observe_late(self, entry: Entry) -> None:
+        if entry.customer_id is not None and entry.visitor_id is not None:
+            self._observations.append(Observation(entry.visitor_id, entry.customer_id, entry.at_ms))
+
+    def _observe_last(self, entries: Sequence[Entry]) -> None:
+        """Take note of the last of events that are let go."""
+        last: Entry | None = None
+        for entry in entries:
+            if entry.customer_id is None or entry.visitor_id is None:
+                continue
+            if last is not None and (last.customer_id, last.visitor_id) != (entry.customer_id, entry.visitor_id):
+                self._observe_late(last)
+            last = entry
+        if last is not None:
+            self._observe_late(last)
+
+    def who(self, session_id: str) -> list[Named]:
+        session = self._sessions.get(session_id)
+        return [] if session is None else _named(session.entries)
+
+    def watch(self, session_id: str) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.is_watched = True
+        else:
+            self._to_watch.add(session_id)
+
+    def take_facts(self) -> list[FactEvent]:
+        taken, self._facts = self._facts, []
+        return taken
+
+    def take_named(self) -> list[str]:
+        taken, self._named = self._named, []
+        return taken
+
+    def take_folded(self) -> list[tuple[str, list[Named]]]:
+        taken, self._folded = self._folded, []
+        return taken
+
+    def take_gone(self) -> list[str]:
+        taken, self._gone = self._gone, []
+        return taken
+
+    def take_observations(self) -> list[Observation]:
+        taken, self._observations = self._observations, []
+        return taken
+
     # --- what a batch has changed ---------------------------------------------------------------
 
     def _as_it_was(self, session: Session, entry: Entry) -> Late:
@@ -188,6 +272,7 @@ class ReferenceEngine:
         for entry in rest:
             walk.advance(entry, self._funnels, journeys)
         session.walk = walk
+        _name_again(session)
         ended = {journey.key: journey for journey in journeys}
         self._schedule(session)
         opened = _openings(ended, walk)
@@ -246,6 +331,9 @@ class ReferenceEngine:
                 self._fold(session, bisect_left(session.entries, (self._cutoff_ms, ""), key=_key))
                 self._retention.add(due_ms, session)
             else:
+                self._observe_last(session.entries)
+                if session.is_watched:
+                    self._gone.append(session.session_id)
                 del self._sessions[session.session_id]
                 self._shards.remove(session)
 
@@ -255,7 +343,11 @@ class ReferenceEngine:
         for entry in session.entries[:count]:
             base.advance(entry, self._funnels, [])
         session.base = base if base.open else None
-        del session.entries[:count]
+        if count:
+            self._observe_last(session.entries[:count])
+            self._folded.append((session.session_id, _named(session.entries[:count])))
+            del session.entries[:count]
+            _name_again(session)
 
     def take_changed(self) -> Iterator[tuple[int, bytes]]:
         for number, sessions in self._shards.take_changed(self._sessions):
@@ -281,11 +373,25 @@ class ReferenceEngine:
         for entry in session.entries:
             session.walk.advance(entry, self._funnels, [])
         session.last_ms = session.walk.last_ms
+        _name_again(session)
         _time_out(session.walk, watermark_ms)
         self._sessions[session.session_id] = session
         self._schedule(session)
         self._retention.add(session.last_ms + self._funnels.longest_timeout_ms, session)
         return session
+
+
+def _named(entries: Iterable[Entry]) -> list[Named]:
+    return [Named(entry.at_ms, entry.customer_id, entry.visitor_id) for entry in entries]
+
+
+def _name_again(session: Session) -> None:
+    """Its events are others now: note whom the kept ones name last."""
+    session.customer_id = session.visitor_id = None
+    session.is_observed = False
+    for entry in session.entries:
+        session.customer_id = entry.customer_id or session.customer_id
+        session.visitor_id = entry.visitor_id or session.visitor_id
 
 
 def _openings(ended: Mapping[JourneyKey, Journey], walk: Walk) -> dict[JourneyKey, Entry]:

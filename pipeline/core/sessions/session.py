@@ -25,6 +25,14 @@ class Session:
     """Time of the latest event; -1 before the first."""
     timer_ms: int = NEVER_MS
     """When its timeouts are looked at next; NEVER_MS: they are not."""
+    customer_id: str | None = None
+    """The last one named by an event in order."""
+    visitor_id: str | None = None
+    """The same."""
+    is_observed: bool = False
+    """Whether an event that named both of them has been told of."""
+    is_watched: bool = False
+    """Whether it has facts, so that whom its events name matters."""
     shard: int = -1
     """The number of the shard that it is stored in."""
 

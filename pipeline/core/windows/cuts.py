@@ -22,9 +22,7 @@ def snapshot(windows: "Windows") -> Cut:
     """What has changed since the last cut. To be made when all that is merged has been put out."""
     made = Cut(
         {
-            "watermarks": windows.watermarks,
-            "empty": windows.empty,
-            "versions": windows.versions,
+            **windows.sources.head(),
             "complete_ms": windows.complete_ms,
             "out_ms": windows.out_ms,
             "unsure_ms": windows.unsure_ms,
@@ -77,9 +75,7 @@ def _restore_usual(usual: Usual, head: Head, shards: Shards) -> None:
 
 def restore(windows: "Windows", head: Head, shards: Shards) -> None:
     """Bring a new state to what it was when the cut was made whose head this is."""
-    windows.watermarks = dict(head["watermarks"])
-    windows.empty = dict(head.get("empty", {}))
-    windows.versions = dict(head["versions"])
+    windows.sources.restore(head)
     windows.complete_ms, windows.out_ms, windows.unsure_ms = (
         head["complete_ms"],
         head["out_ms"],

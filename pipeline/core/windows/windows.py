@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.cuts import MINUTE_MS, Cut, Head, Shards
+from pipeline.core.sources import Sources
 from pipeline.core.usual.history import Usual, hours_to_look_up
 from pipeline.core.usual.measures import Measures
 from pipeline.core.windows import cuts
@@ -60,16 +61,7 @@ class Windows:
         self.reach_ms = LONGEST_WINDOW_MS + funnels.longest_timeout_ms
         """How far back from its end a row can look: who is at risk may have entered before the window."""
         self._lateness_ms = lateness_ms
-        self.first_version = generation << GENERATION_SHIFT
-        self._sources = sources
-        self._mid_batch: set[str] = set()
-        """Sources of which a part of a batch has come, and not all of it."""
-        self.versions: dict[str, int] = {}
-        """By source: the highest version received."""
-        self.watermarks: dict[str, int] = {}
-        """By source, ms."""
-        self.empty: dict[str, int | None] = {}
-        """By source of which nothing has come yet: how far the others were when it was last said to be empty."""
+        self.sources: Final = Sources(generation << GENERATION_SHIFT, sources)
         self.segments: dict[str, SegmentTiles] = {}
         self.refused = 0
         """Tiles of a source first heard of when what they belong to had been dropped."""
@@ -104,15 +96,8 @@ class Windows:
         ``more``: it is a part of that, and others follow.
         What is left in the topic from an earlier generation is passed over: that log is told anew.
         """
-        if version < self.first_version:
+        if not self.sources.hear(source, version, watermark_ms, more):
             return
-        self.versions[source] = max(version, self.versions.get(source, version))
-        (self._mid_batch.add if more else self._mid_batch.discard)(source)
-        if watermark_ms is not None:
-            self.watermarks[source] = watermark_ms
-            self.empty.pop(source, None)
-        elif not more and source not in self.watermarks:
-            self.empty[source] = min(self.watermarks.values(), default=None)
         for segment, bucket_ms, counters in tiles:
             if self.forgotten.touches(bucket_ms):
                 # Merged with nothing it would replace the rows of the whole (law 5).
@@ -122,27 +107,6 @@ class Windows:
             minute = bucket_ms - bucket_ms % MINUTE_MS
             self.changed_minutes.add(minute)
             self.in_minute.setdefault(minute, set()).add(segment)
-
-    def smallest_ms(self) -> int | None:
-        """What all sources have passed, ms; None while one that may be about to begin has passed nothing.
-
-        An empty source is taken to have passed what the others had when it was last said to be empty. What has
-        come to it since may be as old as anything.
-        """
-        if not self.watermarks or None in self.empty.values():
-            return None
-        return min([*self.watermarks.values(), *(at_ms for at_ms in self.empty.values() if at_ms is not None)])
-
-    @property
-    def is_mid_batch(self) -> bool:
-        """Whether nothing may be put out, for a part of a batch is missing yet."""
-        return bool(self._mid_batch)
-
-    @property
-    def version(self) -> int:
-        """Of a row as it is now: the generation, and the sum over all sources of how far each was read."""
-        first = self.first_version
-        return first + sum([version - first for version in self.versions.values()])
 
     def held(self, segment: str) -> SegmentTiles:
         """What is held of a segment, new where there is nothing yet."""
@@ -159,12 +123,7 @@ class Windows:
         """All that such a run can have taken has been taken."""
         if self._is_catching_up:
             self._is_catching_up = False
-            self.unsure_ms = _later(self.unsure_ms, self.newest_ms)
-
-    @property
-    def newest_ms(self) -> int | None:
-        """The newest of the sources' watermarks."""
-        return max(self.watermarks.values(), default=None)
+            self.unsure_ms = _later(self.unsure_ms, self.sources.newest_ms)
 
     def emit(self, due_ms: int | None = None, is_correcting: bool = True) -> Iterator[SignalRows]:
         """Rows of windows that have become complete since the last call, and of those due although they are not.
@@ -172,7 +131,7 @@ class Windows:
         ``due_ms``: ends up to it have waited long enough. ``is_correcting``: also the rows put out as complete
         that something has changed since.
         """
-        if not self.watermarks:
+        if not self.sources.watermarks:
             return
         usual_before = self.usual_ms
         self._told.append(self.teller.tell(self.segments, self.tellable_ms(), is_correcting))
@@ -194,8 +153,8 @@ class Windows:
     def _begin(self, due_ms: int | None, usual: Reached, is_correcting: bool) -> Emission:
         """Note how far rows are put out by this emission."""
         before, out_before = self.complete_ms, self.out_ms
-        told = _later(out_before, self.newest_ms if self._is_catching_up else self.unsure_ms)
-        self.complete_ms = _later(before, self.all_passed_ms())
+        told = _later(out_before, self.sources.newest_ms if self._is_catching_up else self.unsure_ms)
+        self.complete_ms = _later(before, self.sources.all_passed_ms())
         self.out_ms = _later(out_before, _later(self.complete_ms, due_ms))
         due = Reached(_later(out_before, self.complete_ms), self.out_ms)
         return Emission(Reached(before, self.complete_ms), due, usual, is_correcting, told)
@@ -226,13 +185,13 @@ class Windows:
 
     def is_apart(self) -> bool:
         """Whether the sources are further apart than they are when all are read to their ends."""
-        smallest = self.smallest_ms()
-        return smallest is None or max(self.watermarks.values()) - smallest > APART_MS
+        smallest = self.sources.smallest_ms()
+        return smallest is None or max(self.sources.watermarks.values()) - smallest > APART_MS
 
     def pass_over(self) -> None:
         """Do as an emission does, without computing any row."""
         self._told.append(self.teller.tell(self.segments, self.tellable_ms()))
-        self.complete_ms = self.out_ms = _later(self.complete_ms, self.all_passed_ms())
+        self.complete_ms = self.out_ms = _later(self.complete_ms, self.sources.all_passed_ms())
         for held in self.segments.values():
             held.forget_changes(self.complete_ms)
 
@@ -244,7 +203,7 @@ class Windows:
 
     def _learn(self, hours: list[Evidence]) -> None:
         """Bring what is usual as far as the smallest watermark, or as far as has been told."""
-        told, before, smallest = self.teller.told_ms, self.usual_ms, self.smallest_ms()
+        told, before, smallest = self.teller.told_ms, self.usual_ms, self.sources.smallest_ms()
         if told is None or smallest is None:
             return
         until = smallest if told >= step_of(smallest) else told
@@ -255,13 +214,9 @@ class Windows:
             after = None if before is None else hour_start(before)
             self.usual.look_up(hours_to_look_up(buckets, after, self.usual_ms, self._lateness_ms))
 
-    def all_passed_ms(self) -> int | None:
-        """What all sources have passed, ms; None while there is one that is not heard of."""
-        return self.smallest_ms() if len(self.versions) >= self._sources else None
-
     def tellable_ms(self) -> int | None:
         """The end of the last step that all sources have passed; never earlier than it was."""
-        passed, told = self.all_passed_ms(), self.teller.told_ms
+        passed, told = self.sources.all_passed_ms(), self.teller.told_ms
         return told if passed is None else _later(told, step_of(passed))
 
     def is_behind(self) -> bool:
@@ -303,7 +258,7 @@ class Windows:
     def _named(self, names: Names, ends: Ends, columns: SignalColumns, is_complete: bool) -> SignalRows:
         at = columns.rows
         segments, windows = names[ends.segments[at]].tolist(), _WINDOW_NAMES[ends.windows[at]].tolist()
-        return SignalRows(self.version, is_complete, segments, windows, ends.ends_ms[at], columns)
+        return SignalRows(self.sources.version, is_complete, segments, windows, ends.ends_ms[at], columns)
 
     def snapshot(self) -> Cut:
         """What has changed since the last one. To be made when all that is merged has been put out."""
@@ -315,7 +270,7 @@ class Windows:
 
     def horizon_ms(self) -> int | None:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""
-        done = self.all_passed_ms()
+        done = self.sources.all_passed_ms()
         if done is None or self.has_corrections():
             return None  # what is not heard of yet holds everything back, and so does what is still to be put out
         if self.teller.told_ms is not None:

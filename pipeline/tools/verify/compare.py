@@ -9,8 +9,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pipeline.model.facts import HORIZON_MS
 from pipeline.model.signals import Kind, signal_of
-from pipeline.tools.verify.naive_types import JourneyKey, JourneyValue, SignalValue, Source, Tables
+from pipeline.tools.verify.naive_types import (
+    JourneyKey,
+    JourneyValue,
+    RecoveryKey,
+    RecoveryValue,
+    SignalValue,
+    Source,
+    Tables,
+)
 from schemas.versioning import OFFSET_BITS
 
 _SHOWN: Final = 20
@@ -88,6 +97,37 @@ def _but_who(row: JourneyValue | None) -> str:
 
 def _without(row: JourneyValue) -> JourneyValue:
     return row._replace(customer_id="", visitor_id="")
+
+
+def compare_recoveries(
+    found: Iterable[tuple[RecoveryKey, RecoveryValue]], tables: Tables, bounds: Bounds
+) -> Report:
+    """What has become of journeys that ended, with what recovers them, before anything later records can touch."""
+    report = Report("recoveries")
+    missing = dict(tables.recoveries)
+    for key, row in found:
+        expected = missing.pop(key, None)
+        actual = None if row.status == "retracted" else row
+        times = [one.recovered_ms or one.ended_ms + HORIZON_MS for one in (actual, expected) if one is not None]
+        if actual != expected and times and max(times) >= bounds.touched_ms:
+            report.left_out += 1
+            continue
+        if actual is not None and expected is None and bounds.generation > 1:
+            continue  # of an earlier generation: its log is gone
+        report.compared += 1
+        if actual != expected:
+            report.differ(f"{_place(key)}: ClickHouse has {_shown(actual)}, expected {_shown(expected)}")
+    for key, expected in missing.items():
+        if (expected.recovered_ms or expected.ended_ms + HORIZON_MS) >= bounds.touched_ms:
+            report.left_out += 1
+        else:
+            report.differ(f"{_place(key)}: not in ClickHouse, expected {_shown(expected)}")
+    return report
+
+
+def _place(key: RecoveryKey) -> str:
+    """Without the person: what is printed is seen by others."""
+    return _shown(key._replace(person=key.person[:2] + "..."))
 
 
 def compare_tiles(

@@ -3,10 +3,12 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from pipeline.model.privacy import pseudonym
 from pipeline.tools.verify.naive_nowcast import Stay, edges
+from pipeline.tools.verify.naive_persons import Seen, look, recoveries, visits
 from pipeline.tools.verify.naive_signals import by_age, signals
 from pipeline.tools.verify.naive_types import (
     BUCKET,
@@ -39,35 +41,53 @@ def compute(
     """
     tables = Tables()
     tiles: dict[tuple[str, int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    seen = Seen()
     stays: dict[str, dict[str, list[Stay]]] = {funnel.name: defaultdict(list) for funnel in rules.funnels}
     for source, records in sorted(logs.items()):
         events = _accept(source, records, rules, refused_by_clock, tables)
-        watermark = tables.watermarks.get(source)
-        name = f"{source[0]}:{source[1]}"
         for event in events:
-            _count_event(event, name, rules, tiles)
+            _count_event(event, f"{source[0]}:{source[1]}", rules, tiles)
         for session in _sessions(events):
-            for funnel in rules.funnels:
-                for opening, row in _walk(session, funnel, rules, watermark):
-                    stay = _stay(opening, row)
-                    _count_stay(opening, stay, funnel, name, rules, tiles)
-                    for segment in _segments(opening, rules):
-                        stays[funnel.name][segment].append(stay)
-                    if row is None:
-                        continue
-                    key = JourneyKey(
-                        opening.channel,
-                        opening.session_id,
-                        f"{funnel.name}:{opening.event_id}",
-                        opening.at_ms,
-                    )
-                    if tables.journeys.setdefault(key, row) is not row:
-                        tables.twins.setdefault(key, []).append(row)
-                    _count_journey(opening, row, name, rules, tiles)
+            _take_session(session, source, rules, tables, tiles, stays, seen)
+    tables.recoveries = recoveries(seen, tables.watermarks.values(), partial(_hidden, rules=rules))
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:
         _add_signals(tables, rules, stays)
     return tables
+
+
+def _take_session(
+    session: list[Touchpoint],
+    source: Source,
+    rules: NaiveRules,
+    tables: Tables,
+    tiles: Any,
+    stays: Mapping[str, dict[str, list[Stay]]],
+    seen: Seen,
+) -> None:
+    name, watermark = f"{source[0]}:{source[1]}", tables.watermarks.get(source)
+    journeys: dict[JourneyKey, JourneyValue] = {}
+    for funnel in rules.funnels:
+        for opening, row in _walk(session, funnel, rules, watermark):
+            stay = _stay(opening, row)
+            _count_stay(opening, stay, funnel, name, rules, tiles)
+            for segment in _segments(opening, rules):
+                stays[funnel.name][segment].append(stay)
+            if row is None:
+                continue
+            journey_id = f"{funnel.name}:{opening.event_id}"
+            key = JourneyKey(opening.channel, opening.session_id, journey_id, opening.at_ms)
+            journeys[key] = row
+            if tables.journeys.setdefault(key, row) is not row:
+                tables.twins.setdefault(key, []).append(row)
+            _count_journey(opening, row, name, rules, tiles)
+    for visit in visits(session, rules):
+        look(visit, journeys, rules, seen)
+
+
+def _hidden(person: str, rules: NaiveRules) -> str:
+    """What stands for an id."""
+    return pseudonym(rules.customer_key, person) if rules.customer_key else person
 
 
 def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[str, list[Stay]]]) -> None:
@@ -223,18 +243,14 @@ def _row(
             value += event.amount
         elif event.type == "product_removed":
             value = max(0, value - event.amount)
-    if customer and rules.customer_key:
-        customer = pseudonym(rules.customer_key, customer)
-    if visitor and rules.customer_key:
-        visitor = pseudonym(rules.customer_key, visitor)
     first = inside[0]
     return JourneyValue(
         funnel.name,
         ended_ms,
         outcome,
         reason,
-        customer,
-        visitor,
+        customer and _hidden(customer, rules),
+        visitor and _hidden(visitor, rules),
         first.store_id or "",
         first.region or "",
         first.device or "",

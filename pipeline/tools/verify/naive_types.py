@@ -81,6 +81,28 @@ class JourneyValue(NamedTuple):
     value_units: int
 
 
+class RecoveryKey(NamedTuple):
+    person: str
+    channel: str
+    session_id: str
+    journey_id: str
+    entered_ms: int
+
+
+class RecoveryValue(NamedTuple):
+    funnel: str
+    ended_ms: int
+    value: float
+    status: str
+    recovered_ms: int | None
+    recovered_channel: str
+    recovered_session: str
+    recovered_value: float
+    store_id: str
+    region: str
+    device: str
+
+
 class SignalValue(NamedTuple):
     numerator: float
     denominator: float
@@ -96,6 +118,7 @@ class Tables:
     journeys: dict[JourneyKey, JourneyValue] = field(default_factory=dict)
     twins: dict[JourneyKey, list[JourneyValue]] = field(default_factory=dict)
     """Further rows of the same key, where the same events are in several partitions."""
+    recoveries: dict[RecoveryKey, RecoveryValue] = field(default_factory=dict)
     tiles: dict[tuple[str, int, str], dict[str, int]] = field(default_factory=dict)
     signals: dict[tuple[str, str, str, int], SignalValue] = field(default_factory=dict)
     dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from pipeline.tools.verify.rules import naive_rules
 from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
 from schemas.decoding import decode
 from schemas.events import TOUCHPOINT_TOPICS
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.reasons import CLOCK_ERROR, Reason, Refusal
 from schemas.tiles import TILES_TOPIC
 
@@ -79,12 +80,13 @@ def wait_until_caught_up(settings: KafkaSettings, ends: dict[Source, int], timeo
     """
     deadline = time.monotonic() + timeout_s
     _wait_for_commits(settings, ends, deadline, timeout_s)
-    tiles = dict.fromkeys(partitions_of(settings, [TILES_TOPIC]), 0)
-    # Only the end is wanted: that of the last record, for markers of transactions may come after it.
-    starts = tail_start(settings, list(tiles), _TAIL_RECORDS)
-    for source, messages in read_to_end(settings, list(tiles), starts):
-        tiles[source] = (messages[-1].offset() or 0) + 1
-    _wait_for_commits(settings, tiles, deadline, timeout_s)
+    for topics in ([TILES_TOPIC, VISITS_TOPIC], [FACTS_TOPIC]):
+        inner = dict.fromkeys(partitions_of(settings, topics), 0)
+        # Only the end is wanted: that of the last record, for markers of transactions may come after it.
+        starts = tail_start(settings, list(inner), _TAIL_RECORDS)
+        for source, messages in read_to_end(settings, list(inner), starts):
+            inner[source] = (messages[-1].offset() or 0) + 1
+        _wait_for_commits(settings, inner, deadline, timeout_s)
 
 
 def _wait_for_commits(settings: KafkaSettings, ends: dict[Source, int], deadline: float, timeout_s: float) -> None:
@@ -175,6 +177,7 @@ def compare_all(
     ends = ends_of(logs)
     wait_for_last_rows(client, tables)
     letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
+    recoveries = list(store.recoveries(client))
     tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
     incomplete = list(store.incomplete_signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.
@@ -185,6 +188,7 @@ def compare_all(
     yield compare.compare_journeys(
         journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id), frozenset())
     )
+    yield compare.compare_recoveries(recoveries, tables, bounds)
     yield compare.compare_tiles(tiles, tables, bounds)
     within = [(key, row) for key, row in signals if key[3] <= touched]
     # What was usual comes from weeks that a log which no longer begins at 0 does not hold.

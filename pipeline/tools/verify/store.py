@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.model.signals import Kind
-from pipeline.tools.verify.naive_types import JourneyKey, JourneyValue, SignalValue
+from pipeline.tools.verify.naive_types import JourneyKey, JourneyValue, RecoveryKey, RecoveryValue, SignalValue
 from schemas.deadletters import OWN_MARK
 from sinks.tables import COUNTERS
 
@@ -25,6 +25,17 @@ def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
             funnel, ended, outcome, reason, customer, visitor, store, region, device, step, round(value * 10_000)
         )
         yield JourneyKey(*key), found, version
+
+
+def recoveries(client: Any) -> Iterator[tuple[RecoveryKey, RecoveryValue]]:
+    """Key and row of every recovery, retracted ones included."""
+    query = (
+        "SELECT person, channel, session_id, journey_id, toUnixTimestamp64Milli(entered_at), funnel, "
+        "toUnixTimestamp64Milli(ended_at), value, status, toUnixTimestamp64Milli(recovered_at), "
+        "recovered_channel, recovered_session, recovered_value, store_id, region, device FROM cx.recoveries FINAL"
+    )
+    for row in client.execute_iter(query):
+        yield RecoveryKey(*row[:5]), RecoveryValue(*row[5:])
 
 
 def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:

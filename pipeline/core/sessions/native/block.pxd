@@ -57,6 +57,8 @@ cdef struct Session:
     uint8_t has_base   # journeys were open when what came before was folded away (``folding``)
     uint8_t is_late    # its walk is stale until the batch ends
     uint8_t is_misplaced  # its id belongs in another partition
+    uint8_t is_observed   # an event that named the last customer and the last visitor has been told of
+    uint8_t is_watched    # it has facts, so that whom its events name matters
 
 
 cdef inline Text session_id(Session *session) noexcept nogil:

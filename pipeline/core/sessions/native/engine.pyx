@@ -11,7 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.sessions.native.ahead cimport Ahead
 from pipeline.core.sessions.native.bases cimport Base, Bases
-from pipeline.core.sessions.native.block cimport NONE, WHERE_BYTES, Event, Open, Session, event_at, is_event, is_text, make_room, session_id, where_of
+from pipeline.core.sessions.native.block cimport NONE, WHERE_BYTES, Event, Open, Session, event_at, is_event, is_text, make_room, session_id, text_at, where_of
 from pipeline.core.sessions.native.columns cimport RecordColumns
 from pipeline.core.sessions.native.folding cimport fold
 from pipeline.core.sessions.native.late cimport DUPLICATE, TAKEN, TOO_FAR_BACK, LateSessions, Outcome
@@ -22,11 +22,15 @@ from pipeline.core.sessions.native.texts cimport str_of, text_of
 from pipeline.core.sessions.native.walks cimport Walks
 from pipeline.core.sessions.native.words cimport OWN_DIMENSIONS, TYPES, Words, type_of
 
+from pipeline.core.sessions.facts import FactEvent
 from pipeline.core.sessions.refusals import FUTURE_MS
+from pipeline.core.sessions.visits import Named
 from pipeline.model.ages import AgeCounters
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
+from pipeline.model.facts import FACT_TYPES
 from pipeline.model.tiles import EVENTS, FRICTION_TYPES, STEP_COUNTERS
 from schemas.events import EVENT_TYPES
+from schemas.facts import Observation
 
 cdef enum:
     WORTH_TRIMMING = 512  # bytes of a session's block
@@ -44,8 +48,10 @@ cdef int64_t _never = NEVER_MS
 cdef int64_t _future = FUTURE_MS
 cdef bint _is_friction[TYPES]  # the contract's types come first in any vocabulary
 cdef bint _is_step[TYPES]
+cdef bint _is_fact[TYPES]
 for _code, _kind in enumerate(EVENT_TYPES):
-    _is_friction[_code], _is_step[_code] = _kind in FRICTION_TYPES, _kind in STEP_COUNTERS
+    _is_friction[_code], _is_step[_code], _is_fact[_code] = _kind in FRICTION_TYPES, _kind in STEP_COUNTERS, _kind in FACT_TYPES
+cdef object _new = tuple.__new__
 
 
 cdef class NativeEngine:
@@ -66,6 +72,12 @@ cdef class NativeEngine:
     cdef dict _details
     cdef dict _counts   # by handle, how many events a long session has
     cdef dict _long     # of the batch, by id
+    cdef list _facts
+    cdef list _named
+    cdef list _folded
+    cdef list _gone
+    cdef set _to_watch
+    cdef list _observations
     cdef int64_t _delay_ms
     cdef int64_t _lateness_ms
     cdef Py_ssize_t _most_later
@@ -94,6 +106,8 @@ cdef class NativeEngine:
         self._late = LateSessions(self._sessions, self._walks, self._bases, self._most_later)
         self.latest_ms = self.reached_ms = self._watermark_ms = self._cutoff_ms = -_never
         self._details, self._counts, self._long = {}, {}, {}
+        self._facts, self._named, self._folded, self._gone, self._observations = [], [], [], [], []
+        self._to_watch = set()
         self.begin()
 
     def spread_over(self, uint32_t number, uint32_t partitions):
@@ -172,6 +186,8 @@ cdef class NativeEngine:
         cdef Text where
         cdef uint64_t opened = 0
         cdef Outcome outcome
+        cdef bint is_late = False
+        cdef uint32_t before_customer, before_visitor
         cdef object customer, visitor  # as long as their texts are read
         if touch.currency.at != NULL and not self._is_ours(touch.currency):
             touch.amount = NO_AMOUNT
@@ -186,7 +202,11 @@ cdef class NativeEngine:
         if session == NULL:
             session = self._sessions.add(touch.session_id, touch.hashed, &handle)
             session.timer_ms, session.is_misplaced = _never, self._is_misplaced(touch.session_id)
+            if self._to_watch and str_of(touch.session_id) in self._to_watch:
+                self._to_watch.remove(str_of(touch.session_id))
+                session.is_watched = True
             self._retention.add(touch.at_ms + self._walks.longest_ms, handle)
+        before_customer, before_visitor = session.customer, session.visitor
         if touch.at_ms <= session.last_ms or session.last_ms + self._walks.shortest(session) < self._watermark_ms:
             outcome = self._late.take(session, handle, touch, where)
             if outcome != TAKEN:
@@ -194,6 +214,7 @@ cdef class NativeEngine:
                     self.duplicates += 1
                     self.misplaced += session.is_misplaced
                 return outcome
+            is_late = True
         elif session.is_late:
             self._late.append(session, handle, touch, where)
         else:
@@ -202,6 +223,12 @@ cdef class NativeEngine:
         if (session.size + self._late.bytes_waiting(session, handle)) // sizeof(Event) > <size_t>self._most_later:
             self._note_length(session, handle)
         self._sessions.touch(handle)
+        if session.customer != before_customer or session.visitor != before_visitor:
+            session.is_observed = False
+        if touch.customer.at != NULL or touch.visitor.at != NULL:
+            self._note_names(session, touch, is_late)
+        if _is_fact[touch.type]:
+            self._note_fact(touch)
         self._count(touch, where, opened)
         self.accepted += 1
         self.newest_ms = max(self.newest_ms, touch.at_ms)
@@ -242,6 +269,92 @@ cdef class NativeEngine:
                 self._timers.add(deadline_ms, handle)
         return 0
 
+    # --- who it was -----------------------------------------------------------------------------
+
+    cdef int _note_names(self, Session *session, Touch *touch, bint is_late) except -1:
+        """Take note of an event that names somebody."""
+        if session.is_watched:
+            self._named.append(str_of(touch.session_id))
+        if touch.customer.at == NULL or touch.visitor.at == NULL or (session.is_observed and not is_late):
+            return 0
+        if not is_late:
+            session.is_observed = True
+        self._observations.append(Observation(str_of(touch.visitor), str_of(touch.customer), touch.at_ms))
+        return 0
+
+    cdef int _note_fact(self, Touch *touch) except -1:
+        amount = None if touch.amount == NO_AMOUNT else touch.amount
+        texts = str_of(touch.session_id), touch.at_ms, str_of(touch.event_id), self._words.types[touch.type]
+        self._facts.append(_new(FactEvent, (*texts, amount, str_of(touch.order))))
+        return 0
+
+    cdef int _observe_last(self, Session *session, uint32_t position, uint32_t until) except -1:
+        """Take note of the last of events that are let go and that name the same two."""
+        cdef Event *event
+        cdef Event *last = NULL
+        if session.customer == NONE or session.visitor == NONE:
+            return 0
+        while position < until:
+            event = event_at(session, position)
+            if event.customer != NONE and event.visitor != NONE:
+                if last != NULL and not (
+                    _is_same(session, last.customer, event.customer) and _is_same(session, last.visitor, event.visitor)
+                ):
+                    self._observe(session, last)
+                last = event
+            position += event.size
+        return 0 if last == NULL else self._observe(session, last)
+
+    cdef int _observe(self, Session *session, Event *event) except -1:
+        who = str_of(text_at(session, event.visitor)), str_of(text_at(session, event.customer))
+        self._observations.append(Observation(*who, event.at_ms))
+        return 0
+
+    cdef list _names_in(self, Session *session, uint32_t position, uint32_t until):
+        cdef list found = []
+        cdef Event *event
+        while position < until:
+            event = event_at(session, position)
+            who = str_of(text_at(session, event.customer)), str_of(text_at(session, event.visitor))
+            found.append(_new(Named, (event.at_ms, *who)))
+            position += event.size
+        return found
+
+    def who(self, session_id):
+        cdef Handle handle = 0
+        cdef Text text = text_of(session_id)
+        cdef Session *session = self._sessions.find(text, hash_of(text), &handle)
+        return [] if session == NULL else self._names_in(session, self._bases.start(session, handle), session.size)
+
+    def watch(self, session_id):
+        cdef Handle handle = 0
+        cdef Text text = text_of(session_id)
+        cdef Session *session = self._sessions.find(text, hash_of(text), &handle)
+        if session != NULL:
+            session.is_watched = True
+        else:
+            self._to_watch.add(session_id)
+
+    def take_facts(self):
+        taken, self._facts = self._facts, []
+        return taken
+
+    def take_named(self):
+        taken, self._named = self._named, []
+        return taken
+
+    def take_folded(self):
+        taken, self._folded = self._folded, []
+        return taken
+
+    def take_gone(self):
+        taken, self._gone = self._gone, []
+        return taken
+
+    def take_observations(self):
+        taken, self._observations = self._observations, []
+        return taken
+
     # --- what is counted ------------------------------------------------------------------------
 
     cdef int _count(self, Touch *touch, Text where, uint64_t opened) except -1:
@@ -256,6 +369,7 @@ cdef class NativeEngine:
         settled = []
         for handle, found in self._late.settle():
             self._schedule(self._sessions.at(handle), handle)
+            self._sessions.at(handle).is_observed = False
             self._counts.pop(handle, None)  # it was packed anew
             settled.append(found)
         return settled
@@ -316,6 +430,9 @@ cdef class NativeEngine:
                     self._trim(session, due.of[at])
             else:
                 self._counts.pop(due.of[at], None)
+                self._observe_last(session, self._bases.start(session, due.of[at]), session.size)
+                if session.is_watched:
+                    self._gone.append(str_of(session_id(session)))
                 self._bases.drop(session, due.of[at])
                 self._sessions.remove(due.of[at])
 
@@ -326,7 +443,7 @@ cdef class NativeEngine:
         none.at, none.size = b"", 0
         position = self._late.position_of(session, handle, self._cutoff_ms, none)
         if position > self._bases.start(session, handle):
-            fold(session, handle, position, self._bases, self._walks)
+            self._fold(session, handle, position)
             self._counts.pop(handle, None)
         self._late.moved(handle)
         return 0
@@ -343,9 +460,18 @@ cdef class NativeEngine:
             position = self._bases.start(session, handle)
             for _ in range(count - self._most_later):
                 position += event_at(session, position).size
-            fold(session, handle, position, self._bases, self._walks)
+            self._fold(session, handle, position)
             self._late.moved(handle)
             del self._counts[handle]
+        return 0
+
+    cdef int _fold(self, Session *session, Handle handle, uint32_t until) except -1:
+        """Fold away the events before a position, and note whom they named."""
+        cdef uint32_t position = self._bases.start(session, handle)
+        self._observe_last(session, position, until)
+        self._folded.append((str_of(session_id(session)), self._names_in(session, position, until)))
+        fold(session, handle, until, self._bases, self._walks)
+        session.is_observed = False
         return 0
 
     # --- checkpoints ----------------------------------------------------------------------------
@@ -499,6 +625,12 @@ cdef class NativeEngine:
         self._walks.time_out(session, watermark_ms)
         self._schedule(session, handle)
         return self._retention.add(session.last_ms + self._walks.longest_ms, handle)
+
+
+cdef bint _is_same(Session *session, uint32_t one, uint32_t other) noexcept nogil:
+    """Whether two texts are the same. One that comes again after another is kept a second time."""
+    cdef Text a = text_at(session, one), b = text_at(session, other)
+    return one == other or (a.size == b.size and memcmp(a.at, b.at, a.size) == 0)
 
 
 cdef uint32_t _murmur2(Text key) noexcept nogil:

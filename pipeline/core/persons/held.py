@@ -1,0 +1,96 @@
+"""The facts of one person, or of one visitor, while a batch changes them."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pipeline.model.facts import HORIZON_MS, KEPT_MS, PURCHASES_KEPT_MS, Held
+from schemas.facts import ABANDONED, CANCELLATION, PURCHASE, Fact
+
+FactKey = tuple[str, str, str, str, str, int]
+
+
+class Taken(NamedTuple):
+    """What a statement has changed."""
+
+    is_new: bool
+    """Nothing had been told of the fact before."""
+    is_news: bool
+    """False: something as new was told before."""
+
+
+class HeldFacts:
+    """By key of the fact and number of the source that told it."""
+
+    def __init__(self, held: Iterable[Held] = ()) -> None:
+        self._held = {(one.fact.key, one.source): one for one in held}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def all(self) -> list[Held]:
+        return list(self._held.values())
+
+    def take(self, source: int, version: int, holds: bool, fact: Fact) -> Taken:
+        """Note what a source says of a fact. What it said before is replaced."""
+        which = fact.key, source
+        before = self._held.get(which)
+        if before is not None and version <= before.version:
+            return Taken(is_new=False, is_news=False)
+        is_new = before is None and not any(key == fact.key for key, _ in self._held)
+        self._held[which] = Held(source, version, holds, before is not None and before.is_settled, fact)
+        return Taken(is_new, is_news=True)
+
+    def that_hold(self) -> list[Held]:
+        """The facts that hold by one source or another, each once: as told last."""
+        found: dict[FactKey, Held] = {}
+        for one in self._held.values():
+            if one.holds:
+                before = found.get(one.fact.key)
+                if before is None or (before.version, before.source) < (one.version, one.source):
+                    found[one.fact.key] = one
+        return list(found.values())
+
+    def has_another_of_order(self, fact: Fact) -> bool:
+        """Whether there is another purchase, or a cancellation, of the same order."""
+        return fact.order_id is not None and any(
+            one.fact.order_id == fact.order_id and one.fact.key != fact.key for one in self._held.values()
+        )
+
+    def forget(self, passed_ms: int) -> list[Held]:
+        """Let go what is too old to matter once all of this time has passed; gives what was let go."""
+        old = [one for one in self._held.values() if due_ms(one.fact) < passed_ms]
+        for one in old:
+            del self._held[one.fact.key, one.source]
+        self._settle(old)
+        return old
+
+    def shorten(self, most: int) -> int:
+        """Let the oldest go where there are more; gives how many."""
+        if len(self._held) <= most:
+            return 0
+        kept = sorted(self._held.items(), key=lambda item: (item[1].fact.ended_ms, item[0]))
+        surplus = [one for _, one in kept[: len(kept) - most]]
+        self._held = dict(kept[len(kept) - most :])
+        self._settle(surplus)
+        return len(surplus)
+
+    def _settle(self, gone: list[Held]) -> None:
+        """What these have made void, or a copy, stays so without them."""
+        for one in gone:
+            fact = one.fact
+            if one.holds and fact.kind in (PURCHASE, CANCELLATION) and fact.order_id is not None:
+                for key, other in list(self._orders(fact)):
+                    self._held[key] = Held(other.source, other.version, other.holds, True, other.fact)
+
+    def _orders(self, fact: Fact) -> Iterator[tuple[tuple[FactKey, int], Held]]:
+        """The purchases that are void, or copies, because of it."""
+        for key, other in self._held.items():
+            if other.fact.kind == PURCHASE and other.fact.order_id == fact.order_id:
+                apart_ms = other.fact.at_ms - fact.at_ms
+                if apart_ms <= HORIZON_MS and (fact.kind == CANCELLATION or apart_ms >= 0):
+                    yield key, other
+
+
+def due_ms(fact: Fact) -> int:
+    """When a fact is let go."""
+    return fact.ended_ms + (KEPT_MS if fact.kind == ABANDONED else PURCHASES_KEPT_MS)

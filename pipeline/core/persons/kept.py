@@ -1,0 +1,56 @@
+"""What is kept of many: packed in a book, looked at when something of theirs is due, numbered by who told it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pipeline.core.book import Book
+from pipeline.core.cuts import FACTS, Cut, Head, Shards, packed_of
+from pipeline.core.sources import Sources
+from pipeline.core.timer_wheel import TimerWheel
+
+_SLOT_MS: Final = 10_000
+
+
+class Kept:
+    """Of one partition: sources, a book by name, and when whom something is due of."""
+
+    def __init__(self, generation_start: int, sources: int) -> None:
+        self.sources: Final = Sources(generation_start, sources)
+        self.book: Final = Book()
+        self._numbers: dict[str, int] = {}
+        self._due: Final[TimerWheel[str]] = TimerWheel(_SLOT_MS)
+
+    def number_of(self, source: str) -> int:
+        """By which its statements are known."""
+        return self._numbers.setdefault(source, len(self._numbers))
+
+    def put(self, name: str, content: bytes | None, due_ms: Iterable[int]) -> None:
+        """Keep what there is of a name; None: nothing. It is looked at again at each of these times."""
+        if content is not None:
+            self.book.put(name, content)
+        elif name in self.book:
+            self.book.remove(name)
+        for at_ms in {self._due.slot_of(one) for one in due_ms}:
+            self._due.add(at_ms, name)
+
+    def take_due(self, passed_ms: int) -> set[str]:
+        """Those of whom something is due, or may be in this slot: they are to be put again."""
+        return set(self._due.take(passed_ms))
+
+    def snapshot(self, head: Mapping[str, Any]) -> Cut:
+        """``head``: what there is besides."""
+        made = Cut({**self.sources.head(), "numbers": self._numbers, **head})
+        for number, stored in self.book.take_changed():
+            made.put(f"{FACTS}{number}", stored)
+        return made
+
+    def restore(self, head: Head, shards: Shards) -> None:
+        """When things are due is to be noted by putting them again. Raises ValueError."""
+        self.sources.restore(head)
+        self._numbers = dict(head["numbers"])
+        self.book.restore(packed_of(shards, FACTS))
+
+    def note_due(self, name: str, due_ms: Iterable[int]) -> None:
+        """The same as ``put`` of what is there already."""
+        for at_ms in {self._due.slot_of(one) for one in due_ms}:
+            self._due.add(at_ms, name)

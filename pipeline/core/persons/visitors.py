@@ -1,0 +1,224 @@
+"""Which person is behind a visitor: facts of visitors in, statements about persons out.
+
+A visitor is a customer to a fact if events within seven days of it name this one customer with the visitor, and no
+other. The facts that this concerns are told anew when it changes, and taken back from all that it can have been
+(law 2): customers are only ever added to those that are named near a fact.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from pipeline.core.cuts import Cut, Head, Shards
+from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
+from pipeline.core.persons.kept import Kept
+from pipeline.model.event_time import NEVER_MS
+from pipeline.model.facts import HORIZON_MS, KEPT_MS, MOST_FACTS, Held, customer, pack, unpacker, visitor
+from schemas.facts import Fact, Observation, Statement
+
+MOST_CUSTOMERS: Final = 200
+"""Of one visitor. Those named longest ago are let go: a device that so many use is nobody's."""
+
+
+class _Visitor(NamedTuple):
+    """As it is kept."""
+
+    seen: dict[str, list[int]]
+    """By customer, when they were named together: ascending, without those between two that are near."""
+    facts: list[Held]
+
+
+_unpack: Final = unpacker(_Visitor)
+
+
+class _Changing:
+    """A visitor while a batch changes it."""
+
+    def __init__(self, kept: _Visitor) -> None:
+        self.before = {name: list(times) for name, times in kept.seen.items()}
+        self.seen = kept.seen
+        self.facts = HeldFacts(kept.facts)
+        self.held_before = {held.fact.key for held in kept.facts if held.holds}
+        self.new: dict[FactKey, Fact] = {}
+        """Facts told of for the first time."""
+        self.again: dict[FactKey, Fact] = {}
+        """Facts that something else was told of before, in this batch or earlier."""
+        self.is_seen_anew = False
+
+    def see(self, customer_id: str, at_ms: int) -> None:
+        times = self.seen.setdefault(customer_id, [])
+        at = bisect_left(times, at_ms)
+        if times[at : at + 1] == [at_ms]:
+            return
+        insort(times, at_ms)
+        # Of three times within two horizons the middle one tells nothing that the others do not.
+        self.seen[customer_id] = [
+            one
+            for place, one in enumerate(times)
+            if place in (0, len(times) - 1) or times[place + 1] - times[place - 1] > 2 * HORIZON_MS
+        ]
+        self.is_seen_anew = True
+
+    def state(self, source: int, version: int, statement: Statement) -> None:
+        fact = statement.fact
+        taken = self.facts.take(source, version, statement.holds, fact)
+        if not taken.is_news:
+            return
+        if taken.is_new and statement.holds:
+            self.new[fact.key] = fact
+        else:
+            self.again[fact.key] = fact
+
+    def shorten(self) -> int:
+        """Let go what is too much; gives how many facts."""
+        if len(self.seen) > MOST_CUSTOMERS:
+            newest = sorted(self.seen, key=lambda name: (self.seen[name][-1], name))[-MOST_CUSTOMERS:]
+            self.seen = {name: self.seen[name] for name in newest}
+        return self.facts.shorten(MOST_FACTS)
+
+    def forget(self, passed_ms: int) -> None:
+        self.facts.forget(passed_ms)
+        self.seen = {
+            name: kept
+            for name, times in self.seen.items()
+            if (kept := [at_ms for at_ms in times if at_ms + KEPT_MS >= passed_ms])
+        }
+
+
+class Visitors:
+    """State of one partition of ``cx.visits``."""
+
+    def __init__(self, first_version: int, sources: int, lateness_ms: int) -> None:
+        """``sources``: how many there are, heard of or not."""
+        self.kept: Final = Kept(first_version, sources)
+        self._lateness_ms: Final = lateness_ms
+        self._over_ms = -NEVER_MS
+        """What was due before it has been let go."""
+        self._changing: dict[str, _Changing] = {}
+        self.shortened = 0
+        """Facts let go because there were too many of one visitor."""
+        self.is_catching_up = True
+        """Whether a run that has crashed may have told more than this state knows of."""
+
+    def __len__(self) -> int:
+        return len(self.kept.book)
+
+    @property
+    def passed_ms(self) -> int | None:
+        """What all sources have passed; None where one is not heard of."""
+        return self.kept.sources.all_passed_ms()
+
+    def take(
+        self,
+        source: str,
+        version: int,
+        watermark_ms: int | None,
+        more: bool,
+        statements: Iterable[Statement],
+        observations: Iterable[Observation],
+    ) -> None:
+        """Take what one source sent after one batch."""
+        if not self.kept.sources.hear(source, version, watermark_ms, more):
+            return
+        number, over_ms = self.kept.number_of(source), self._over_ms
+        for one in observations:
+            if one.at_ms + KEPT_MS >= over_ms:
+                self._of(one.visitor_id).see(one.customer_id, one.at_ms)
+        for statement in statements:
+            if due_ms(statement.fact) >= over_ms:  # else it was let go; a run that has crashed told it
+                self._of(statement.who).state(number, version, statement)
+
+    def _of(self, visitor_id: str) -> _Changing:
+        found = self._changing.get(visitor_id)
+        if found is None:
+            stored = self.kept.book.get(visitor_id)
+            found = self._changing[visitor_id] = _Changing(_Visitor({}, []) if stored is None else _unpack(stored))
+        return found
+
+    def settle(self) -> list[Statement]:
+        """What a batch leads to. Nothing else may be asked of the state before."""
+        told: list[Statement] = []
+        passed_ms = self.passed_ms
+        due = set() if passed_ms is None else self.kept.take_due(passed_ms - self._lateness_ms)
+        for visitor_id, one in self._changing.items():
+            told.extend(_told(visitor_id, one, self.is_catching_up))
+        for visitor_id in due - self._changing.keys():
+            if visitor_id in self.kept.book:
+                self._of(visitor_id)
+        for visitor_id, one in self._changing.items():
+            self.shortened += one.shorten()
+            if visitor_id in due and passed_ms is not None:
+                one.forget(passed_ms - self._lateness_ms)
+            self._keep(visitor_id, one)
+        self._changing.clear()
+        if passed_ms is not None:
+            self._over_ms = max(self._over_ms, passed_ms - self._lateness_ms)
+        return told
+
+    def _keep(self, visitor_id: str, one: _Changing) -> None:
+        facts = one.facts.all()
+        content = pack(_Visitor(one.seen, facts)) if facts or one.seen else None
+        self.kept.put(visitor_id, content, _next_due(one.seen, facts))
+
+    def end_catching_up(self) -> None:
+        """All that such a run can have taken has been taken."""
+        self.is_catching_up = False
+
+    def snapshot(self) -> Cut:
+        """What has changed since the last one. To be made between batches."""
+        return self.kept.snapshot({"over_ms": self._over_ms})
+
+    def restore(self, head: Head, shards: Shards) -> None:
+        """Bring a new state to what it was when the snapshot was made whose head this is."""
+        self.kept.restore(head, shards)
+        self._over_ms = head["over_ms"]
+        for visitor_id in self.kept.book:
+            seen, facts = _unpack(self.kept.book.get(visitor_id))
+            self.kept.note_due(visitor_id, _next_due(seen, facts))
+
+
+def _next_due(seen: dict[str, list[int]], facts: list[Held]) -> list[int]:
+    """When the next of these is let go."""
+    times = [*(due_ms(one.fact) for one in facts), *(times[0] + KEPT_MS for times in seen.values())]
+    return [min(times)] if times else []
+
+
+def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Statement]:
+    """Statements about the facts that a batch has changed, or whose person it has."""
+    holding = {held.fact.key: held.fact for held in one.facts.that_hold()}
+    for key, fact in one.again.items():
+        now = holding.get(key)
+        if now is None and key not in one.held_before and not is_catching_up:
+            continue  # nobody was told of it
+        current = None if now is None else _person(visitor_id, one.seen, now)
+        # When it was another time its person can have been any that was ever named.
+        for person in dict.fromkeys([visitor(visitor_id), *map(customer, one.seen)]):
+            yield Statement(person, person == current, now or fact)
+    for key, fact in holding.items():
+        if key in one.again or not (one.is_seen_anew or key in one.new):
+            continue
+        after = _customers(one.seen, fact)
+        has_moved = one.is_seen_anew and after != _customers(one.before, fact)
+        if not has_moved and key not in one.new:
+            continue
+        current = _person(visitor_id, one.seen, fact)
+        yield Statement(current, True, fact)
+        if has_moved:
+            for person in (visitor(visitor_id), *map(customer, after)):
+                if person != current:
+                    yield Statement(person, False, fact)
+
+
+def _customers(seen: dict[str, list[int]], fact: Fact) -> list[str]:
+    """Those who are named with the visitor near the fact."""
+    found = []
+    for name, times in seen.items():
+        at = bisect_left(times, fact.ended_ms - HORIZON_MS)
+        if at < len(times) and times[at] <= fact.ended_ms + HORIZON_MS:
+            found.append(name)
+    return sorted(found)
+
+
+def _person(visitor_id: str, seen: dict[str, list[int]], fact: Fact) -> str:
+    customers = _customers(seen, fact)
+    return customer(customers[0]) if len(customers) == 1 else visitor(visitor_id)

@@ -1,0 +1,81 @@
+"""How far the sources of a stage are: what each has passed, and what all have.
+
+A source is one partition of the topic before (``topic:partition``).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+
+class Sources:
+    """What has been heard of each source."""
+
+    def __init__(self, first_version: int, count: int) -> None:
+        """``first_version``: of this generation. ``count``: how many sources there are, heard of or not."""
+        self.first_version: Final = first_version
+        self._count: Final = count
+        self._mid_batch: set[str] = set()
+        """Sources of which a part of a batch has come, and not all of it."""
+        self.versions: dict[str, int] = {}
+        """By source: the highest version received."""
+        self.watermarks: dict[str, int] = {}
+        """By source, ms."""
+        self.empty: dict[str, int | None] = {}
+        """By source of which nothing has come yet: how far the others were when it was last said to be empty."""
+
+    def hear(self, source: str, version: int, watermark_ms: int | None, more: bool = False) -> bool:
+        """Note what a message says; False where it is of an earlier generation: that log is told anew.
+
+        ``more``: it is a part of what a batch gave, and others follow.
+        """
+        if version < self.first_version:
+            return False
+        self.versions[source] = max(version, self.versions.get(source, version))
+        (self._mid_batch.add if more else self._mid_batch.discard)(source)
+        if watermark_ms is not None:
+            # One that tells again what a run that has crashed told takes nothing back.
+            self.watermarks[source] = max(watermark_ms, self.watermarks.get(source, watermark_ms))
+            self.empty.pop(source, None)
+        elif not more and source not in self.watermarks:
+            self.empty[source] = min(self.watermarks.values(), default=None)
+        return True
+
+    @property
+    def is_mid_batch(self) -> bool:
+        """Whether a part of a batch is missing yet."""
+        return bool(self._mid_batch)
+
+    @property
+    def version(self) -> int:
+        """Of a row as it is now: the generation, and the sum over all sources of how far each was read."""
+        first = self.first_version
+        return first + sum([version - first for version in self.versions.values()])
+
+    @property
+    def newest_ms(self) -> int | None:
+        """The newest of the watermarks."""
+        return max(self.watermarks.values(), default=None)
+
+    def smallest_ms(self) -> int | None:
+        """What all sources heard of have passed, ms; None while one has passed nothing, or does not say.
+
+        An empty source is taken to have passed what the others had when it was last said to be empty. What has
+        come to it since may be as old as anything.
+        """
+        is_told = len(self.watermarks) + len(self.empty) == len(self.versions)
+        if not self.watermarks or not is_told or None in self.empty.values():
+            return None
+        return min([*self.watermarks.values(), *(at_ms for at_ms in self.empty.values() if at_ms is not None)])
+
+    def all_passed_ms(self) -> int | None:
+        """What all sources have passed, ms; None while there is one that is not heard of."""
+        return self.smallest_ms() if len(self.versions) >= self._count else None
+
+    def head(self) -> dict[str, Any]:
+        """For a cut: versions, watermarks, empty sources."""
+        return {"versions": self.versions, "watermarks": self.watermarks, "empty": self.empty}
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        self.versions = dict(content["versions"])
+        self.watermarks = dict(content["watermarks"])
+        self.empty = dict(content["empty"])

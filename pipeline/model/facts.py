@@ -1,0 +1,64 @@
+"""Facts of persons: which there are, how long they count, and how they are kept (docs/persons.md)."""
+
+from typing import Any, Final
+
+import msgspec
+
+from schemas.facts import CUSTOMER, VISITOR, Fact
+
+RECOVERABLE: Final = frozenset({"cart", "checkout", "basket"})
+"""The funnels in which things are bought: a purchase on another way recovers their journeys."""
+PURCHASES: Final = frozenset({"order_completed", "sale_completed"})
+CANCELS: Final = "order_cancelled"
+FACT_TYPES: Final = PURCHASES | {CANCELS}
+
+_DAY_MS: Final = 86_400_000
+HORIZON_MS: Final = 7 * _DAY_MS
+"""So long after its end a journey can be recovered, a purchase be cancelled or reported twice, and so far from a
+fact an event tells which customer a visitor is."""
+KEPT_MS: Final = 2 * HORIZON_MS
+"""So long, and the lateness, a journey is kept: what a purchase within the horizon means can change so long."""
+PURCHASES_KEPT_MS: Final = KEPT_MS + _DAY_MS
+"""Longer than the journeys that they end, which began before them and may have ended after them."""
+STEP_MS: Final = 60_000
+"""Watermarks are told with facts whenever they come to another step, and count by whole steps."""
+MOST_FACTS: Final = 2_000
+"""Of one person. Who has more is none: one id for all guests, or a device in a shop. The oldest are let go."""
+
+
+def step_of(at_ms: int) -> int:
+    """Start of the step that holds the instant, in ms."""
+    return at_ms - at_ms % STEP_MS
+
+
+def customer(customer_id: str) -> str:
+    """The name of a person who is known as a customer."""
+    return CUSTOMER + customer_id
+
+
+def visitor(visitor_id: str) -> str:
+    """The name of a person of whom only the visitor is known."""
+    return VISITOR + visitor_id
+
+
+class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A fact as it is kept."""
+
+    source: int
+    """Number of the source that told it. Several may: a session is then in the wrong partition, or its person has
+    just been found."""
+    version: int
+    holds: bool
+    """False: it was taken back, and nothing older of this source is taken any more."""
+    is_settled: bool
+    """Of a purchase: what made it void, or the copy of another, has been let go."""
+    fact: Fact
+
+
+pack: Final = msgspec.msgpack.Encoder().encode
+"""Packed as it is kept."""
+
+
+def unpacker(kind: Any) -> Any:
+    """Reads what ``pack`` has written of this type. Raises ValueError."""
+    return msgspec.msgpack.Decoder(kind).decode

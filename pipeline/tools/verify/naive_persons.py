@@ -1,0 +1,152 @@
+"""Persons and recoveries from whole logs: who was there, what they bought. Written apart from the core."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pipeline.tools.verify.naive_types import (
+    JourneyKey,
+    JourneyValue,
+    NaiveRules,
+    RecoveryKey,
+    RecoveryValue,
+)
+from schemas.touchpoint import Touchpoint
+
+MINUTE = 60_000
+WEEK = 7 * 86_400_000
+FUNNELS = ("cart", "checkout", "basket")
+
+
+class Who(NamedTuple):
+    """Whom a visit is of, as far as it says."""
+
+    customer_id: str | None
+    visitor_id: str | None
+
+
+class Bought(NamedTuple):
+    at_ms: int
+    event_id: str
+    channel: str
+    session_id: str
+    units: int
+    order_id: str | None
+
+
+@dataclass
+class Seen:
+    """All that persons are made of."""
+
+    journeys: dict[JourneyKey, tuple[Who, JourneyValue]] = field(default_factory=dict)
+    bought: dict[tuple[str, str, str, int], tuple[Who, Bought]] = field(default_factory=dict)
+    cancelled: dict[tuple[str, str, str, int], tuple[Who, int, str]] = field(default_factory=dict)
+    named: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
+    """By visitor: when, and which customer."""
+
+
+def visits(session: Sequence[Touchpoint], rules: NaiveRules) -> Iterable[list[Touchpoint]]:
+    """A session's events, in order, without a silence longer than the longest timeout within one."""
+    longest = max(funnel.timeout_ms for funnel in rules.funnels)
+    visit: list[Touchpoint] = []
+    for event in session:
+        if visit and event.at_ms - visit[-1].at_ms > longest:
+            yield visit
+            visit = []
+        visit.append(event)
+    if visit:
+        yield visit
+
+
+def look(
+    visit: Sequence[Touchpoint], journeys: Mapping[JourneyKey, JourneyValue], rules: NaiveRules, seen: Seen
+) -> None:
+    """Take note of a visit. ``journeys``: those of its session."""
+    customers = [event.customer_id for event in visit if event.customer_id is not None]
+    visitors = [event.visitor_id for event in visit if event.visitor_id is not None]
+    who = Who(customers[-1] if customers else None, visitors[-1] if visitors else None)
+    times = {event.at_ms for event in visit}
+    for key, row in journeys.items():
+        if row.funnel in FUNNELS and row.outcome == "abandoned" and key.entered_ms in times:
+            seen.journeys[key] = who, row
+    for event in visit:
+        which = event.channel, event.session_id, event.event_id, event.at_ms
+        if event.type in ("order_completed", "sale_completed"):
+            is_ours = event.amount is not None and event.currency in (None, rules.currency)
+            units = event.amount if is_ours and event.amount is not None else 0
+            one = Bought(event.at_ms, event.event_id, event.channel, event.session_id, units, event.order_id)
+            seen.bought[which] = who, one
+        elif event.type == "order_cancelled" and event.order_id is not None:
+            seen.cancelled[which] = who, event.at_ms, event.order_id
+        if event.customer_id is not None and event.visitor_id is not None:
+            seen.named[event.visitor_id].append((event.at_ms, event.customer_id))
+
+
+def recoveries(
+    seen: Seen, watermarks: Iterable[int], hide: Callable[[str], str]
+) -> dict[RecoveryKey, RecoveryValue]:
+    """What has become of each journey of somebody known. ``hide``: gives what stands for an id."""
+    bought: dict[str, list[Bought]] = defaultdict(list)
+    cancelled: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for who, one in seen.bought.values():
+        if person := _person(who, one.at_ms, seen):
+            bought[person].append(one)
+    for who, at_ms, order in seen.cancelled.values():
+        if person := _person(who, at_ms, seen):
+            cancelled[person].append((at_ms, order))
+    passed = min(watermarks, default=0) // MINUTE * MINUTE
+    rows: dict[RecoveryKey, RecoveryValue] = {}
+    having: dict[tuple[str, str, Bought], list[RecoveryKey]] = defaultdict(list)
+    for key, (who, row) in seen.journeys.items():
+        person = _person(who, row.ended_ms, seen)
+        if person is None:
+            continue
+        mine = _counted(bought[person], cancelled[person])
+        purchase = next((one for one in mine if one.at_ms > key.entered_ms), None)
+        which = RecoveryKey(person[:2] + hide(person[2:]), *key)
+        rows[which] = _row(row, purchase, passed)
+        if rows[which].status == "recovered" and purchase is not None:
+            having[person, row.funnel, purchase].append(which)
+    for several in having.values():
+        several.sort(key=lambda one: (rows[one].ended_ms, one.journey_id.encode()))
+        for other in several[:-1]:
+            rows[other] = rows[other]._replace(recovered_value=0.0)
+    return rows
+
+
+def _person(who: Who, at_ms: int, seen: Seen) -> str | None:
+    if who.customer_id is not None:
+        return f"c:{who.customer_id}"
+    if who.visitor_id is None:
+        return None
+    near = {customer for when, customer in seen.named[who.visitor_id] if abs(when - at_ms) <= WEEK}
+    return f"c:{near.pop()}" if len(near) == 1 else f"v:{who.visitor_id}"
+
+
+def _counted(bought: list[Bought], cancelled: list[tuple[int, str]]) -> list[Bought]:
+    """Without what was cancelled, and what was reported again."""
+    found = []
+    earlier: list[Bought] = []
+    for one in sorted(
+        bought, key=lambda each: (each.at_ms, each.event_id.encode(), each.channel, each.session_id)
+    ):
+        if one.order_id is not None:
+            is_copy = any(b.order_id == one.order_id and one.at_ms - b.at_ms <= WEEK for b in earlier)
+            is_void = any(order == one.order_id and abs(when - one.at_ms) <= WEEK for when, order in cancelled)
+            earlier.append(one)
+            if is_copy or is_void:
+                continue
+        found.append(one)
+    return found
+
+
+def _row(row: JourneyValue, purchase: Bought | None, passed: int) -> RecoveryValue:
+    where = row.store_id, row.region, row.device
+    funnel, ended, value = row.funnel, row.ended_ms, row.value_units / 10_000
+    if purchase is not None and purchase.at_ms <= row.ended_ms + WEEK:
+        status = "completed_elsewhere" if purchase.at_ms <= row.ended_ms else "recovered"
+        at_ms, _, channel, session, units, _ = purchase
+        return RecoveryValue(funnel, ended, value, status, at_ms, channel, session, units / 10_000, *where)
+    status = "lost" if passed > row.ended_ms + WEEK else "open"
+    return RecoveryValue(funnel, ended, value, status, None, "", "", 0.0, *where)

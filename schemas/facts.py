@@ -1,0 +1,133 @@
+"""Facts: what is known of a person, and the messages on ``cx.visits`` and ``cx.facts`` that carry them.
+
+A fact is an abandoned journey of a funnel in which things are bought, a purchase, or a cancellation. Facts of a
+session with a customer go to ``cx.facts``; those of a session with a visitor only go to ``cx.visits``, where the
+person is found who is behind the visitor, and from there to ``cx.facts``. A statement says that a fact is one of
+this person's, or no longer is; a newer one of the same source replaces it. All of a person are in one partition.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.versioning import LARGEST_VERSION, SchemaVersion
+
+FACTS_TOPIC: Final = "cx.facts"
+FACTS_TYPE: Final = "cx.facts"
+VISITS_TOPIC: Final = "cx.visits"
+VISITS_TYPE: Final = "cx.visits"
+ABANDONED: Final = "abandoned"
+PURCHASE: Final = "purchase"
+CANCELLATION: Final = "cancellation"
+CUSTOMER: Final = "c:"
+"""Begins the name of a person who is known as a customer."""
+VISITOR: Final = "v:"
+"""Begins the name of a person of whom only the visitor is known."""
+
+_DAY_MS: Final = 86_400_000
+_YEAR_2200_MS: Final = 7_258_118_400_000
+_Time = Annotated[int, msgspec.Meta(ge=-_DAY_MS, le=_YEAR_2200_MS)]
+_Version = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_VERSION)]
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Something that a person has done. The fields of ``key`` say which; the others may be corrected."""
+
+    kind: Annotated[str, msgspec.Meta(pattern="^(abandoned|purchase|cancellation)$")]
+    funnel: str
+    """Of a journey; else empty."""
+    channel: Annotated[str, msgspec.Meta(pattern="^(web|app|pos)$")]
+    session_id: _Text
+    event_id: _Text
+    """Of a journey the opening event's."""
+    at_ms: _Time
+    """Of a journey when it was entered."""
+    ended_ms: _Time
+    """Of a journey when it ended; else as ``at_ms``."""
+    value: float
+    """In the shop's currency."""
+    order_id: str | None
+    """Of purchases and cancellations."""
+    dims: tuple[str | None, ...]
+    """Of a journey, the dimensions of its opening event but the channel; else empty."""
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str, int]:
+        return self.kind, self.funnel, self.channel, self.session_id, self.event_id, self.at_ms
+
+
+class Statement(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Whether a fact is one of somebody's. Of one that is not, only its key counts."""
+
+    who: _Text
+    """On ``cx.facts`` a person; on ``cx.visits`` a visitor."""
+    holds: bool
+    fact: Fact
+
+
+class Observation(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """An event that named both a visitor and a customer."""
+
+    visitor_id: _Text
+    customer_id: _Text
+    at_ms: _Time
+
+
+class FactsRead(msgspec.Struct):
+    """Read side of :class:`FactsMessage`."""
+
+    source: Annotated[str, msgspec.Meta(pattern=r"^(touchpoints\.(web|app|pos)|cx\.visits):[0-9]{1,9}$")]
+    version: _Version
+    watermark: _Time | None
+    more: bool
+    statements: list[Statement]
+
+    @property
+    def passed_ms(self) -> int | None:
+        return self.watermark
+
+
+class VisitsRead(msgspec.Struct):
+    """Read side of :class:`VisitsMessage`."""
+
+    source: Annotated[str, msgspec.Meta(pattern=r"^touchpoints\.(web|app|pos):[0-9]{1,9}$")]
+    version: _Version
+    watermark: _Time | None
+    more: bool
+    statements: list[Statement]
+    observations: list[Observation]
+
+    @property
+    def passed_ms(self) -> int | None:
+        return self.watermark
+
+
+_FactRow = tuple[str, str, str, str, str, int, int, float, str | None, list[str | None]]
+
+
+class FactsMessage(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    schema_version: SchemaVersion
+    source: str
+    """``topic:partition``, of touchpoints or of ``cx.visits``."""
+    version: Annotated[int, Field(ge=0)]
+    """Generation x 2**44 + the source's next offset."""
+    watermark: int | None
+    """Passed by the source, ms since the epoch; null before its first event, and in all parts but the last."""
+    more: bool
+    """Whether further parts of the same batch follow in this partition."""
+    statements: list[tuple[str, bool, _FactRow]]
+    """Who (a person; on ``cx.visits`` a visitor), whether the fact is theirs, and the fact: kind, funnel, channel,
+    session, event, time, end, value, order, dimensions of the opening event."""
+
+
+class VisitsMessage(FactsMessage):
+    observations: list[tuple[str, str, int]]
+    """Visitor, customer and time of events that named both."""
+
+
+def facts_message_id(source: str, version: int, partition: int, part: int) -> str:
+    return f"{source}/{version}/{partition}/{part}"
