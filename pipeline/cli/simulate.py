@@ -11,7 +11,7 @@ from pipeline.settings import Settings, load
 from pipeline.tools.replay.send import Sender
 from pipeline.tools.simulator.disturbance import Rates, disturb
 from pipeline.tools.simulator.incidents import IncidentsFile, Orders
-from pipeline.tools.simulator.shop import INCIDENTS
+from pipeline.tools.simulator.shop import HABITS, INCIDENTS, Habits
 from pipeline.tools.simulator.traffic import ShopSettings, parse_incident, traffic
 from schemas.times import parse_rfc3339
 
@@ -41,6 +41,17 @@ def simulate(
     late: Annotated[float, typer.Option(**_SHARE, help="Share sent 5 to 50 min late.")] = 0.002,
     duplicate: Annotated[float, typer.Option(**_SHARE, help="Share sent twice.")] = 0.01,
     broken: Annotated[float, typer.Option(**_SHARE, help="Share that is damaged.")] = 0.001,
+    known: Annotated[float, typer.Option(**_SHARE, help="Share of visits that say who it is.")] = HABITS.known,
+    returns: Annotated[
+        float, typer.Option(**_SHARE, help="Share of customers who come back for what they left.")
+    ] = HABITS.returns,
+    elsewhere: Annotated[float, typer.Option(**_SHARE, help="Of these on another channel.")] = HABITS.elsewhere,
+    shared_devices: Annotated[
+        float, typer.Option(**_SHARE, help="Share of customers with a device that is another one's too.")
+    ] = HABITS.shared_devices,
+    emptied: Annotated[float, typer.Option(**_SHARE, help="Share of carts emptied again.")] = HABITS.emptied,
+    cancelled: Annotated[float, typer.Option(**_SHARE, help="Share of orders cancelled.")] = HABITS.cancelled,
+    reloaded: Annotated[float, typer.Option(**_SHARE, help="Share of orders told twice.")] = HABITS.reloaded,
 ) -> None:
     """Send a shop's touchpoints: customers with habits, three channels, a day's rhythm, trouble."""
     settings = load()
@@ -53,7 +64,8 @@ def simulate(
         raise typer.BadParameter(str(error)) from error
     kafka_admin(settings)
     ordered = Orders(IncidentsFile(orders), time.monotonic) if orders else tuple
-    shop = ShopSettings(rate, seed, incidents=incidents, ordered=ordered)
+    habits = Habits(known, HABITS.with_cookies, shared_devices, returns, elsewhere, emptied, cancelled, reloaded)
+    shop = ShopSettings(rate, seed, incidents=incidents, ordered=ordered, habits=habits)
     until_ms = start_ms + round(minutes * 60_000) if minutes else 2**62
     rates = Rates(out_of_order, late, duplicate, broken)
     sent = run(settings, shop, rates, start_ms - round(history * 60_000), start_ms, until_ms, fast)

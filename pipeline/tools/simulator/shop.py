@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 Step = tuple[float, dict[str, Any]]
@@ -56,6 +56,47 @@ def customer(seed: int, number: int) -> Customer:
     )
 
 
+def elsewhere(who: Customer, chance: random.Random) -> Customer:
+    """The same customer on another channel."""
+    channel = chance.choice([one for one in ("web", "app", "pos") if one != who.channel])
+    return replace(who, channel=channel, device=chance.choice(DEVICES[channel]) if channel in DEVICES else None)
+
+
+def device(seed: int, who: Customer, habits: "Habits") -> str | None:
+    """By which a customer's device is known again, on a channel; some share one."""
+    if who.channel == "pos":
+        return None
+    number = int(who.customer_id.removeprefix("c-"))
+    r = random.Random(f"{seed}/device/{number // 2}")
+    owner = number // 2 * 2 if r.random() < habits.shared_devices else number
+    r = random.Random(f"{seed}/cookies/{owner}")
+    return f"d-{owner}-{who.channel}" if r.random() < habits.with_cookies else None
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How customers come back, and what they do besides. Shares, 0 to 1."""
+
+    known: float = 0.6
+    """Of visits: it is said who the customer is. Of these a third say so only when they pay."""
+    with_cookies: float = 0.85
+    """Of customers: their device is known again."""
+    shared_devices: float = 0.06
+    """Of customers: their device is another customer's as well."""
+    returns: float = 0.3
+    """Of visits that leave something in the cart or the checkout: the customer comes back for it within days."""
+    elsewhere: float = 0.35
+    """Of these: on another channel."""
+    emptied: float = 0.03
+    """Of visits with something in the cart: everything is taken out again, and that was it."""
+    cancelled: float = 0.02
+    """Of orders: cancelled within two days."""
+    reloaded: float = 0.04
+    """Of orders: the page that thanks for it is loaded again."""
+
+
+HABITS: Final = Habits()
+
 Active = Callable[[str], bool]
 """Tells whether an incident is on at the moment."""
 
@@ -63,15 +104,40 @@ Active = Callable[[str], bool]
 class Visit:
     """One visit of one customer, with chances of its own."""
 
-    def __init__(self, who: Customer, chance: random.Random, incident: Active) -> None:
+    def __init__(
+        self, who: Customer, chance: random.Random, incident: Active, habits: Habits = HABITS, order: str = "o"
+    ) -> None:
+        """``order``: id of the order that it may lead to."""
         self.who = who
         self.r = chance
         self.incident = incident
-        self.total = 0.0
+        self.lines: list[float] = []
         self.trouble = 0
+        self.has_bought = False
+        self._habits = habits
+        self.order = order
 
-    def script(self) -> Script:
-        return self._till() if self.who.channel == "pos" else self._online()
+    @property
+    def total(self) -> float:
+        return round(sum(self.lines), 2)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether something was left behind."""
+        return bool(self.lines) and not self.has_bought
+
+    def script(self, is_return: bool = False) -> Script:
+        """``is_return``: for what was left behind at an earlier visit."""
+        if self.who.channel == "pos":
+            return self._till()
+        return self._return() if is_return else self._online()
+
+    def _return(self) -> Script:
+        yield 0.0, {"type": "page_viewed"}
+        for _ in range(1 + int(self.r.expovariate(1.0))):
+            yield self._think(15), self._adds()
+        yield self._think(8), {"type": "cart_viewed"}
+        yield from self._checkout()
 
     # --- web and app ------------------------------------------------------------------------------
 
@@ -98,11 +164,9 @@ class Visit:
                 yield self._think(3), {"type": "dead_clicked"}
             if r.random() < 0.34:
                 yield self._think(12), self._adds()
-        if self.total and r.random() < 0.12:
-            price = round(min(self.total, self._price()), 2)
-            self.total = round(self.total - price, 2)
-            yield self._think(10), {"type": "product_removed", "value": price}
-        if not self.total or r.random() > 0.72:
+        if self.lines:
+            yield from self._think_again()
+        if not self.lines or r.random() > 0.72:
             return
         yield self._think(8), {"type": "cart_viewed"}
         if r.random() < 0.06:
@@ -111,6 +175,15 @@ class Visit:
                 return
         if r.random() < 0.8:
             yield from self._checkout()
+
+    def _think_again(self) -> Script:
+        """Some take something out of the cart again, and some all."""
+        chance = self.r.random()
+        if chance < self._habits.emptied:
+            while self.lines:
+                yield self._think(6), {"type": "product_removed", "value": self.lines.pop()}
+        elif chance < self._habits.emptied + 0.12:
+            yield self._think(10), {"type": "product_removed", "value": self.lines.pop()}
 
     def _search(self) -> Attempt:
         """Search until something fits; gives whether it did."""
@@ -141,10 +214,16 @@ class Visit:
                         yield self._think(10), {"type": "order_cancelled", "step": step}
                     return
             yield self._think(15), {"type": "checkout_step_completed", "step": step}
-        yield self._think(5), {"type": "order_completed", "value": self.total}
+        yield self._think(5), self._buys("order_completed")
+        if r.random() < self._habits.reloaded:
+            yield self._think(20), self._buys("order_completed")
         if r.random() < 0.02:
-            yield self._think(200), {"type": "order_refunded", "value": self.total}
+            yield self._think(200), self._buys("order_refunded")
         yield from self._survey()
+
+    def _buys(self, kind: str) -> dict[str, Any]:
+        self.has_bought = True
+        return {"type": kind, "value": self.total, "order_id": self.order}
 
     def _pay(self) -> Attempt:
         """Try to pay; gives whether it worked."""
@@ -197,7 +276,7 @@ class Visit:
         if r.random() < 0.02:
             yield self._think(10), {"type": "basket_voided"}
             return
-        yield self._think(15), {"type": "sale_completed", "value": self.total}
+        yield self._think(15), self._buys("sale_completed")
         if waits > 180:
             self.trouble += 1
         yield from self._survey()
@@ -217,9 +296,8 @@ class Visit:
             yield self._think(40), {"type": "survey_answered", "survey": "nps", "score": score}
 
     def _adds(self) -> dict[str, Any]:
-        price = self._price()
-        self.total = round(self.total + price, 2)
-        return {"type": "product_added", "value": price}
+        self.lines.append(self._price())
+        return {"type": "product_added", "value": self.lines[-1]}
 
     def _price(self) -> float:
         return round(max(0.5, self.who.spends * self.r.uniform(0.4, 1.6)), 2)
