@@ -110,6 +110,13 @@ class FunnelsParameters(Parameters):
     """Journeys that ended in the newest window of this length."""
 
 
+class RecoveriesParameters(Parameters):
+    segment: Segment = "all"
+    """Of which segment."""
+    days: Annotated[int, Field(ge=1, le=90)] = 7
+    """Of journeys that were entered in so many days up to the newest event."""
+
+
 class StreamParameters(Parameters):
     segment: Segment = "all"
     """Of this segment, and of the channels and the stores."""
@@ -207,6 +214,31 @@ class FunnelRow(Row):
     """Ended by timeout with nothing left in them; no signal counts these."""
     exits: list[Exit]
     """Where those who abandoned had come to; the most frequent ten."""
+
+
+class RecoveryRow(Row):
+    """What has become of the abandoned journeys of a funnel."""
+
+    funnel: str
+    abandoned: int
+    """All of them, of whomever."""
+    known: int
+    """Those of which it is known who it was: of these all that follows."""
+    open: int
+    """Neither bought yet, nor have seven days passed."""
+    completed_elsewhere: int
+    """Bought on another way before the journey ended."""
+    recovered: int
+    """Bought within seven days after it."""
+    recovered_elsewhere: int
+    """Of these on another channel."""
+    lost: int
+    value_recovered: float
+    """Of the purchases, each counted once, in the shop's currency."""
+    value_lost: float
+    """Of the lost journeys."""
+    median_s: float
+    """Of the recovered the median time from the journey's end to the purchase; 0 where there are none."""
 
 
 R = TypeVar("R", bound=Row)

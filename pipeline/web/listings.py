@@ -4,7 +4,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.model.evidence import hour_start
+from pipeline.model.evidence import DAY_MS, hour_start
+from pipeline.model.facts import RECOVERABLE
 from pipeline.web import answers as api
 from pipeline.web import queries
 from pipeline.web.catalogue import Catalogue
@@ -15,6 +16,8 @@ from schemas.times import format_rfc3339
 
 Body = dict[str, Any]
 _LATELY_MS: Final = 300_000
+_NOBODY: Final = (0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
+"""What has become of journeys of which none is somebody's."""
 _LONG_AGO_MS: Final = 7 * 86_400_000
 """So far back the newest event is looked for, once, where there was none lately."""
 
@@ -46,6 +49,7 @@ class Listings:
             Listing("trends", "The last hour of many segments", api.TrendsParameters, api.TrendRow, self.trends),
             Listing("funnels", "Where people leave", api.FunnelsParameters, api.FunnelRow, self.funnels),
             Listing("journeys", "Journeys that have ended", api.JourneysParameters, api.JourneyRow, self.journeys),
+            Listing("recoveries", "Who came back", api.RecoveriesParameters, api.RecoveryRow, self.recoveries),
             Listing("alerts", "Alerts, the newest first", api.AlertsParameters, api.AlertRow, self.alerts),
             Listing("segments", "Segments with events", api.SegmentsParameters, api.SegmentRow, self.segments),
         ]
@@ -130,6 +134,20 @@ class Listings:
         )
         found = [_body(api.JourneyRow, row, "entered_at", "ended_at") for row in rows[: asked.limit]]
         return _page(found, None, following)
+
+    async def recoveries(self, asked: api.RecoveriesParameters) -> Body:
+        as_of, _ = await self.newest()
+        if as_of is None:
+            return _page([], None, None)
+        where = asked.segment, (as_of - asked.days * DAY_MS, as_of), self.names
+        all_of: dict[str, int] = dict(await self._rows(queries.abandoned(*where)))
+        found = {row[0]: row[1:] for row in await self._rows(queries.recoveries(*where))}
+        rows = [
+            _body(api.RecoveryRow, (funnel, all_of.get(funnel, 0), *found.get(funnel, _NOBODY)))
+            for funnel in self.names.funnels
+            if funnel in RECOVERABLE
+        ]
+        return _page(rows, as_of, None)
 
     async def alerts(self, asked: api.AlertsParameters) -> Body:
         after = from_cursor(asked.cursor, int, str)

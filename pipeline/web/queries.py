@@ -11,6 +11,7 @@ from pipeline.model.dimensions import OTHER
 from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.model.tiles import BUCKET_MS
 from pipeline.web.catalogue import Catalogue
+from schemas.recoveries import ELSEWHERE, LOST, OPEN, RECOVERED, RETRACTED
 from schemas.segments import parse_segment
 
 WINDOW_STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
@@ -42,6 +43,13 @@ ALERT: Final = (
 
 
 _OF_JOURNEYS: Final = ("channel", "store_id", "region", "device")
+
+
+_ENTERED: Final = (
+    "toStartOfHour(entered_at) >= toStartOfHour(fromUnixTimestamp64Milli(%(since)s, 'UTC')) "
+    "AND entered_at >= fromUnixTimestamp64Milli(%(since)s, 'UTC') "
+    "AND entered_at < fromUnixTimestamp64Milli(%(until)s, 'UTC')"
+)
 
 
 class Query(NamedTuple):
@@ -194,12 +202,8 @@ GROUP BY signal"""
     return Query(sql, values)
 
 
-def exits(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
-    """Journeys that ended in the window: (funnel, outcome, step, count, value, count of all steps).
-
-    The ten most frequent steps of each, the most frequent first; of those not abandoned the step is empty.
-    Journeys are stored with some of the dimensions: there are none of a segment of others.
-    """
+def _in_segment(segment: str, names: Catalogue) -> Filter:
+    """Journeys of a segment. Stored with some of the dimensions, there are none of a segment of others."""
     where = Filter()
     for name, value in parse_segment(segment, names.known_dimensions).items():
         if name not in _OF_JOURNEYS:
@@ -210,6 +214,15 @@ def exits(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
             )
         else:
             where = where.equal(**{name: value})
+    return where
+
+
+def exits(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
+    """Journeys that ended in the window: (funnel, outcome, step, count, value, count of all steps).
+
+    The ten most frequent steps of each, the most frequent first; of those not abandoned the step is empty.
+    """
+    where = _in_segment(segment, names)
     start = as_of_ms - WINDOW_MS[window]
     sql = f"""SELECT funnel, outcome, if(outcome = 'abandoned', last_step, '') AS step, count() AS n, sum(value),
     sum(count()) OVER (PARTITION BY funnel, outcome)
@@ -244,6 +257,35 @@ WHERE funnel = %(funnel)s AND toStartOfHour(entered_at) >= toStartOfHour({_at("s
 ORDER BY {key} LIMIT %(limit)s"""
     values = {"funnel": funnel, "since": span[0], "until": span[1], "limit": limit}
     return Query(sql, values | dict(where.values))
+
+
+def recoveries(segment: str, span: tuple[int, int], names: Catalogue) -> Query:
+    """What has become of the journeys of somebody known that were entered then, by funnel.
+
+    Columns: of :class:`pipeline.web.answers.RecoveryRow`, but for ``abandoned``.
+    """
+    where, is_one = _in_segment(segment, names), f"status = '{RECOVERED}'"
+    took_s = "dateDiff('second', ended_at, assumeNotNull(recovered_at))"
+    sql = f"""SELECT funnel, count(), countIf(status = '{OPEN}'), countIf(status = '{ELSEWHERE}'),
+    countIf({is_one}), countIf({is_one} AND recovered_channel != channel), countIf(status = '{LOST}'),
+    sumIf(recovered_value, {is_one}), sumIf(value, status = '{LOST}'),
+    toFloat64(if(countIf({is_one}) > 0, quantileExactIf(0.5)({took_s}, {is_one}), 0))
+FROM cx.recoveries FINAL
+WHERE {_ENTERED} AND status != '{RETRACTED}' AND {where.sql}
+GROUP BY funnel ORDER BY funnel"""
+    return Query(sql, _entered(span) | dict(where.values))
+
+
+def abandoned(segment: str, span: tuple[int, int], names: Catalogue) -> Query:
+    """How many journeys that were entered then were abandoned, by funnel."""
+    where = _in_segment(segment, names)
+    sql = f"""SELECT funnel, count() FROM cx.journeys_by_entry FINAL
+WHERE {_ENTERED} AND outcome = 'abandoned' AND {where.sql} GROUP BY funnel"""
+    return Query(sql, _entered(span) | dict(where.values))
+
+
+def _entered(span: tuple[int, int]) -> dict[str, Any]:
+    return {"since": span[0], "until": span[1]}
 
 
 def alerts(where: Filter, span: tuple[int, int], limit: int, after: tuple[Any, ...]) -> Query:

@@ -23,4 +23,4 @@ CREATE TABLE cx.recoveries
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYear(entered_at)
-ORDER BY (person, channel, session_id, journey_id, entered_at);
+ORDER BY (toStartOfHour(entered_at), person, channel, session_id, journey_id, entered_at);

@@ -8,32 +8,63 @@ from docs.examples.recovery_email import WAIT_MS, Recovery, mail
 from docs.examples.slack_alert import text
 from docs.examples.staffing_bot import is_of_a_queue
 from schemas.alerts import AlertMessage
-from schemas.journeys import JourneyMessage
+from schemas.recoveries import RecoveryMessage
 from schemas.signals import SignalMessage
 from schemas.times import format_rfc3339
-from tests.unit.test_webhooks import journey
 
 START = 1_772_449_200_000
 
 
-def cart(customer: str, at_ms: int, **more: Any) -> JourneyMessage:
+def cart(customer: str, at_ms: int, **more: Any) -> RecoveryMessage:
     end = format_rfc3339(START + at_ms)
-    given = {"customer_id": customer, "journey_id": f"cart:{customer}", "value": 50.0, "ended_at": end}
-    return journey(**(given | more))
+    given = {
+        "schema_version": "2.0",
+        "id": "i",
+        "person": f"c:{customer}",
+        "funnel": "cart",
+        "channel": "web",
+        "session_id": "s",
+        "journey_id": f"cart:{customer}",
+        "entered_at": end,
+        "ended_at": end,
+        "value": 50.0,
+        "status": "open",
+        "recovered_at": None,
+        "recovered_channel": None,
+        "recovered_session": None,
+        "recovered_value": 0.0,
+        "store_id": None,
+        "region": None,
+        "device": None,
+        "version": 1,
+    }
+    return RecoveryMessage.model_validate(given | more)
 
 
-def test_a_mail_waits_and_goes_to_those_who_did_not_buy_after_all() -> None:
+def bought(customer: str, at_ms: int, status: str = "recovered") -> RecoveryMessage:
+    when = format_rfc3339(START + at_ms)
+    by = {"recovered_channel": "pos", "recovered_session": "t", "recovered_value": 50.0}
+    return cart(customer, at_ms, status=status, recovered_at=when, **by)
+
+
+def test_a_mail_waits_an_hour_and_goes_to_those_who_did_not_buy_after_all() -> None:
     recovery = Recovery({})
     assert recovery.take(cart("stays-away", 0)) == []
     recovery.take(cart("buys-later", 1_000))
+    recovery.take(cart("had-bought", 1_500))
     recovery.take(cart("was-never", 2_000))
+    recovery.take(cart("is-somebody-else", 2_500))
     recovery.take(cart("cheap", 3_000, value=5.0))
-    recovery.take(cart("buys-later", 60_000, outcome="completed", reason=None, journey_id="cart:other"))
-    recovery.take(cart("was-never", 2_000, outcome="retracted", reason=None))
-    due = recovery.take(cart("passer-by", 3_000 + WAIT_MS, outcome="completed", reason=None))
-    assert [one.customer_id for one in due] == ["stays-away"]
+    recovery.take(cart("nobody", 3_000, person="v:browser"))
+    recovery.take(bought("buys-later", 60_000))
+    recovery.take(bought("had-bought", 1_500, "completed_elsewhere"))
+    recovery.take(cart("was-never", 2_000, status="retracted"))
+    recovery.take(cart("is-somebody-else", 2_500, status="retracted", journey_id="cart:an-earlier-one"))
+    assert recovery.take(cart("passer-by", WAIT_MS - 1)) == []
+    due = recovery.take(cart("passer-by", 3_000 + WAIT_MS))
+    assert [one.person for one in due] == ["c:stays-away", "c:is-somebody-else"]
     assert "50.00 EUR" in mail(due[0]).get_content()
-    assert recovery.take(cart("passer-by", 9_000 + WAIT_MS, outcome="completed", reason=None)) == []
+    assert [one.person for one in recovery.take(bought("late", 4_000 + WAIT_MS))] == []
 
 
 def test_an_id_of_many_addresses_is_one_address_of_nobody() -> None:
@@ -43,7 +74,7 @@ def test_an_id_of_many_addresses_is_one_address_of_nobody() -> None:
         "a\r\nBcc: all@corp.example",
         "\u202e\ud83d\ude00",
     ):
-        message = mail(cart(customer, 0, last_step="pay\x1b[2J"))
+        message = mail(cart(customer, 0, journey_id="pay\x1b[2J"))
         (address,) = message["To"].addresses
         assert address.domain == "customers.example"
         assert set(message.keys()) >= {"To", "From", "Subject"}

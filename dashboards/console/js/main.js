@@ -11,6 +11,7 @@ import { Funnels } from "./funnels.js";
 import { Health, Status } from "./health.js";
 import { Model } from "./model.js";
 import { Money } from "./money.js";
+import { Recovery } from "./recovery.js";
 import { Shop } from "./shop.js";
 import { Stores } from "./stores.js";
 import { Stream } from "./stream.js";
@@ -22,6 +23,7 @@ let choice = fromAddress();
 const picker = new SegmentPicker(byId("segment"), (segment) => choose({ segment }));
 const figures = new Figures(byId("figures"));
 const money = new Money(byId("money"));
+const recovery = new Recovery(byId("recovery-panel"), byId("recovery"), () => status.paused);
 const charts = new Charts(byId("charts"), (funnel) => choose({ funnel }), () => status.paused);
 const funnels = new Funnels(byId("funnels"), (funnel) => choose({ funnel }));
 const stores = new Stores(byId("stores"), byId("stores-all"), {
@@ -99,6 +101,7 @@ function look(before = null) {
   if (isElsewhere) {
     model.forget();
     charts.asOf = null;
+    recovery.look(choice.segment, model.config);
     if (!status.paused) stream.open(view);
     else resume();
   }
