@@ -6,14 +6,14 @@ from typing import Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import funnels, health, live, stores
+from dashboards import funnels, health, live, recovery, stores
 
 FOLDER: Final = Path(__file__).parent / "grafana"
 
 
 def dashboards() -> dict[str, str]:
     """By file name, the JSON."""
-    made = [module.build().build() for module in (live, funnels, stores, health)]
+    made = [module.build().build() for module in (live, funnels, recovery, stores, health)]
     for one in made:
         for number, panel in enumerate(one.panels or [], start=1):
             panel.id_val = number  # links to a panel and alert rules go by it

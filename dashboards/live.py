@@ -34,6 +34,7 @@ def build() -> Dashboard:
     _alerts(dashboard)
     _over_time(dashboard)
     _money(dashboard)
+    _back(dashboard)
     _stores(dashboard)
     return dashboard
 
@@ -178,6 +179,26 @@ def _money(dashboard: Dashboard) -> None:
             "Sum of the value of what was abandoned in the window chosen, cart and checkout (the same money twice).",
         ).span(16)
     )
+
+
+def _back(dashboard: Dashboard) -> None:
+    dashboard.with_row(Row("Who came back"))
+    is_one, is_left = "status = 'recovered'", "status != 'completed_elsewhere'"
+    for funnel in ("cart", "checkout", "basket"):
+        query = sql.recoveries(
+            f"countIf({is_one}) / countIf({is_left}) AS value,\n"
+            f"    concat(toString(countIf({is_one})), ' of ', toString(countIf({is_left}))) AS detail",
+            f"  AND funnel = '{funnel}'\nHAVING countIf({is_left}) > 0",
+        )
+        dashboard.with_panel(
+            figure(
+                f"{funnel.capitalize()}s recovered so far",
+                query,
+                PERCENT,
+                "Of the journeys of somebody known that were entered in the range shown and left, those bought since, "
+                "wherever. They may still be for seven days: the dashboard *Recovery* shows more.",
+            ).span(8)
+        )
 
 
 def _stores(dashboard: Dashboard) -> None:

@@ -170,11 +170,35 @@ def journeys(columns: str, more: str = "", funnel: str = given("funnel")) -> str
     """Ended journeys that began in the range shown, of the channel, store, device and region chosen."""
     return f"""SELECT {columns}
 FROM cx.journeys_by_entry FINAL
-WHERE funnel = {funnel} AND $__timeFilter_ms(entered_at)
-  AND toStartOfHour(entered_at) >= toStartOfHour($__fromTime) AND toStartOfHour(entered_at) <= $__toTime
-  AND outcome != 'retracted' AND ({_chosen("channel")}) AND ({_chosen("store")}) AND ({_chosen("device")})
-  AND ({_chosen_otherwise()})
+WHERE funnel = {funnel} AND outcome != 'retracted' AND {_entered_and_chosen()}
 {more}"""
+
+
+def recoveries(columns: str, more: str = "") -> str:
+    """What has become of journeys of somebody known that began in the range shown, of the values chosen."""
+    return f"""SELECT {columns}
+FROM cx.recoveries FINAL
+WHERE status != 'retracted' AND {_entered_and_chosen()}
+{more}"""
+
+
+def known(funnels: Iterable[str]) -> str:
+    """By funnel the abandoned journeys, those of somebody known among them, and their share."""
+    return f"""SELECT funnel, sum(abandoned) AS abandoned, sum(known) AS known, known / abandoned AS share
+FROM (
+    SELECT funnel, 0 AS abandoned, count() AS known FROM cx.recoveries FINAL
+    WHERE status != 'retracted' AND {_entered_and_chosen()} GROUP BY funnel
+    UNION ALL
+    SELECT funnel, count(), 0 FROM cx.journeys_by_entry FINAL
+    WHERE outcome = 'abandoned' AND funnel IN ({quoted(funnels)}) AND {_entered_and_chosen()} GROUP BY funnel
+)
+GROUP BY funnel HAVING abandoned > 0 ORDER BY funnel"""
+
+
+def _entered_and_chosen() -> str:
+    return f"""$__timeFilter_ms(entered_at)
+  AND toStartOfHour(entered_at) >= toStartOfHour($__fromTime) AND toStartOfHour(entered_at) <= $__toTime
+  AND ({_chosen("channel")}) AND ({_chosen("store")}) AND ({_chosen("device")}) AND ({_chosen_otherwise()})"""
 
 
 def _chosen(name: str) -> str:

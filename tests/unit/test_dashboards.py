@@ -8,7 +8,7 @@ from dashboards.build import FOLDER, dashboards
 from dashboards.levels import rule_of
 from tests.dashboards import documents, panels
 
-UIDS = ("cx-funnels", "cx-health", "cx-live", "cx-stores")
+UIDS = ("cx-funnels", "cx-health", "cx-live", "cx-recovery", "cx-stores")
 
 
 def test_the_committed_json_is_what_the_code_makes() -> None:
@@ -31,7 +31,7 @@ def test_every_panel_says_what_its_number_means_and_in_which_unit(uid: str) -> N
         assert {target["datasource"]["uid"] for target in panel["targets"]} <= {"cx-clickhouse", "cx-prometheus"}
 
 
-@pytest.mark.parametrize("uid", ["cx-funnels", "cx-live", "cx-stores"])
+@pytest.mark.parametrize("uid", ["cx-funnels", "cx-live", "cx-recovery", "cx-stores"])
 def test_dashboards_of_the_shop_have_choices_marks_of_alerts_and_ways_to_each_other(uid: str) -> None:
     document = documents()[uid]
     names = {variable["name"] for variable in document["templating"]["list"]}
