@@ -53,6 +53,8 @@ def verify(
             print(f"  ... and {report.differences - len(report.shown)} more")
     for doubt in doubts(logs, sessions, held_back(logs, ends_in(settings.kafka))):
         print(f"no proof: {doubt}")
+    if tables.crowds:
+        print(f"no proof: {len(tables.crowds)} persons are many, by what is told of them: they are left out")
     print("no difference" if not differences else f"{differences} differences")
     if differences:
         raise typer.Exit(1)

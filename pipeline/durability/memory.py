@@ -11,6 +11,7 @@ from pipeline.model.source import Source, source_name
 from schemas.checkpoints import Manifest, ShardRef, manifest_key
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
 
 
@@ -23,7 +24,8 @@ class MemoryCheckpoints:
         self.starts: dict[Source, int] = {}
         self.ends: dict[Source, int] = {}
         self.refused: dict[Source, dict[int, ClockRefusal]] = {}
-        self.facts = {name: TopicFacts(1, "") for name in (TOUCHPOINT_TOPICS[0], TILES_TOPIC, EVIDENCE_TOPIC)}
+        topics = (TOUCHPOINT_TOPICS[0], TILES_TOPIC, VISITS_TOPIC, FACTS_TOPIC, EVIDENCE_TOPIC)
+        self.facts = {name: TopicFacts(1, "") for name in topics}
         self.held_back: list[Callable[[], None]] | None = None
         """Set to a list to have acknowledgements put there instead of given."""
 

@@ -1,6 +1,6 @@
 """Facts of persons: which there are, how long they count, and how they are kept (docs/persons.md)."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -24,6 +24,9 @@ STEP_MS: Final = 60_000
 """Watermarks are told with facts whenever they come to another step, and count by whole steps."""
 MOST_FACTS: Final = 2_000
 """Of one person. Who has more is none: one id for all guests, or a device in a shop. The oldest are let go."""
+
+MOST_CUSTOMERS: Final = 200
+"""Of one visitor. Those named longest ago are let go: a device that so many use is nobody's."""
 
 
 def step_of(at_ms: int) -> int:
@@ -55,10 +58,13 @@ class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
     fact: Fact
 
 
+_VisitContent = tuple[int, int, str | None, str | None, list[str], list[str]]
+"""As :class:`pipeline.core.sessions.visits.Visit`."""
+
 pack: Final = msgspec.msgpack.Encoder().encode
-"""Packed as it is kept."""
-
-
-def unpacker(kind: Any) -> Any:
-    """Reads what ``pack`` has written of this type. Raises ValueError."""
-    return msgspec.msgpack.Decoder(kind).decode
+"""Packed as it is kept. What is read back is checked: ValueError."""
+unpack_session: Final = msgspec.msgpack.Decoder(tuple[_VisitContent | None, list[Fact]]).decode
+"""The last visit of the events that were folded away, and the facts."""
+unpack_visitor: Final = msgspec.msgpack.Decoder(tuple[dict[str, list[int]], list[Held]]).decode
+"""By customer when they were named together, and the facts."""
+unpack_person: Final = msgspec.msgpack.Decoder(list[Held]).decode

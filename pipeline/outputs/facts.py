@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 
@@ -17,7 +18,6 @@ from schemas.facts import (
     Statement,
     facts_message_id,
 )
-from schemas.partitions import partition_of
 from schemas.versioning import SCHEMA_VERSION
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -86,7 +86,7 @@ class FactsRouter:
         messages: dict[int, list[_Part]] = {partition: [([], [])] for partition in range(self._partitions)}
         sizes = [0] * self._partitions
         for place, who, text in _texts(statements, observations):
-            partition = partition_of(who, self._partitions)
+            partition = crc32(who.encode(errors="surrogatepass")) % self._partitions
             parts = messages[partition]
             if sizes[partition] and sizes[partition] + len(text) > _BYTES_PER_MESSAGE:
                 parts.append(([], []))

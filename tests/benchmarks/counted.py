@@ -30,18 +30,20 @@ from pipeline.stages.floods import FloodWatch
 from pipeline.stages.journeys import JourneysStage
 from pipeline.stages.lease import Leases
 from pipeline.stages.outbox import Outbox
+from pipeline.stages.persons import PersonsStage, VisitorsStage
 from pipeline.stages.signals import SignalsStage
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
 from sinks.base import Columns
 from sinks.buffer import Limits, SinkBuffer
-from sinks.tables import COLUMNS, JOURNEYS, SIGNALS, TILES
+from sinks.tables import COLUMNS, JOURNEYS, RECOVERIES, SIGNALS, TILES
 from tests.benchmarks.rivals.floor import Touchpoint
 from tests.support import ALERT_RULES
 
 Logs = Mapping[Source, Sequence[Record]]
 _BATCH = 1_000
 _NOW_S = 4e9  # after all events: tiles of times to come would be passed over
-_TILES_PARTITIONS = 4
+_PARTITIONS = 4
 
 
 class Nowhere:
@@ -59,38 +61,45 @@ class Nowhere:
 
 
 class Worker:
-    """Both stages, with all partitions."""
+    """All stages but detection, with all partitions."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         store, metrics, shop = MemoryCheckpoints(), Metrics(), rules(Settings())
         self._leases = Leases(Recovery(store, shop, "d", ALERT_RULES))
         self._epochs = {source: self._leases.acquire(source)[1] for source in sources}
-        self._tiles = [(TILES_TOPIC, number) for number in range(_TILES_PARTITIONS)]
-        self._epochs |= {source: self._leases.acquire(source)[1] for source in self._tiles}
-        self._producer, self._offsets = MemoryProducer(), dict.fromkeys(self._tiles, 0)
+        topics = (TILES_TOPIC, VISITS_TOPIC, FACTS_TOPIC)
+        self._inner = [(topic, number) for topic in topics for number in range(_PARTITIONS)]
+        self._epochs |= {source: self._leases.acquire(source)[1] for source in self._inner}
+        self._producer, self._offsets = MemoryProducer(), dict.fromkeys(self._inner, 0)
         self.sink = Nowhere()
         self.buffer = SinkBuffer(self.sink, COLUMNS, Limits(10_000, 0.5, 1 << 30))
         outbox = Outbox(self._producer, self.buffer)
         checkpointer = Checkpointer(self._leases, store, metrics, 1, "d")
         watch = FloodWatch(metrics, 0.5, lambda: 0.0)
         self._journeys = JourneysStage(
-            self._leases, outbox, metrics, lambda topic: _TILES_PARTITIONS, checkpointer, watch
+            self._leases, outbox, metrics, lambda topic: _PARTITIONS, checkpointer, watch
         )
         self._signals = SignalsStage(self._leases, outbox, metrics, checkpointer, lambda: 0.0, lambda: _NOW_S)
+        self._visitors = VisitorsStage(self._leases, outbox, metrics, checkpointer, lambda topic: _PARTITIONS)
+        self._persons = PersonsStage(self._leases, outbox, metrics, checkpointer, shop.first_version)
 
     async def take(self, source: Source, records: Sequence[Record]) -> None:
         epoch = self._epochs[source]
         await self._journeys.process(RecordBatch(source, epoch, records[-1].timestamp_ms, records))
 
     async def put_out(self) -> None:
-        """Read the tiles there are, and put out the signals that follow."""
-        sent = [one for one in self._producer.produced if one.topic == TILES_TOPIC]
+        """Read what the stages have been told, and put out what follows."""
+        stages: dict[str, SignalsStage | VisitorsStage | PersonsStage]
+        stages = {TILES_TOPIC: self._signals, VISITS_TOPIC: self._visitors, FACTS_TOPIC: self._persons}
+        for topic, stage in stages.items():
+            sent = [one for one in self._producer.produced if one.topic == topic]
+            for source in (one for one in self._inner if one[0] == topic):
+                values = [one.value for one in sent if one.partition == source[1]]
+                records = [Record(at, 0, value, None) for at, value in enumerate(values, self._offsets[source])]
+                self._offsets[source] += len(records)
+                if records:
+                    await stage.process(RecordBatch(source, self._epochs[source], 0, records))
         self._producer.produced.clear()
-        for source in self._tiles:
-            values = [one.value for one in sent if one.partition == source[1]]
-            records = [Record(at, 0, value, None) for at, value in enumerate(values, self._offsets[source])]
-            self._offsets[source] += len(records)
-            await self._signals.process(RecordBatch(source, self._epochs[source], 0, records))
         await self._signals.emit(force=True)
 
 
@@ -106,7 +115,8 @@ async def whole(logs: Logs) -> None:
     worker.buffer.close()
     await writing
     # What is left out of the count would be counted as nothing.
-    assert min(worker.sink.rows[table] for table in (SIGNALS, JOURNEYS, TILES)) > 0, worker.sink.rows
+    tables = (SIGNALS, JOURNEYS, RECOVERIES, TILES)
+    assert min(worker.sink.rows[table] for table in tables) > 0, worker.sink.rows
 
 
 def floor(logs: Logs) -> None:

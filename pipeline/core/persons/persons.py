@@ -14,11 +14,9 @@ from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
 from pipeline.core.persons.recoveries import Recovery, recoveries
 from pipeline.model.event_time import NEVER_MS
-from pipeline.model.facts import HORIZON_MS, MOST_FACTS, Held, pack, step_of, unpacker
+from pipeline.model.facts import HORIZON_MS, MOST_FACTS, Held, pack, step_of, unpack_person
 from schemas.facts import ABANDONED, CANCELLATION, Fact, Statement
 from schemas.recoveries import RETRACTED
-
-_unpack: Final = unpacker(list[Held])
 
 
 class RecoveryRow(NamedTuple):
@@ -81,6 +79,10 @@ class Persons:
     def __len__(self) -> int:
         return len(self.kept.book)
 
+    def facts(self) -> int:
+        """How many facts are kept: to be measured, for it looks at every person."""
+        return sum(len(unpack_person(self.kept.book.get(person) or b"")) for person in self.kept.book)
+
     def take(
         self,
         source: str,
@@ -103,7 +105,7 @@ class Persons:
         found = self._changing.get(person)
         if found is None:
             stored = self.kept.book.get(person)
-            held = [] if stored is None else _unpack(stored)
+            held = [] if stored is None else unpack_person(stored)
             found = self._changing[person] = _Changing(held, self._told_ms)
         return found
 
@@ -152,5 +154,5 @@ class Persons:
         self.kept.restore(head, shards)
         self._told_ms, self._over_ms = head["told_ms"], head["over_ms"]
         for person in self.kept.book:
-            held = _unpack(self.kept.book.get(person))
+            held = unpack_person(self.kept.book.get(person) or b"")
             self.kept.note_due(person, self._next_due(held, self._told_ms))

@@ -2,14 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from pipeline.model.facts import HORIZON_MS, Held, step_of
 from schemas.facts import ABANDONED, CANCELLATION, PURCHASE, Fact
 from schemas.recoveries import ELSEWHERE, LOST, OPEN, RECOVERED
 
 FactKey = tuple[str, str, str, str, str, int]
-_NONE: Final = ("", "", "", "", "", 0)
 
 
 class Recovery(NamedTuple):
@@ -86,8 +85,8 @@ def _count_once(found: dict[FactKey, Recovery]) -> None:
     for key, one in found.items():
         if one.status == RECOVERED and one.purchase is not None:
             which = one.journey.funnel, one.purchase.key
-            before = last.get(which, _NONE)
-            if before is _NONE or _end(found[before].journey) < _end(one.journey):
+            before = last.get(which)
+            if before is None or _end(found[before].journey) < _end(one.journey):
                 last[which] = key
     having = set(last.values())
     for key, one in found.items():

@@ -7,38 +7,35 @@ other. The facts that this concerns are told anew when it changes, and taken bac
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
 from pipeline.model.event_time import NEVER_MS
-from pipeline.model.facts import HORIZON_MS, KEPT_MS, MOST_FACTS, Held, customer, pack, unpacker, visitor
+from pipeline.model.facts import (
+    HORIZON_MS,
+    KEPT_MS,
+    MOST_CUSTOMERS,
+    MOST_FACTS,
+    Held,
+    customer,
+    pack,
+    unpack_visitor,
+    visitor,
+)
 from schemas.facts import Fact, Observation, Statement
-
-MOST_CUSTOMERS: Final = 200
-"""Of one visitor. Those named longest ago are let go: a device that so many use is nobody's."""
-
-
-class _Visitor(NamedTuple):
-    """As it is kept."""
-
-    seen: dict[str, list[int]]
-    """By customer, when they were named together: ascending, without those between two that are near."""
-    facts: list[Held]
-
-
-_unpack: Final = unpacker(_Visitor)
 
 
 class _Changing:
     """A visitor while a batch changes it."""
 
-    def __init__(self, kept: _Visitor) -> None:
-        self.before = {name: list(times) for name, times in kept.seen.items()}
-        self.seen = kept.seen
-        self.facts = HeldFacts(kept.facts)
-        self.held_before = {held.fact.key for held in kept.facts if held.holds}
+    def __init__(self, seen: dict[str, list[int]], facts: list[Held]) -> None:
+        """``seen``: by customer when they were named together, ascending, without what two others tell as well."""
+        self.before = {name: list(times) for name, times in seen.items()} if facts else {}
+        self.seen = seen
+        self.facts = HeldFacts(facts)
+        self.held_before = {held.fact.key for held in facts if held.holds}
         self.new: dict[FactKey, Fact] = {}
         """Facts told of for the first time."""
         self.again: dict[FactKey, Fact] = {}
@@ -132,7 +129,9 @@ class Visitors:
         found = self._changing.get(visitor_id)
         if found is None:
             stored = self.kept.book.get(visitor_id)
-            found = self._changing[visitor_id] = _Changing(_Visitor({}, []) if stored is None else _unpack(stored))
+            found = self._changing[visitor_id] = (
+                _Changing({}, []) if stored is None else _Changing(*unpack_visitor(stored))
+            )
         return found
 
     def settle(self) -> list[Statement]:
@@ -157,7 +156,7 @@ class Visitors:
 
     def _keep(self, visitor_id: str, one: _Changing) -> None:
         facts = one.facts.all()
-        content = pack(_Visitor(one.seen, facts)) if facts or one.seen else None
+        content = pack((one.seen, facts)) if facts or one.seen else None
         self.kept.put(visitor_id, content, _next_due(one.seen, facts))
 
     def end_catching_up(self) -> None:
@@ -173,7 +172,7 @@ class Visitors:
         self.kept.restore(head, shards)
         self._over_ms = head["over_ms"]
         for visitor_id in self.kept.book:
-            seen, facts = _unpack(self.kept.book.get(visitor_id))
+            seen, facts = unpack_visitor(self.kept.book.get(visitor_id) or b"")
             self.kept.note_due(visitor_id, _next_due(seen, facts))
 
 

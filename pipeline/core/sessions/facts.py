@@ -12,7 +12,7 @@ from pipeline.core.book import Book
 from pipeline.core.sessions.outputs import Outputs
 from pipeline.core.sessions.visits import Named, Visit, visits_of
 from pipeline.core.sessions.walk import ABANDONED, Journey
-from pipeline.model.facts import CANCELS, RECOVERABLE, customer, pack, unpacker
+from pipeline.model.facts import CANCELS, MOST_FACTS, RECOVERABLE, customer, pack, unpack_session
 from schemas import facts as contract
 from schemas.facts import Fact, Statement
 from schemas.units import from_units
@@ -40,17 +40,6 @@ class Whereabouts(Protocol):
     def take_named(self) -> list[str]: ...
     def take_folded(self) -> list[tuple[str, list[Named]]]: ...
     def take_gone(self) -> list[str]: ...
-
-
-class _Kept(NamedTuple):
-    """Of one session."""
-
-    before: Visit | None
-    """The last visit of the events that were folded away."""
-    facts: list[Fact]
-
-
-_unpack: Final = unpacker(_Kept)
 
 
 class SessionFacts:
@@ -91,7 +80,7 @@ class SessionFacts:
         before, facts = self._kept(session_id)
         kept = {fact.key: fact for fact in facts}
         events = engine.who(session_id)
-        visits = list(visits_of(events, self._longest_ms, before))
+        visits = visits_of(events, self._longest_ms, before)
         told = {key: (fact, True) for key, fact in kept.items()} | dict(changes) if has_moved else changes
         for key, (fact, holds) in told.items():
             visit = next((one for one in visits if one.has(fact.at_ms, fact.ended_ms)), None)
@@ -99,27 +88,28 @@ class SessionFacts:
                 continue  # of a visit that nothing can change any more
             if not (holds or key in kept or self.is_catching_up):
                 continue  # nobody was told of it
-            is_sure = (
-                holds and not has_moved and _person(visit) == self._person_before(visit, before, events, fact)
-            )
+            is_sure = holds and not has_moved and self._was_told_nobody_else(visit, before, events, fact)
             _put(out, fact, visit, holds, is_sure)
         for key, (fact, holds) in changes.items():
             kept.pop(key, None)
             if holds:
                 kept[key] = fact
+        if len(kept) > MOST_FACTS:  # a bot, or one id for all: the oldest are told no more
+            kept = dict(sorted(kept.items(), key=_end)[-MOST_FACTS:])
         self._keep(session_id, before, list(kept.values()))
         if kept:
             engine.watch(session_id)
 
-    def _person_before(
+    def _was_told_nobody_else(
         self, visit: Visit, before: Visit | None, events: Iterable[Named], fact: Fact
-    ) -> tuple[str | None, str | None]:
-        """Who it was when the fact could first be told."""
+    ) -> bool:
+        """Whether its person was the same when the fact could first be told."""
+        if len(visit.customers) + len(visit.visitors) <= 1:
+            return True
         if before is None or before.first_ms != visit.first_ms:
             before = Visit(visit.first_ms, visit.first_ms, None, None, [], [])
-        earlier = [one for one in events if visit.first_ms <= one.at_ms < fact.ended_ms]
-        *_, then = visits_of(earlier, self._longest_ms, before)
-        return _person(then)
+        earlier = [one for one in events if visit.first_ms <= one.first_ms < fact.ended_ms]
+        return _person(visits_of(earlier, self._longest_ms, before)[-1]) == _person(visit)
 
     def _of_journey(self, session_id: str, journey: Journey) -> Fact:
         opened, value = journey.opened_by, from_units(journey.value)
@@ -132,13 +122,17 @@ class SessionFacts:
         which = kind, "", self._channel, event.session_id, event.event_id
         return Fact(*which, event.at_ms, event.at_ms, from_units(event.amount or 0), event.order_id, ())
 
-    def _kept(self, session_id: str) -> _Kept:
+    def _kept(self, session_id: str) -> tuple[Visit | None, list[Fact]]:
+        """The last visit of the events that were folded away, and the facts."""
         stored = self.book.get(session_id)
-        return _Kept(None, []) if stored is None else _unpack(stored)
+        if stored is None:
+            return None, []
+        before, facts = unpack_session(stored)
+        return None if before is None else Visit(*before), facts
 
     def _keep(self, session_id: str, before: Visit | None, facts: list[Fact]) -> None:
         if facts or before is not None:
-            self.book.put(session_id, pack(_Kept(before, facts)))
+            self.book.put(session_id, pack((before, facts)))
         elif session_id in self.book:
             self.book.remove(session_id)
 
@@ -146,7 +140,7 @@ class SessionFacts:
         """Keep what is needed of events that were folded away, and let sessions go that are gone."""
         for session_id, events in engine.take_folded():
             before, facts = self._kept(session_id)
-            *_, last = visits_of(events, self._longest_ms, before)
+            last = visits_of(events, self._longest_ms, before)[-1]
             if facts or last.customers or last.visitors:
                 self._keep(session_id, last, facts)
                 engine.watch(session_id)
@@ -161,12 +155,17 @@ class SessionFacts:
         """
         self.book.restore(shards)
         for session_id in list(self.book):
-            before = self._kept(session_id).before
+            before, _ = self._kept(session_id)
             is_over = before is None or before.last_ms + self._longest_ms < cutoff_ms
             if is_over and not engine.who(session_id):
                 self.book.remove(session_id)
             else:
                 engine.watch(session_id)
+
+
+def _end(item: tuple[FactKey, Fact]) -> tuple[int, FactKey]:
+    key, fact = item
+    return fact.ended_ms, key
 
 
 def _person(visit: Visit) -> tuple[str | None, str | None]:

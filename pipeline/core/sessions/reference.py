@@ -15,7 +15,7 @@ from pipeline.core.sessions.facts import FactEvent
 from pipeline.core.sessions.late import Rewalk, changes
 from pipeline.core.sessions.session import Late, Session
 from pipeline.core.sessions.shards import SessionShards
-from pipeline.core.sessions.visits import Named
+from pipeline.core.sessions.visits import Named, named
 from pipeline.core.sessions.walk import Journey, JourneyKey, Walk, journey_key, timed_out
 from pipeline.core.timer_wheel import TimerWheel
 from pipeline.model.ages import AgeCounters
@@ -213,7 +213,11 @@ class ReferenceEngine:
 
     def who(self, session_id: str) -> list[Named]:
         session = self._sessions.get(session_id)
-        return [] if session is None else _named(session.entries)
+        return [] if session is None else self._named_in(session.entries)
+
+    def _named_in(self, entries: Iterable[Entry]) -> list[Named]:
+        who = ((entry.at_ms, entry.customer_id, entry.visitor_id) for entry in entries)
+        return named(who, self._funnels.longest_timeout_ms)
 
     def watch(self, session_id: str) -> None:
         session = self._sessions.get(session_id)
@@ -345,7 +349,7 @@ class ReferenceEngine:
         session.base = base if base.open else None
         if count:
             self._observe_last(session.entries[:count])
-            self._folded.append((session.session_id, _named(session.entries[:count])))
+            self._folded.append((session.session_id, self._named_in(session.entries[:count])))
             del session.entries[:count]
             _name_again(session)
 
@@ -379,10 +383,6 @@ class ReferenceEngine:
         self._schedule(session)
         self._retention.add(session.last_ms + self._funnels.longest_timeout_ms, session)
         return session
-
-
-def _named(entries: Iterable[Entry]) -> list[Named]:
-    return [Named(entry.at_ms, entry.customer_id, entry.visitor_id) for entry in entries]
 
 
 def _name_again(session: Session) -> None:

@@ -5,14 +5,15 @@ open is over after such a silence. To persons each visit is a session of its own
 function of events that are there, however long ago another one of the same id was.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
 class Named(NamedTuple):
-    """Whom an event names."""
+    """Events one after the other that name the same, without a long silence between them."""
 
-    at_ms: int
+    first_ms: int
+    last_ms: int
     customer_id: str | None
     visitor_id: str | None
 
@@ -34,26 +35,44 @@ class Visit(NamedTuple):
         """Whether what happened from the one time to the other belongs to it."""
         return self.first_ms <= until_ms and from_ms <= self.last_ms
 
-    def after(self, event: Named) -> "Visit":
-        """The visit with its next event."""
-        _, customer, visitor = event
+    def after(self, events: Named) -> "Visit":
+        """The visit with its next events."""
+        _, last_ms, customer, visitor = events
         customers, visitors = self.customers, self.visitors
         if customer is not None and customer not in customers:
             customers = [*customers, customer]
         if visitor is not None and visitor not in visitors:
             visitors = [*visitors, visitor]
         last = customer or self.customer_id, visitor or self.visitor_id
-        return Visit(self.first_ms, event.at_ms, *last, customers, visitors)
+        return Visit(self.first_ms, last_ms, *last, customers, visitors)
 
 
-def visits_of(events: Iterable[Named], longest_ms: int, before: Visit | None = None) -> Iterator[Visit]:
+def visits_of(events: Iterable[Named], longest_ms: int, before: Visit | None = None) -> list[Visit]:
     """The visits of a session's events, in order. ``before``: the one under way before them."""
     visit = before
-    for event in events:
-        if visit is None or event.at_ms - visit.last_ms > longest_ms:
+    found: list[Visit] = []
+    for some in events:
+        if visit is None or some.first_ms - visit.last_ms > longest_ms:
             if visit is not None:
-                yield visit
-            visit = Visit(event.at_ms, event.at_ms, None, None, [], [])
-        visit = visit.after(event)
+                found.append(visit)
+            visit = Visit(some.first_ms, some.first_ms, None, None, [], [])
+        visit = visit.after(some)
     if visit is not None:
-        yield visit
+        found.append(visit)
+    return found
+
+
+def named(events: Iterable[tuple[int, str | None, str | None]], longest_ms: int) -> list[Named]:
+    """Time, customer and visitor of events in order, put together where they name the same."""
+    found: list[Named] = []
+    for at_ms, customer, visitor in events:
+        last = found[-1] if found else None
+        if (
+            last is not None
+            and (last.customer_id, last.visitor_id) == (customer, visitor)
+            and at_ms - last.last_ms <= longest_ms
+        ):
+            found[-1] = Named(last.first_ms, at_ms, customer, visitor)
+        else:
+            found.append(Named(at_ms, at_ms, customer, visitor))
+    return found

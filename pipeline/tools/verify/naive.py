@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.model.privacy import pseudonym
 from pipeline.tools.verify.naive_nowcast import Stay, edges
-from pipeline.tools.verify.naive_persons import Seen, look, recoveries, visits
+from pipeline.tools.verify.naive_persons import Seen, crowds, look, recoveries, visits
 from pipeline.tools.verify.naive_signals import by_age, signals
 from pipeline.tools.verify.naive_types import (
     BUCKET,
@@ -49,7 +49,8 @@ def compute(
             _count_event(event, f"{source[0]}:{source[1]}", rules, tiles)
         for session in _sessions(events):
             _take_session(session, source, rules, tables, tiles, stays, seen)
-    tables.recoveries = recoveries(seen, tables.watermarks.values(), partial(_hidden, rules=rules))
+    hide = partial(_hidden, rules=rules)
+    tables.recoveries, tables.crowds = recoveries(seen, tables.watermarks.values(), hide), crowds(seen, hide)
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:
         _add_signals(tables, rules, stays)

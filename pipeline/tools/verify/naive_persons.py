@@ -1,10 +1,11 @@
 """Persons and recoveries from whole logs: who was there, what they bought. Written apart from the core."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pipeline.model.facts import MOST_CUSTOMERS, MOST_FACTS
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
@@ -81,6 +82,21 @@ def look(
             seen.cancelled[which] = who, event.at_ms, event.order_id
         if event.customer_id is not None and event.visitor_id is not None:
             seen.named[event.visitor_id].append((event.at_ms, event.customer_id))
+
+
+def crowds(seen: Seen, hide: Callable[[str], str]) -> set[str]:
+    """Persons that are many. ``hide``: gives what stands for an id."""
+    facts: Counter[str] = Counter()
+    facts.update(_person(who, row.ended_ms, seen) or "" for who, row in seen.journeys.values())
+    facts.update(_person(who, one.at_ms, seen) or "" for who, one in seen.bought.values())
+    facts.update(_person(who, at_ms, seen) or "" for who, at_ms, _ in seen.cancelled.values())
+    found = {person for person, count in facts.items() if count > MOST_FACTS}
+    of_visitor = Counter(who.visitor_id for who, *_ in (*seen.journeys.values(), *seen.bought.values()))
+    for visitor, named in seen.named.items():
+        customers = {customer for _, customer in named}
+        if len(customers) > MOST_CUSTOMERS or of_visitor[visitor] > MOST_FACTS:
+            found |= {f"v:{visitor}", *(f"c:{customer}" for customer in customers)}
+    return {person[:2] + hide(person[2:]) for person in found if person}
 
 
 def recoveries(

@@ -119,6 +119,9 @@ class Tables:
     twins: dict[JourneyKey, list[JourneyValue]] = field(default_factory=dict)
     """Further rows of the same key, where the same events are in several partitions."""
     recoveries: dict[RecoveryKey, RecoveryValue] = field(default_factory=dict)
+    crowds: set[str] = field(default_factory=set)
+    """Persons with more facts than are kept of one, or behind a visitor that too many customers are: one id stands
+    for many. Of these recoveries are not exact."""
     tiles: dict[tuple[str, int, str], dict[str, int]] = field(default_factory=dict)
     signals: dict[tuple[str, str, str, int], SignalValue] = field(default_factory=dict)
     dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)

@@ -311,13 +311,25 @@ cdef class NativeEngine:
         return 0
 
     cdef list _names_in(self, Session *session, uint32_t position, uint32_t until):
+        """As ``visits.named`` puts them together."""
         cdef list found = []
         cdef Event *event
+        cdef Event *first = NULL
+        cdef Event *last = NULL
         while position < until:
             event = event_at(session, position)
-            who = str_of(text_at(session, event.customer)), str_of(text_at(session, event.visitor))
-            found.append(_new(Named, (event.at_ms, *who)))
+            if last != NULL and not (
+                event.at_ms - last.at_ms <= self._walks.longest_ms
+                and _is_same(session, last.customer, event.customer)
+                and _is_same(session, last.visitor, event.visitor)
+            ):
+                found.append(_named(session, first, last))
+                first = event
+            first = event if first == NULL else first
+            last = event
             position += event.size
+        if last != NULL:
+            found.append(_named(session, first, last))
         return found
 
     def who(self, session_id):
@@ -627,10 +639,17 @@ cdef class NativeEngine:
         return self._retention.add(session.last_ms + self._walks.longest_ms, handle)
 
 
+cdef object _named(Session *session, Event *first, Event *last):
+    who = str_of(text_at(session, last.customer)), str_of(text_at(session, last.visitor))
+    return _new(Named, (first.at_ms, last.at_ms, *who))
+
+
 cdef bint _is_same(Session *session, uint32_t one, uint32_t other) noexcept nogil:
     """Whether two texts are the same. One that comes again after another is kept a second time."""
     cdef Text a = text_at(session, one), b = text_at(session, other)
-    return one == other or (a.size == b.size and memcmp(a.at, b.at, a.size) == 0)
+    if one == other:
+        return True
+    return one != NONE and other != NONE and a.size == b.size and memcmp(a.at, b.at, a.size) == 0
 
 
 cdef uint32_t _murmur2(Text key) noexcept nogil:
