@@ -38,6 +38,11 @@ COMPRESSED: Final = 0.17
 #: Of a partition's checkpoint topic: what is not compacted yet, and the segment that is being written.
 CHECKPOINT_BYTES: Final = 2 * (64 << 20)
 JOURNEYS_PER_EVENT: Final = 0.25
+#: Of events the abandoned carts, checkouts and baskets, purchases and cancellations of somebody known.
+FACTS_PER_EVENT: Final = 0.033
+FACT_BYTES: Final = 214
+#: Facts are kept so long (``model.facts``).
+FACTS_DAYS: Final = 15
 TILES_PER_EVENT: Final = 0.8
 #: Ends in an hour of the 1m and 5m windows, and of the 15m and 1h windows.
 ENDS_PER_HOUR: Final = {"short": 360 + 60, "long": 12 + 6}
@@ -109,7 +114,9 @@ def _memory(load: Load, workers: int) -> int:
     # The lateness, the longest timeout and the time until the next checkpoint: an hour and a half.
     sessions = load.events_per_s / EVENTS_PER_SESSION * 1.5 * 3600
     # When one worker fails, the others have its share as well.
-    shared = (sessions * SESSION_BYTES + load.segments * SEGMENT_BYTES) / max(1, workers - 1)
+    facts = load.events_per_s * load.mean_share * 86_400 * FACTS_DAYS * FACTS_PER_EVENT
+    kept = sessions * SESSION_BYTES + load.segments * SEGMENT_BYTES + facts * FACT_BYTES
+    shared = kept / max(1, workers - 1)
     return math.ceil((WORKER_BYTES + shared) / 2**20)
 
 
@@ -120,7 +127,8 @@ def _kafka_bytes(load: Load, partitions: int) -> float:
     events = events_per_day * week * load.touchpoint_days
     events += min(events_per_day * tiles * _TILES_DAYS, partitions * load.tiles_mb * 2**20)
     signals_per_day = _signals_per_hour(load) * 24 * SIGNAL_MESSAGE_BYTES * COMPRESSED
-    checkpoints = (4 * partitions + 1) * CHECKPOINT_BYTES  # three topics of touchpoints, tiles, evidence
+    # Three topics of touchpoints, tiles, visits, facts, evidence.
+    checkpoints = (6 * partitions + 1) * CHECKPOINT_BYTES
     return (events + signals_per_day * load.signal_topic_days + checkpoints) * load.replication
 
 

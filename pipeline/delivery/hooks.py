@@ -101,8 +101,8 @@ class Hook(BaseModel):
 class Wanted:
     """Which messages one receiver gets: those it wants, and of journeys what becomes of those it was given.
 
-    An abandonment may turn out to be none, by an event that came late: who acts on abandonments has to hear of it,
-    though what is left of it is no abandonment any more.
+    An abandonment may turn out to be none, by an event that came late, or be recovered: who acts on abandonments
+    has to hear of it, though what is left of it is no abandonment any more.
     """
 
     def __init__(self, hook: Hook, remembered: int = 100_000) -> None:
@@ -114,9 +114,10 @@ class Wanted:
     def __call__(self, message: Message) -> bool:
         """To be asked of each newer version, in order."""
         wants = self._hook.wants(message)
-        if not isinstance(message, JourneyMessage):
+        if isinstance(message, AlertMessage):
             return wants
-        key = message.channel, message.session_id, message.journey_id, message.entered_at
+        person = message.person if isinstance(message, RecoveryMessage) else ""
+        key = person, message.channel, message.session_id, message.journey_id, message.entered_at
         if wants:
             self._given[key] = None
             self._given.move_to_end(key)

@@ -24,7 +24,9 @@ CONTENTS = {
     "REPLACE (mapSort(mapFilter((k, v) -> v != 0, by_age)) AS by_age, "
     "mapSort(mapFilter((k, v) -> v != 0, by_step)) AS by_step) FROM cx.tiles FINAL WHERE events > 0",
     "signals": "SELECT * EXCEPT (version, stored_at) FROM cx.signals FINAL WHERE denominator > 0",
+    "recoveries": "SELECT * EXCEPT (version, stored_at) FROM cx.recoveries FINAL WHERE status != 'retracted'",
 }
+LEAST_ROWS = {"journeys": 10_000, "tiles": 10_000, "signals": 10_000, "recoveries": 500}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,10 @@ def found(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> dict[str
                 "verify": verified,
                 "queue": system.sql(
                     "SELECT outcome, reason, count() FROM cx.journeys FINAL WHERE funnel = 'queue' "
+                    "GROUP BY 1, 2 ORDER BY 1, 2"
+                ),
+                "recovered": system.sql(
+                    "SELECT funnel, status, count() FROM cx.recoveries FINAL WHERE status != 'retracted' "
                     "GROUP BY 1, 2 ORDER BY 1, 2"
                 ),
                 **{
@@ -74,7 +80,14 @@ def test_januarys_calls(found: dict[str, dict[str, Any]]) -> None:
     assert [row for row in found["disturbed"]["queue"] if row[0] != "retracted"] == expected
 
 
+def test_a_days_carts_of_the_clickstream(found: dict[str, dict[str, Any]]) -> None:
+    """Whoever put something into the cart and bought it in another session of the day."""
+    statuses = {status: count for funnel, status, count in found["in order"]["recovered"] if funnel == "cart"}
+    assert statuses.keys() <= {"open", "completed_elsewhere", "recovered"}, statuses  # a day, not seven
+    assert statuses["recovered"] > 20, statuses
+
+
 @pytest.mark.parametrize("table", CONTENTS)
 def test_shuffled_and_repeated_events_give_the_same_rows(found: dict[str, dict[str, Any]], table: str) -> None:
-    assert found["in order"][table][0][0] > 10_000
+    assert found["in order"][table][0][0] > LEAST_ROWS[table]
     assert found["disturbed"][table] == found["in order"][table]

@@ -16,6 +16,7 @@ from schemas.journeys import JourneyMessage, journey_message_id
 from sinks.base import SinkError, SinkRejectedError, SinkUnavailableError
 from sinks.http import MemoryPoster
 from sinks.memory import MemorySink
+from tests.unit.test_examples import bought, cart
 
 SECRET = b"a secret of this test"
 NOW = 1_772_449_200.0
@@ -279,3 +280,11 @@ def test_who_was_given_an_abandonment_is_told_that_it_was_none() -> None:
     for session in "abc":
         assert wanted(journey(session_id=session))
     assert not wanted(journey(outcome="retracted", reason=None, session_id="a")), "that is long ago"
+
+
+def test_who_was_given_a_cart_that_is_open_is_told_what_becomes_of_it() -> None:
+    wanted = Wanted(hook(messages="recoveries", where={"status": ["open"]}))
+    assert wanted(cart("anna", 0))
+    assert wanted(bought("anna", 0))
+    assert not wanted(bought("ben", 0))
+    assert wanted(cart("anna", 0, status="retracted"))

@@ -208,6 +208,7 @@ def _sale(number: str, invoice: _Invoice) -> Row:
             "event_id": name,
             "session_id": name,
             "channel": "pos",
+            "order_id": number,
             "store_id": row["Country"],
             "customer_id": row["CustomerID"].removesuffix(".0"),
             "value": float(round(abs(invoice.total), 2)),
