@@ -8,10 +8,24 @@ from pipeline.kafka.logs import held_back
 from pipeline.model.privacy import fingerprint
 from pipeline.model.records import Record
 from pipeline.model.source import Source
-from pipeline.tools.verify.compare import END_OF_TIME, Bounds, Report, add_incomplete, compare_journeys
+from pipeline.tools.verify.compare import (
+    END_OF_TIME,
+    Bounds,
+    Report,
+    add_incomplete,
+    compare_journeys,
+    compare_recoveries,
+)
 from pipeline.tools.verify.doubts import doubts, session_sources
 from pipeline.tools.verify.naive import compute
-from pipeline.tools.verify.naive_types import JourneyKey, JourneyValue, LogRecord
+from pipeline.tools.verify.naive_types import (
+    JourneyKey,
+    JourneyValue,
+    LogRecord,
+    RecoveryKey,
+    RecoveryValue,
+    Tables,
+)
 from pipeline.tools.verify.run import told_of
 from schemas.versioning import OFFSET_BITS
 from tests.support import FETCHED_MS, NAIVE, RULES, START_MS, Store, event_json, log_of, naive_logs
@@ -116,3 +130,25 @@ def test_what_producers_append_meanwhile_is_not_held_back() -> None:
 
     assert held_back([FIRST], growing) == {}
     assert held_back([FIRST, SECOND], behind_one) == {FIRST: 1, SECOND: 1}
+
+
+def test_a_recovery_that_later_events_can_change_is_no_difference_and_one_that_they_cannot_is() -> None:
+    key = RecoveryKey("c:anna", "web", "s", "cart:a", START_MS)
+    lost = RecoveryValue("cart", START_MS, 5.0, "lost", None, "", "", 0.0, "", "", "")
+    bought = lost._replace(status="recovered", recovered_ms=START_MS + MINUTE, recovered_value=5.0)
+    tables = Tables(recoveries={key: lost})
+    week = 7 * 24 * 60 * MINUTE
+
+    def compared(row: RecoveryValue | None, touched_ms: int) -> tuple[int, int, int]:
+        found = [] if row is None else [(key, row)]
+        report = compare_recoveries(found, tables, Bounds({}, touched_ms, 1))
+        return report.compared, report.left_out, report.differences
+
+    assert compared(lost, START_MS) == (1, 0, 0)
+    assert compared(bought, START_MS + week) == (0, 1, 0)
+    assert compared(bought, START_MS + week + 2 * MINUTE) == (1, 0, 1)
+    assert compared(lost._replace(status="retracted"), END_OF_TIME) == (1, 0, 1)
+    assert compared(None, END_OF_TIME) == (0, 0, 1)
+    assert compared(None, START_MS + week) == (0, 1, 0)
+    tables.crowds.add("c:anna")
+    assert compared(bought, END_OF_TIME) == (0, 1, 0)
