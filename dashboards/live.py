@@ -187,7 +187,7 @@ def _back(dashboard: Dashboard) -> None:
     for funnel in ("cart", "checkout", "basket"):
         query = sql.recoveries(
             f"countIf({is_one}) / countIf({is_left}) AS value,\n"
-            f"    concat(toString(countIf({is_one})), ' of ', toString(countIf({is_left}))) AS detail",
+            f"    concat('n = ', toString(countIf({is_left})), ', of which ', toString(countIf({is_one}))) AS detail",
             f"  AND funnel = '{funnel}'\nHAVING countIf({is_left}) > 0",
         )
         dashboard.with_panel(

@@ -39,7 +39,7 @@ def _whole(dashboard: Dashboard) -> None:
                 f"{funnel.capitalize()}s recovered",
                 sql.recoveries(
                     f"countIf({_ONE}) / countIf({_LEFT}) AS value,\n"
-                    f"    concat(toString(countIf({_ONE})), ' of ', toString(countIf({_LEFT})), ', and ', "
+                    f"    concat('n = ', toString(countIf({_LEFT})), ', of which ', toString(countIf({_ONE})), ', and ', "
                     "toString(countIf(status = 'completed_elsewhere')), ' bought elsewhere') AS detail",
                     f"  AND funnel = '{funnel}'\nHAVING countIf({_LEFT}) > 0",
                 ),
@@ -57,7 +57,7 @@ def _whole(dashboard: Dashboard) -> None:
                 title,
                 sql.recoveries(
                     f"sumIf({value}, status = '{status}') AS value,\n"
-                    f"    concat('of ', toString(countIf(status = '{status}'))) AS detail",
+                    f"    concat('n = ', toString(countIf(status = '{status}'))) AS detail",
                     "  AND funnel = 'cart'\nHAVING count() > 0",
                 ),
                 MONEY,

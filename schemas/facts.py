@@ -29,16 +29,19 @@ _DAY_MS: Final = 86_400_000
 _YEAR_2200_MS: Final = 7_258_118_400_000
 _Time = Annotated[int, msgspec.Meta(ge=-_DAY_MS, le=_YEAR_2200_MS)]
 _Version = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_VERSION)]
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_MOST: Final = 200
+"""Characters of an id, a little more than events may have."""
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=_MOST)]
+_Short = Annotated[str, msgspec.Meta(max_length=_MOST)]
 
 
 class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Something that a person has done. The fields of ``key`` say which; the others may be corrected."""
 
-    kind: Annotated[str, msgspec.Meta(pattern="^(abandoned|purchase|cancellation)$")]
-    funnel: str
+    kind: Annotated[str, msgspec.Meta(pattern=r"^(abandoned|purchase|cancellation)\Z")]
+    funnel: _Short
     """Of a journey; else empty."""
-    channel: Annotated[str, msgspec.Meta(pattern="^(web|app|pos)$")]
+    channel: Annotated[str, msgspec.Meta(pattern=r"^(web|app|pos)\Z")]
     session_id: _Text
     event_id: _Text
     """Of a journey the opening event's."""
@@ -46,11 +49,11 @@ class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Of a journey when it was entered."""
     ended_ms: _Time
     """Of a journey when it ended; else as ``at_ms``."""
-    value: float
+    value: Annotated[float, msgspec.Meta(ge=0)]
     """In the shop's currency."""
-    order_id: str | None
+    order_id: _Short | None
     """Of purchases and cancellations."""
-    dims: tuple[str | None, ...]
+    dims: tuple[_Short | None, ...]
     """Of a journey, the dimensions of its opening event but the channel; else empty."""
 
     @property
@@ -65,6 +68,8 @@ class Statement(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """On ``cx.facts`` a person; on ``cx.visits`` a visitor."""
     holds: bool
     fact: Fact
+    via: int = 0
+    """Of those from ``cx.visits``, by which visitor: CRC-32 of the id."""
 
 
 class Observation(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -78,7 +83,7 @@ class Observation(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class FactsRead(msgspec.Struct):
     """Read side of :class:`FactsMessage`."""
 
-    source: Annotated[str, msgspec.Meta(pattern=r"^(touchpoints\.(web|app|pos)|cx\.visits):[0-9]{1,9}$")]
+    source: Annotated[str, msgspec.Meta(pattern=r"^(touchpoints\.(web|app|pos)|cx\.visits):[0-9]{1,9}\Z")]
     version: _Version
     watermark: _Time | None
     more: bool
@@ -92,7 +97,7 @@ class FactsRead(msgspec.Struct):
 class VisitsRead(msgspec.Struct):
     """Read side of :class:`VisitsMessage`."""
 
-    source: Annotated[str, msgspec.Meta(pattern=r"^touchpoints\.(web|app|pos):[0-9]{1,9}$")]
+    source: Annotated[str, msgspec.Meta(pattern=r"^touchpoints\.(web|app|pos):[0-9]{1,9}\Z")]
     version: _Version
     watermark: _Time | None
     more: bool
@@ -119,9 +124,10 @@ class FactsMessage(BaseModel):
     """Passed by the source, ms since the epoch; null before its first event, and in all parts but the last."""
     more: bool
     """Whether further parts of the same batch follow in this partition."""
-    statements: list[tuple[str, bool, _FactRow]]
+    statements: list[tuple[str, bool, _FactRow, int]]
     """Who (a person; on ``cx.visits`` a visitor), whether the fact is theirs, and the fact: kind, funnel, channel,
-    session, event, time, end, value, order, dimensions of the opening event."""
+    session, event, time, end, value, order, dimensions of the opening event; and by which visitor it is known, as
+    the CRC-32 of the id, else 0."""
 
 
 class VisitsMessage(FactsMessage):

@@ -21,7 +21,6 @@ from schemas.events import TOPIC_PREFIX
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC, FactsRead, VisitsRead
 from tests.support import FETCHED_MS, RULES, lay
 
-PARTITIONS = 2
 FIRST = RULES.first_version
 
 
@@ -67,18 +66,19 @@ class Chain:
     def __init__(self, logs: Mapping[Source, Sequence[Record]], seed: int, rules: Rules) -> None:
         self._chance, self._rules = random.Random(seed), rules
         self.rows: dict[RecoveryKey, tuple[int, RecoveryValue]] = {}
-        self._routers = {topic: FactsRouter(topic, PARTITIONS) for topic in (VISITS_TOPIC, FACTS_TOPIC)}
+        partitions = self._chance.choice([1, 2])
+        self._routers = {topic: FactsRouter(topic, partitions) for topic in (VISITS_TOPIC, FACTS_TOPIC)}
         self.stages: dict[Source, Stage] = {}
         for source in logs:
             is_compiled = self._chance.random() < 0.5
             made = self._partition_maker(source, is_compiled)
             self.stages[source] = Stage(source, made, self._sessions(source), list(logs[source]))
         sources, lateness = len(logs), rules.longest_lateness_ms
-        for number in range(PARTITIONS):
+        for number in range(partitions):
             visits, facts = (VISITS_TOPIC, number), (FACTS_TOPIC, number)
             self.stages[visits] = Stage(visits, lambda: Visitors(FIRST, sources, lateness), self._visitors(visits))
             self.stages[facts] = Stage(
-                facts, lambda: Persons(FIRST, sources + PARTITIONS, lateness), self._persons
+                facts, lambda: Persons(FIRST, sources + partitions, lateness), self._persons
             )
 
     def _partition_maker(self, source: Source, is_compiled: bool) -> Callable[[], Partition]:

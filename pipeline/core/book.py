@@ -20,7 +20,11 @@ _SIZES: Final = Struct("<HI")
 class Book:
     """Contents are bytes, keys texts of at most 65,535 bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_exact: bool = False) -> None:
+        """``is_exact``: what was removed is in no stored shard any more. Else it may be there until half of its
+        shard has gone: of what is removed by its age it is no matter that it comes back with a restore.
+        """
+        self._is_exact: Final = is_exact
         self._kept: dict[str, bytes] = {}
         """By key: the number of the shard, and the content."""
         self._members: dict[int, list[str]] = {}
@@ -59,7 +63,7 @@ class Book:
 
     def _leave(self, shard: int) -> None:
         self._alive[shard] -= 1
-        if self._alive[shard] * 2 <= len(self._members[shard]):
+        if self._is_exact or self._alive[shard] * 2 <= len(self._members[shard]):
             self._changed.add(shard)
 
     def take_changed(self) -> Iterator[tuple[int, bytes]]:

@@ -26,7 +26,7 @@ MOST_FACTS: Final = 2_000
 """Of one person. Who has more is none: one id for all guests, or a device in a shop. The oldest are let go."""
 
 MOST_CUSTOMERS: Final = 200
-"""Of one visitor. Those named longest ago are let go: a device that so many use is nobody's."""
+"""Of one visitor, or one visit. Those named longest ago are let go: what so many use is nobody's."""
 
 
 def step_of(at_ms: int) -> int:
@@ -48,8 +48,8 @@ class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A fact as it is kept."""
 
     source: int
-    """Number of the source that told it. Several may: a session is then in the wrong partition, or its person has
-    just been found."""
+    """Number of who told it. Several may: a session is then in the wrong partition, or its person has just been
+    found; of a partition of ``cx.visits`` each visitor counts as one."""
     version: int
     holds: bool
     """False: it was taken back, and nothing older of this source is taken any more."""
@@ -63,8 +63,8 @@ _VisitContent = tuple[int, int, str | None, str | None, list[str], list[str]]
 
 pack: Final = msgspec.msgpack.Encoder().encode
 """Packed as it is kept. What is read back is checked: ValueError."""
-unpack_session: Final = msgspec.msgpack.Decoder(tuple[_VisitContent | None, list[Fact]]).decode
-"""The last visit of the events that were folded away, and the facts."""
+unpack_session: Final = msgspec.msgpack.Decoder(tuple[_VisitContent | None, list[tuple[Fact, str]]]).decode
+"""The last visit of the events that were folded away; the facts, each with the person it was told of."""
 unpack_visitor: Final = msgspec.msgpack.Decoder(tuple[dict[str, list[int]], list[Held]]).decode
 """By customer when they were named together, and the facts."""
 unpack_person: Final = msgspec.msgpack.Decoder(list[Held]).decode

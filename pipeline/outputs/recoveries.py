@@ -1,16 +1,15 @@
 """Recoveries: message and row."""
 
-from typing import Any, Final
+from typing import Any
 
 from pipeline.core.persons.persons import RecoveryRow
 from pipeline.outputs.outgoing import Outgoing, Output, columns_of
 from schemas.cloudevents import headers
+from schemas.facts import Fact
 from schemas.recoveries import RECOVERIES_TOPIC, RECOVERY_TYPE, RETRACTED, recovery_message_id
 from schemas.times import format_rfc3339
 from schemas.versioning import SCHEMA_VERSION
 from sinks.tables import RECOVERIES
-
-_NO_DIMS: Final = (None, None, None)
 
 
 def recoveries_output(rows: list[RecoveryRow], version: int) -> Output:
@@ -24,7 +23,7 @@ def recovery_message(row: RecoveryRow, version: int) -> dict[str, Any]:
     """The message of :class:`schemas.recoveries.RecoveryMessage`."""
     person, (journey, status, purchase, value) = row
     journey_id = f"{journey.funnel}:{journey.event_id}"
-    store_id, region, device, *_ = journey.dims or _NO_DIMS
+    store_id, region, device = _where(journey)
     return {
         "schema_version": SCHEMA_VERSION,
         "id": recovery_message_id(person, journey.channel, journey.session_id, journey_id, journey.at_ms, version),
@@ -51,7 +50,7 @@ def recovery_message(row: RecoveryRow, version: int) -> dict[str, Any]:
 def recovery_row(row: RecoveryRow, version: int) -> tuple[Any, ...]:
     """The row of the table ``recoveries``, in the order of its columns."""
     person, (journey, status, purchase, value) = row
-    store_id, region, device, *_ = journey.dims or _NO_DIMS
+    store_id, region, device = _where(journey)
     return (
         person,
         journey.funnel,
@@ -71,3 +70,9 @@ def recovery_row(row: RecoveryRow, version: int) -> tuple[Any, ...]:
         device or "",
         version,
     )
+
+
+def _where(journey: Fact) -> tuple[str | None, str | None, str | None]:
+    """Store, region and device; there are none where a statement is not of ours."""
+    dims: tuple[str | None, ...] = (*journey.dims, None, None, None)
+    return dims[0], dims[1], dims[2]

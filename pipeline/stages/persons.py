@@ -21,7 +21,7 @@ from pipeline.stages.outbox import Outbox
 from schemas.facts import FACTS_TOPIC, FactsRead, VisitsRead
 
 #: Others get their turn after so many.
-_RECORDS_AT_A_TIME: Final = 200
+_RECORDS_AT_A_TIME: Final = 25
 
 
 class VisitorsStage:

@@ -71,7 +71,7 @@ class Persons:
 
     def take(self, out: Outputs) -> None:
         for topic, statements in (("visits", out.visits), ("facts", out.facts)):
-            for who, holds, fact in map(astuple, statements):
+            for who, holds, fact, _ in map(astuple, statements):
                 self.facts.pop((topic + who, fact.key), None)
                 if holds:
                     self.facts[topic + who, fact.key] = fact

@@ -39,6 +39,8 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
             at_ms += chance.choice([0, 1, 5_000, 10 * MINUTE, 29 * MINUTE, 31 * MINUTE, 45 * MINUTE])
             if chance.random() < 0.3:
                 customer = chance.choice(CUSTOMERS)
+            if chance.random() < 0.15:
+                visitor = chance.choice(VISITORS)
             event = event_json(
                 at_ms,
                 event_id=f"e{number % 7}-{place}",
@@ -64,7 +66,7 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
 
 @pytest.mark.parametrize("rules", [RULES, replace(RULES, most_later=3)], ids=["as it is", "short sessions"])
 @settings(max_examples=150)
-@given(seed=st.integers(0, 2**32), sessions=st.integers(1, 12))
+@given(seed=st.integers(0, 2**32), sessions=st.integers(1, 30))
 def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: int, sessions: int) -> None:
     chance = random.Random(seed)
     logs = drawn(chance, sessions)

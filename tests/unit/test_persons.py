@@ -1,13 +1,19 @@
 """Persons: what the contract says, case by case; and what keeps them small."""
 
+import random
+from typing import Any
+
+import msgspec
 import pytest
 
 from pipeline.core.book import LEAST_ROOM, Book
 from pipeline.core.persons.held import HeldFacts
-from pipeline.core.persons.persons import Persons
+from pipeline.core.persons.persons import Persons, RecoveryRow
+from pipeline.core.persons.recoveries import Recovery
 from pipeline.core.persons.visitors import Visitors
 from pipeline.model.facts import HORIZON_MS, KEPT_MS, MOST_CUSTOMERS, MOST_FACTS
-from schemas.facts import Fact, Observation, Statement
+from pipeline.outputs.recoveries import recoveries_output
+from schemas.facts import Fact, FactsRead, Observation, Statement
 
 DAY = 86_400_000
 T0 = 1_772_449_200_000
@@ -201,3 +207,102 @@ def test_an_older_statement_changes_nothing() -> None:
     assert chain.rows == {"cart:a": ("retracted", 0.0)}
     chain.persons.take(SOURCE, 1, T0, False, [Statement("c:anna", True, cart(0))])
     assert chain.persons.settle() == []
+
+
+def test_two_visitors_of_one_customer_do_not_undo_each_other() -> None:
+    """A cookie that is lost within a visit: the fact goes from one visitor to the other, the customer stays."""
+    state, persons = Visitors(0, 1, 3_600_000), Persons(0, 1, 3_600_000)
+    seen = [Observation(one, "anna", T0) for one in ("phone", "desk")]
+    batches = [
+        ([Statement("phone", True, cart(0))], seen),
+        ([Statement("phone", False, cart(0)), Statement("desk", True, cart(0))], []),
+    ]
+    rows: dict[str, str] = {}
+    for version, (statements, observations) in enumerate(batches, 1):
+        state.take(SOURCE, version, T0, False, statements, observations)
+        persons.take("cx.visits:0", version, T0, False, state.settle())
+        rows |= {row.person: row.recovery.status for row in persons.settle()}
+    assert rows["c:anna"] == "open"
+
+
+def test_one_observation_more_makes_nobody_a_stranger() -> None:
+    """Times between two that are near each other are left out, and no two at once."""
+    week = HORIZON_MS
+    fact = cart(week, minutes=10)
+    state = Visitors(0, 1, 3_600_000)
+    times = [0, week, 2 * week + 20 * 60_000]
+    state.take(SOURCE, 1, T0, False, [Statement("phone", True, fact)], [])
+    told = {one.who: one.holds for one in state.settle()}
+    for version, at in enumerate([*times, 2 * week - 30 * 60_000], 2):
+        state.take(SOURCE, version, T0, False, [], [Observation("phone", "anna", T0 + at)])
+        told |= {one.who: one.holds for one in state.settle()}
+    assert told == {"v:phone": False, "c:anna": True}
+
+
+def test_a_crowd_of_customers_on_one_device_is_told_of_once() -> None:
+    state = Visitors(0, 1, 3_600_000)
+    state.end_catching_up()
+    facts = [Statement("kiosk", True, cart(n * 1_000, name=f"n{n}")) for n in range(100)]
+    state.take(SOURCE, 1, T0, False, facts, [])
+    state.settle()
+    told = []
+    for version, name in enumerate(("anna", "ben", "cleo", "dora"), 2):
+        state.take(SOURCE, version, T0, False, [], [Observation("kiosk", name, T0)])
+        told.append(len(state.settle()))
+    assert told == [200, 200, 0, 0]
+
+
+def test_what_was_removed_from_an_exact_book_does_not_come_back() -> None:
+    chance, book = random.Random(3), Book(is_exact=True)
+    stored: dict[int, bytes] = {}
+    kept: dict[str, bytes] = {}
+    for step in range(400):
+        name = f"p-{chance.randrange(60)}"
+        if name in kept and chance.random() < 0.4:
+            book.remove(name)
+            del kept[name]
+        else:
+            kept[name] = b"%d" % step
+            book.put(name, kept[name])
+        if chance.random() < 0.2:
+            stored |= dict(book.take_changed())
+            again = Book(is_exact=True)
+            again.restore({number: content for number, content in stored.items() if content})
+            assert {one: again.get(one) for one in again} == kept
+
+
+def test_a_purchase_and_a_journey_told_together_tell_the_persons_other_journeys_again() -> None:
+    """A run that has crashed may have given the purchase's value to the one that came between."""
+    first = Chain().tell(cart(100_000, minutes=1, name="j1"), bought(200_000, "p", value=25.0))
+    assert first.rows == {"cart:j1": ("recovered", 25.0)}
+    first.rows["cart:j1"] = "recovered", 0.0  # as that run told it
+    first.tell(cart(0, minutes=3, name="j2"), bought(50_000, "q", value=9.0))
+    assert first.rows == {"cart:j1": ("recovered", 25.0), "cart:j2": ("completed_elsewhere", 9.0)}
+
+
+@pytest.mark.parametrize("dims", [(), ("1",), ("1", "2"), ("1", None, "m", None, "x")])
+def test_any_dimensions_make_a_row(dims: tuple[str | None, ...]) -> None:
+    fact = msgspec.structs.replace(cart(0), dims=dims)
+    output = recoveries_output([RecoveryRow("c:anna", Recovery(fact, "open", None, 0.0))], 1)
+    assert len(list(output.messages)) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"who": "x" * 300}, {"channel": "web\n"}, {"value": -1.0}, {"session_id": ""}, {"order_id": "o" * 70_000}],
+)
+def test_a_statement_that_is_none_of_ours_is_not_read(wrong: dict[str, Any]) -> None:
+    """A worker would end at it, at each start again."""
+    who = wrong.pop("who", "c:anna")
+    fact = msgspec.structs.replace(cart(0), **wrong)
+    text = msgspec.json.encode(
+        {
+            "source": SOURCE,
+            "version": 1,
+            "watermark": None,
+            "more": False,
+            "statements": [Statement(who, True, fact)],
+        }
+    )
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(text, type=FactsRead)

@@ -22,7 +22,12 @@ class HeldFacts:
     """By key of the fact and number of the source that told it."""
 
     def __init__(self, held: Iterable[Held] = ()) -> None:
-        self._held = {(one.fact.key, one.source): one for one in held}
+        self._held: dict[tuple[FactKey, int], Held] = {}
+        self._told: dict[FactKey, int] = {}
+        """Of each fact how many have told it."""
+        self._orders: dict[str, set[tuple[FactKey, int]]] = {}
+        for one in held:
+            self._add((one.fact.key, one.source), one)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -30,14 +35,30 @@ class HeldFacts:
     def all(self) -> list[Held]:
         return list(self._held.values())
 
+    def _add(self, which: tuple[FactKey, int], one: Held) -> None:
+        if which not in self._held:
+            self._told[which[0]] = self._told.get(which[0], 0) + 1
+        self._held[which] = one
+        if one.fact.order_id is not None:
+            self._orders.setdefault(one.fact.order_id, set()).add(which)
+
+    def _drop(self, one: Held) -> None:
+        which = one.fact.key, one.source
+        del self._held[which]
+        self._told[which[0]] -= 1
+        if not self._told[which[0]]:
+            del self._told[which[0]]
+        if one.fact.order_id is not None:
+            self._orders[one.fact.order_id].discard(which)
+
     def take(self, source: int, version: int, holds: bool, fact: Fact) -> Taken:
         """Note what a source says of a fact. What it said before is replaced."""
         which = fact.key, source
         before = self._held.get(which)
         if before is not None and version <= before.version:
             return Taken(is_new=False, is_news=False)
-        is_new = before is None and not any(key == fact.key for key, _ in self._held)
-        self._held[which] = Held(source, version, holds, before is not None and before.is_settled, fact)
+        is_new = which[0] not in self._told
+        self._add(which, Held(source, version, holds, before is not None and before.is_settled, fact))
         return Taken(is_new, is_news=True)
 
     def that_hold(self) -> list[Held]:
@@ -52,15 +73,16 @@ class HeldFacts:
 
     def has_another_of_order(self, fact: Fact) -> bool:
         """Whether there is another purchase, or a cancellation, of the same order."""
-        return fact.order_id is not None and any(
-            one.fact.order_id == fact.order_id and one.fact.key != fact.key for one in self._held.values()
-        )
+        if fact.order_id is None:
+            return False
+        key = fact.key
+        return any(other != key for other, _ in self._orders.get(fact.order_id, ()))
 
     def forget(self, passed_ms: int) -> list[Held]:
         """Let go what is too old to matter once all of this time has passed; gives what was let go."""
         old = [one for one in self._held.values() if due_ms(one.fact) < passed_ms]
         for one in old:
-            del self._held[one.fact.key, one.source]
+            self._drop(one)
         self._settle(old)
         return old
 
@@ -68,9 +90,10 @@ class HeldFacts:
         """Let the oldest go where there are more; gives how many."""
         if len(self._held) <= most:
             return 0
-        kept = sorted(self._held.items(), key=lambda item: (item[1].fact.ended_ms, item[0]))
-        surplus = [one for _, one in kept[: len(kept) - most]]
-        self._held = dict(kept[len(kept) - most :])
+        held = sorted(self._held.items(), key=lambda item: (item[1].fact.ended_ms, item[0]))
+        surplus = [one for _, one in held[: len(held) - most]]
+        for one in surplus:
+            self._drop(one)
         self._settle(surplus)
         return len(surplus)
 
@@ -79,13 +102,14 @@ class HeldFacts:
         for one in gone:
             fact = one.fact
             if one.holds and fact.kind in (PURCHASE, CANCELLATION) and fact.order_id is not None:
-                for key, other in list(self._orders(fact)):
+                for key, other in list(self._followers(fact)):
                     self._held[key] = Held(other.source, other.version, other.holds, True, other.fact)
 
-    def _orders(self, fact: Fact) -> Iterator[tuple[tuple[FactKey, int], Held]]:
+    def _followers(self, fact: Fact) -> Iterator[tuple[tuple[FactKey, int], Held]]:
         """The purchases that are void, or copies, because of it."""
-        for key, other in self._held.items():
-            if other.fact.kind == PURCHASE and other.fact.order_id == fact.order_id:
+        for key in self._orders.get(fact.order_id or "", ()):
+            other = self._held[key]
+            if other.fact.kind == PURCHASE:
                 apart_ms = other.fact.at_ms - fact.at_ms
                 if apart_ms <= HORIZON_MS and (fact.kind == CANCELLATION or apart_ms >= 0):
                     yield key, other

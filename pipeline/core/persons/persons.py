@@ -15,8 +15,11 @@ from pipeline.core.persons.kept import Kept
 from pipeline.core.persons.recoveries import Recovery, recoveries
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import HORIZON_MS, MOST_FACTS, Held, pack, step_of, unpack_person
-from schemas.facts import ABANDONED, CANCELLATION, Fact, Statement
+from schemas.facts import ABANDONED, CANCELLATION, CUSTOMER, PURCHASE, VISITOR, Fact, Statement
 from schemas.recoveries import RETRACTED
+
+KNOWN: Final = (CUSTOMER, VISITOR)
+_VIA_BITS: Final = 16
 
 
 class RecoveryRow(NamedTuple):
@@ -35,6 +38,8 @@ class _Changing:
         self.is_undone = False
         """Whether something that may have been told is so no more, and leaves no trace in what is now."""
         self.taken_back: dict[FactKey, Fact] = {}
+        self.added: set[str] = set()
+        """Kinds of facts told."""
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
@@ -42,6 +47,9 @@ class _Changing:
         if not taken.is_news:
             return
         is_undoing = fact.kind == CANCELLATION or self.facts.has_another_of_order(fact)
+        self.added.add(fact.kind)
+        # A journey that is added takes a purchase's value from another; a purchase added besides may give it back.
+        is_undoing = is_undoing or {ABANDONED, PURCHASE} <= self.added
         if not statement.holds or not taken.is_new or is_undoing:
             self.is_undone = True
             self.taken_back[fact.key] = fact
@@ -69,7 +77,7 @@ class Persons:
         self._told_ms: int | None = None
         """What all sources had passed when rows were put out last."""
         self._over_ms = -NEVER_MS
-        """What was due before it has been let go."""
+        """What was due before it is let go: told again by a run that has crashed, it would stand there alone."""
         self._changing: dict[str, _Changing] = {}
         self.shortened = 0
         """Facts let go because there were too many of one person."""
@@ -92,14 +100,19 @@ class Persons:
         statements: Iterable[Statement],
     ) -> None:
         """Take what one source sent after one batch."""
+        # By what had been passed before: a message may tell old facts and how far time has come at once.
+        if (passed_ms := self.kept.sources.all_passed_ms()) is not None:
+            self._over_ms = max(self._over_ms, passed_ms - self._lateness_ms)
         if not self.kept.sources.hear(source, version, watermark_ms, more):
             return
         number = self.kept.number_of(source)
         for statement in statements:
-            if (
-                due_ms(statement.fact) >= self._over_ms
-            ):  # else it was let go, and is told by a run that has crashed
-                self._of(statement.who).state(number, version, statement)
+            # What was let go is told again by a run that has crashed only.
+            if statement.who.startswith(KNOWN) and due_ms(statement.fact) >= self._over_ms:
+                one = self._of(statement.who)
+                one.state(number | statement.via << _VIA_BITS, version, statement)
+                if len(one.facts) > 2 * MOST_FACTS:
+                    self.shortened += one.facts.shorten(MOST_FACTS)
 
     def _of(self, person: str) -> _Changing:
         found = self._changing.get(person)
@@ -125,8 +138,6 @@ class Persons:
             self._keep(person, one.facts.all(), passed_ms)
         self._changing.clear()
         self._told_ms = passed_ms
-        if passed_ms is not None:
-            self._over_ms = max(self._over_ms, passed_ms - self._lateness_ms)
         return rows
 
     def _keep(self, person: str, held: list[Held], passed_ms: int | None) -> None:

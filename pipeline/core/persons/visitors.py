@@ -8,6 +8,7 @@ other. The facts that this concerns are told anew when it changes, and taken bac
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from typing import Final
+from zlib import crc32
 
 from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
@@ -41,6 +42,7 @@ class _Changing:
         self.again: dict[FactKey, Fact] = {}
         """Facts that something else was told of before, in this batch or earlier."""
         self.is_seen_anew = False
+        self.has_changed = False
 
     def see(self, customer_id: str, at_ms: int) -> None:
         times = self.seen.setdefault(customer_id, [])
@@ -49,18 +51,20 @@ class _Changing:
             return
         insort(times, at_ms)
         # Of three times within two horizons the middle one tells nothing that the others do not.
-        self.seen[customer_id] = [
-            one
-            for place, one in enumerate(times)
-            if place in (0, len(times) - 1) or times[place + 1] - times[place - 1] > 2 * HORIZON_MS
-        ]
-        self.is_seen_anew = True
+        kept = times[:1]
+        for place in range(1, len(times)):
+            is_last = place == len(times) - 1
+            if is_last or times[place + 1] - kept[-1] > 2 * HORIZON_MS:
+                kept.append(times[place])
+        self.seen[customer_id] = kept
+        self.is_seen_anew = self.has_changed = True
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
             return
+        self.has_changed = True
         if taken.is_new and statement.holds:
             self.new[fact.key] = fact
         else:
@@ -90,7 +94,7 @@ class Visitors:
         self.kept: Final = Kept(first_version, sources)
         self._lateness_ms: Final = lateness_ms
         self._over_ms = -NEVER_MS
-        """What was due before it has been let go."""
+        """What was due before it is let go: told again by a run that has crashed, it would stand there alone."""
         self._changing: dict[str, _Changing] = {}
         self.shortened = 0
         """Facts let go because there were too many of one visitor."""
@@ -115,6 +119,9 @@ class Visitors:
         observations: Iterable[Observation],
     ) -> None:
         """Take what one source sent after one batch."""
+        # By what had been passed before: a message may tell old facts and how far time has come at once.
+        if (passed_ms := self.kept.sources.all_passed_ms()) is not None:
+            self._over_ms = max(self._over_ms, passed_ms - self._lateness_ms)
         if not self.kept.sources.hear(source, version, watermark_ms, more):
             return
         number, over_ms = self.kept.number_of(source), self._over_ms
@@ -148,10 +155,9 @@ class Visitors:
             self.shortened += one.shorten()
             if visitor_id in due and passed_ms is not None:
                 one.forget(passed_ms - self._lateness_ms)
-            self._keep(visitor_id, one)
+            if one.has_changed or visitor_id in due:
+                self._keep(visitor_id, one)
         self._changing.clear()
-        if passed_ms is not None:
-            self._over_ms = max(self._over_ms, passed_ms - self._lateness_ms)
         return told
 
     def _keep(self, visitor_id: str, one: _Changing) -> None:
@@ -184,6 +190,7 @@ def _next_due(seen: dict[str, list[int]], facts: list[Held]) -> list[int]:
 
 def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Statement]:
     """Statements about the facts that a batch has changed, or whose person it has."""
+    via = crc32(visitor_id.encode())
     holding = {held.fact.key: held.fact for held in one.facts.that_hold()}
     for key, fact in one.again.items():
         now = holding.get(key)
@@ -192,20 +199,30 @@ def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Sta
         current = None if now is None else _person(visitor_id, one.seen, now)
         # When it was another time its person can have been any that was ever named.
         for person in dict.fromkeys([visitor(visitor_id), *map(customer, one.seen)]):
-            yield Statement(person, person == current, now or fact)
+            yield Statement(person, person == current, now or fact, via)
     for key, fact in holding.items():
         if key in one.again or not (one.is_seen_anew or key in one.new):
             continue
-        after = _customers(one.seen, fact)
-        has_moved = one.is_seen_anew and after != _customers(one.before, fact)
-        if not has_moved and key not in one.new:
-            continue
+        was, after = _customers(one.before, fact), _customers(one.seen, fact)
+        is_new = key in one.new
+        if not is_new and (len(was) > 1 or was == after):
+            continue  # with several it was the visitor's, and stays so
         current = _person(visitor_id, one.seen, fact)
-        yield Statement(current, True, fact)
-        if has_moved:
-            for person in (visitor(visitor_id), *map(customer, after)):
-                if person != current:
-                    yield Statement(person, False, fact)
+        yield Statement(current, True, fact, via)
+        for person in _told_before(visitor_id, was, after, is_new, is_catching_up):
+            if person != current:
+                yield Statement(person, False, fact, via)
+
+
+def _told_before(
+    visitor_id: str, was: list[str], after: list[str], is_new: bool, is_catching_up: bool
+) -> Iterator[str]:
+    """Of whom a fact may have been told. Customers near it are only added, so once there are several it stays."""
+    if is_catching_up and (is_new or not was) and was != after:
+        yield visitor(visitor_id)
+        yield from map(customer, after)
+    elif not is_new:
+        yield customer(was[0]) if was else visitor(visitor_id)
 
 
 def _customers(seen: dict[str, list[int]], fact: Fact) -> list[str]:

@@ -1,8 +1,8 @@
 """The facts of a partition's sessions, and whose they are (docs/persons.md).
 
-A fact is told to whoever the visit's person is now. Where a run that has crashed may have told it to somebody
-else, because the visit's person has changed since it could first be told, it is taken back from all that were
-named (law 2).
+A fact is told of the visit's person, and taken back from the one it was told of before. While that is read again
+which a run that has crashed may have read, it is taken back from everybody else whom the visit has named since the
+fact could first be told (law 2).
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,9 @@ from pipeline.core.book import Book
 from pipeline.core.sessions.outputs import Outputs
 from pipeline.core.sessions.visits import Named, Visit, visits_of
 from pipeline.core.sessions.walk import ABANDONED, Journey
-from pipeline.model.facts import CANCELS, MOST_FACTS, RECOVERABLE, customer, pack, unpack_session
+from pipeline.model.facts import CANCELS, MOST_FACTS, RECOVERABLE, customer, pack, unpack_session, visitor
 from schemas import facts as contract
-from schemas.facts import Fact, Statement
+from schemas.facts import VISITOR, Fact, Statement
 from schemas.units import from_units
 
 FactKey = tuple[str, str, str, str, str, int]
@@ -48,7 +48,7 @@ class SessionFacts:
     def __init__(self, channel: str, longest_timeout_ms: int) -> None:
         self._channel: Final = channel
         self._longest_ms: Final = longest_timeout_ms
-        self.book: Final = Book()
+        self.book: Final = Book(is_exact=True)
         self.is_catching_up = True
         """Whether a run that has crashed may have told more than this state knows of."""
 
@@ -78,22 +78,28 @@ class SessionFacts:
         out: Outputs,
     ) -> None:
         before, facts = self._kept(session_id)
-        kept = {fact.key: fact for fact in facts}
+        kept = {fact.key: (fact, told) for fact, told in facts}
         events = engine.who(session_id)
         visits = visits_of(events, self._longest_ms, before)
-        told = {key: (fact, True) for key, fact in kept.items()} | dict(changes) if has_moved else changes
-        for key, (fact, holds) in told.items():
+        concerned = dict(changes)
+        if has_moved:
+            concerned = {key: (fact, True) for key, (fact, _) in kept.items()} | concerned
+        for key, (fact, holds) in concerned.items():
+            was = kept[key][1] if key in kept else ""
             visit = next((one for one in visits if one.has(fact.at_ms, fact.ended_ms)), None)
             if visit is None:
                 continue  # of a visit that nothing can change any more
-            if not (holds or key in kept or self.is_catching_up):
-                continue  # nobody was told of it
-            is_sure = holds and not has_moved and self._was_told_nobody_else(visit, before, events, fact)
-            _put(out, fact, visit, holds, is_sure)
-        for key, (fact, holds) in changes.items():
-            kept.pop(key, None)
+            now = _person(visit) if holds else ""
+            others = {was}
+            if self.is_catching_up and (has_moved or not self._was_told_nobody_else(visit, before, events, fact)):
+                others.update(_all_of(visit))
+            _put(out, fact, now, others)
+            if self.is_catching_up or key in changes or now != was:
+                _put(out, fact, now)
             if holds:
-                kept[key] = fact
+                kept[key] = fact, now
+            else:
+                kept.pop(key, None)
         if len(kept) > MOST_FACTS:  # a bot, or one id for all: the oldest are told no more
             kept = dict(sorted(kept.items(), key=_end)[-MOST_FACTS:])
         self._keep(session_id, before, list(kept.values()))
@@ -103,13 +109,22 @@ class SessionFacts:
     def _was_told_nobody_else(
         self, visit: Visit, before: Visit | None, events: Iterable[Named], fact: Fact
     ) -> bool:
-        """Whether its person was the same when the fact could first be told."""
+        """Whether the visit has had no other person since the fact could first be told."""
+        now = _person(visit)
         if len(visit.customers) + len(visit.visitors) <= 1:
             return True
         if before is None or before.first_ms != visit.first_ms:
             before = Visit(visit.first_ms, visit.first_ms, None, None, [], [])
-        earlier = [one for one in events if visit.first_ms <= one.first_ms < fact.ended_ms]
-        return _person(visits_of(earlier, self._longest_ms, before)[-1]) == _person(visit)
+        then = before
+        for one in events:
+            if one.first_ms < visit.first_ms or one.first_ms > visit.last_ms:
+                continue
+            if one.first_ms >= fact.ended_ms and _person(then) != now:
+                return False
+            then = then.after(one)
+            if one.last_ms >= fact.ended_ms and _person(then) != now:
+                return False
+        return _person(then) == now
 
     def _of_journey(self, session_id: str, journey: Journey) -> Fact:
         opened, value = journey.opened_by, from_units(journey.value)
@@ -122,15 +137,15 @@ class SessionFacts:
         which = kind, "", self._channel, event.session_id, event.event_id
         return Fact(*which, event.at_ms, event.at_ms, from_units(event.amount or 0), event.order_id, ())
 
-    def _kept(self, session_id: str) -> tuple[Visit | None, list[Fact]]:
-        """The last visit of the events that were folded away, and the facts."""
+    def _kept(self, session_id: str) -> tuple[Visit | None, list[tuple[Fact, str]]]:
+        """The last visit of the events that were folded away; the facts, each with the person it was told of."""
         stored = self.book.get(session_id)
         if stored is None:
             return None, []
         before, facts = unpack_session(stored)
         return None if before is None else Visit(*before), facts
 
-    def _keep(self, session_id: str, before: Visit | None, facts: list[Fact]) -> None:
+    def _keep(self, session_id: str, before: Visit | None, facts: list[tuple[Fact, str]]) -> None:
         if facts or before is not None:
             self.book.put(session_id, pack((before, facts)))
         elif session_id in self.book:
@@ -163,24 +178,28 @@ class SessionFacts:
                 engine.watch(session_id)
 
 
-def _end(item: tuple[FactKey, Fact]) -> tuple[int, FactKey]:
-    key, fact = item
+def _end(item: tuple[FactKey, tuple[Fact, str]]) -> tuple[int, FactKey]:
+    key, (fact, _) = item
     return fact.ended_ms, key
 
 
-def _person(visit: Visit) -> tuple[str | None, str | None]:
-    """The customer; else the visitor."""
-    return (visit.customer_id, None) if visit.customer_id is not None else (None, visit.visitor_id)
+def _person(visit: Visit) -> str:
+    """Its name: the customer's, else the visitor's; empty: nobody's."""
+    if visit.customer_id is not None:
+        return customer(visit.customer_id)
+    return "" if visit.visitor_id is None else visitor(visit.visitor_id)
 
 
-def _put(out: Outputs, fact: Fact, visit: Visit, holds: bool, is_sure: bool) -> None:
-    """``is_sure``: nobody else that the visit names can have been told of the fact."""
-    person = _person(visit)
-    for one in visit.customers:
-        is_theirs = person == (one, None)
-        if is_theirs or not is_sure:
-            out.facts.append(Statement(customer(one), holds and is_theirs, fact))
-    for one in visit.visitors:
-        is_theirs = person == (None, one)
-        if is_theirs or not is_sure:
-            out.visits.append(Statement(one, holds and is_theirs, fact))
+def _all_of(visit: Visit) -> list[str]:
+    return [*map(customer, visit.customers), *map(visitor, visit.visitors)]
+
+
+def _put(out: Outputs, fact: Fact, now: str, others: Iterable[str] | None = None) -> None:
+    """Say that a fact is this person's; or, of all others, that it is not theirs."""
+    for name in [now] if others is None else sorted(others):
+        if not name or (others is not None and name == now):
+            continue
+        if name.startswith(VISITOR):
+            out.visits.append(Statement(name.removeprefix(VISITOR), others is None, fact))
+        else:
+            out.facts.append(Statement(name, others is None, fact))

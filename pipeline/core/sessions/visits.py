@@ -8,6 +8,8 @@ function of events that are there, however long ago another one of the same id w
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pipeline.model.facts import MOST_CUSTOMERS
+
 
 class Named(NamedTuple):
     """Events one after the other that name the same, without a long silence between them."""
@@ -28,7 +30,7 @@ class Visit(NamedTuple):
     visitor_id: str | None
     """The same."""
     customers: list[str]
-    """All that were named, each once."""
+    """All that were named, each once; of very many the last."""
     visitors: list[str]
 
     def has(self, from_ms: int, until_ms: int) -> bool:
@@ -40,9 +42,9 @@ class Visit(NamedTuple):
         _, last_ms, customer, visitor = events
         customers, visitors = self.customers, self.visitors
         if customer is not None and customer not in customers:
-            customers = [*customers, customer]
+            customers = [*customers[1 - MOST_CUSTOMERS :], customer]
         if visitor is not None and visitor not in visitors:
-            visitors = [*visitors, visitor]
+            visitors = [*visitors[1 - MOST_CUSTOMERS :], visitor]
         last = customer or self.customer_id, visitor or self.visitor_id
         return Visit(self.first_ms, last_ms, *last, customers, visitors)
 
