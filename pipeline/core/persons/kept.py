@@ -7,6 +7,7 @@ from pipeline.core.book import Book
 from pipeline.core.cuts import FACTS, Cut, Head, Shards, packed_of
 from pipeline.core.sources import Sources
 from pipeline.core.timer_wheel import TimerWheel
+from pipeline.model.event_time import NEVER_MS
 
 _SLOT_MS: Final = 10_000
 
@@ -14,14 +15,25 @@ _SLOT_MS: Final = 10_000
 class Kept:
     """Of one partition: sources, a book by name, and when whom something is due of."""
 
-    def __init__(self, generation_start: int, sources: int) -> None:
+    def __init__(self, generation_start: int, sources: int, lateness_ms: int) -> None:
+        """``sources``: how many there are, heard of or not."""
+        self._lateness_ms: Final = lateness_ms
+        self.over_ms = -NEVER_MS
+        """What was due before it is let go: told again by a run that has crashed, it would stand there alone."""
         self.sources: Final = Sources(generation_start, sources)
         self.book: Final = Book()
         self._numbers: dict[str, int] = {}
         self._due: Final[TimerWheel[str]] = TimerWheel(_SLOT_MS)
 
-    def number_of(self, source: str) -> int:
-        """By which its statements are known."""
+    def hear(self, source: str, version: int, watermark_ms: int | None, more: bool) -> int | None:
+        """Note what a message says of its source; gives the source's number, None where it is of an earlier
+        generation.
+        """
+        # By what had been passed before: a message may tell old facts and how far time has come at once.
+        if (passed_ms := self.sources.all_passed_ms()) is not None:
+            self.over_ms = max(self.over_ms, passed_ms - self._lateness_ms)
+        if not self.sources.hear(source, version, watermark_ms, more):
+            return None
         return self._numbers.setdefault(source, len(self._numbers))
 
     def put(self, name: str, content: bytes | None, due_ms: Iterable[int]) -> None:
@@ -30,8 +42,7 @@ class Kept:
             self.book.put(name, content)
         elif name in self.book:
             self.book.remove(name)
-        for at_ms in {self._due.slot_of(one) for one in due_ms}:
-            self._due.add(at_ms, name)
+        self.note_due(name, due_ms)
 
     def take_due(self, passed_ms: int) -> set[str]:
         """Those of whom something is due, or may be in this slot: they are to be put again."""
@@ -39,7 +50,7 @@ class Kept:
 
     def snapshot(self, head: Mapping[str, Any]) -> Cut:
         """``head``: what there is besides."""
-        made = Cut({**self.sources.head(), "numbers": self._numbers, **head})
+        made = Cut({**self.sources.head(), "numbers": self._numbers, "over_ms": self.over_ms, **head})
         for number, stored in self.book.take_changed():
             made.put(f"{FACTS}{number}", stored)
         return made
@@ -47,7 +58,7 @@ class Kept:
     def restore(self, head: Head, shards: Shards) -> None:
         """When things are due is to be noted by putting them again. Raises ValueError."""
         self.sources.restore(head)
-        self._numbers = dict(head["numbers"])
+        self._numbers, self.over_ms = dict(head["numbers"]), head["over_ms"]
         self.book.restore(packed_of(shards, FACTS))
 
     def note_due(self, name: str, due_ms: Iterable[int]) -> None:

@@ -13,7 +13,6 @@ from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
 from pipeline.core.persons.recoveries import Recovery, recoveries
-from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import HORIZON_MS, MOST_FACTS, Held, pack, step_of, unpack_person
 from schemas.facts import ABANDONED, CANCELLATION, CUSTOMER, PURCHASE, VISITOR, Fact, Statement
 from schemas.recoveries import RETRACTED
@@ -72,12 +71,10 @@ class Persons:
 
     def __init__(self, first_version: int, sources: int, lateness_ms: int) -> None:
         """``sources``: how many there are, heard of or not."""
-        self.kept: Final = Kept(first_version, sources)
+        self.kept: Final = Kept(first_version, sources, lateness_ms)
         self._lateness_ms: Final = lateness_ms
         self._told_ms: int | None = None
         """What all sources had passed when rows were put out last."""
-        self._over_ms = -NEVER_MS
-        """What was due before it is let go: told again by a run that has crashed, it would stand there alone."""
         self._changing: dict[str, _Changing] = {}
         self.shortened = 0
         """Facts let go because there were too many of one person."""
@@ -100,15 +97,12 @@ class Persons:
         statements: Iterable[Statement],
     ) -> None:
         """Take what one source sent after one batch."""
-        # By what had been passed before: a message may tell old facts and how far time has come at once.
-        if (passed_ms := self.kept.sources.all_passed_ms()) is not None:
-            self._over_ms = max(self._over_ms, passed_ms - self._lateness_ms)
-        if not self.kept.sources.hear(source, version, watermark_ms, more):
+        number = self.kept.hear(source, version, watermark_ms, more)
+        if number is None:
             return
-        number = self.kept.number_of(source)
         for statement in statements:
             # What was let go is told again by a run that has crashed only.
-            if statement.who.startswith(KNOWN) and due_ms(statement.fact) >= self._over_ms:
+            if statement.who.startswith(KNOWN) and due_ms(statement.fact) >= self.kept.over_ms:
                 one = self._of(statement.who)
                 one.state(number | statement.via << _VIA_BITS, version, statement)
                 if len(one.facts) > 2 * MOST_FACTS:
@@ -158,12 +152,12 @@ class Persons:
 
     def snapshot(self) -> Cut:
         """What has changed since the last one. To be made between batches."""
-        return self.kept.snapshot({"told_ms": self._told_ms, "over_ms": self._over_ms})
+        return self.kept.snapshot({"told_ms": self._told_ms})
 
     def restore(self, head: Head, shards: Shards) -> None:
         """Bring a new state to what it was when the snapshot was made whose head this is."""
         self.kept.restore(head, shards)
-        self._told_ms, self._over_ms = head["told_ms"], head["over_ms"]
+        self._told_ms = head["told_ms"]
         for person in self.kept.book:
             held = unpack_person(self.kept.book.get(person) or b"")
             self.kept.note_due(person, self._next_due(held, self._told_ms))

@@ -13,7 +13,6 @@ from zlib import crc32
 from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
-from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import (
     HORIZON_MS,
     KEPT_MS,
@@ -91,10 +90,8 @@ class Visitors:
 
     def __init__(self, first_version: int, sources: int, lateness_ms: int) -> None:
         """``sources``: how many there are, heard of or not."""
-        self.kept: Final = Kept(first_version, sources)
+        self.kept: Final = Kept(first_version, sources, lateness_ms)
         self._lateness_ms: Final = lateness_ms
-        self._over_ms = -NEVER_MS
-        """What was due before it is let go: told again by a run that has crashed, it would stand there alone."""
         self._changing: dict[str, _Changing] = {}
         self.shortened = 0
         """Facts let go because there were too many of one visitor."""
@@ -119,12 +116,10 @@ class Visitors:
         observations: Iterable[Observation],
     ) -> None:
         """Take what one source sent after one batch."""
-        # By what had been passed before: a message may tell old facts and how far time has come at once.
-        if (passed_ms := self.kept.sources.all_passed_ms()) is not None:
-            self._over_ms = max(self._over_ms, passed_ms - self._lateness_ms)
-        if not self.kept.sources.hear(source, version, watermark_ms, more):
+        number = self.kept.hear(source, version, watermark_ms, more)
+        if number is None:
             return
-        number, over_ms = self.kept.number_of(source), self._over_ms
+        over_ms = self.kept.over_ms
         for one in observations:
             if one.at_ms + KEPT_MS >= over_ms:
                 self._of(one.visitor_id).see(one.customer_id, one.at_ms)
@@ -171,12 +166,11 @@ class Visitors:
 
     def snapshot(self) -> Cut:
         """What has changed since the last one. To be made between batches."""
-        return self.kept.snapshot({"over_ms": self._over_ms})
+        return self.kept.snapshot({})
 
     def restore(self, head: Head, shards: Shards) -> None:
         """Bring a new state to what it was when the snapshot was made whose head this is."""
         self.kept.restore(head, shards)
-        self._over_ms = head["over_ms"]
         for visitor_id in self.kept.book:
             seen, facts = unpack_visitor(self.kept.book.get(visitor_id) or b"")
             self.kept.note_due(visitor_id, _next_due(seen, facts))
