@@ -1,6 +1,7 @@
-"""Messages on ``cx.tiles``: what one touchpoint partition changed with one batch.
+"""Messages on ``cx.tiles``: what one touchpoint partition changed with one batch, or one partition of ``cx.facts``
+with a step of time.
 
-Every batch sends at least one message to each partition of ``cx.tiles``, so that all of phase two
+Every batch of touchpoints sends at least one message to each partition of ``cx.tiles``, so that all of phase two
 hears the source's watermark. All tiles of a segment that a batch changed are in one partition, in parts of
 bounded size.
 """
@@ -20,7 +21,7 @@ class TilesMessage(BaseModel):
 
     schema_version: SchemaVersion
     source: str
-    """``topic:partition``."""
+    """``topic:partition``, of touchpoints or of ``cx.facts``."""
     version: Annotated[int, Field(ge=0)]
     """Generation x 2**44 + the source's next offset."""
     watermark: int | None
@@ -30,7 +31,7 @@ class TilesMessage(BaseModel):
     more: bool = False
     """Whether further parts of the same batch follow in this partition: no row is made before they have come."""
     appended: int | None = None
-    """When the oldest of the batch's records was appended, ms since the epoch; None: only ticks."""
+    """When the oldest of the batch's touchpoints was appended, ms since the epoch; None: there are none."""
 
 
 def tiles_message_id(source: str, version: int, partition: int, part: int) -> str:

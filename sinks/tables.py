@@ -69,7 +69,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "device",
         "version",
     ),
-    TILES: ("segment", "bucket", "source", *COUNTERS, "by_age", "by_step", "by_funnel", "version"),
+    TILES: ("segment", "bucket", "source", *COUNTERS, "by_age", "by_step", "by_funnel", "by_person", "version"),
     ALERTS: (
         "alert_id",
         "rule",

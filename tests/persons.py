@@ -1,5 +1,6 @@
 """All stages that persons are made by, in memory: each reads its log, may be cut, and may crash."""
 
+import copy
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +11,24 @@ import msgspec
 from pipeline.core.persons.persons import Persons
 from pipeline.core.persons.visitors import Visitors
 from pipeline.core.sessions.partition import Partition
+from pipeline.core.windows.windows import Windows
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.source import Source
 from pipeline.outputs.facts import FactsRouter, Told
 from pipeline.outputs.outgoing import Output
 from pipeline.outputs.recoveries import recovery_row
-from pipeline.tools.verify.naive_types import RecoveryKey, RecoveryValue
+from pipeline.outputs.tiles import TileRouter
+from pipeline.stages.inner import TilesRead
+from pipeline.tools.verify.naive_returns import SIGNALS
+from pipeline.tools.verify.naive_types import RecoveryKey, RecoveryValue, SignalValue
 from schemas.events import TOPIC_PREFIX
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC, FactsRead, VisitsRead
-from tests.support import FETCHED_MS, RULES, lay
+from schemas.tiles import TILES_TOPIC
+from tests.support import FETCHED_MS, RULES, Store, lay
 
 FIRST = RULES.first_version
+_TILES: Source = (TILES_TOPIC, 0)
 
 
 @dataclass
@@ -57,7 +64,8 @@ class Stage:
         self.log_end = max(self.log_end, self.at)
         self.state, self.at = self.make(), self.kept_at
         if self.head is not None:
-            self.state.restore(self.head, dict(self.kept))
+            # What is read back is made anew each time: the state goes on with it.
+            self.state.restore(copy.deepcopy(self.head), copy.deepcopy(self.kept))
 
 
 class Chain:
@@ -68,6 +76,7 @@ class Chain:
         self.rows: dict[RecoveryKey, tuple[int, RecoveryValue]] = {}
         partitions = self._chance.choice([1, 2])
         self._routers = {topic: FactsRouter(topic, partitions) for topic in (VISITS_TOPIC, FACTS_TOPIC)}
+        self._signals = Store()
         self.stages: dict[Source, Stage] = {}
         for source in logs:
             is_compiled = self._chance.random() < 0.5
@@ -78,15 +87,24 @@ class Chain:
             visits, facts = (VISITS_TOPIC, number), (FACTS_TOPIC, number)
             self.stages[visits] = Stage(visits, lambda: Visitors(FIRST, sources, lateness), self._visitors(visits))
             self.stages[facts] = Stage(
-                facts, lambda: Persons(FIRST, sources + partitions, lateness), self._persons
+                facts,
+                lambda: Persons(FIRST, sources + partitions, lateness, rules.segmenter),
+                self._persons(facts),
             )
+        self.stages[_TILES] = Stage(_TILES, lambda: self._new_windows(sources, partitions), self._windows)
+
+    def _new_windows(self, sources: int, persons: int) -> Windows:
+        rules = self._rules
+        found = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, sources, persons)
+        found.begin_catching_up()
+        return found
 
     def _partition_maker(self, source: Source, is_compiled: bool) -> Callable[[], Partition]:
         channel = source[0].removeprefix(TOPIC_PREFIX)
         return lambda: Partition(channel, self._rules, is_compiled=is_compiled)
 
     def _sessions(self, source: Source) -> Callable[[Any, Sequence[Record], int], list[Output]]:
-        told: dict[str, Told] = {VISITS_TOPIC: {}, FACTS_TOPIC: {}}
+        told: dict[str, Told] = {VISITS_TOPIC: {}, FACTS_TOPIC: {}, TILES_TOPIC: {}}
 
         def step(state: Partition, records: Sequence[Record], _: int) -> list[Output]:
             out = state.process(records, FETCHED_MS)
@@ -94,6 +112,7 @@ class Chain:
             return [
                 self._routers[VISITS_TOPIC].output(*at, told[VISITS_TOPIC], out.visits, out.observations),
                 self._routers[FACTS_TOPIC].output(*at, told[FACTS_TOPIC], out.facts),
+                TileRouter(1).output(*at, out.tiles, told[TILES_TOPIC]),
             ]
 
         return step
@@ -113,16 +132,41 @@ class Chain:
 
         return step
 
-    def _persons(self, state: Persons, messages: Sequence[bytes], next_offset: int) -> list[Output]:
-        for message in messages:
-            m = msgspec.json.decode(message, type=FactsRead)
-            state.take(m.source, m.version, m.watermark, m.more, m.statements)
-        for row in state.settle():
-            person, funnel, channel, session, journey_id, entered, ended, value, *rest = recovery_row(row, 0)[:-1]
-            key = RecoveryKey(person, channel, session, journey_id, entered)
+    def _persons(self, source: Source) -> Callable[[Any, Sequence[bytes], int], list[Output]]:
+        told: Told = {}
+
+        def step(state: Persons, messages: Sequence[bytes], next_offset: int) -> list[Output]:
+            for message in messages:
+                m = msgspec.json.decode(message, type=FactsRead)
+                state.take(m.source, m.version, m.watermark, m.more, m.statements)
             version = FIRST + next_offset
-            if version >= self.rows.get(key, (-1, None))[0]:
-                self.rows[key] = version, RecoveryValue(funnel, ended, value, *rest)
+            for row in state.settle():
+                person, funnel, channel, session, journey_id, entered, ended, value, *rest = recovery_row(row, 0)[
+                    :-1
+                ]
+                key = RecoveryKey(person, channel, session, journey_id, entered)
+                if version >= self.rows.get(key, (-1, None))[0]:
+                    self.rows[key] = version, RecoveryValue(funnel, ended, value, *rest)
+            state.segmenter.values.admit(state.undecided())
+            state.fold()
+            tiles = state.take_tiles(is_due=self._chance.random() < 0.2)
+            if tiles is None:
+                return []
+            at = f"{source[0]}:{source[1]}", version, state.passed_ms
+            return [TileRouter(1).output(*at, tiles, told)]
+
+        return step
+
+    def _windows(self, state: Windows, messages: Sequence[bytes], _: int) -> list[Output]:
+        for message in messages:
+            m = msgspec.json.decode(message, type=TilesRead)
+            state.merge(m.source, m.version, m.watermark, m.tiles, m.more)
+            if self._chance.random() < 0.1:
+                due = None if self._chance.random() < 0.7 else state.sources.newest_ms
+                self._signals.take_signals(
+                    state, None, is_correcting=self._chance.random() < 0.3, persons_due_ms=due
+                )
+        self._signals.take_signals(state)
         return []
 
     def run(self, crashes: float) -> None:
@@ -130,7 +174,9 @@ class Chain:
         while True:
             ready = [stage for stage in self.stages.values() if stage.at < len(stage.log)]
             if not ready:
-                return
+                if not self._tell_the_rest():
+                    return
+                continue
             stage = self._chance.choice(ready)
             until = min(len(stage.log), stage.at + self._chance.choice([1, 1, 2, 3, 10, 1000]))
             for output in stage.go_on(until):
@@ -140,6 +186,21 @@ class Chain:
                 stage.cut()
             if self._chance.random() < crashes:
                 stage.crash()
+
+    def _tell_the_rest(self) -> bool:
+        """What waits for a step of time that does not come."""
+        any_told = False
+        for source, stage in self.stages.items():
+            if source[0] == FACTS_TOPIC and (tiles := stage.state.take_tiles(is_due=True)):
+                at = f"{source[0]}:{source[1]}", FIRST + stage.at, stage.state.passed_ms
+                for message in TileRouter(1).output(*at, tiles, {}).messages:
+                    self.stages[_TILES].log.append(msgspec.json.encode(message.body))
+                any_told = True
+        return any_told
+
+    def signals(self) -> dict[tuple[str, str, str, int], SignalValue]:
+        """Those of persons."""
+        return {key: row for key, row in self._signals.tables().signals.items() if key[0] in SIGNALS}
 
     def table(self) -> dict[RecoveryKey, RecoveryValue]:
         return {key: row for key, (_, row) in self.rows.items() if row.status != "retracted"}

@@ -20,6 +20,8 @@ from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.settings import Settings, funnel_names, load, rules
 from pipeline.settings.alert_rules import load_rules
+from pipeline.tools.verify.naive_returns import SIGNALS as PERSONS_SIGNALS
+from pipeline.tools.verify.naive_returns import SOURCE as PERSONS_SOURCE
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
@@ -122,10 +124,17 @@ class Store:
         for letter in out.dead_letters:
             self.dead_letters[topic, partition, letter.offset] = letter.reason
 
-    def take_signals(self, windows: Windows, due_ms: int | None = None, *, is_correcting: bool = True) -> int:
+    def take_signals(
+        self,
+        windows: Windows,
+        due_ms: int | None = None,
+        *,
+        is_correcting: bool = True,
+        persons_due_ms: int | None = None,
+    ) -> int:
         """What an emission puts out; gives how many rows."""
         count = 0
-        for rows in windows.emit(due_ms, is_correcting):
+        for rows in windows.emit(due_ms, is_correcting, persons_due_ms):
             c = rows.columns
             columns = (rows.ends_ms, c.numerator, c.denominator, c.value, c.lower, c.upper)
             numbers = (column.tolist() for column in columns)
@@ -161,8 +170,9 @@ def _without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str
     return {key: row for key, row in kept.items() if row}
 
 
-def new_windows(rules: Rules = RULES) -> Windows:
-    return Windows(rules.funnels, rules.longest_lateness_ms)
+def new_windows(rules: Rules = RULES, persons: int = 0) -> Windows:
+    """``persons``: how many partitions tell of them."""
+    return Windows(rules.funnels, rules.longest_lateness_ms, persons=persons)
 
 
 def run_core(
@@ -242,13 +252,18 @@ def naive_logs(logs: Mapping[Source, Sequence[Record]]) -> dict[Source, list[Log
 
 def assert_same(found: Tables, expected: Tables) -> None:
     assert found.journeys == expected.journeys
-    assert found.tiles == _without_zeros(expected.tiles)
+    # Persons have stages of their own (tests.persons).
+    assert found.tiles == _without_zeros({k: row for k, row in expected.tiles.items() if k[2] != PERSONS_SOURCE})
     assert found.dead_letters == expected.dead_letters
-    assert sorted(found.signals.keys() - expected.signals.keys()) == []
-    assert sorted(expected.signals.keys() - found.signals.keys()) == []
-    for key, value in expected.signals.items():
-        for mine, theirs in zip(found.signals[key], value, strict=True):
-            assert abs(mine - theirs) <= 1e-9 * max(1.0, abs(theirs)), (key, found.signals[key], value)
+    assert_signals(found.signals, {k: row for k, row in expected.signals.items() if k[0] not in PERSONS_SIGNALS})
+
+
+def assert_signals(found: Mapping[Any, SignalValue], expected: Mapping[Any, SignalValue]) -> None:
+    assert sorted(found.keys() - expected.keys()) == []
+    assert sorted(expected.keys() - found.keys()) == []
+    for key, value in expected.items():
+        for mine, theirs in zip(found[key], value, strict=True):
+            assert abs(mine - theirs) <= 1e-9 * max(1.0, abs(theirs)), (key, found[key], value)
 
 
 def kept_sessions(partition: Partition) -> dict[str, StoredSession]:

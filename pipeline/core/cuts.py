@@ -18,6 +18,8 @@ Shards = Mapping[str, Any]
 MINUTE_MS: Final = 60_000
 SESSIONS: Final = "sessions-"
 FACTS: Final = "facts-"
+TILES: Final = "tiles-"
+PERSONS: Final = "persons-"
 MINUTE: Final = "minute-"
 
 

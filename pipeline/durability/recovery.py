@@ -21,7 +21,7 @@ from pipeline.model.rules import Rules
 from pipeline.model.source import Source, source_name
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic, decode_shard
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
-from schemas.facts import VISITS_TOPIC
+from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
 
 logger = logging.getLogger(__name__)
@@ -151,7 +151,8 @@ class Recovery:
         manifest, where, shards = self._restore(source)
         rules = self._rules
         sources = self._count(*TOUCHPOINT_TOPICS)
-        windows = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, sources)
+        persons = self._count(FACTS_TOPIC)
+        windows = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, sources, persons)
         if manifest is not None:
             with _as_checkpoint_error(source):
                 windows.restore(manifest.head, shards)
@@ -176,7 +177,7 @@ class Recovery:
         """Persons of a partition of ``cx.facts``. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         rules, sources = self._rules, self._count(*TOUCHPOINT_TOPICS, VISITS_TOPIC)
-        persons = Persons(rules.first_version, sources, rules.longest_lateness_ms)
+        persons = Persons(rules.first_version, sources, rules.longest_lateness_ms, rules.segmenter)
         if manifest is not None:
             with _as_checkpoint_error(source):
                 persons.restore(manifest.head, shards)

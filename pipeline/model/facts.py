@@ -20,6 +20,8 @@ KEPT_MS: Final = 2 * HORIZON_MS
 """So long, and the lateness, a journey is kept: what a purchase within the horizon means can change so long."""
 PURCHASES_KEPT_MS: Final = KEPT_MS + _DAY_MS
 """Longer than the journeys that they end, which began before them and may have ended after them."""
+ASKED_AFTER_MS: Final = {"1h": 3_600_000, "1d": _DAY_MS, "7d": HORIZON_MS}
+"""So long after its end it is asked of an abandoned journey whether it has been recovered."""
 STEP_MS: Final = 60_000
 """Watermarks are told with facts whenever they come to another step, and count by whole steps."""
 MOST_FACTS: Final = 2_000

@@ -32,6 +32,8 @@ class Segmenter:
         self, combinations: Iterable[Sequence[str]], values: Values, vocabulary: Vocabulary = CONTRACT
     ) -> None:
         self._dimensions: Final = vocabulary.dimensions
+        self.dimensions: Final = len(self._dimensions)
+        """How many the shop has."""
         self._combinations = [tuple(sorted(combination)) for combination in combinations]
         self._used = frozenset(name for combination in self._combinations for name in combination)
         self.values: Final = values

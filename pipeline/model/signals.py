@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
+from pipeline.model.facts import RECOVERABLE
 from schemas.signals import topic_of
 
 
@@ -35,7 +36,9 @@ class Interval(StrEnum):
 
 
 class Kind(StrEnum):
-    """Kinds of signals. Of those after ``FRICTION`` each funnel has one, ``<funnel>_<kind>``."""
+    """Kinds of signals. Of those after ``FRICTION`` each funnel has one, ``<funnel>_<kind>``; of those after
+    ``COMPLETION_RATIO`` each funnel in which things are bought.
+    """
 
     CSAT = "csat"
     NPS = "nps"
@@ -45,6 +48,12 @@ class Kind(StrEnum):
     VALUE_ABANDONED = "value_abandoned"
     NOWCAST = "nowcast"
     COMPLETION_RATIO = "completion_ratio"
+    NET_ABANDONMENT = "net_abandonment"
+    RECOVERY_1H = "recovery_1h"
+    RECOVERY_1D = "recovery_1d"
+    RECOVERY_7D = "recovery_7d"
+    VALUE_RECOVERED = "value_recovered_7d"
+    KNOWN = "known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +76,24 @@ _OF: Final = {
     Kind.VALUE_ABANDONED: _Of(Unit.MONEY, False, Interval.NORMAL, has_rules=False),
     Kind.NOWCAST: _Of(Unit.SHARE, False, Interval.LIFE_TABLE),
     Kind.COMPLETION_RATIO: _Of(Unit.RATIO, True, Interval.POISSON),
+    Kind.NET_ABANDONMENT: _Of(Unit.SHARE, False, Interval.WILSON),
+    Kind.RECOVERY_1H: _Of(Unit.SHARE, True, Interval.WILSON, has_rules=False),
+    Kind.RECOVERY_1D: _Of(Unit.SHARE, True, Interval.WILSON, has_rules=False),
+    Kind.RECOVERY_7D: _Of(Unit.SHARE, True, Interval.WILSON, has_rules=False),
+    Kind.VALUE_RECOVERED: _Of(Unit.MONEY, True, Interval.NORMAL, has_rules=False),
+    Kind.KNOWN: _Of(Unit.SHARE, True, Interval.WILSON, has_rules=False),
 }
 SATISFACTION: Final = (Kind.CSAT, Kind.NPS, Kind.CES, Kind.FRICTION)
 OF_FUNNEL: Final = (Kind.ABANDONMENT, Kind.VALUE_ABANDONED, Kind.NOWCAST, Kind.COMPLETION_RATIO)
+OF_PERSONS: Final = (
+    Kind.NET_ABANDONMENT,
+    Kind.RECOVERY_1H,
+    Kind.RECOVERY_1D,
+    Kind.RECOVERY_7D,
+    Kind.VALUE_RECOVERED,
+    Kind.KNOWN,
+)
+"""What became of a funnel's abandonments: of the funnels in which things are bought (docs/persons.md)."""
 BY_AGE: Final = (Kind.NOWCAST, Kind.COMPLETION_RATIO)
 """Made of life tables: there are rows of windows that are over only."""
 
@@ -106,6 +130,11 @@ class Signal:
         return self.kind in BY_AGE
 
     @property
+    def is_of_persons(self) -> bool:
+        """Whether it is made of what persons did."""
+        return self.kind in OF_PERSONS
+
+    @property
     def topic(self) -> str:
         return topic_of(self.name)
 
@@ -120,6 +149,10 @@ def signal_of(name: str) -> Signal:
     """The signal of this name. Raises ValueError where none is called so, whatever funnels there are."""
     if name in SATISFACTION:
         return Signal(name, Kind(name), None)
+    for kind in OF_PERSONS:
+        funnel = name.removesuffix(f"_{kind}")
+        if funnel in RECOVERABLE:
+            return Signal(name, kind, funnel)
     for kind in OF_FUNNEL:
         funnel = name.removesuffix(f"_{kind}")
         if funnel not in ("", name):
@@ -127,9 +160,14 @@ def signal_of(name: str) -> Signal:
     raise ValueError(f"no signal is called {name!r}")
 
 
+def kinds_of(funnel: str) -> tuple[Kind, ...]:
+    """The kinds of signals that a funnel has."""
+    return (*OF_FUNNEL, *OF_PERSONS) if funnel in RECOVERABLE else OF_FUNNEL
+
+
 def signals_of(funnels: Iterable[str]) -> tuple[Signal, ...]:
     """All signals of a shop with these funnels."""
     return (
         *(Signal(kind.value, kind, None) for kind in SATISFACTION),
-        *(Signal(name_of(funnel, kind), kind, funnel) for funnel in funnels for kind in OF_FUNNEL),
+        *(Signal(name_of(funnel, kind), kind, funnel) for funnel in funnels for kind in kinds_of(funnel)),
     )

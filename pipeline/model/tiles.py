@@ -5,6 +5,7 @@ squares in units of 1/100,000,000; Python's integers keep them exact however lar
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 BUCKET_MS: Final = 10_000
@@ -31,6 +32,12 @@ SURVEY_COUNTERS: Final = (
 )
 
 Counters = dict[str, int]
+_OF_PERSONS: Final = (
+    "_known",
+    "_elsewhere",
+    *(f"_{what}_{after}" for after in ("1h", "1d", "7d") for what in ("asked", "recovered")),
+    "_value_recovered_7d_sq",
+)
 
 
 def funnel_counters(funnel: str) -> tuple[str, str, str, str]:
@@ -46,6 +53,40 @@ def funnel_counters(funnel: str) -> tuple[str, str, str, str]:
 def opened_counter(funnel: str) -> str:
     """Name: journeys opened in the bucket."""
     return f"{funnel}_opened"
+
+
+def known_counter(funnel: str) -> str:
+    """Name: abandonments, by their end, of somebody known."""
+    return f"{funnel}_known"
+
+
+def elsewhere_counter(funnel: str) -> str:
+    """Name: of those, the ones completed on another way before their end."""
+    return f"{funnel}_elsewhere"
+
+
+def asked_counters(funnel: str, after: str) -> tuple[str, str]:
+    """Names: of the others, so long after their end, how many there were; how many had been recovered by then."""
+    return f"{funnel}_asked_{after}", f"{funnel}_recovered_{after}"
+
+
+def recovered_value_counters(funnel: str) -> tuple[str, str]:
+    """Names: what was paid for those recovered within seven days, and the sum of its squares."""
+    return f"{funnel}_value_recovered_7d", f"{funnel}_value_recovered_7d_sq"
+
+
+def person_counters(funnels: Iterable[str]) -> tuple[str, ...]:
+    """All that is counted of what became of these funnels' abandonments."""
+    return tuple(
+        name
+        for funnel in funnels
+        for name in (
+            known_counter(funnel),
+            elsewhere_counter(funnel),
+            *(counter for after in ("1h", "1d", "7d") for counter in asked_counters(funnel, after)),
+            *recovered_value_counters(funnel),
+        )
+    )
 
 
 def counter_names(funnels: Iterable[str]) -> tuple[str, ...]:
@@ -64,6 +105,12 @@ def is_by_step(counter: str) -> bool:
 def is_by_age(counter: str) -> bool:
     """Whether its name ends with an age in seconds (``model.ages``)."""
     return counter[-1:] == "s" and counter[-2:-1].isdigit()
+
+
+@lru_cache(maxsize=256)
+def is_by_person(counter: str) -> bool:
+    """Whether it is one of ``person_counters``, of whichever funnel."""
+    return counter.endswith(_OF_PERSONS)
 
 
 def bucket_of(at_ms: int) -> int:

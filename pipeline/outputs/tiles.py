@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core.sessions.outputs import Outputs
-from pipeline.model.tiles import BUCKET_MS, Counters, Tile, is_by_age, is_by_step
+from pipeline.model.tiles import BUCKET_MS, Counters, Tile, is_by_age, is_by_person, is_by_step
 from pipeline.outputs.outgoing import Outgoing, Output
 from schemas.cloudevents import headers
 from schemas.tiles import TILES_TOPIC, TILES_TYPE, tiles_message_id
@@ -51,35 +50,41 @@ class TileRouter:
                 sizes[partition] += size
         return messages
 
-    def output(self, source: str, out: Outputs, appended_ms: int | None, told: dict[int, int | None]) -> Output:
+    def output(
+        self,
+        source: str,
+        version: int,
+        watermark_ms: int | None,
+        tiles: list[Tile],
+        told: dict[int, int | None],
+        appended_ms: int | None = None,
+    ) -> Output:
         """Of the tiles that a batch has touched, and of how far the time of its source has come.
 
-        ``appended_ms``: when the oldest record of the batch was appended. ``told``: by partition, which bucket the
-        watermark last sent to it was in; brought up to date. Windows end with buckets, so a watermark within one
-        says nothing new.
+        ``told``: by partition, which bucket the watermark last sent to it was in; brought up to date. Windows end
+        with buckets, so a watermark within one says nothing new. ``appended_ms``: when the oldest touchpoint of
+        the batch was appended.
         """
-        bucket = None if out.watermark_ms is None else out.watermark_ms // BUCKET_MS
+        bucket = None if watermark_ms is None else watermark_ms // BUCKET_MS
         messages = []
-        for partition, parts in self.split(out.tiles).items():
+        for partition, parts in self.split(tiles).items():
             if not parts[0] and bucket is not None and told.get(partition) == bucket:
                 continue
             told[partition] = bucket
-            for part, tiles in enumerate(parts):
+            for part, some in enumerate(parts):
                 more = part < len(parts) - 1
                 body = {
                     "schema_version": SCHEMA_VERSION,
                     "source": source,
-                    "version": out.version,
-                    "watermark": None if more else out.watermark_ms,  # time has passed when all is said
-                    "tiles": tiles,
+                    "version": version,
+                    "watermark": None if more else watermark_ms,  # time has passed when all is said
+                    "tiles": some,
                     "more": more,
                     "appended": appended_ms,
                 }
-                event_id = tiles_message_id(source, out.version, partition, part)
+                event_id = tiles_message_id(source, version, partition, part)
                 messages.append(Outgoing(body, headers(TILES_TYPE, event_id), None, partition))
-        return Output(
-            TILES_TOPIC, messages, TILES, tile_columns(source, out.tiles, out.version) if out.tiles else []
-        )
+        return Output(TILES_TOPIC, messages, TILES, tile_columns(source, tiles, version) if tiles else [])
 
     def _partition(self, segment: str) -> int:
         place = self._places.get(segment)
@@ -103,10 +108,12 @@ def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]
     by_age: list[Counters] = []
     by_step: list[Counters] = []
     by_funnel: list[Counters] = []
+    by_person: list[Counters] = []
     for at, (_, _, counters) in enumerate(tiles):
         ages: Counters = {}
         steps: Counters = {}
         others: Counters = {}
+        persons: Counters = {}
         for name, number in counters.items():
             place = _COLUMNS.get(name, -1)
             if place >= 0:
@@ -115,10 +122,23 @@ def tile_columns(source: str, tiles: list[Tile], version: int) -> list[list[Any]
                 steps[name] = number
             elif is_by_age(name):
                 ages[name] = number
+            elif is_by_person(name):
+                persons[name] = number
             else:
                 others[name] = number
         by_age.append(ages)
         by_step.append(steps)
         by_funnel.append(others)
+        by_person.append(persons)
     segments, buckets = [tile.segment for tile in tiles], [tile.bucket_ms for tile in tiles]
-    return [segments, buckets, [source] * count, *columns, by_age, by_step, by_funnel, [version] * count]
+    return [
+        segments,
+        buckets,
+        [source] * count,
+        *columns,
+        by_age,
+        by_step,
+        by_funnel,
+        by_person,
+        [version] * count,
+    ]

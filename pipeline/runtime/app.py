@@ -81,7 +81,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     journeys = JourneysStage(leases, outbox, metrics, partitions_of, checkpointer, flood_watch, values)
     signals = SignalsStage(leases, outbox, metrics, checkpointer, hold_s=pipeline.hold_s)
     visitors = VisitorsStage(leases, outbox, metrics, checkpointer, partitions_of)
-    persons = PersonsStage(leases, outbox, metrics, checkpointer, deciding.first_version)
+    persons = PersonsStage(leases, outbox, metrics, checkpointer, partitions_of, values)
     paging = _new_paging(settings.alertmanager, leases, metrics)
     on_alerts = paging.note if paging is not None else lambda _: None
     alerts = AlertsStage(leases, outbox, metrics, checkpointer, pipeline.generation, on_alerts)
@@ -98,6 +98,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
         buffer=buffer,
         producer=producer,
         journeys=journeys,
+        persons=persons,
         signals=signals,
         ticker=Ticker(leases, producer, pipeline.tick_interval_s),
         metrics=metrics,

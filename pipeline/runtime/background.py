@@ -20,6 +20,7 @@ from pipeline.runtime.process_memory import give_back
 from pipeline.stages.journeys import JourneysStage
 from pipeline.stages.lease import Leases
 from pipeline.stages.paging import Paging
+from pipeline.stages.persons import PersonsStage
 from pipeline.stages.rejected import RejectedMessages
 from pipeline.stages.signals import SignalsStage
 from pipeline.stages.ticks import Ticker
@@ -46,6 +47,7 @@ class Background:
     buffer: SinkBuffer
     producer: Producer
     journeys: JourneysStage
+    persons: PersonsStage
     signals: SignalsStage
     ticker: Ticker
     metrics: Metrics
@@ -121,6 +123,7 @@ class Background:
     async def _tick(self) -> None:
         self.ticker.tick(self.app.consumer.reader)
         await self.journeys.announce(self.app.consumer.reader)
+        await self.persons.tell_waiting()
 
     async def _checkpoint(self) -> None:
         try:

@@ -19,7 +19,7 @@ Word = Annotated[str, Field(pattern=r"^[a-z](_?[a-z0-9])*$", max_length=32)]
 
 #: Counters of tiles and signals are named after funnels; these would make two of them one.
 RESERVED_BEGINNING: Final = "step_"
-RESERVED_ENDINGS: Final = ("_value", "_opened", "_left", "_completed", "_abandoned", "_lived", "_sq")
+RESERVED_ENDINGS: Final = ("_value", "_opened", "_left", "_completed", "_abandoned", "_lived", "_sq", "_net")
 
 
 class OnSettings(Part):

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Final, NamedTuple
 
-from pipeline.core.windows.windows import Windows
+from pipeline.core.windows.windows import Progress
 
 HISTORY_HOLD_S: Final = 600.0
 """While history is being read: nobody waits for it, and what is put out too early is put out twice."""
@@ -26,12 +26,12 @@ class Holding:
         self._hold_s = hold_s
         self._marks: deque[_Mark] = deque()
 
-    def due_ms(self, now_s: float, windows: Windows) -> int | None:
+    def due_ms(self, now_s: float, progress: Progress) -> int | None:
         """Ends up to it are put out, complete or not: the first source passed them so long ago."""
-        newest, passed = windows.sources.newest_ms, windows.sources.all_passed_ms()
+        newest, passed, is_apart = progress
         if newest is None:
             return None
-        hold_s = HISTORY_HOLD_S if self._is_history(now_s, passed, windows.is_apart()) else self._hold_s
+        hold_s = HISTORY_HOLD_S if self._is_history(now_s, passed, is_apart) else self._hold_s
         if not self._marks or now_s - self._marks[-1].at_s >= _MARK_S:
             self._marks.append(_Mark(now_s, newest, passed))
         while len(self._marks) > 1 and self._marks[1].at_s <= now_s - max(HISTORY_HOLD_S, self._hold_s):

@@ -29,7 +29,9 @@ Message = TypeVar("Message", "TilesRead", "EvidenceRead", FactsRead, VisitsRead)
 class TilesRead(msgspec.Struct):
     """Read side of :class:`schemas.tiles.TilesMessage`."""
 
-    source: Annotated[str, msgspec.Meta(pattern=rf"^touchpoints\.({'|'.join(CHANNELS)}):[0-9]{{1,9}}$")]
+    source: Annotated[
+        str, msgspec.Meta(pattern=rf"^(touchpoints\.({'|'.join(CHANNELS)})|cx\.facts):[0-9]{{1,9}}$")
+    ]
     version: Version
     watermark: Time | None
     tiles: list[

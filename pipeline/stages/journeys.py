@@ -2,28 +2,22 @@
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, Protocol
-
-from confluent_kafka import KafkaException
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from pipeline.core.sessions.outputs import Outputs
 from pipeline.durability.checkpointer import Checkpointer
-from pipeline.kafka.clients import KafkaUnavailableError, describe
-from pipeline.kafka.errors import is_passing
-from pipeline.kafka.logs import NoAnswerError
 from pipeline.kafka.reader import RecordBatch, earliest_ms
 from pipeline.logs import Notes
 from pipeline.metrics import Metrics
-from pipeline.model.dimensions import Value, Values
 from pipeline.model.records import DeadLetter
 from pipeline.model.source import Source, source_name
 from pipeline.outputs.facts import FactsRouter
 from pipeline.outputs.journeys import journeys_output
 from pipeline.outputs.letters import letters_output
 from pipeline.outputs.tiles import TileRouter
+from pipeline.stages.admission import Admission, Decisions
 from pipeline.stages.floods import FloodWatch
 from pipeline.stages.lease import JourneysLease, Leases, RevokedError, lease_of
 from pipeline.stages.misplaced import Misplaced
@@ -34,18 +28,9 @@ from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
 from sinks.tables import DEAD_LETTERS
 
-logger = logging.getLogger(__name__)
 #: Others get their turn after so many.
 _RECORDS_AT_A_TIME: Final = 20_000
 _ANNOUNCE_S: Final = 5.0
-_ASKED_AGAIN_S: Final = 1.0
-
-
-class Admission(Protocol):
-    """Decides which values are told apart, for all workers alike."""
-
-    def admit(self, wanted: Iterable[Value]) -> None:
-        """Return when it is decided of all these. Blocks. Raises errors of Kafka."""
 
 
 class _Routers(NamedTuple):
@@ -86,10 +71,9 @@ class JourneysStage:
         self._metrics = metrics
         self._partitions_of = partitions_of
         self._routers: _Routers | None = None
-        self._admission = admission
+        self._decisions = Decisions(admission, metrics)
         self._notes = Notes()
         self._misplaced = Misplaced(checkpointer, metrics, self._notes)
-        self._full: set[str] = set()
 
     async def announce(self, ends: Progress) -> None:
         """Let phase two hear of the partitions that are empty, again and again: it waits for all others."""
@@ -123,7 +107,7 @@ class JourneysStage:
             lease.state.spread_over(self._checkpointer.partitions.get(batch.source[0], 0))
             out = lease.state.take(records, batch.fetched_ms)
             if wanted := lease.state.undecided():
-                await self._decide(lease.state.rules.segmenter.values, wanted)
+                await self._decisions.decide(lease.state.rules.segmenter.values, wanted)
             lease.state.settle(out)
             receipt = self._outbox.receipt()
             await self._put_out(lease, out, earliest_ms(records), receipt)
@@ -140,33 +124,6 @@ class JourneysStage:
             lease.state.end_catching_up()
         self._checkpointer.consider(lease)
         self._metrics.open_sessions.labels(lease.name).set(len(lease.state.sessions))
-
-    async def _decide(self, values: Values, wanted: list[Value]) -> None:
-        """Have it decided which of the values are told apart; asked until Kafka answers."""
-        if self._admission is None:
-            values.admit(wanted)
-        while any(not values.is_decided(*one) for one in wanted):
-            assert self._admission is not None
-            try:
-                await asyncio.to_thread(self._admission.admit, wanted)
-            except (KafkaException, NoAnswerError, KafkaUnavailableError) as error:
-                if isinstance(error, KafkaException) and not is_passing(error.args[0]):
-                    raise
-                logger.warning(
-                    "it is not known yet which values are told apart, asking again: %s", describe(error)
-                )
-                await asyncio.sleep(_ASKED_AGAIN_S)
-        for dimension, count in values.counts().items():
-            self._metrics.dimension_values.labels(dimension).set(count)
-            self._metrics.dimension_full.labels(dimension).set(count >= values.most)
-            if count >= values.most and dimension not in self._full:
-                self._full.add(dimension)
-                logger.warning(
-                    "%s has %d values, as many as are told apart: further ones count as 'other'. List those that "
-                    "matter in CX_SEGMENTS__KNOWN, or raise CX_SEGMENTS__MOST_VALUES",
-                    dimension,
-                    count,
-                )
 
     async def _put_out(
         self, lease: JourneysLease, out: Outputs, appended_ms: int | None, receipt: Receipt
@@ -186,7 +143,7 @@ class JourneysStage:
         lease.check()
         tiles, visits, facts = self._routers
         told, at = lease.told, (lease.name, out.version, out.watermark_ms)
-        await self._outbox.put(receipt, tiles.output(lease.name, out, appended_ms, told[TILES_TOPIC]))
+        await self._outbox.put(receipt, tiles.output(*at, out.tiles, told[TILES_TOPIC], appended_ms))
         lease.check()
         await self._outbox.put(receipt, visits.output(*at, told[VISITS_TOPIC], out.visits, out.observations))
         lease.check()

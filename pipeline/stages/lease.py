@@ -92,12 +92,14 @@ class JourneysLease(PartitionLease[Partition]):
         """Monotonic time at which the partition was last said to be empty."""
 
 
-class VisitorsLease(PartitionLease[Visitors]):
-    """Of a partition of ``cx.visits``."""
+class TellingLease(PartitionLease[State]):
+    """Of a partition whose watermark is told to those of one topic."""
 
-    def __init__(self, source: Source, state: Visitors, epoch: int, kept: Kept, log_end: int = 0) -> None:
+    def __init__(self, source: Source, state: State, epoch: int, kept: Kept, log_end: int = 0) -> None:
         super().__init__(source, state, epoch, kept, log_end)
         self.told: Told = {}
+        self.told_at = 0.0
+        """Monotonic time at which more than how far time has come was last told."""
 
 
 class SignalsLease(PartitionLease[Windows]):
@@ -115,8 +117,8 @@ class SignalsLease(PartitionLease[Windows]):
         """A heap of (end of the newest bucket, when it was appended), of tiles without rows as yet."""
         self.horizons: deque[tuple[float, int]] = deque()
         """(wall clock, horizon) of the last minute."""
-        self.holding: Holding | None = None
-        """How long rows wait for sources that lag; None until it is first asked."""
+        self.holdings: tuple[Holding, Holding] | None = None
+        """How long rows wait for sources that lag, and those of persons; None until it is first asked."""
         self.corrected_at: float | None = None
         """Monotonic time at which what was complete was last put out again."""
         self.mid_batch_since: float | None = None
@@ -165,9 +167,9 @@ class Leases:
         """By partition of ``cx.tiles``."""
         self.detectors: dict[Source, PartitionLease[Detector]] = {}
         """By partition of ``cx.evidence``: there is one."""
-        self.visitors: dict[Source, VisitorsLease] = {}
+        self.visitors: dict[Source, TellingLease[Visitors]] = {}
         """By partition of ``cx.visits``."""
-        self.persons: dict[Source, PartitionLease[Persons]] = {}
+        self.persons: dict[Source, TellingLease[Persons]] = {}
         """By partition of ``cx.facts``."""
 
     def acquire(self, source: Source) -> tuple[int, int]:
@@ -178,10 +180,10 @@ class Leases:
             self.windows[source] = SignalsLease(source, windows, epoch, Kept.of(where), where.log_end)
         elif source[0] == VISITS_TOPIC:
             visitors, where = self._states.visitors(source)
-            self.visitors[source] = VisitorsLease(source, visitors, epoch, Kept.of(where), where.log_end)
+            self.visitors[source] = TellingLease(source, visitors, epoch, Kept.of(where), where.log_end)
         elif source[0] == FACTS_TOPIC:
             persons, where = self._states.persons(source)
-            self.persons[source] = PartitionLease(source, persons, epoch, Kept.of(where), where.log_end)
+            self.persons[source] = TellingLease(source, persons, epoch, Kept.of(where), where.log_end)
         elif source[0] == EVIDENCE_TOPIC:
             detector, where = self._states.detector(source)
             self.detectors[source] = PartitionLease(source, detector, epoch, Kept.of(where))

@@ -1,30 +1,118 @@
-"""Persons as stages: facts of visitors in, facts of persons out; facts of persons in, recoveries out."""
+"""Persons as stages: facts of visitors in, facts of persons out; facts of persons in, recoveries and tiles out."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from pipeline.core.persons.persons import Persons
+from pipeline.core.persons.visitors import Visitors
+from pipeline.durability import checkpointed
 from pipeline.durability.checkpointer import Checkpointer
 from pipeline.kafka.reader import RecordBatch
 from pipeline.logs import Notes
 from pipeline.metrics import Metrics
+from pipeline.model.event_time import Clock
 from pipeline.model.facts import MOST_FACTS
 from pipeline.model.records import Record
+from pipeline.model.source import Source
 from pipeline.outputs.facts import FactsRouter
 from pipeline.outputs.recoveries import recoveries_output
+from pipeline.outputs.tiles import TileRouter
+from pipeline.stages.admission import Admission, Decisions
 from pipeline.stages.inner import Inner
-from pipeline.stages.lease import Leases, PartitionLease, RevokedError, VisitorsLease, lease_of
-from pipeline.stages.outbox import Outbox
+from pipeline.stages.lease import Leases, RevokedError, TellingLease, lease_of
+from pipeline.stages.outbox import Outbox, Receipt
 from schemas.facts import FACTS_TOPIC, FactsRead, VisitsRead
+from schemas.tiles import TILES_TOPIC
 
 #: Others get their turn after so many.
 _RECORDS_AT_A_TIME: Final = 25
+#: What corrects rows that have been put out waits so long at most.
+_TOLD_AFTER_S: Final = 10.0
+PartitionsOf = Callable[[str], int]
+"""How many partitions a topic has; blocks."""
 
 
-class VisitorsStage:
+class _State(checkpointed.State, Protocol):
+    def __len__(self) -> int: ...
+    @property
+    def shortened(self) -> int: ...
+    def end_catching_up(self) -> None: ...
+
+
+State = TypeVar("State", bound=_State)
+
+
+class _Stage(ABC, Generic[State]):
+    """Takes batches piece by piece: each is settled, and what it leads to put out."""
+
+    def __init__(
+        self, name: str, who: str, inner: Inner[Any], outbox: Outbox, metrics: Metrics, checkpointer: Checkpointer
+    ) -> None:
+        """``who``: the field of events by which its people are told apart."""
+        self._name: Final = name
+        self._who: Final = who
+        self._inner = inner
+        self._outbox = outbox
+        self._metrics = metrics
+        self._checkpointer = checkpointer
+        self._notes = Notes()
+        self._let_go: dict[str, int] = {}
+
+    async def process(self, batch: RecordBatch) -> None:
+        """Take a batch. One whose partition is taken away meanwhile is left to the next owner."""
+        with contextlib.suppress(RevokedError):
+            await self._process(lease_of(self._leases(), batch.source, batch.epoch), batch)
+
+    async def _process(self, lease: TellingLease[State], batch: RecordBatch) -> None:
+        for records in _pieces(batch):
+            started = time.perf_counter()
+            lease.check()
+            lease.cut_at = None
+            for record in records:
+                message = self._inner.read(batch.source, record)
+                if message is not None and self._take(lease.state, message):
+                    lease.changed_at = time.monotonic()
+            receipt, next_offset = self._outbox.receipt(), records[-1].offset + 1
+            await self._put_out(lease, next_offset, receipt)
+            lease.finish(next_offset, receipt)
+            self._metrics.batch_seconds.labels(self._name).observe(time.perf_counter() - started)
+            await asyncio.sleep(0)
+        lease.check()
+        lease.cut_at = batch.next_offset
+        if batch.next_offset >= lease.log_end:
+            lease.state.end_catching_up()
+        self._checkpointer.consider(lease)
+        self._measure(lease.name, lease.state)
+
+    @abstractmethod
+    def _leases(self) -> Mapping[Source, TellingLease[State]]: ...
+
+    @abstractmethod
+    def _take(self, state: State, message: Any) -> bool:
+        """Take a message; whether it says more than how far time has come."""
+
+    @abstractmethod
+    async def _put_out(self, lease: TellingLease[State], next_offset: int, receipt: Receipt) -> None:
+        """Settle what was taken, and put out what it leads to. Raises RevokedError."""
+
+    def _measure(self, source: str, state: State) -> None:
+        """Tell where one id stands for many."""
+        more = state.shortened - self._let_go.get(source, 0)
+        self._let_go[source] = state.shortened
+        if more > 0:
+            self._metrics.facts_let_go.labels(self._who).inc(more)
+            self._notes.warn(
+                source,
+                f"{source}: a {self._who} has over {MOST_FACTS} facts in two weeks, so its oldest are let go: "
+                "one id for all guests, or a device in a shop? Its recoveries mean little",
+            )
+
+
+class VisitorsStage(_Stage[Visitors]):
     """Finds the persons behind visitors, for the partitions of ``cx.visits`` that this worker has."""
 
     def __init__(
@@ -33,124 +121,105 @@ class VisitorsStage:
         outbox: Outbox,
         metrics: Metrics,
         checkpointer: Checkpointer,
-        partitions_of: Callable[[str], int],
+        partitions_of: PartitionsOf,
     ) -> None:
-        """``partitions_of``: how many a topic has; blocks."""
-        self._leases = leases
-        self._outbox = outbox
-        self._metrics = metrics
-        self._checkpointer = checkpointer
+        inner = Inner(VisitsRead, metrics, time.time)
+        super().__init__("visitors", "visitor_id", inner, outbox, metrics, checkpointer)
+        self._all = leases
         self._partitions_of = partitions_of
         self._router: FactsRouter | None = None
-        self._inner = Inner(VisitsRead, metrics, time.time)
-        self._watch = _Crowds(metrics, "visitor_id")
 
-    async def process(self, batch: RecordBatch) -> None:
-        """Take a batch. One whose partition is taken away meanwhile is left to the next owner."""
-        with contextlib.suppress(RevokedError):
-            await self._process(lease_of(self._leases.visitors, batch.source, batch.epoch), batch)
+    def _leases(self) -> Mapping[Source, TellingLease[Visitors]]:
+        return self._all.visitors
 
-    async def _process(self, lease: VisitorsLease, batch: RecordBatch) -> None:
+    def _take(self, state: Visitors, message: VisitsRead) -> bool:
+        at = message.source, message.version, message.watermark, message.more
+        state.take(*at, message.statements, message.observations)
+        return bool(message.statements or message.observations)
+
+    async def _put_out(self, lease: TellingLease[Visitors], next_offset: int, receipt: Receipt) -> None:
         if self._router is None:
-            partitions = await asyncio.to_thread(self._partitions_of, FACTS_TOPIC)
-            self._router = FactsRouter(FACTS_TOPIC, partitions)
-        for records in _pieces(batch):
-            started = time.perf_counter()
-            lease.check()
-            lease.cut_at, visitors = None, lease.state
-            for record in records:
-                message = self._inner.read(batch.source, record)
-                if message is not None:
-                    at = message.source, message.version, message.watermark, message.more
-                    visitors.take(*at, message.statements, message.observations)
-                    if message.statements or message.observations:
-                        lease.changed_at = time.monotonic()
-            statements, next_offset = visitors.settle(), records[-1].offset + 1
-            at_end, passed_ms = visitors.kept.sources.first_version + next_offset, visitors.passed_ms
-            receipt, is_sure = self._outbox.receipt(), passed_ms is not None
-            output = self._router.output(lease.name, at_end, passed_ms, lease.told, statements, is_sure=is_sure)
-            await self._outbox.put(receipt, output)
-            lease.finish(next_offset, receipt)
-            self._metrics.batch_seconds.labels("visitors").observe(time.perf_counter() - started)
-            await asyncio.sleep(0)
-        lease.check()
-        lease.cut_at = batch.next_offset
-        if batch.next_offset >= lease.log_end:
-            lease.state.end_catching_up()
-        self._checkpointer.consider(lease)
-        self._metrics.visitors.labels(lease.name).set(len(lease.state))
-        self._watch.note(lease.name, lease.state.shortened)
+            self._router = FactsRouter(FACTS_TOPIC, await asyncio.to_thread(self._partitions_of, FACTS_TOPIC))
+        visitors = lease.state
+        statements, passed_ms = visitors.settle(), visitors.passed_ms
+        at = lease.name, visitors.kept.sources.first_version + next_offset, passed_ms
+        output = self._router.output(*at, lease.told, statements, is_sure=passed_ms is not None)
+        await self._outbox.put(receipt, output)
+
+    def _measure(self, source: str, state: Visitors) -> None:
+        super()._measure(source, state)
+        self._metrics.visitors.labels(source).set(len(state))
 
 
-class PersonsStage:
+class PersonsStage(_Stage[Persons]):
     """Says what has become of journeys, for the partitions of ``cx.facts`` that this worker has."""
 
     def __init__(
-        self, leases: Leases, outbox: Outbox, metrics: Metrics, checkpointer: Checkpointer, first_version: int
+        self,
+        leases: Leases,
+        outbox: Outbox,
+        metrics: Metrics,
+        checkpointer: Checkpointer,
+        partitions_of: PartitionsOf,
+        admission: Admission | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self._leases = leases
-        self._outbox = outbox
-        self._metrics = metrics
-        self._checkpointer = checkpointer
-        self._first_version = first_version
-        self._inner = Inner(FactsRead, metrics, time.time)
-        self._watch = _Crowds(metrics, "customer_id")
+        """``admission``: decides which values are told apart; None: this worker alone does."""
+        inner = Inner(FactsRead, metrics, time.time)
+        super().__init__("persons", "customer_id", inner, outbox, metrics, checkpointer)
+        self._all = leases
+        self._partitions_of = partitions_of
+        self._decisions = Decisions(admission, metrics)
+        self._clock = clock
+        self._router: TileRouter | None = None
 
-    async def process(self, batch: RecordBatch) -> None:
-        """Take a batch. One whose partition is taken away meanwhile is left to the next owner."""
-        with contextlib.suppress(RevokedError):
-            await self._process(lease_of(self._leases.persons, batch.source, batch.epoch), batch)
+    def _leases(self) -> Mapping[Source, TellingLease[Persons]]:
+        return self._all.persons
 
-    async def _process(self, lease: PartitionLease[Persons], batch: RecordBatch) -> None:
-        for records in _pieces(batch):
-            started = time.perf_counter()
-            lease.check()
-            lease.cut_at, persons = None, lease.state
-            for record in records:
-                message = self._inner.read(batch.source, record)
-                if message is not None:
-                    at = message.source, message.version, message.watermark, message.more
-                    persons.take(*at, message.statements)
-                    if message.statements:
-                        lease.changed_at = time.monotonic()
-            rows, next_offset = persons.settle(), records[-1].offset + 1
-            receipt = self._outbox.receipt()
-            if rows:
-                for row in rows:
-                    self._metrics.recoveries.labels(row.recovery.status).inc()
-                await self._outbox.put(receipt, recoveries_output(rows, self._first_version + next_offset))
-            lease.finish(next_offset, receipt)
-            self._metrics.batch_seconds.labels("persons").observe(time.perf_counter() - started)
-            await asyncio.sleep(0)
+    def _take(self, state: Persons, message: FactsRead) -> bool:
+        at = message.source, message.version, message.watermark, message.more
+        state.take(*at, message.statements)
+        return bool(message.statements)
+
+    async def _put_out(self, lease: TellingLease[Persons], next_offset: int, receipt: Receipt) -> None:
+        persons = lease.state
+        rows, version = persons.settle(), persons.version_at(next_offset)
+        if wanted := persons.undecided():
+            await self._decisions.decide(persons.segmenter.values, wanted)
+        persons.fold()
         lease.check()
-        lease.cut_at = batch.next_offset
-        if batch.next_offset >= lease.log_end:
-            lease.state.end_catching_up()
-        self._checkpointer.consider(lease)
-        self._metrics.persons.labels(lease.name).set(len(lease.state))
-        self._watch.note(lease.name, lease.state.shortened)
+        if rows:
+            for row in rows:
+                self._metrics.recoveries.labels(row.recovery.status).inc()
+            await self._outbox.put(receipt, recoveries_output(rows, version))
+            lease.check()
+        await self._tell(lease, version, receipt, is_due=False)
 
+    async def tell_waiting(self) -> None:
+        """Tell of tiles that have waited long enough for time to come to another step."""
+        for lease in list(self._all.persons.values()):
+            with contextlib.suppress(RevokedError):
+                now, offset = self._clock(), lease.cut_at
+                if offset is not None and lease.state.tiles.untold and now - lease.told_at >= _TOLD_AFTER_S:
+                    receipt = self._outbox.receipt()
+                    await self._tell(lease, lease.state.version_at(offset), receipt, is_due=True)
+                    lease.finish(offset, receipt)
 
-class _Crowds:
-    """Tells where one id stands for many."""
+    async def _tell(self, lease: TellingLease[Persons], version: int, receipt: Receipt, *, is_due: bool) -> None:
+        persons = lease.state
+        tiles = persons.take_tiles(is_due)
+        if tiles is None:
+            return
+        lease.told_at = self._clock()
+        if self._router is None:
+            self._router = TileRouter(await asyncio.to_thread(self._partitions_of, TILES_TOPIC))
+            lease.check()
+        output = self._router.output(lease.name, version, persons.passed_ms, tiles, lease.told)
+        await self._outbox.put(receipt, output)
 
-    def __init__(self, metrics: Metrics, what: str) -> None:
-        self._metrics = metrics
-        self._what = what
-        self._notes = Notes()
-        self._told: dict[str, int] = {}
-
-    def note(self, source: str, shortened: int) -> None:
-        """``shortened``: how many facts its state has let go by now."""
-        more = shortened - self._told.get(source, 0)
-        self._told[source] = shortened
-        if more > 0:
-            self._metrics.facts_let_go.labels(self._what).inc(more)
-            self._notes.warn(
-                f"{source} {self._what}",
-                f"{source}: a {self._what} has over {MOST_FACTS} facts in two weeks, so its oldest are let go: "
-                "one id for all guests, or a device in a shop? Its recoveries mean little",
-            )
+    def _measure(self, source: str, state: Persons) -> None:
+        super()._measure(source, state)
+        self._metrics.persons.labels(source).set(len(state))
 
 
 def _pieces(batch: RecordBatch) -> Iterator[list[Record]]:

@@ -35,6 +35,8 @@ _BEHIND_PAUSE_S: Final = 10.0
 _QUIET_S: Final = 1.0
 #: What was complete and has changed is put out again this often at most.
 _CORRECTED_AFTER_S: Final = 10.0
+#: So much later signals of persons are complete where nothing lags: time is told by the minute on their way.
+_PERSONS_LATER_S: Final = 90.0
 #: The parts of one batch are sent together.
 _REST_AFTER_S: Final = 30.0
 #: Rows put out before others get their turn: heartbeats and the console must not wait.
@@ -154,17 +156,14 @@ class SignalsStage:
         if self._awaits_rest(lease):
             return  # parts of one batch make no rows of their own: equal versions must mean equal content
         windows, now = lease.state, self._clock()
-        lease.holding = lease.holding or Holding(self._hold_s)
-        due_ms = lease.holding.due_ms(now, windows)
-        if due_ms is not None:  # a clock that is ahead, by less than is refused, makes no window over
-            due_ms = min(due_ms, round(self._wall_clock() * 1000))
-        merged = lease.merged
-        next_offset = lease.cut_at if merged is None and windows.is_due(due_ms) else merged
+        due_ms, persons_due_ms = self._due(lease, now)
+        merged, is_due = lease.merged, windows.is_due(due_ms, persons_due_ms)
+        next_offset = lease.cut_at if merged is None and is_due else merged
         if next_offset is None:
             return
         last = lease.corrected_at
         is_correcting = force or last is None or now - last >= _CORRECTED_AFTER_S
-        if not (lease.has_news or is_correcting or windows.is_behind() or windows.is_due(due_ms)):
+        if not (lease.has_news or is_correcting or windows.is_behind() or is_due):
             return  # only corrections wait
         started = time.perf_counter()
         lease.merged, lease.cut_at, lease.has_news = (
@@ -175,7 +174,7 @@ class SignalsStage:
         if is_correcting:
             lease.corrected_at = now
         receipt = self._outbox.receipt()
-        await self._put_out_all(lease, windows.emit(due_ms, is_correcting), receipt)
+        await self._put_out_all(lease, windows.emit(due_ms, is_correcting, persons_due_ms), receipt)
         self._forget(lease)
         if windows.has_corrections():
             lease.merged = next_offset  # nothing is done before they are put out
@@ -193,6 +192,18 @@ class SignalsStage:
         self._metrics.segments.labels(lease.name).set(len(windows.segments))
         self._metrics.refused_tiles.labels(lease.name).set(windows.refused)
         self._metrics.batch_seconds.labels("signals").observe(time.perf_counter() - started)
+
+    def _due(self, lease: SignalsLease, now: float) -> tuple[int | None, int | None]:
+        """Ends up to these have waited long enough: of all signals, and of those of persons."""
+        lease.holdings = lease.holdings or (Holding(self._hold_s), Holding(self._hold_s + _PERSONS_LATER_S))
+        windows, wall_ms = lease.state, round(self._wall_clock() * 1000)
+        due = (
+            lease.holdings[0].due_ms(now, windows.progress()),
+            lease.holdings[1].due_ms(now, windows.persons_progress()),
+        )
+        # A clock that is ahead, by less than is refused, makes no window over.
+        first, second = (None if one is None else min(one, wall_ms) for one in due)
+        return first, second
 
     async def _put_out_all(self, lease: SignalsLease, emission: Iterable[SignalRows], receipt: Receipt) -> None:
         """Put out rows and evidence. Raises RevokedError: the partition's next owner does."""

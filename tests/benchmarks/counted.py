@@ -81,7 +81,7 @@ class Worker:
         )
         self._signals = SignalsStage(self._leases, outbox, metrics, checkpointer, lambda: 0.0, lambda: _NOW_S)
         self._visitors = VisitorsStage(self._leases, outbox, metrics, checkpointer, lambda topic: _PARTITIONS)
-        self._persons = PersonsStage(self._leases, outbox, metrics, checkpointer, shop.first_version)
+        self._persons = PersonsStage(self._leases, outbox, metrics, checkpointer, lambda topic: _PARTITIONS)
 
     def persons(self) -> int:
         """How many there are."""
@@ -94,7 +94,7 @@ class Worker:
     async def put_out(self) -> None:
         """Read what the stages have been told, and put out what follows."""
         stages: dict[str, SignalsStage | VisitorsStage | PersonsStage]
-        stages = {TILES_TOPIC: self._signals, VISITS_TOPIC: self._visitors, FACTS_TOPIC: self._persons}
+        stages = {VISITS_TOPIC: self._visitors, FACTS_TOPIC: self._persons, TILES_TOPIC: self._signals}
         for topic, stage in stages.items():
             sent = [one for one in self._producer.produced if one.topic == topic]
             for source in (one for one in self._inner if one[0] == topic):

@@ -21,6 +21,7 @@ from pipeline.core.persons.visitors import Visitors
 from pipeline.core.sessions.engine import IS_COMPILED
 from pipeline.core.sessions.partition import Partition
 from pipeline.model.records import Record
+from pipeline.model.segments import Segmenter
 from pipeline.outputs.facts import FactsRouter, Told
 from pipeline.outputs.outgoing import Output
 from pipeline.outputs.recoveries import recoveries_output
@@ -130,9 +131,9 @@ class Bench:
         print(f"{count:,} statements about visitors")
 
     def _persons(self) -> None:
-        statements = rows = facts = size = 0
+        statements = rows = tiles = facts = size = 0
         for number in range(_PARTITIONS):
-            persons = Persons(self._deciding.first_version, 4 * _PARTITIONS, 3_600_000)
+            persons = Persons(self._deciding.first_version, 4 * _PARTITIONS, 3_600_000, self._deciding.segmenter)
             persons.end_catching_up()
             for offset, text in enumerate(self._logs[FACTS_TOPIC, number]):
                 with self._parts.part("persons"):
@@ -140,22 +141,26 @@ class Bench:
                     statements += len(m.statements)
                     persons.take(m.source, m.version, m.watermark, m.more, m.statements)
                     told = persons.settle()
+                with self._parts.part("tiles of persons"):
+                    self._deciding.segmenter.values.admit(persons.undecided())
+                    persons.fold()
+                    tiles += len(persons.take_tiles() or ())
                 with self._parts.part("recoveries told"):
                     rows += len(told)
                     for message in recoveries_output(told, offset).messages if told else ():
                         _encode(message.body)
-            found, held = memory_of(persons)
+            found, held = memory_of(persons, self._deciding.segmenter)
             facts, size = facts + held, size + found
-        print(f"{statements:,} statements about persons, {rows:,} rows told")
+        print(f"{statements:,} statements about persons, {rows:,} rows and {tiles:,} tiles told")
         print(f"{facts:,} facts kept, {size / max(1, facts):.0f} bytes each")
 
 
-def memory_of(persons: Persons) -> tuple[int, int]:
+def memory_of(persons: Persons, segmenter: Segmenter) -> tuple[int, int]:
     """Bytes that its book takes when made anew, and how many facts are in it."""
     cut = persons.snapshot()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    again = Persons(0, 1, 3_600_000)
+    again = Persons(0, 1, 3_600_000, segmenter)
     again.restore({"numbers": {}, **dict(cut.head)}, dict(cut.changed))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

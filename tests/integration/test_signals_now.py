@@ -12,7 +12,10 @@ from clickhouse_driver import Client
 from deploy.embedded import clickhouse
 from deploy.embedded.process import free_port
 from pipeline.core.windows.window_ends import WINDOWS
+from pipeline.core.windows.windows import Windows
+from pipeline.model.facts import RECOVERABLE
 from pipeline.model.rules import Rules
+from pipeline.model.signals import signal_of
 from pipeline.model.tiles import BUCKET_MS, SURVEY_COUNTERS, Counters, Tile
 from pipeline.outputs.tiles import tile_columns
 from sinks.migrate import migrate
@@ -21,6 +24,7 @@ from tests.support import OWN_RULES, RULES, START_MS, Store, new_windows
 
 HOUR = 3_600_000
 SOURCES = ("touchpoints.web:0", "touchpoints.app:1")
+PERSONS = "cx.facts:0"
 SEGMENTS = ("all", "channel=web", "store_id=a%7Cb")
 BY_AGE = ("_nowcast", "_completion_ratio")
 Found = dict[tuple[str, str, str], tuple[float, ...]]
@@ -58,6 +62,27 @@ def drawn(chance: random.Random, most: int, funnels: Iterable[str]) -> Counters:
             f"{funnel}_value_abandoned": sum(values),
             f"{funnel}_value_abandoned_sq": sum(value * value for value in values),
         }
+    return some_of(found, funnels, chance)
+
+
+def drawn_of_persons(chance: random.Random, funnels: Iterable[str]) -> Counters:
+    """The same of what persons did; not more than there were abandonments, most of the time."""
+    found: Counters = {}
+    for funnel in funnels:
+        values = [chance.choice([0, 123_456, 10**16]) for _ in range(chance.randint(0, 2))]
+        found |= {
+            f"{funnel}_known": chance.randint(0, 1),
+            f"{funnel}_elsewhere": chance.randint(0, 1),
+            f"{funnel}_value_recovered_7d": sum(values),
+            f"{funnel}_value_recovered_7d_sq": sum(value * value for value in values),
+        }
+        for after in ("1h", "1d", "7d"):
+            recovered = len(values) if after == "7d" else chance.randint(0, 2)
+            found |= {f"{funnel}_recovered_{after}": recovered, f"{funnel}_asked_{after}": recovered + 1}
+    return some_of(found, funnels, chance)
+
+
+def some_of(found: Counters, funnels: Iterable[str], chance: random.Random) -> Counters:
     left_out = tuple(funnel for funnel in funnels if chance.random() < 0.2)
     return {name: count for name, count in found.items() if not name.startswith(left_out)}
 
@@ -65,6 +90,10 @@ def drawn(chance: random.Random, most: int, funnels: Iterable[str]) -> Counters:
 def store(engine: Any, source: str, tiles: list[Tile], version: int) -> None:
     columns = [list(column) for column in tile_columns(source, tiles, version)]
     engine.execute(f"INSERT INTO cx.{TILES} ({', '.join(COLUMNS[TILES])}) VALUES", columns, columnar=True)
+
+
+def merge(windows: Windows, source: str, version: int, watermark: int, tiles: list[Tile]) -> None:
+    windows.merge(source, version, watermark, [(tile.segment, tile.bucket_ms, tile.counters) for tile in tiles])
 
 
 def now(engine: Any, where: str = "1") -> tuple[set[int], Found]:
@@ -81,7 +110,8 @@ def test_sql_and_core_agree(engine: Any, shop: Rules, seed: int) -> None:
     """Where the newest bucket ends on the hour, so that every window has a row of that end."""
     engine.execute("TRUNCATE TABLE cx.tiles")
     funnels = [funnel.name for funnel in shop.funnels.all]
-    chance, windows, end = random.Random(seed), new_windows(shop), START_MS - START_MS % HOUR + 3 * HOUR
+    chance, windows = random.Random(seed), new_windows(shop, persons=1)
+    end = START_MS - START_MS % HOUR + 3 * HOUR
     for version, source in enumerate(SOURCES, 1):
         rounds = [(version, HOUR), (version + 10, HOUR // 2)]  # the second replaces, and takes some back
         for number, reach in rounds:
@@ -92,8 +122,17 @@ def test_sql_and_core_agree(engine: Any, shop: Rules, seed: int) -> None:
                 if chance.random() < (0.3 if segment != "all" else 0.8) or bucket == end - BUCKET_MS
             ]
             store(engine, source, tiles, number)
-            merged = [(tile.segment, tile.bucket_ms, tile.counters) for tile in tiles]
-            windows.merge(source, number, end, merged)
+            merge(windows, source, number, end, tiles)
+    bought_in = [funnel for funnel in funnels if funnel in RECOVERABLE]
+    for number, reach in ((1, HOUR), (2, HOUR // 2)):
+        tiles = [
+            Tile(segment, bucket, drawn_of_persons(chance, bought_in))
+            for segment in SEGMENTS
+            for bucket in range(end - reach - 3 * BUCKET_MS, end, BUCKET_MS)
+            if chance.random() < 0.5
+        ]
+        store(engine, PERSONS, tiles, number)
+        merge(windows, PERSONS, number, end, tiles)
     emitted = Store()
     emitted.take_signals(windows)
     expected: Found = {
@@ -102,6 +141,7 @@ def test_sql_and_core_agree(engine: Any, shop: Rules, seed: int) -> None:
         if key[3] == end and row.denominator and not key[0].endswith(BY_AGE)
     }
     assert len(expected) > len(WINDOWS) * len(SEGMENTS) * 10
+    assert sum(signal_of(key[0]).is_of_persons for key in expected) > len(WINDOWS) * len(SEGMENTS) * 5
     ends, found = now(engine)
     assert ends == {end}
     assert found.keys() == expected.keys()

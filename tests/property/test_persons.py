@@ -11,9 +11,10 @@ from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.source import Source
 from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_returns import SIGNALS
 from schemas.events import TOPIC_PREFIX
 from tests.persons import Chain
-from tests.support import NAIVE, RULES, event_json, log_of, naive_logs
+from tests.support import NAIVE, RULES, assert_signals, event_json, log_of, naive_logs
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -71,7 +72,8 @@ def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: 
     chance = random.Random(seed)
     logs = drawn(chance, sessions)
     naive = replace(NAIVE, most_later=rules.most_later)
-    expected = compute(naive_logs(logs), naive).recoveries
+    expected = compute(naive_logs(logs), naive)
     chain = Chain(logs, seed, rules)
     chain.run(crashes=chance.choice([0, 0.1, 0.3]))
-    assert chain.table() == expected
+    assert chain.table() == expected.recoveries
+    assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if key[0] in SIGNALS})

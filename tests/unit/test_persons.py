@@ -14,6 +14,7 @@ from pipeline.core.persons.visitors import Visitors
 from pipeline.model.facts import HORIZON_MS, KEPT_MS, MOST_CUSTOMERS, MOST_FACTS
 from pipeline.outputs.recoveries import recoveries_output
 from schemas.facts import Fact, FactsRead, Observation, Statement
+from tests.support import RULES
 
 DAY = 86_400_000
 T0 = 1_772_449_200_000
@@ -37,7 +38,7 @@ class Chain:
     """One person's facts, told one after the other."""
 
     def __init__(self) -> None:
-        self.persons = Persons(0, 1, 3_600_000)
+        self.persons = Persons(0, 1, 3_600_000, RULES.segmenter)
         self.version = 0
         self.rows: dict[str, tuple[str, float]] = {}
 
@@ -211,7 +212,7 @@ def test_an_older_statement_changes_nothing() -> None:
 
 def test_two_visitors_of_one_customer_do_not_undo_each_other() -> None:
     """A cookie that is lost within a visit: the fact goes from one visitor to the other, the customer stays."""
-    state, persons = Visitors(0, 1, 3_600_000), Persons(0, 1, 3_600_000)
+    state, persons = Visitors(0, 1, 3_600_000), Persons(0, 1, 3_600_000, RULES.segmenter)
     seen = [Observation(one, "anna", T0) for one in ("phone", "desk")]
     batches = [
         ([Statement("phone", True, cart(0))], seen),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from pipeline.core.windows.forgotten import Forgotten
+from pipeline.core.windows.formulas import formulas
 from pipeline.core.windows.signals import SignalTable
 from pipeline.core.windows.windows import Windows
 from tests.support import RULES, Store, stored_windows
@@ -219,7 +220,7 @@ def test_what_is_known_of_empty_sources_survives_a_restart() -> None:
 
 
 def test_a_value_that_was_taken_back_leaves_no_counter() -> None:
-    table = SignalTable(["cart"])
+    table = SignalTable(formulas(["cart"]))
     sums = np.zeros((1, table.width), dtype=np.int64)
     for value in (100, -100):
         table.add(sums[0], {"cart_value_abandoned": value})

@@ -1,4 +1,4 @@
-"""The facts of persons, and what has become of their journeys (docs/persons.md).
+"""The facts of persons, what has become of their journeys, and what is counted of that (docs/persons.md).
 
 What is put out of a person is a function of the set of the person's facts, and of what all sources have passed.
 What differs is told. While that is read again which a run that has crashed may have read, the run may have told
@@ -6,19 +6,26 @@ what lies between two batches: where something was taken away, or what was added
 person's journeys are told then (law 2).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from pipeline.core.cuts import Cut, Head, Shards
+from pipeline.core.cuts import TILES, Cut, Head, Shards, packed_of
+from pipeline.core.persons.counts import Place, buckets, counted, dims_of, is_asked_between, next_asked_ms
 from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
 from pipeline.core.persons.recoveries import Recovery, recoveries
-from pipeline.model.facts import HORIZON_MS, MOST_FACTS, Held, pack, step_of, unpack_person
+from pipeline.core.persons.tiles import PersonTiles
+from pipeline.model.dimensions import Value
+from pipeline.model.facts import KEPT_MS, MOST_FACTS, Held, pack, step_of, unpack_person
+from pipeline.model.segments import Segmenter
+from pipeline.model.tiles import Counters, Tile, add
 from schemas.facts import ABANDONED, CANCELLATION, CUSTOMER, PURCHASE, VISITOR, Fact, Statement
 from schemas.recoveries import RETRACTED
 
 KNOWN: Final = (CUSTOMER, VISITOR)
 _VIA_BITS: Final = 16
+_MOST_UNTOLD: Final = 5_000
+"""Tiles that wait for the next step of time."""
 
 
 class RecoveryRow(NamedTuple):
@@ -34,17 +41,22 @@ class _Changing:
     def __init__(self, held: list[Held], passed_ms: int | None) -> None:
         self.facts = HeldFacts(held)
         self.before = recoveries(self.facts.that_hold(), passed_ms)
+        self.now: dict[FactKey, Recovery] = {}
         self.is_undone = False
         """Whether something that may have been told is so no more, and leaves no trace in what is now."""
         self.taken_back: dict[FactKey, Fact] = {}
         self.added: set[str] = set()
         """Kinds of facts told."""
+        self.stated: list[Fact] = []
+        """Journeys told of."""
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
             return
+        if fact.kind == ABANDONED and statement.holds:
+            self.stated.append(fact)
         is_undoing = fact.kind == CANCELLATION or self.facts.has_another_of_order(fact)
         self.added.add(fact.kind)
         # A journey that is added takes a purchase's value from another; a purchase added besides may give it back.
@@ -53,9 +65,13 @@ class _Changing:
             self.is_undone = True
             self.taken_back[fact.key] = fact
 
-    def rows(self, person: str, passed_ms: int | None, is_catching_up: bool) -> list[RecoveryRow]:
-        """What is to be told, when all of this time has been passed."""
-        now, is_undone = recoveries(self.facts.that_hold(), passed_ms), self.is_undone and is_catching_up
+    def settle(self, passed_ms: int | None) -> None:
+        """What follows from the facts, when all of this time has been passed."""
+        self.now = recoveries(self.facts.that_hold(), passed_ms)
+
+    def rows(self, person: str, is_catching_up: bool) -> list[RecoveryRow]:
+        """What is to be told."""
+        now, is_undone = self.now, self.is_undone and is_catching_up
         told = [one for key, one in now.items() if is_undone or self.before.get(key) != one]
         gone = {key: one.journey for key, one in self.before.items()}
         if is_undone:
@@ -65,17 +81,46 @@ class _Changing:
                 told.append(Recovery(fact, RETRACTED, None, 0.0))
         return [RecoveryRow(person, one) for one in told]
 
+    def changed(self, before_ms: int | None, passed_ms: int | None) -> Iterator[tuple[Recovery, int | None, int]]:
+        """What counts otherwise than before: a row, by what had passed it counts, and how often.
+
+        ``before_ms``: what all sources had passed before; both by whole steps.
+        """
+        for key, one in self.before.items():
+            after = self.now.get(key)
+            if after == one and not is_asked_between(one.journey, before_ms, passed_ms):
+                continue
+            yield one, before_ms, -1
+            if after is not None:
+                yield after, passed_ms, 1
+        for key, one in self.now.items():
+            if key not in self.before:
+                yield one, passed_ms, 1
+
+    def journeys(self) -> Iterator[Fact]:
+        """All that may have been counted: those told of, those there are and those there were."""
+        yield from self.stated
+        for some in (self.before, self.now):
+            for one in some.values():
+                yield one.journey
+
 
 class Persons:
     """State of one partition of ``cx.facts``."""
 
-    def __init__(self, first_version: int, sources: int, lateness_ms: int) -> None:
+    def __init__(self, first_version: int, sources: int, lateness_ms: int, segmenter: Segmenter) -> None:
         """``sources``: how many there are, heard of or not."""
         self.kept: Final = Kept(first_version, sources, lateness_ms)
+        self.segmenter: Final = segmenter
+        self.tiles: Final = PersonTiles()
         self._lateness_ms: Final = lateness_ms
         self._told_ms: int | None = None
         """What all sources had passed when rows were put out last."""
+        self._tiles_told_ms: int | None = None
+        """The step of that when tiles were."""
         self._changing: dict[str, _Changing] = {}
+        self._deltas: dict[Place, Counters] = {}
+        self._rewritten: set[Place] = set()
         self.shortened = 0
         """Facts let go because there were too many of one person."""
         self.is_catching_up = True
@@ -83,6 +128,10 @@ class Persons:
 
     def __len__(self) -> int:
         return len(self.kept.book)
+
+    def version_at(self, offset: int) -> int:
+        """Of what follows from the records before the offset."""
+        return self.kept.sources.first_version + offset
 
     def facts(self) -> int:
         """How many facts are kept: to be measured, for it looks at every person."""
@@ -117,7 +166,10 @@ class Persons:
         return found
 
     def settle(self) -> list[RecoveryRow]:
-        """What a batch leads to. Nothing else may be asked of the state before."""
+        """What a batch leads to. Nothing else may be asked of the state before.
+
+        What is counted of it is folded by ``fold``, when what is ``undecided`` has been decided.
+        """
         passed_ms = self.kept.sources.all_passed_ms()
         due = set() if passed_ms is None else self.kept.take_due(passed_ms)
         for person in due:
@@ -125,7 +177,9 @@ class Persons:
                 self._of(person)
         rows: list[RecoveryRow] = []
         for person, one in self._changing.items():
-            rows += one.rows(person, passed_ms, self.is_catching_up)
+            one.settle(passed_ms)
+            rows += one.rows(person, self.is_catching_up)
+            self._count(one, passed_ms)
             self.shortened += one.facts.shorten(MOST_FACTS)
             if passed_ms is not None:
                 one.facts.forget(passed_ms - self._lateness_ms)
@@ -134,6 +188,51 @@ class Persons:
         self._told_ms = passed_ms
         return rows
 
+    def _count(self, one: _Changing, passed_ms: int | None) -> None:
+        before_ms, now_ms, dimensions = _step(self._told_ms), _step(passed_ms), self.segmenter.dimensions
+        for row, by_ms, times in one.changed(before_ms, now_ms):
+            dims = dims_of(row.journey, dimensions)
+            for bucket, counters in counted(row, by_ms):
+                add(self._deltas.setdefault((dims, bucket), {}), counters, times)
+        if self.is_catching_up:
+            for journey in one.journeys():
+                dims = dims_of(journey, dimensions)
+                self._rewritten.update((dims, bucket) for bucket in buckets(journey, now_ms))
+
+    def undecided(self) -> list[Value]:
+        """What must be decided of what was settled before it can be folded, in an order of its own."""
+        every = {dims for dims, _ in (*self._deltas, *self._rewritten)}
+        return sorted({pair for dims in every for pair in self.segmenter.undecided(dims)})
+
+    def fold(self) -> None:
+        """Add what was settled to the tiles."""
+        deltas = {place: {n: c for n, c in delta.items() if c} for place, delta in self._deltas.items()}
+        changed = {place: delta for place, delta in deltas.items() if delta}
+        self.tiles.fold(changed, self._rewritten, self.segmenter.segments)
+        self._deltas.clear()
+        self._rewritten.clear()
+
+    def take_tiles(self, is_due: bool = False) -> list[Tile] | None:
+        """The tiles that have changed, once time has come to another step or there are many; None: not yet.
+
+        What is not told yet belongs to times that the watermark told has not passed, or corrects what has been.
+        ``is_due``: it has waited long enough.
+        """
+        step, untold = _step(self._told_ms), self.tiles.untold
+        if step is None or (step == self._tiles_told_ms and not (untold and (is_due or untold > _MOST_UNTOLD))):
+            return None
+        self._tiles_told_ms = step
+        tiles = self.tiles.take_untold()
+        # Time may have come far with this batch: what is told of it is of what was kept before.
+        self.tiles.forget(self.kept.over_ms - KEPT_MS)
+        self.tiles.rest(step)
+        return tiles
+
+    @property
+    def passed_ms(self) -> int | None:
+        """What all sources have passed, by whole steps."""
+        return _step(self._told_ms)
+
     def _keep(self, person: str, held: list[Held], passed_ms: int | None) -> None:
         self.kept.put(person, pack(held) if held else None, self._next_due(held, passed_ms))
 
@@ -141,9 +240,8 @@ class Persons:
         """When something is to be told, or let go."""
         times = [due_ms(one.fact) + self._lateness_ms for one in held]
         for one in held:
-            over_ms = one.fact.ended_ms + HORIZON_MS
-            if one.holds and one.fact.kind == ABANDONED and (passed_ms is None or over_ms >= step_of(passed_ms)):
-                times.append(over_ms)
+            if one.holds and one.fact.kind == ABANDONED:
+                times += next_asked_ms(one.fact, _step(passed_ms))
         return [min(times)] if times else []
 
     def end_catching_up(self) -> None:
@@ -152,12 +250,21 @@ class Persons:
 
     def snapshot(self) -> Cut:
         """What has changed since the last one. To be made between batches."""
-        return self.kept.snapshot({"told_ms": self._told_ms})
+        told = {"told_ms": self._told_ms, "tiles_told_ms": self._tiles_told_ms}
+        made = self.kept.snapshot(told | self.tiles.head())
+        for number, stored in self.tiles.take_changed():
+            made.put(f"{TILES}{number}", stored)
+        return made
 
     def restore(self, head: Head, shards: Shards) -> None:
         """Bring a new state to what it was when the snapshot was made whose head this is."""
         self.kept.restore(head, shards)
-        self._told_ms = head["told_ms"]
+        self._told_ms, self._tiles_told_ms = head["told_ms"], head["tiles_told_ms"]
+        self.tiles.restore(head, packed_of(shards, TILES), self.kept.over_ms - KEPT_MS)
         for person in self.kept.book:
             held = unpack_person(self.kept.book.get(person) or b"")
             self.kept.note_due(person, self._next_due(held, self._told_ms))
+
+
+def _step(passed_ms: int | None) -> int | None:
+    return None if passed_ms is None else step_of(passed_ms)

@@ -20,19 +20,19 @@ _USUAL: Final = "usual-"
 
 def snapshot(windows: "Windows") -> Cut:
     """What has changed since the last cut. To be made when all that is merged has been put out."""
-    made = Cut(
-        {
-            **windows.sources.head(),
-            "complete_ms": windows.complete_ms,
-            "out_ms": windows.out_ms,
-            "unsure_ms": windows.unsure_ms,
-            "shrunk": {name: _lists(held.shrunk) for name, held in windows.segments.items() if held.shrunk},
-            "told_ms": windows.teller.told_ms,
-            "forgotten": windows.forgotten.stretches,
-            "usual_ms": windows.usual_ms,
-            "baselines": baselines_cuts.head(windows.usual.baselines),
-        }
-    )
+    made = Cut({})
+    made.head = {
+        **windows.sources.head(),
+        "complete_ms": windows.complete_ms,
+        "out_ms": windows.out_ms,
+        "unsure_ms": windows.unsure_ms,
+        "shrunk": {name: _lists(held.shrunk) for name, held in windows.segments.items() if held.shrunk},
+        "told_ms": windows.teller.told_ms,
+        "forgotten": windows.forgotten.stretches,
+        "usual_ms": windows.usual_ms,
+        "baselines": baselines_cuts.head(windows.usual.baselines),
+        "persons": windows.persons.snapshot(made),
+    }
     _put_usual(made, windows.usual)
     for minute in windows.changed_minutes:
         buckets = range(minute, minute + MINUTE_MS, BUCKET_MS)
@@ -82,6 +82,7 @@ def restore(windows: "Windows", head: Head, shards: Shards) -> None:
         head["unsure_ms"],
     )
     windows.teller.told_ms = head["told_ms"]
+    windows.persons.restore(head, shards)
     stretches = ((first, last) for first, last in head["forgotten"])
     windows.forgotten = Forgotten(windows.reach_ms, stretches)
     windows.usual_ms = head["usual_ms"]

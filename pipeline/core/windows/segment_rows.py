@@ -5,18 +5,31 @@ group, then time.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from pipeline.core.statistics import Ints
-from pipeline.core.windows.buckets import BucketRows
 
 _TIME_BITS: Final = 48
 _BIAS_MS: Final = 1 << (_TIME_BITS - 1)
 """Times some 4,000 years around the epoch; groups up to 2^15."""
 
 _NEVER_MS: Final = 1 << 62
+
+
+class Rows(Protocol):
+    """Rows by bucket: :class:`pipeline.core.windows.buckets.BucketRows`, or several of them in one."""
+
+    @property
+    def buckets(self) -> Ints:
+        """Starts of the buckets, ascending, in ms."""
+        ...
+
+    @property
+    def counts(self) -> Ints:
+        """Shape: buckets, width."""
+        ...
 
 
 def keys_of(groups: Ints | int, times_ms: Ints) -> Ints:
@@ -43,7 +56,7 @@ def numbered(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
     return numbers.repeat([len(column) for column in columns]), np.concatenate(columns)
 
 
-def buckets_since(parts: Sequence[BucketRows], from_ms: int | None) -> tuple[Ints, Ints]:
+def buckets_since(parts: Sequence[Rows], from_ms: int | None) -> tuple[Ints, Ints]:
     """Numbers of the parts, and their buckets from a time on; None: all of them."""
     columns = [part.buckets for part in parts]
     if from_ms is not None:
@@ -70,7 +83,7 @@ class SegmentRows:
     """Rows by bucket of several groups, one group after the other: of each those that its windows need."""
 
     def __init__(
-        self, parts: Sequence[BucketRows], groups: Ints, starts_ms: Ints, ends_ms: Ints, back_ms: int = 0
+        self, parts: Sequence[Rows], groups: Ints, starts_ms: Ints, ends_ms: Ints, back_ms: int = 0
     ) -> None:
         """``groups``: of each window its part's number. ``back_ms``: looked at before the first window's start."""
         since, until = np.full(len(parts), _NEVER_MS), np.full(len(parts), -_NEVER_MS)

@@ -61,12 +61,15 @@ class SegmentTiles:
 
     def put(
         self, bucket_ms: int, source: str, version: int, counters: Counters, complete_ms: int | None = None
-    ) -> None:
-        """Take a tile, unless one as new is held. ``complete_ms``: rows up to it have been put out as complete."""
+    ) -> Counters | None:
+        """Take a tile, unless one as new is held; gives by how much its counters change.
+
+        ``complete_ms``: rows up to it have been put out as complete.
+        """
         held = self._tiles.setdefault(bucket_ms, {})
         old_version, old = held.get(source, (-1, {}))
         if version <= old_version:
-            return
+            return None
         held[source] = (version, counters)
         row = self.sums.row(bucket_ms)
         delta = _difference(counters, old) if old else counters
@@ -75,6 +78,7 @@ class SegmentTiles:
         for signal in self.table.shrunk(delta) if old else ():
             self.shrunk.setdefault(signal, set()).add(bucket_ms)
         self._put_ages(bucket_ms, delta, complete_ms)
+        return delta
 
     def _put_ages(self, bucket_ms: int, delta: Counters, complete_ms: int | None) -> None:
         effects = self._layout.effects

@@ -1,21 +1,39 @@
 """Which rows of the signals that are sums of counters are to be written, and the rows, of several segments."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Final, Protocol
 
 import numpy as np
 
 from pipeline.core.statistics import Ints
-from pipeline.core.windows.segment_rows import SegmentRows, buckets_since, hold_any, keys_of, numbered
-from pipeline.core.windows.segment_tiles import SegmentTiles
+from pipeline.core.windows.segment_rows import Rows, SegmentRows, buckets_since, hold_any, keys_of, numbered
 from pipeline.core.windows.signals import SignalColumns, SignalTable
 from pipeline.core.windows.window_ends import WINDOWS, Ends, Reached, covering
 
 _NONE: Final = np.empty(0, dtype=np.int64)
 
 
+class Counted(Protocol):
+    """What is counted of one segment: :class:`pipeline.core.windows.segment_tiles.SegmentTiles`, for one."""
+
+    @property
+    def sums(self) -> Rows:
+        """Columns as in the table."""
+        ...
+
+    @property
+    def dirty(self) -> Set[int]:
+        """Buckets that have changed since rows of windows that hold them were put out as complete."""
+        ...
+
+    @property
+    def shrunk(self) -> Mapping[str, Set[int]]:
+        """By signal: buckets in which its denominator fell, until all windows that hold them are complete."""
+        ...
+
+
 def signal_rows(
-    table: SignalTable, some: Sequence[SegmentTiles], reached: Reached, is_correcting: bool
+    table: SignalTable, some: Sequence[Counted], reached: Reached, is_correcting: bool
 ) -> Iterator[tuple[Ends, SignalColumns]]:
     """Rows of the ends newly reached, and of those known whose windows have changed: the ends, and columns over
     some of them. ``is_correcting``: False to leave the latter for another time.
@@ -28,7 +46,7 @@ def signal_rows(
             yield ends, columns
 
 
-def _ends(some: Sequence[SegmentTiles], reached: Reached, is_correcting: bool) -> Ends:
+def _ends(some: Sequence[Counted], reached: Reached, is_correcting: bool) -> Ends:
     dirty = [np.array(sorted(held.dirty), dtype=np.int64) if is_correcting else _NONE for held in some]
     changed = numbered(dirty)
     sums = [held.sums for held in some]
@@ -43,7 +61,7 @@ def _ends(some: Sequence[SegmentTiles], reached: Reached, is_correcting: bool) -
     return Ends.of(found)
 
 
-def _kept_at_zero(some: Sequence[SegmentTiles], ends: Ends) -> dict[str, Ints]:
+def _kept_at_zero(some: Sequence[Counted], ends: Ends) -> dict[str, Ints]:
     """By signal: places in ``ends`` whose row may have been published with a denominator above 0."""
     shrunk: dict[str, list[Ints]] = {}
     for number, held in enumerate(some):

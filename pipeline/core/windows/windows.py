@@ -8,7 +8,7 @@ where a source holds the others back for too long; and again where something cha
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from pipeline.core.windows.emission import Emission, SignalRows
 from pipeline.core.windows.evidence_emitter import EvidenceEmitter, Told
 from pipeline.core.windows.exposure import AgeLayout
 from pipeline.core.windows.forgotten import Forgotten
+from pipeline.core.windows.formulas import formulas
+from pipeline.core.windows.person_windows import PersonWindows
 from pipeline.core.windows.segment_tiles import SegmentTiles
 from pipeline.core.windows.signal_rows import signal_rows
 from pipeline.core.windows.signals import SignalColumns, SignalTable
@@ -32,6 +34,7 @@ from pipeline.model.evidence import Evidence, hour_start, step_of
 from pipeline.model.funnels import Funnels
 from pipeline.model.rules import GENERATION_SHIFT
 from pipeline.model.tiles import BUCKET_MS, Counters
+from schemas.facts import FACTS_TOPIC
 
 APART_MS: Final = 600_000
 """Sources further apart than this are still catching up."""
@@ -44,6 +47,17 @@ _NOTHING: Final = Reached(None, None)
 _WINDOW_NAMES: Final[Names] = np.array([window.name for window in WINDOWS], dtype=object)
 
 
+class Progress(NamedTuple):
+    """How far the sources are whose rows wait for each other."""
+
+    newest_ms: int | None
+    """What the first of them has passed."""
+    passed_ms: int | None
+    """What all have."""
+    is_apart: bool
+    """Whether they are further apart than they are when all are read to their ends."""
+
+
 class Windows:
     """State of phase two for the segments of one partition of ``cx.tiles``."""
 
@@ -53,15 +67,18 @@ class Windows:
         lateness_ms: int,
         generation: int = 0,
         sources: int = 0,
+        persons: int = 0,
     ) -> None:
-        """``sources``: how many there are, heard of or not."""
-        self._table = SignalTable(funnel.name for funnel in funnels.all)
+        """``sources``: how many there are, heard of or not. ``persons``: how many partitions tell of persons."""
+        names = [funnel.name for funnel in funnels.all]
+        self._table = SignalTable(formulas(names))
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in funnels.all)
         self._layout = AgeLayout(ages)
         self.reach_ms = LONGEST_WINDOW_MS + funnels.longest_timeout_ms
         """How far back from its end a row can look: who is at risk may have entered before the window."""
         self._lateness_ms = lateness_ms
         self.sources: Final = Sources(generation << GENERATION_SHIFT, sources)
+        self.persons: Final = PersonWindows(names, lateness_ms, self.sources.first_version, persons)
         self.segments: dict[str, SegmentTiles] = {}
         self.refused = 0
         """Tiles of a source first heard of when what they belong to had been dropped."""
@@ -96,6 +113,9 @@ class Windows:
         ``more``: it is a part of that, and others follow.
         What is left in the topic from an earlier generation is passed over: that log is told anew.
         """
+        if source.startswith(FACTS_TOPIC):
+            self.persons.merge(source, version, watermark_ms, tiles, more)
+            return
         if not self.sources.hear(source, version, watermark_ms, more):
             return
         for segment, bucket_ms, counters in tiles:
@@ -103,7 +123,9 @@ class Windows:
                 # Merged with nothing it would replace the rows of the whole (law 5).
                 self.refused += 1
                 continue
-            self.held(segment).put(bucket_ms, source, version, counters, self.complete_ms)
+            delta = self.held(segment).put(bucket_ms, source, version, counters, self.complete_ms)
+            if delta:
+                self.persons.count(segment, bucket_ms, delta)
             minute = bucket_ms - bucket_ms % MINUTE_MS
             self.changed_minutes.add(minute)
             self.in_minute.setdefault(minute, set()).add(segment)
@@ -117,22 +139,32 @@ class Windows:
 
     def begin_catching_up(self) -> None:
         """A run that has crashed may have gone further than this state does, and have put out what that gave."""
-        self._is_catching_up = True
+        self._is_catching_up = self.persons.is_catching_up = True
 
     def end_catching_up(self) -> None:
         """All that such a run can have taken has been taken."""
         if self._is_catching_up:
-            self._is_catching_up = False
+            self._is_catching_up = self.persons.is_catching_up = False
             self.unsure_ms = _later(self.unsure_ms, self.sources.newest_ms)
 
-    def emit(self, due_ms: int | None = None, is_correcting: bool = True) -> Iterator[SignalRows]:
+    def emit(
+        self, due_ms: int | None = None, is_correcting: bool = True, persons_due_ms: int | None = None
+    ) -> Iterator[SignalRows]:
         """Rows of windows that have become complete since the last call, and of those due although they are not.
 
-        ``due_ms``: ends up to it have waited long enough. ``is_correcting``: also the rows put out as complete
+        ``due_ms``: ends up to it have waited long enough; ``persons_due_ms``: those of the signals of persons.
+        ``is_correcting``: also the rows put out as complete
         that something has changed since.
         """
         if not self.sources.watermarks:
             return
+        yield from self._own_rows(due_ms, is_correcting)
+        version = self.sources.version + self.persons.sources.version - self.persons.sources.first_version
+        told = self.persons.emit(self.sources.all_passed_ms(), persons_due_ms, is_correcting)
+        for is_complete, names, ends, columns in told:
+            yield self._named(np.array(names, dtype=object), ends, columns, is_complete, version)
+
+    def _own_rows(self, due_ms: int | None, is_correcting: bool) -> Iterator[SignalRows]:
         usual_before = self.usual_ms
         self._told.append(self.teller.tell(self.segments, self.tellable_ms(), is_correcting))
         self._learn(self._told[-1].hours)
@@ -159,12 +191,16 @@ class Windows:
         due = Reached(_later(out_before, self.complete_ms), self.out_ms)
         return Emission(Reached(before, self.complete_ms), due, usual, is_correcting, told)
 
-    def is_due(self, due_ms: int | None) -> bool:
+    def is_due(self, due_ms: int | None, persons_due_ms: int | None = None) -> bool:
         """Whether rows wait that would be put out if ends up to then were due."""
-        return due_ms is not None and (self.out_ms is None or due_ms > self.out_ms)
+        is_due = due_ms is not None and (self.out_ms is None or due_ms > self.out_ms)
+        return is_due or self.persons.is_due(persons_due_ms)
 
     def has_corrections(self) -> bool:
         """Whether anything put out as complete has changed since."""
+        return self.persons.has_corrections() or self._has_changed()
+
+    def _has_changed(self) -> bool:
         return any(held.has_changed() for held in self.segments.values())
 
     def _together(
@@ -183,15 +219,26 @@ class Windows:
         if some:
             yield some
 
-    def is_apart(self) -> bool:
-        """Whether the sources are further apart than they are when all are read to their ends."""
-        smallest = self.sources.smallest_ms()
-        return smallest is None or max(self.sources.watermarks.values()) - smallest > APART_MS
+    def progress(self) -> Progress:
+        newest, smallest = self.sources.newest_ms, self.sources.smallest_ms()
+        is_apart = newest is None or smallest is None or newest - smallest > APART_MS
+        return Progress(newest, self.sources.all_passed_ms(), is_apart)
+
+    def persons_progress(self) -> Progress:
+        """Of the signals of persons: they wait for what is told of persons too."""
+        touchpoints = self.progress()
+        if not self.persons.is_fed:
+            return Progress(None, None, is_apart=False)
+        passed = self.persons.passed_ms(touchpoints.passed_ms)
+        newest = touchpoints.newest_ms
+        is_apart = newest is None or passed is None or newest - passed > APART_MS
+        return Progress(newest, passed, is_apart)
 
     def pass_over(self) -> None:
         """Do as an emission does, without computing any row."""
         self._told.append(self.teller.tell(self.segments, self.tellable_ms()))
         self.complete_ms = self.out_ms = _later(self.complete_ms, self.sources.all_passed_ms())
+        self.persons.pass_over(self.sources.all_passed_ms())
         for held in self.segments.values():
             held.forget_changes(self.complete_ms)
 
@@ -237,7 +284,7 @@ class Windows:
         reached = emission.complete if is_complete else emission.due
         is_correcting = is_complete and emission.is_correcting
         for ends, columns in signal_rows(self._table, list(some.values()), reached, is_correcting):
-            yield self._named(names, ends, columns, is_complete)
+            yield self._named(names, ends, columns, is_complete, self.sources.version)
 
     def _age_rows(
         self, some: Mapping[str, SegmentTiles], emission: Emission, is_complete: bool
@@ -253,12 +300,14 @@ class Windows:
             ages = [some[name].ages[funnel] for name in names]
             hazards = partial(self.usual.hazards, names, funnel)
             for ends, columns in age_rows(funnel, counters, ages, nowcasts, ratios, hazards):
-                yield self._named(np.array(names, dtype=object), ends, columns, is_complete)
+                yield self._named(np.array(names, dtype=object), ends, columns, is_complete, self.sources.version)
 
-    def _named(self, names: Names, ends: Ends, columns: SignalColumns, is_complete: bool) -> SignalRows:
+    def _named(
+        self, names: Names, ends: Ends, columns: SignalColumns, is_complete: bool, version: int
+    ) -> SignalRows:
         at = columns.rows
         segments, windows = names[ends.segments[at]].tolist(), _WINDOW_NAMES[ends.windows[at]].tolist()
-        return SignalRows(self.sources.version, is_complete, segments, windows, ends.ends_ms[at], columns)
+        return SignalRows(version, is_complete, segments, windows, ends.ends_ms[at], columns)
 
     def snapshot(self) -> Cut:
         """What has changed since the last one. To be made when all that is merged has been put out."""
@@ -271,7 +320,7 @@ class Windows:
     def horizon_ms(self) -> int | None:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""
         done = self.sources.all_passed_ms()
-        if done is None or self.has_corrections():
+        if done is None or self._has_changed():
             return None  # what is not heard of yet holds everything back, and so does what is still to be put out
         if self.teller.told_ms is not None:
             done = min(done, self.teller.told_ms)

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from pipeline.model.privacy import pseudonym
+from pipeline.tools.verify import naive_returns
 from pipeline.tools.verify.naive_nowcast import Stay, edges
-from pipeline.tools.verify.naive_persons import Seen, crowds, look, recoveries, visits
+from pipeline.tools.verify.naive_persons import MINUTE, Seen, crowds, look, recoveries, visits
 from pipeline.tools.verify.naive_signals import by_age, signals
 from pipeline.tools.verify.naive_types import (
     BUCKET,
@@ -54,6 +55,7 @@ def compute(
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:
         _add_signals(tables, rules, stays)
+        _add_returns(tables, rules, seen)
     return tables
 
 
@@ -82,6 +84,8 @@ def _take_session(
             if tables.journeys.setdefault(key, row) is not row:
                 tables.twins.setdefault(key, []).append(row)
             _count_journey(opening, row, name, rules, tiles)
+            if row.outcome == "abandoned":
+                seen.segments.setdefault(key, tuple(_segments(opening, rules)))
     for visit in visits(session, rules):
         look(visit, journeys, rules, seen)
 
@@ -99,6 +103,14 @@ def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[
         for segment, some in stays[funnel.name].items():
             past = Past(hours[segment], complete, max(rules.lateness_ms.values()))
             tables.signals.update(by_age(funnel, segment, some, complete, past))
+
+
+def _add_returns(tables: Tables, rules: NaiveRules, seen: Seen) -> None:
+    """Tiles and signals of persons; what all have passed counts by whole minutes."""
+    passed = min(tables.watermarks.values()) // MINUTE * MINUTE
+    tables.tiles |= naive_returns.tiles(seen, tables.recoveries, passed)
+    found = signals(tables.tiles, rules, passed)
+    tables.signals |= {key: row for key, row in found.items() if key[0] in naive_returns.SIGNALS}
 
 
 def _accept(

@@ -43,6 +43,8 @@ class Seen:
     journeys: dict[JourneyKey, tuple[Who, JourneyValue]] = field(default_factory=dict)
     bought: dict[tuple[str, str, str, int], tuple[Who, Bought]] = field(default_factory=dict)
     cancelled: dict[tuple[str, str, str, int], tuple[Who, int, str]] = field(default_factory=dict)
+    segments: dict[JourneyKey, tuple[str, ...]] = field(default_factory=dict)
+    """Of the abandoned journeys."""
     named: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     """By visitor: when, and which customer."""
 

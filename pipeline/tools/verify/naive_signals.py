@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.tools.verify.naive_nowcast import Stay, cells_of, edges, estimate, windows
+from pipeline.tools.verify.naive_persons import FUNNELS
 from pipeline.tools.verify.naive_types import BUCKET, WINDOWS, FunnelRule, NaiveRules, SignalValue
 from pipeline.tools.verify.naive_usual import HOUR, Past, hazards
 
@@ -77,6 +78,7 @@ def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, S
         if abandoned:
             sums = count(f"{name}_value_abandoned"), count(f"{name}_value_abandoned_sq")
             yield f"{name}_value_abandoned", _average(*sums, abandoned)
+    yield from _returns(total)
     if count("csat_answers"):
         yield "csat", _share(count("csat_satisfied"), count("csat_answers"))
     if count("ces_answers"):
@@ -91,6 +93,31 @@ def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, S
         middle = plus - minus
         low, high = min(100 * (middle - half), points / n), max(100 * (middle + half), points / n)
         yield "nps", SignalValue(points, n, points / n, max(-100.0, low), min(100.0, high))
+
+
+def _returns(total: Mapping[str, int]) -> Iterable[tuple[str, SignalValue]]:
+    for funnel in FUNNELS:
+        abandoned, completed, known, elsewhere, value, squares = (
+            total.get(f"{funnel}_{name}", 0)
+            for name in (
+                "abandoned",
+                "completed",
+                "known",
+                "elsewhere",
+                "value_recovered_7d",
+                "value_recovered_7d_sq",
+            )
+        )
+        if abandoned + completed:
+            yield f"{funnel}_net_abandonment", _share(abandoned - elsewhere, abandoned + completed)
+        if abandoned:
+            yield f"{funnel}_known", _share(known, abandoned)
+        for after in ("1h", "1d", "7d"):
+            asked, recovered = (total.get(f"{funnel}_{name}_{after}", 0) for name in ("asked", "recovered"))
+            if asked:
+                yield f"{funnel}_recovery_{after}", _share(recovered, asked)
+            if after == "7d" and recovered:
+                yield f"{funnel}_value_recovered_7d", _average(value, squares, recovered)
 
 
 def _share(successes: float, n: float) -> SignalValue:

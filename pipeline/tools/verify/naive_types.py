@@ -81,6 +81,10 @@ class JourneyValue(NamedTuple):
     value_units: int
 
 
+TileKey = tuple[str, int, str]
+"""Segment, bucket and source."""
+
+
 class RecoveryKey(NamedTuple):
     person: str
     channel: str

@@ -4,12 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.model.signals import Kind
-from pipeline.tools.verify.naive_types import JourneyKey, JourneyValue, RecoveryKey, RecoveryValue, SignalValue
+from pipeline.tools.verify.naive_types import (
+    JourneyKey,
+    JourneyValue,
+    RecoveryKey,
+    RecoveryValue,
+    SignalValue,
+    TileKey,
+)
 from schemas.deadletters import OWN_MARK
 from sinks.tables import COUNTERS
 
 SignalKey = tuple[str, str, str, int]
-TileKey = tuple[str, int, str]
 
 
 def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
@@ -41,11 +47,13 @@ def recoveries(client: Any) -> Iterator[tuple[RecoveryKey, RecoveryValue]]:
 def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:
     """Key, counters above 0 and version of every tile."""
     query = (
-        "SELECT segment, toUnixTimestamp64Milli(bucket), source, version, by_age, by_step, by_funnel, "
+        "SELECT segment, toUnixTimestamp64Milli(bucket), source, version, by_age, by_step, by_funnel, by_person, "
         f"{', '.join(COUNTERS)} FROM cx.tiles FINAL"
     )
-    for segment, bucket, source, version, by_age, by_step, by_funnel, *counts in client.execute_iter(query):
-        counters = dict(zip(COUNTERS, counts, strict=True)) | by_age | by_step | by_funnel
+    for segment, bucket, source, version, by_age, by_step, by_funnel, by_person, *counts in client.execute_iter(
+        query
+    ):
+        counters = dict(zip(COUNTERS, counts, strict=True)) | by_age | by_step | by_funnel | by_person
         counters = {name: count for name, count in counters.items() if count}
         yield (segment, bucket, source), counters, version
 

@@ -1,0 +1,84 @@
+"""The tiles that a partition of persons adds to: two weeks of them, for so long a journey's row can change."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from pipeline.core.hours import HOUR_MS, Hours, hour_of
+from pipeline.core.persons.counts import Place
+from pipeline.model.facts import RECOVERABLE
+from pipeline.model.packing import CountsByBucket, pack_counts, unpack_counts
+from pipeline.model.tiles import Counters, Tile, person_counters
+
+_NAMES: Final = person_counters(sorted(RECOVERABLE))
+"""Kept by their places here."""
+_PLACES: Final = {name: place for place, name in enumerate(_NAMES)}
+
+
+def _opened(stored: bytes | None) -> CountsByBucket:
+    return {} if stored is None else unpack_counts(stored)
+
+
+class PersonTiles:
+    """Counters by segment and bucket, and which of them are to be told."""
+
+    def __init__(self) -> None:
+        self._hours: Final = Hours(_opened, pack_counts)
+        self._untold: dict[int, set[str]] = {}
+        """By bucket, of which segments the tile has changed since it was told."""
+
+    @property
+    def untold(self) -> int:
+        """How many tiles are to be told."""
+        return sum(len(segments) for segments in self._untold.values())
+
+    def fold(
+        self,
+        deltas: Mapping[Place, Counters],
+        rewritten: Iterable[Place],
+        segments_of: Callable[[tuple[str | None, ...]], tuple[str, ...]],
+    ) -> None:
+        """Add deltas. ``rewritten``: places whose tiles are to be told again, whether or not they change."""
+        for (dims, bucket), delta in deltas.items():
+            for segment in segments_of(dims):
+                self._add(segment, bucket, delta)
+        for dims, bucket in rewritten:
+            for segment in segments_of(dims):
+                self._add(segment, bucket, {})
+
+    def _add(self, segment: str, bucket: int, delta: Counters) -> None:
+        hour = hour_of(bucket)
+        tile = self._hours.change(hour, segment).setdefault(bucket - hour, {})
+        for name, count in delta.items():
+            place = _PLACES[name]
+            tile[place] = tile.get(place, 0) + count
+        self._untold.setdefault(bucket, set()).add(segment)
+
+    def take_untold(self) -> list[Tile]:
+        """The tiles that are to be told, whole."""
+        untold, self._untold = self._untold, {}
+        tiles: list[Tile] = []
+        for bucket in sorted(untold):
+            hour = hour_of(bucket)
+            for segment in sorted(untold[bucket]):
+                content = (self._hours.get(hour, segment) or {}).get(bucket - hour, {})
+                tiles.append(Tile(segment, bucket, {_NAMES[place]: count for place, count in content.items()}))
+        return tiles
+
+    def forget(self, oldest_ms: int) -> None:
+        """Drop the hours that ended by then. To be called when all has been told."""
+        self._hours.forget(oldest_ms)
+
+    def rest(self, passed_ms: int) -> None:
+        """Keep only what is new open."""
+        self._hours.close(passed_ms - HOUR_MS)
+
+    def head(self) -> dict[str, Any]:
+        return {"untold": [[bucket, sorted(segments)] for bucket, segments in self._untold.items()]}
+
+    def take_changed(self) -> Iterator[tuple[int, bytes]]:
+        return self._hours.take_changed()
+
+    def restore(self, head: Mapping[str, Any], shards: Mapping[int, bytes], oldest_ms: int) -> None:
+        """Raises ValueError where they are broken."""
+        self._hours.restore(shards, oldest_ms)
+        self._untold = {bucket: set(segments) for bucket, segments in head["untold"]}
