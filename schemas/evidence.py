@@ -27,7 +27,9 @@ class EvidenceMessage(BaseModel):
     """Segment, start of the step of 30 s in ms, counters; each replaces what was told of it before."""
     hours: list[tuple[str, int, dict[str, int]]]
     """The same of whole hours that no event can change any more."""
+    persons: bool = False
+    """Whether it is what is counted of persons, which is complete later than all else."""
 
 
-def evidence_message_id(source: str, version: int, part: int) -> str:
-    return f"{source}/{version}/{part}"
+def evidence_message_id(source: str, version: int, part: int, *, is_of_persons: bool = False) -> str:
+    return f"{source}/{version}/{part}{'/persons' if is_of_persons else ''}"

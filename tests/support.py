@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pipeline.core.cuts import Cut
+from pipeline.core.detection.detection import is_of_persons
 from pipeline.core.sessions import codec
 from pipeline.core.sessions.codec import StoredSession
 from pipeline.core.sessions.outputs import Outputs
@@ -38,6 +39,8 @@ from schemas.times import format_rfc3339, parse_rfc3339
 DEFAULTS = Settings()
 RULES: Rules = rules(DEFAULTS)
 ALERT_RULES = load_rules("", funnel_names(DEFAULTS))
+DETECTOR_RULES = tuple(rule for rule in ALERT_RULES if not is_of_persons(rule))
+"""Those of one detector: those of persons have another one."""
 NAIVE: NaiveRules = naive_rules(DEFAULTS)
 OWN = load(
     {

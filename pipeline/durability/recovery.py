@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from pipeline.core.detection.detector import Detector
+from pipeline.core.detection.detection import Detection
 from pipeline.core.detection.watch import Rule
 from pipeline.core.persons.persons import Persons
 from pipeline.core.persons.visitors import Visitors
 from pipeline.core.sessions.partition import Partition
-from pipeline.core.usual.measures import Measures
 from pipeline.core.windows.windows import Windows
 from pipeline.durability.store import CheckpointError, CheckpointStore, LogReplacedError
 from pipeline.kafka.topics import TopicFacts
@@ -189,19 +188,17 @@ class Recovery:
         """How many partitions these have together."""
         return sum(facts.partitions for name, facts in self._store.topics().items() if name in topics)
 
-    def detector(self, source: Source) -> tuple[Detector, Where]:
+    def detection(self, source: Source) -> tuple[Detection, Where]:
         """Detection. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         rules = self._rules
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
         sources = self._store.topics()[TILES_TOPIC].partitions
-        detector = Detector(
-            Measures(ages), self._alert_rules, rules.longest_lateness_ms, sources, currency=rules.currency
-        )
+        detection = Detection(ages, self._alert_rules, rules.longest_lateness_ms, sources, rules.currency)
         if manifest is not None:
             with _as_checkpoint_error(source):
-                detector.restore(manifest.head, shards)
-        return detector, where
+                detection.restore(manifest.head, shards)
+        return detection, where
 
     def _restore(self, source: Source) -> tuple[Manifest | None, Where, dict[str, Any]]:
         manifest, where, shards = self._restored(source)

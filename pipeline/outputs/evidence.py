@@ -15,7 +15,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _BYTES_PER_MESSAGE: Final = 400_000
 
 
-def evidence_output(source: str, version: int, told: Told) -> Output:
+def evidence_output(source: str, version: int, told: Told, *, is_of_persons: bool = False) -> Output:
     """Of steps and hours that have become complete or have changed. ``source``: of ``cx.tiles``."""
     parts = _in_parts(told)
     messages = []
@@ -28,8 +28,9 @@ def evidence_output(source: str, version: int, told: Told) -> Output:
             "complete": told.until_ms if part == len(parts) - 1 else None,
             "steps": steps,
             "hours": hours,
+            "persons": is_of_persons,
         }
-        event_id = evidence_message_id(source, version, part)
+        event_id = evidence_message_id(source, version, part, is_of_persons=is_of_persons)
         messages.append(Outgoing(body, headers(EVIDENCE_TYPE, event_id), partition=0))
     return Output(EVIDENCE_TOPIC, messages, None, [])
 

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.core.detection.watch import Rule
 from pipeline.model.evidence import STEP_MS
+from pipeline.model.facts import RECOVERABLE
 from pipeline.model.funnels import STANDARD
-from pipeline.model.signals import OF_FUNNEL, SATISFACTION, Kind, name_of, signal_of, signals_of
+from pipeline.model.signals import OF_FUNNEL, SATISFACTION, Kind, kinds_of, name_of, signal_of, signals_of
 from pipeline.settings.environment import SettingsError
 
 _MINUTE_MS: Final = 60_000
@@ -27,7 +28,7 @@ class _Rule(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     signal: str = ""
-    kind: Literal["completion_ratio", "nowcast", "abandonment"] | None = None
+    kind: Literal["completion_ratio", "nowcast", "abandonment", "net_abandonment"] | None = None
     direction: Literal["falls", "rises"]
     windows: Annotated[list[Annotated[float, Field(gt=0, le=60)]], Field(min_length=1)]
     least: Annotated[float, Field(gt=0)]
@@ -128,7 +129,7 @@ def _made(row: _Rule, funnels: tuple[str, ...], named: Set[str], is_shipped: boo
         return
     for funnel in funnels:
         signal = name_of(funnel, Kind(row.kind))
-        if signal not in named:
+        if Kind(row.kind) in kinds_of(funnel) and signal not in named:
             yield row.made(f"{funnel.replace('_', '-')}-{row.name}", signal)
 
 
@@ -150,7 +151,8 @@ def _check(rule: Rule, others: list[Rule], funnels: tuple[str, ...], at: Callabl
 
 def _listed(funnels: tuple[str, ...]) -> str:
     kinds = ", ".join(name_of("<funnel>", kind) for kind in OF_FUNNEL if signal_of(name_of("f", kind)).has_rules)
-    return f"{kinds} (funnels: {', '.join(funnels)}), {', '.join(SATISFACTION)}"
+    net = ", ".join(name_of(funnel, Kind.NET_ABANDONMENT) for funnel in funnels if funnel in RECOVERABLE)
+    return f"{kinds}, {net} (funnels: {', '.join(funnels)}), {', '.join(SATISFACTION)}"
 
 
 def _at(name: str, text: str, number: int, key: str, problem: str) -> RulesError:

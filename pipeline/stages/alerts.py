@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.core.detection.detector import Decided, Detector
+from pipeline.core.detection.detection import Detection
+from pipeline.core.detection.detector import Decided
 from pipeline.core.detection.incidents import FIRING, PENDING, Alert
 from pipeline.durability.checkpointer import Checkpointer
 from pipeline.kafka.reader import RecordBatch
@@ -47,15 +48,18 @@ class AlertsStage:
         with contextlib.suppress(RevokedError):
             await self._process(lease_of(self._leases.detectors, batch.source, batch.epoch), batch)
 
-    async def _process(self, lease: PartitionLease[Detector], batch: RecordBatch) -> None:
+    async def _process(self, lease: PartitionLease[Detection], batch: RecordBatch) -> None:
         started = time.perf_counter()
         lease.cut_at = None
-        detector, receipt = lease.state, self._outbox.receipt()
+        detection, receipt = lease.state, self._outbox.receipt()
         for record in batch.records:
             message = self._inner.read(batch.source, record)
             if message is None or message.version < self._first_version:
                 continue  # of an earlier generation: it is told anew
             steps, hours = (map(Evidence._make, some) for some in (message.steps, message.hours))
+            detector = detection.of(message.persons)
+            if detector is None:
+                continue
             detector.take(message.source, message.version, message.complete, steps, hours)
             lease.changed_at = time.monotonic()
             for number, decided in enumerate(detector.decide()):
@@ -67,7 +71,7 @@ class AlertsStage:
         lease.finish(batch.next_offset, receipt)
         lease.cut_at = batch.next_offset
         self._checkpointer.consider(lease)
-        self._measure(detector.open_alerts())
+        self._measure(detection.open_alerts())
         self._metrics.batch_seconds.labels("alerts").observe(time.perf_counter() - started)
 
     async def _put_out(self, decided: Decided, receipt: Receipt) -> None:

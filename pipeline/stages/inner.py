@@ -57,6 +57,7 @@ class EvidenceRead(msgspec.Struct):
     complete: Time | None
     steps: list[tuple[Segment, Time, dict[str, int]]]
     hours: list[tuple[Segment, Time, dict[str, int]]]
+    persons: bool = False
 
     @property
     def passed_ms(self) -> int | None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from pipeline.core.detection.detector import Detector
+from pipeline.core.detection.detection import Detection
 from pipeline.core.persons.persons import Persons
 from pipeline.core.persons.visitors import Visitors
 from pipeline.core.sessions.partition import Partition
@@ -123,8 +123,8 @@ class SignalsLease(PartitionLease[Windows]):
         """Monotonic time at which what was complete was last put out again."""
         self.mid_batch_since: float | None = None
         """Monotonic time since which the rest of a batch is awaited."""
-        self.told_until_ms: int | None = None
-        """How far detection was last told that all is complete."""
+        self.told_until_ms: dict[bool, int | None] = {}
+        """How far detection was last told that all is complete; of persons, and of all else."""
 
     def finish(self, offset: int, receipt: Receipt) -> None:
         self.unfinished.extend((offset, early) for early in self.early)
@@ -140,7 +140,7 @@ class States(Protocol):
 
     def partition(self, source: Source) -> tuple[Partition, Where]: ...
     def windows(self, source: Source) -> tuple[Windows, Where]: ...
-    def detector(self, source: Source) -> tuple[Detector, Where]: ...
+    def detection(self, source: Source) -> tuple[Detection, Where]: ...
     def visitors(self, source: Source) -> tuple[Visitors, Where]: ...
     def persons(self, source: Source) -> tuple[Persons, Where]: ...
 
@@ -165,7 +165,7 @@ class Leases:
         """By touchpoint partition."""
         self.windows: dict[Source, SignalsLease] = {}
         """By partition of ``cx.tiles``."""
-        self.detectors: dict[Source, PartitionLease[Detector]] = {}
+        self.detectors: dict[Source, PartitionLease[Detection]] = {}
         """By partition of ``cx.evidence``: there is one."""
         self.visitors: dict[Source, TellingLease[Visitors]] = {}
         """By partition of ``cx.visits``."""
@@ -185,8 +185,8 @@ class Leases:
             persons, where = self._states.persons(source)
             self.persons[source] = TellingLease(source, persons, epoch, Kept.of(where), where.log_end)
         elif source[0] == EVIDENCE_TOPIC:
-            detector, where = self._states.detector(source)
-            self.detectors[source] = PartitionLease(source, detector, epoch, Kept.of(where))
+            detection, where = self._states.detection(source)
+            self.detectors[source] = PartitionLease(source, detection, epoch, Kept.of(where))
         else:
             partition, where = self._states.partition(source)
             self.partitions[source] = JourneysLease(source, partition, epoch, Kept.of(where), where.log_end)

@@ -237,11 +237,15 @@ class SignalsStage:
     async def _tell(self, lease: SignalsLease, receipt: Receipt) -> None:
         """Give detection a piece of what has become complete or has changed."""
         windows = lease.state
-        told = windows.take_told()
-        if not told.steps and not told.hours and told.until_ms == lease.told_until_ms:
-            return
-        lease.told_until_ms = told.until_ms
-        await self._outbox.put(receipt, evidence_output(lease.name, windows.sources.version, told))
+        for told, version, is_of_persons in (
+            (windows.take_told(), windows.sources.version, False),
+            (windows.take_persons_told(), windows.persons_version, True),
+        ):
+            before = lease.told_until_ms.get(is_of_persons)
+            if told.steps or told.hours or told.until_ms != before:
+                lease.told_until_ms[is_of_persons] = told.until_ms
+                output = evidence_output(lease.name, version, told, is_of_persons=is_of_persons)
+                await self._outbox.put(receipt, output)
 
     def _forget(self, lease: SignalsLease) -> None:
         now = self._clock()

@@ -7,11 +7,10 @@ process, on the same code as in the workers. Signals are not computed, only what
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from pipeline.core.detection.detector import Detector
+from pipeline.core.detection.detection import Detection
 from pipeline.core.detection.incidents import RETRACTED, Alert
 from pipeline.core.detection.watch import Rule
 from pipeline.core.sessions.partition import Partition
-from pipeline.core.usual.measures import Measures
 from pipeline.core.windows.windows import Windows
 from pipeline.model.ages import age_counters
 from pipeline.model.event_time import NEVER_MS
@@ -36,7 +35,8 @@ class Backtest:
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
         self._partitions = {source: Partition(source[0].removeprefix(TOPIC_PREFIX), rules) for source in sources}
         self._windows = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, len(sources))
-        self._detector = Detector(Measures(ages), alert_rules, rules.longest_lateness_ms, currency=rules.currency)
+        # Rules about persons are left out: their stages do not run here.
+        self._detector = Detection(ages, alert_rules, rules.longest_lateness_ms, currency=rules.currency).own
         self._first_ms: int | None = None
         self.fired: dict[str, tuple[int, Alert]] = {}
         """By id: when it fired (event time, ms), and the alert as it stands."""

@@ -17,7 +17,7 @@ from pipeline.model.records import Record
 from pipeline.model.source import Source, source_name
 from pipeline.tools.backtest import Backtest
 from tests.shops import MINUTE, logs, shop
-from tests.support import ALERT_RULES, FETCHED_MS, RULES
+from tests.support import DETECTOR_RULES, FETCHED_MS, RULES
 
 TILE_PARTITIONS = 3
 
@@ -32,7 +32,7 @@ class Live:
         self._windows = [
             Windows(RULES.funnels, RULES.lateness_ms, 0, len(sources)) for _ in range(TILE_PARTITIONS)
         ]
-        self._detector = Detector(Measures(ages), ALERT_RULES, RULES.lateness_ms, TILE_PARTITIONS)
+        self._detector = Detector(Measures(ages), DETECTOR_RULES, RULES.lateness_ms, TILE_PARTITIONS)
         self.last: dict[str, Alert] = {}
         self.taken_back = 0
 
@@ -77,7 +77,7 @@ class Live:
 
 
 def backtested(all_logs: Mapping[Source, Sequence[Record]]) -> list[tuple[Any, ...]]:
-    test = Backtest(RULES, ALERT_RULES, list(all_logs))
+    test = Backtest(RULES, DETECTOR_RULES, list(all_logs))
     return sorted((alert.content() for alert in test.run(all_logs)), key=repr)
 
 

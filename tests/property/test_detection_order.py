@@ -14,7 +14,7 @@ from pipeline.core.usual.measures import Measures
 from pipeline.model.ages import age_counters
 from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence, final_after
 from pipeline.model.tiles import STEP_COUNTERS, Counters
-from tests.support import ALERT_RULES, RULES
+from tests.support import DETECTOR_RULES, RULES
 
 MONDAY = 4 * 24 * HOUR_MS
 AGES = age_counters((f.name, f.timeout_ms) for f in RULES.funnels.all)
@@ -92,7 +92,7 @@ def final(found: Iterable[Alert]) -> dict[str, tuple[Any, ...]]:
 
 
 def new_detector() -> Detector:
-    return Detector(Measures(AGES), ALERT_RULES, sources=len(SOURCES))
+    return Detector(Measures(AGES), DETECTOR_RULES, sources=len(SOURCES))
 
 
 def restarted(detector: Detector, shards: dict[str, Any]) -> Detector:

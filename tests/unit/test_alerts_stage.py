@@ -47,7 +47,7 @@ def test_evidence_of_an_earlier_generation_is_passed_over() -> None:
     async def work() -> None:
         setting = Setting()
         await setting.take(evidence(MONDAY, 10, 8.0, version=5))
-        assert setting.leases.detectors[EVIDENCE].state.next_ms is None
+        assert setting.leases.detectors[EVIDENCE].state.own.next_ms is None
 
     asyncio.run(asyncio.wait_for(work(), 20))
 
@@ -56,7 +56,7 @@ def test_a_long_catch_up_ends_where_the_partition_is_taken_away() -> None:
     async def work() -> None:
         setting = Setting()
         lease = setting.leases.detectors[EVIDENCE]
-        detector = lease.state
+        detector = lease.state.own
         running = asyncio.create_task(setting.take(evidence(MONDAY, HOURS * 120, 8.0)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
 from pipeline.model.tiles import Counters
 from schemas.units import UNITS_PER_ONE
 from tests.alerting import AGES, MONDAY
-from tests.support import ALERT_RULES
+from tests.support import DETECTOR_RULES
 from tests.unit.test_baselines import MEASURES
 
 
@@ -90,7 +90,7 @@ def test_what_is_missing_is_worth_what_abandoned_journeys_usually_are() -> None:
 
 
 def test_an_alert_names_the_step_and_the_money_and_keeps_both_over_a_restart() -> None:
-    detector = Detector(MEASURES, ALERT_RULES, currency="CHF")
+    detector = Detector(MEASURES, DETECTOR_RULES, currency="CHF")
     usual = {AGES.completed[3]: 8, AGES.at_risk[3]: 480_000, "checkout_abandoned": 1}
     usual |= {"checkout_value_abandoned": 60 * UNITS_PER_ONE}
     usual |= flow(10, 8)
@@ -115,7 +115,7 @@ def test_an_alert_names_the_step_and_the_money_and_keeps_both_over_a_restart() -
     assert "; step=payment explains 100%; 4,800 CHF at stake so far" in sentence(alert)
 
     made = detector.snapshot()
-    restored = Detector(MEASURES, ALERT_RULES, currency="CHF")
+    restored = Detector(MEASURES, DETECTOR_RULES, currency="CHF")
     restored.restore(made.head, made.changed)
     for each in (detector, restored):
         each.take("a", 3, end + 11 * STEP_MS, [Evidence("all", end + 10 * STEP_MS, broken)], [])

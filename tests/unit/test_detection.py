@@ -12,7 +12,7 @@ from pipeline.core.detection.worth import Stake
 from pipeline.core.statistics import Floats
 from pipeline.core.usual.measures import Segments, counts_of
 from pipeline.model.evidence import HOUR_MS, STEP_MS
-from tests.support import ALERT_RULES
+from tests.support import DETECTOR_RULES
 from tests.unit.test_baselines import AGES, MEASURES, MONDAY, RULE
 
 
@@ -163,7 +163,7 @@ def step_counts(
 def restored_from(decider: Decider, next_ms: int) -> Decider:
     """A state through a cut, as the first that a detector keeps."""
     decider.next_ms = next_ms
-    whole, restored = Detector(MEASURES, ALERT_RULES), Detector(MEASURES, ALERT_RULES)
+    whole, restored = Detector(MEASURES, DETECTOR_RULES), Detector(MEASURES, DETECTOR_RULES)
     whole.kept[0] = decider
     made = whole.snapshot()  # a first cut names all shards
     restored.restore(made.head, made.changed)
@@ -171,7 +171,7 @@ def restored_from(decider: Decider, next_ms: int) -> Decider:
 
 
 def test_an_outage_on_one_device_is_one_alert_that_names_it_and_survives_a_restart() -> None:
-    decider = Decider(MEASURES, ALERT_RULES)
+    decider = Decider(MEASURES, DETECTOR_RULES)
     at = trained(decider)
     assert decider.incidents.open == []
     chance = np.random.default_rng(2)
@@ -201,7 +201,7 @@ def test_an_outage_on_one_device_is_one_alert_that_names_it_and_survives_a_resta
 
 
 def test_a_state_whose_segments_have_grown_is_restored() -> None:
-    decider = Decider(MEASURES, ALERT_RULES)
+    decider = Decider(MEASURES, DETECTOR_RULES)
     chance = np.random.default_rng(4)
     decider.step(MONDAY, step_counts(chance, 4.0, 4.0)[:2])
     for name in ("a", "b", "c", "d"):
@@ -214,7 +214,7 @@ def test_a_state_whose_segments_have_grown_is_restored() -> None:
 
 
 def test_when_nothing_comes_in_at_all_nothing_is_said_of_the_shop() -> None:
-    decider = Decider(MEASURES, ALERT_RULES)
+    decider = Decider(MEASURES, DETECTOR_RULES)
     at = trained(decider)
     chance = np.random.default_rng(3)
     for _ in range(20):
@@ -223,7 +223,7 @@ def test_when_nothing_comes_in_at_all_nothing_is_said_of_the_shop() -> None:
 
 
 def test_all_sources_must_have_told_a_step_before_it_is_decided() -> None:
-    detector = Detector(MEASURES, ALERT_RULES, sources=2)
+    detector = Detector(MEASURES, DETECTOR_RULES, sources=2)
     detector.take("t:0", 5, MONDAY + STEP_MS, [], [])
     assert list(detector.decide()) == []
     assert detector.next_ms is None
@@ -233,7 +233,7 @@ def test_all_sources_must_have_told_a_step_before_it_is_decided() -> None:
 
 
 def test_errors_that_turn_out_to_cost_completions_are_one_incident_of_the_graver_rule() -> None:
-    by_name = {rule.name: rule for rule in ALERT_RULES}
+    by_name = {rule.name: rule for rule in DETECTOR_RULES}
     friction, checkout = by_name["friction"], by_name["checkout-completions"]
     segments = Segments()
     for name in ("all", "channel=web", "channel=pos"):
@@ -261,7 +261,7 @@ def test_errors_that_turn_out_to_cost_completions_are_one_incident_of_the_graver
 
 
 def test_a_warning_that_widens_over_a_graver_alert_becomes_it() -> None:
-    by_name = {rule.name: rule for rule in ALERT_RULES}
+    by_name = {rule.name: rule for rule in DETECTOR_RULES}
     rules = (by_name["friction"], by_name["checkout-completions"])
     segments = Segments()
     for name in ("all", "channel=app", "channel=web|device=mobile"):
@@ -285,7 +285,7 @@ def test_a_warning_that_widens_over_a_graver_alert_becomes_it() -> None:
 
 
 def test_errors_after_an_incident_are_news_and_its_echoes_are_not_also_after_a_restart() -> None:
-    decider = Decider(MEASURES, ALERT_RULES)
+    decider = Decider(MEASURES, DETECTOR_RULES)
     decider.segments.row("all")
     by_name = decider.incidents.rules
     over = Alert(

@@ -9,7 +9,7 @@ from pipeline.core.usual.measures import Measures
 from pipeline.model.ages import age_counters
 from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
 from pipeline.model.tiles import Counters
-from tests.support import ALERT_RULES, RULES
+from tests.support import DETECTOR_RULES, RULES
 
 MONDAY = 4 * 24 * HOUR_MS
 OUTAGE = MONDAY + 6 * HOUR_MS
@@ -25,7 +25,7 @@ class Shop:
 
     def __init__(self) -> None:
         ages = age_counters((f.name, f.timeout_ms) for f in RULES.funnels.all)
-        self.detector = Detector(Measures(ages), ALERT_RULES)
+        self.detector = Detector(Measures(ages), DETECTOR_RULES)
         self.version = 0
         self.given: list[Decided] = []
         hours = [Evidence("all", MONDAY + at * HOUR_MS, counters(8, steps=120)) for at in range(4)]

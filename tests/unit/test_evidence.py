@@ -13,7 +13,7 @@ from pipeline.model.ages import AgeCounters, age_counters
 from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
 from pipeline.model.tiles import Counters, bucket_of
 from pipeline.tools.verify.naive_nowcast import Stay, cells_of
-from tests.support import ALERT_RULES, RULES
+from tests.support import DETECTOR_RULES, RULES
 
 T0 = 1_772_442_000_000  # a full hour
 TIMEOUT = 900_000
@@ -144,7 +144,7 @@ def test_a_long_history_is_told_in_pieces_whole() -> None:
 
 def test_a_detector_told_of_years_apart_learns_all_hours_and_does_not_walk_through_the_time_between() -> None:
     ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in RULES.funnels.all)
-    detector = Detector(Measures(ages), ALERT_RULES)
+    detector = Detector(Measures(ages), DETECTOR_RULES)
     later = T0 + 20 * 365 * 24 * HOUR_MS
     for version, start in enumerate((T0, later)):
         hours = [Evidence("all", start + at * HOUR_MS, {"events": 100}) for at in range(10)]

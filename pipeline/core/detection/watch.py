@@ -23,7 +23,6 @@ WITH_STEPS: Final = frozenset({"purchase", "search", "form", "friction"})
 """Families whose journeys have steps: at tills and on the telephone there are none."""
 _HARDLY_CHANCE: Final = 2.0
 """Score below which a difference is taken for chance."""
-_SILENT_MS: Final = 60_000
 _PARTS: Final = 2.0**20
 """What is summed are multiples of a millionth or so: sums of such are exact, wherever a restart has begun them."""
 
@@ -157,7 +156,7 @@ class Watch:
             for rule in rules
             if rule.kind is Kind.NOWCAST
         }
-        self._events: deque[float] = deque(maxlen=_SILENT_MS // STEP_MS)
+        self._events: deque[float] = deque(maxlen=measures.silent_ms // STEP_MS)
         self._missing: Floats = np.zeros((0, self._funnels))
         self._groups = {rule.name: self._group(rule) for rule in rules}
         """By rule: which of the usual groups it is of: the funnels, then the shares."""

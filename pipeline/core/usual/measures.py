@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from pipeline.core.life_tables import LifeTable, nowcast
 from pipeline.core.statistics import Floats
 from pipeline.model.ages import AgeCounters
+from pipeline.model.evidence import HOUR_MS
 from pipeline.model.signals import SATISFACTION, Kind, name_of
-from pipeline.model.tiles import EVENTS, FRICTION, funnel_counters, opened_counter
+from pipeline.model.tiles import EVENTS, FRICTION, elsewhere_counter, funnel_counters, opened_counter
 from schemas.units import UNITS_PER_ONE
 
 _CES_SCALE: Final = 7 * UNITS_PER_ONE
 ALL: Final = "all"
+_SILENT_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,12 @@ class LifeColumns:
 class Measures:
     """The layout of counts and pairs for a shop's funnels."""
 
-    def __init__(self, ages: Mapping[str, AgeCounters]) -> None:
+    def __init__(self, ages: Mapping[str, AgeCounters], of_persons: Kind | None = None) -> None:
+        """``of_persons``: the kind of share that is watched of persons; None: of their evidence nothing is."""
         self.funnels: Final = tuple(ages)
+        self._net: Final = tuple(ages) if of_persons is Kind.NET_ABANDONMENT else ()
+        self.silent_ms: Final = HOUR_MS if of_persons is not None else _SILENT_MS
+        """Where nothing has come in for so long, of any segment, that says nothing of the shop."""
         self.columns: Final[dict[str, int]] = {}
         self.life: Final[dict[str, LifeColumns]] = {}
         hazards = 0
@@ -67,13 +73,15 @@ class Measures:
             self._place([*funnel_counters(funnel)[:3], counters.opened])
         self._place((EVENTS, FRICTION, "csat_answers", "csat_satisfied", "ces_answers", "ces_sum"))
         self._place(("nps_answers", "nps_promoters", "nps_detractors"))
+        self._place([elsewhere_counter(funnel) for funnel in self._net])
         self.hazards: Final = hazards
         self.shares: Final = (
             *(name_of(funnel, Kind.ABANDONMENT) for funnel in self.funnels),
             *SATISFACTION,
+            *(name_of(funnel, Kind.NET_ABANDONMENT) for funnel in self._net),
             *(name_of(funnel, Kind.NOWCAST) for funnel in self.funnels),
         )
-        self.counted_shares: Final = len(self.funnels) + len(SATISFACTION)
+        self.counted_shares: Final = len(self.funnels) + len(SATISFACTION) + len(self._net)
         """The first of the shares, which are sums over steps; nowcasts are made of whole life tables."""
         self._numerators, self._denominators = self._share_weights()
 
@@ -101,6 +109,10 @@ class Measures:
         parts.append((nps, {"nps_answers": 1}))
         parts.append(({"ces_sum": 1 / _CES_SCALE}, {"ces_answers": 1}))
         parts.append(({FRICTION: 1}, {EVENTS: 1}))
+        for funnel in self._net:
+            completed, abandoned, _, _ = funnel_counters(funnel)
+            net = {abandoned: 1.0, elsewhere_counter(funnel): -1.0}
+            parts.append((net, {abandoned: 1, completed: 1}))
         weights = np.zeros((2, len(self.columns), len(parts)))
         for at, pair in enumerate(parts):
             for side, named in enumerate(pair):

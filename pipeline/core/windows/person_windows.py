@@ -5,47 +5,28 @@ so long, packed by hour, and the rows of what has changed are put out again. The
 partitions and partitions of ``cx.facts`` have all passed their end.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
-
-import numpy as np
 
 from pipeline.core.cuts import PERSONS, Cut, Head, Shards, packed_of
 from pipeline.core.hours import HOUR_MS, Hours, hour_of
 from pipeline.core.sources import Sources
-from pipeline.core.statistics import Ints
+from pipeline.core.windows.evidence_emitter import Told
 from pipeline.core.windows.formulas import person_formulas
+from pipeline.core.windows.person_evidence import PersonTeller
 from pipeline.core.windows.person_hours import Layout, PersonHour
+from pipeline.core.windows.person_parts import Joined, Part, together
 from pipeline.core.windows.signal_rows import signal_rows
 from pipeline.core.windows.signals import SignalColumns, SignalTable
 from pipeline.core.windows.window_ends import LONGEST_WINDOW_MS, Ends, Reached
 from pipeline.model.event_time import NEVER_MS
+from pipeline.model.evidence import step_of
 from pipeline.model.facts import KEPT_MS, STEP_MS
 from pipeline.model.tiles import BUCKET_MS, Counters, funnel_counters
 
 _HOURS_AT_A_TIME: Final = 2
-_SEGMENTS_AT_A_TIME: Final = 32
 Before = bytes | None
 """A row as it was when rows of its windows were put out; None: it may have been otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some hours of one segment, as :func:`signal_rows` looks at them."""
-
-    segment: str
-    sums: "_Joined"
-    dirty: set[int]
-    shrunk: Mapping[str, set[int]]
-
-
-class _Joined:
-    """Rows of hours that follow each other."""
-
-    def __init__(self, hours: list[PersonHour]) -> None:
-        self.buckets: Final[Ints] = np.concatenate([hour.rows.buckets for hour in hours])
-        self.counts: Final[Ints] = np.concatenate([hour.rows.counts for hour in hours])
 
 
 class PersonWindows:
@@ -77,6 +58,7 @@ class PersonWindows:
         """By segment and signal: buckets in which its denominator fell, until their windows are complete."""
         self._numbers: dict[str, int] = {}
         """Of the sources."""
+        self.teller: Final = PersonTeller(self.table, lateness_ms)
         self.refused = 0
         """Tiles of what has been forgotten."""
 
@@ -153,21 +135,43 @@ class PersonWindows:
             # New rows hold what was not put out again yet: they are wrong if it becomes what it was before.
             self._dirty = {segment: dict.fromkeys(some) for segment, some in self._dirty.items()}
         if is_correcting:
-            for some in _together(self._corrected()):
+            for some in together(self._corrected()):
                 yield from self._rows(True, some, Reached(before, None), is_correcting=True)
-        for is_complete, since, until in (
-            (True, before, self.complete_ms),
-            (False, _later(out, self.complete_ms), self.out_ms),
-        ):
-            for reached in self._pieces(since, until):
-                for some in _together(self._new(reached)):
-                    yield from self._rows(is_complete, some, reached, is_correcting=False)
-                self.hours.close(hour_of(reached.now_ms or 0) - HOUR_MS)
+                self.teller.tell_changed(some)
+        yield from self._new_rows(True, before, self.complete_ms)
+        yield from self._new_rows(False, _later(out, self.complete_ms), self.out_ms)
+        self._tell_new()
         if is_correcting:
             self._forget_changes()
             self._forget_hours()
+
+    def _new_rows(
+        self, is_complete: bool, since: int | None, until: int | None
+    ) -> Iterator[tuple[bool, list[str], Ends, SignalColumns]]:
+        for reached in self._pieces(since, until):
+            for some in together(self._new(reached)):
+                yield from self._rows(is_complete, some, reached, is_correcting=False)
+            self.hours.close(hour_of(reached.now_ms or 0) - HOUR_MS)
+
+    def _tell_new(self) -> None:
         if self.complete_ms is not None:
+            first = min(self.hours.segments, default=self.complete_ms)
+            self.teller.tell_new(self.complete_ms, first, self._within)
             self.hours.close(hour_of(self.complete_ms) - HOUR_MS)
+
+    def is_behind(self) -> bool:
+        """Whether there is more to tell."""
+        complete = self.complete_ms
+        return complete is not None and self.teller.told_ms != step_of(complete)
+
+    def take_told(self) -> Told:
+        """The evidence that the emissions since the last call have given."""
+        return self.teller.take()
+
+    def _within(self, hour_ms: int) -> Iterator[Part]:
+        """Of all segments what is of one hour."""
+        for segment in sorted(self.hours.segments.get(hour_ms, ())):
+            yield self._part(segment, [hour_ms], set())
 
     def pass_over(self, touchpoints_ms: int | None) -> None:
         """Do as an emission does, without computing any row."""
@@ -245,7 +249,7 @@ class PersonWindows:
 
     def _part(self, segment: str, hours: Iterable[int], dirty: set[int]) -> Part:
         found = [hour for at in hours if (hour := self.hours.get(at, segment)) is not None]
-        return Part(segment, _Joined(found), dirty, self._shrunk.get(segment, {}))
+        return Part(segment, Joined(found), dirty, self._shrunk.get(segment, {}))
 
     def snapshot(self, cut: Cut) -> dict[str, Any]:
         """Put what has changed since the last one into a cut; gives the head.
@@ -260,6 +264,7 @@ class PersonWindows:
             "complete_ms": self.complete_ms,
             "out_ms": self.out_ms,
             "horizon_ms": self.horizon_ms,
+            "told_ms": self.teller.told_ms,
             "shrunk": {
                 segment: {signal: sorted(some) for signal, some in by.items()}
                 for segment, by in self._shrunk.items()
@@ -275,20 +280,8 @@ class PersonWindows:
         self._shrunk = {
             segment: {signal: set(some) for signal, some in by.items()} for segment, by in found["shrunk"].items()
         }
-        self.horizon_ms = found["horizon_ms"]
+        self.horizon_ms, self.teller.told_ms = found["horizon_ms"], found["told_ms"]
         self.hours.restore(packed_of(shards, PERSONS), self.horizon_ms)
-
-
-def _together(parts: Iterator[Part]) -> Iterator[list[Part]]:
-    """So many at a time that what is computed of them stays small."""
-    some: list[Part] = []
-    for part in parts:
-        some.append(part)
-        if len(some) == _SEGMENTS_AT_A_TIME:
-            yield some
-            some = []
-    if some:
-        yield some
 
 
 def _later(before: int | None, at_ms: int | None) -> int | None:

@@ -159,10 +159,9 @@ class Windows:
         if not self.sources.watermarks:
             return
         yield from self._own_rows(due_ms, is_correcting)
-        version = self.sources.version + self.persons.sources.version - self.persons.sources.first_version
         told = self.persons.emit(self.sources.all_passed_ms(), persons_due_ms, is_correcting)
         for is_complete, names, ends, columns in told:
-            yield self._named(np.array(names, dtype=object), ends, columns, is_complete, version)
+            yield self._named(np.array(names, dtype=object), ends, columns, is_complete, self.persons_version)
 
     def _own_rows(self, due_ms: int | None, is_correcting: bool) -> Iterator[SignalRows]:
         usual_before = self.usual_ms
@@ -248,6 +247,15 @@ class Windows:
         steps = [one for each in told for one in each.steps]
         return Told(self.teller.told_ms, steps, [one for each in told for one in each.hours])
 
+    def take_persons_told(self) -> Told:
+        """The same of persons."""
+        return self.persons.take_told()
+
+    @property
+    def persons_version(self) -> int:
+        """Of what is put out of persons."""
+        return self.sources.version + self.persons.sources.version - self.persons.sources.first_version
+
     def _learn(self, hours: list[Evidence]) -> None:
         """Bring what is usual as far as the smallest watermark, or as far as has been told."""
         told, before, smallest = self.teller.told_ms, self.usual_ms, self.sources.smallest_ms()
@@ -268,7 +276,7 @@ class Windows:
 
     def is_behind(self) -> bool:
         """Whether there is more to tell."""
-        return self.teller.told_ms != self.tellable_ms()
+        return self.teller.told_ms != self.tellable_ms() or self.persons.is_behind()
 
     def _may_gain_rows(self, held: SegmentTiles, emission: Emission) -> bool:
         last = int(held.buckets[-1])

@@ -11,6 +11,9 @@ from typing import Any, Final
 
 from pipeline.model.facts import HORIZON_MS
 from pipeline.model.signals import Kind, signal_of
+from pipeline.tools.verify.naive_returns import SIGNALS as PERSONS_SIGNALS
+from pipeline.tools.verify.naive_returns import SOURCE as PERSONS_SOURCE
+from pipeline.tools.verify.naive_returns import persons_passed_ms
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
@@ -19,6 +22,7 @@ from pipeline.tools.verify.naive_types import (
     SignalValue,
     Source,
     Tables,
+    TileKey,
 )
 from schemas.versioning import OFFSET_BITS
 
@@ -136,13 +140,16 @@ def _place(key: RecoveryKey) -> str:
     return _shown(key._replace(person=key.person[:2] + "..."))
 
 
-def compare_tiles(
-    found: Iterable[tuple[tuple[str, int, str], dict[str, int], int]], tables: Tables, bounds: Bounds
-) -> Report:
+def compare_tiles(found: Iterable[tuple[TileKey, dict[str, int], int]], tables: Tables, bounds: Bounds) -> Report:
+    """Of touchpoints."""
     report = Report("tiles")
-    missing = {key: {n: c for n, c in row.items() if c} for key, row in tables.tiles.items()}
+    missing = {
+        key: {n: c for n, c in row.items() if c} for key, row in tables.tiles.items() if key[2] != PERSONS_SOURCE
+    }
     missing = {key: row for key, row in missing.items() if row}
     for key, counters, version in found:
+        if key[2].startswith(PERSONS_SOURCE):
+            continue
         expected = missing.pop(key, {})
         if version >> OFFSET_BITS < bounds.generation and not expected:
             continue
@@ -170,10 +177,12 @@ def compare_signals(
     def is_compared(signal: str) -> bool:
         return with_past or signal_of(signal).kind is not Kind.COMPLETION_RATIO
 
-    missing = {k: row for k, row in tables.signals.items() if k[3] <= bounds.touched_ms and is_compared(k[0])}
-    report.left_out = len(tables.signals) - len(missing)
+    of_persons = {k: row for k, row in tables.signals.items() if k[0] in PERSONS_SIGNALS}
+    own = {k: row for k, row in tables.signals.items() if k not in of_persons}
+    missing = {k: row for k, row in own.items() if k[3] <= bounds.touched_ms and is_compared(k[0])}
+    report.left_out = len(own) - len(missing)
     for key, row in found:
-        if not is_compared(key[0]):
+        if not is_compared(key[0]) or key[0] in PERSONS_SIGNALS:
             continue
         expected = missing.pop(key, None)
         if expected is None:
@@ -186,6 +195,42 @@ def compare_signals(
             report.differ(f"{key}: ClickHouse has {_shown(row)}, expected {_shown(expected)}")
     for key, expected in missing.items():
         report.differ(f"{key}: not in ClickHouse, expected {_shown(expected)}")
+    return report
+
+
+def compare_person_signals(
+    found: Iterable[tuple[tuple[str, str, str, int], SignalValue]],
+    tables: Tables,
+    generation: int,
+    touched_ms: int,
+) -> Report:
+    """Those of what persons did, of windows that all have passed.
+
+    A purchase that is cancelled, or that turns out to be somebody else's, changes windows of the seven days
+    before the earliest time that later events can touch, ``touched_ms``. What differs there is left out, and
+    everything that differs where there are crowds.
+    """
+    report, passed_ms = Report("signals of persons"), persons_passed_ms(tables)
+    missing = {k: row for k, row in tables.signals.items() if k[0] in PERSONS_SIGNALS}
+
+    def differ(key: tuple[str, str, str, int], text: str) -> None:
+        if tables.crowds or key[3] + HORIZON_MS > touched_ms:
+            report.left_out += 1
+        else:
+            report.differ(f"{key}: {text}")
+
+    for key, row in found:
+        if key[0] not in PERSONS_SIGNALS or key[3] > passed_ms:
+            continue
+        expected = missing.pop(key, None)
+        if expected is not None and _close(row, expected, key[0]):
+            report.compared += 1
+        elif expected is not None:
+            differ(key, f"ClickHouse has {_shown(row)}, expected {_shown(expected)}")
+        elif row.denominator and generation == 1:
+            differ(key, f"ClickHouse has {_shown(row)}, expected none")
+    for key, expected in missing.items():
+        differ(key, f"not in ClickHouse, expected {_shown(expected)}")
     return report
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.model.privacy import pseudonym
 from pipeline.tools.verify import naive_returns
 from pipeline.tools.verify.naive_nowcast import Stay, edges
-from pipeline.tools.verify.naive_persons import MINUTE, Seen, crowds, look, recoveries, visits
+from pipeline.tools.verify.naive_persons import Seen, crowds, look, recoveries, visits
 from pipeline.tools.verify.naive_signals import by_age, signals
 from pipeline.tools.verify.naive_types import (
     BUCKET,
@@ -107,7 +107,7 @@ def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[
 
 def _add_returns(tables: Tables, rules: NaiveRules, seen: Seen) -> None:
     """Tiles and signals of persons; what all have passed counts by whole minutes."""
-    passed = min(tables.watermarks.values()) // MINUTE * MINUTE
+    passed = naive_returns.persons_passed_ms(tables)
     tables.tiles |= naive_returns.tiles(seen, tables.recoveries, passed)
     found = signals(tables.tiles, rules, passed)
     tables.signals |= {key: row for key, row in found.items() if key[0] in naive_returns.SIGNALS}

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from pipeline.tools.verify.naive_persons import FUNNELS, Seen
-from pipeline.tools.verify.naive_types import BUCKET, JourneyKey, RecoveryKey, RecoveryValue, TileKey
+from pipeline.tools.verify.naive_persons import FUNNELS, MINUTE, Seen
+from pipeline.tools.verify.naive_types import BUCKET, JourneyKey, RecoveryKey, RecoveryValue, Tables, TileKey
 from schemas.units import to_units
 
 HOUR = 3_600_000
@@ -16,6 +16,11 @@ SIGNALS = tuple(
     for funnel in FUNNELS
     for name in ("net_abandonment", "known", "value_recovered_7d", *(f"recovery_{after}" for after in AFTER))
 )
+
+
+def persons_passed_ms(tables: Tables) -> int:
+    """What all sources have passed, by whole minutes."""
+    return min(tables.watermarks.values(), default=0) // MINUTE * MINUTE
 
 
 def tiles(seen: Seen, rows: Mapping[RecoveryKey, RecoveryValue], passed: int) -> dict[TileKey, dict[str, int]]:

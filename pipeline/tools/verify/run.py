@@ -19,6 +19,7 @@ from pipeline.tools.verify import compare, store
 from pipeline.tools.verify.compare import END_OF_TIME, Bounds, Report
 from pipeline.tools.verify.doubts import SessionSources
 from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_returns import SIGNALS as PERSONS_SIGNALS
 from pipeline.tools.verify.naive_types import LogRecord, NaiveRules, Tables
 from pipeline.tools.verify.rules import naive_rules
 from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
@@ -30,6 +31,8 @@ from schemas.tiles import TILES_TOPIC
 
 _TAIL_RECORDS: Final = 100
 _LAST_ROWS_S: Final = 30.0
+_PERSONS_S: Final = 120.0
+"""How far time has come is told by the minute to who counts persons."""
 Advance = Callable[[int], None]
 Logs = dict[Source, list[LogRecord]]
 Place = tuple[str, int, int]
@@ -163,7 +166,9 @@ def wait_for_last_rows(client: Any, tables: Tables) -> None:
     Partitions without any event say so every five seconds only; until then they hold the others' rows back.
     """
     ends = Counter(
-        end for signal, _, _, end in tables.signals if signal_of(signal).kind is not Kind.COMPLETION_RATIO
+        end
+        for signal, _, _, end in tables.signals
+        if signal_of(signal).kind is not Kind.COMPLETION_RATIO and signal not in PERSONS_SIGNALS
     )
     last_ms, deadline = max(ends, default=0), time.monotonic() + _LAST_ROWS_S
     while store.complete_signals(client, last_ms) < ends[last_ms] and time.monotonic() < deadline:
@@ -195,5 +200,19 @@ def compare_all(
     is_whole = not any(records and records[0].offset > 0 for records in logs.values())
     report = compare.compare_signals(within, tables, bounds, with_past=is_whole)
     passed_ms = min([touched, *tables.watermarks.values()])
-    compare.add_incomplete(report, (key for key in incomplete if key[3] <= passed_ms), bounds)
+    late = (key for key in incomplete if key[3] <= passed_ms and key[0] not in PERSONS_SIGNALS)
+    compare.add_incomplete(report, late, bounds)
     yield report
+    events = {source: [one for one in records if one.tick_ms is None] for source, records in later.items()}
+    touched_by_events = touched_ms(tables, events, naive_rules(settings))
+    yield compare_persons(client, tables, settings.pipeline.generation, touched_by_events)
+
+
+def compare_persons(client: Any, tables: Tables, generation: int, touched_ms: int) -> Report:
+    """Signals of persons, which come later than the others: until they are equal, or have had the time for it."""
+    deadline = time.monotonic() + _PERSONS_S
+    while True:
+        report = compare.compare_person_signals(store.signals(client, END_OF_TIME), tables, generation, touched_ms)
+        if not report.differences or time.monotonic() > deadline:
+            return report
+        time.sleep(2.0)

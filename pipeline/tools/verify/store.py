@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.model.signals import Kind
+from pipeline.tools.verify.naive_returns import SIGNALS
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
@@ -78,12 +79,13 @@ def incomplete_signals(client: Any, up_to_ms: int) -> Iterator[SignalKey]:
 
 
 def complete_signals(client: Any, end_ms: int) -> int:
-    """How many complete rows there are of windows that end then, those left aside that compare with the past."""
+    """How many complete rows there are of windows that end then, without those of persons and of the past."""
     query = (
         "SELECT count() FROM cx.signals FINAL WHERE complete AND denominator > 0 "
-        "AND NOT endsWith(signal, %(past)s) AND toUnixTimestamp64Milli(window_end) = %(end)s"
+        "AND NOT endsWith(signal, %(past)s) AND signal NOT IN %(persons)s "
+        "AND toUnixTimestamp64Milli(window_end) = %(end)s"
     )
-    ((count,),) = client.execute(query, {"end": end_ms, "past": f"_{Kind.COMPLETION_RATIO}"})
+    ((count,),) = client.execute(query, {"end": end_ms, "past": f"_{Kind.COMPLETION_RATIO}", "persons": SIGNALS})
     return int(count)
 
 

@@ -15,7 +15,7 @@ from pipeline.tools.backtest import Backtest, logs_of
 from pipeline.tools.replay.formats import FileEvent
 from pipeline.tools.simulator.traffic import ShopSettings, traffic
 from schemas.times import format_rfc3339, parse_rfc3339
-from tests.support import ALERT_RULES, RULES
+from tests.support import DETECTOR_RULES, RULES
 
 _HOUR_MS: Final = 3_600_000
 _HOURS: Final = 6
@@ -56,7 +56,7 @@ def main() -> None:
         logs = logs_of(list(events(asked.rate, seed)))
         # That it all ends then is an incident itself.
         end = start_of(seed) + _HOURS * _HOUR_MS
-        alerts = [one for one in Backtest(RULES, ALERT_RULES, list(logs)).run(logs) if one.opened_ms <= end]
+        alerts = [one for one in Backtest(RULES, DETECTOR_RULES, list(logs)).run(logs) if one.opened_ms <= end]
         false += len(alerts)
         for alert in alerts:
             print(f"seed {seed}: {alert.rule.name} {alert.segment} {format_rfc3339(alert.opened_ms)}", flush=True)

@@ -22,7 +22,7 @@ from pipeline.model.evidence import STEP_MS
 from pipeline.model.tiles import funnel_counters
 from tests.benchmarks.alerts.others import OTHERS, alerts, rates
 from tests.benchmarks.alerts.shop import DAY, HOUR, MINUTE, STORES, Counter, Day, Shop, Trouble
-from tests.support import ALERT_RULES, RULES
+from tests.support import DETECTOR_RULES, RULES
 
 _WATERMARK_DELAY_MS: Final = 5_000
 _AFTERWARDS_MS: Final = 30 * MINUTE
@@ -78,7 +78,7 @@ class Run:
         self.troubles = troubles(seed, learning_weeks, weeks)
         self.shop = Shop(rate, seed, self.troubles)
         self.counter = Counter(self.shop, measures, ages)
-        self.decider = Decider(measures, ALERT_RULES)
+        self.decider = Decider(measures, DETECTOR_RULES)
         for name in self.counter.names:
             self.decider.segments.row(name)
         self.result = Result()
