@@ -200,6 +200,20 @@ def _back(dashboard: Dashboard) -> None:
             ).span(8)
         )
 
+    dashboard.with_panel(
+        series(
+            "Abandoned for good: $segment",
+            sql.lines(
+                [f"{funnel}_net_abandonment" for funnel in ("cart", "checkout", "basket")],
+                sql.SEGMENT,
+                "splitByChar('_', signal)[1]",
+            ),
+            PERCENT,
+            "Of the journeys that ended in the window, those abandoned and not bought in another session or channel "
+            "before they ended. Complete a minute or two after abandonment.",
+        )
+    )
+
 
 def _stores(dashboard: Dashboard) -> None:
     dashboard.with_row(Row("Stores"))

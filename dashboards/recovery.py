@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from dashboards import sql
 from dashboards.panels import MONEY, PERCENT, figure, new_dashboard, rows, series, with_choices
 from pipeline.model.facts import RECOVERABLE
+from pipeline.model.signals import Kind, name_of
 
 UID = "cx-recovery"
 _FUNNELS: Final = sorted(RECOVERABLE)
@@ -27,6 +28,7 @@ def build() -> Dashboard:
     with_choices(dashboard)
     _whole(dashboard)
     _over_time(dashboard)
+    _signals(dashboard)
     _how(dashboard)
     return dashboard
 
@@ -112,6 +114,53 @@ def _over_time(dashboard: Dashboard) -> None:
             ),
             PERCENT,
             "Left on the web and bought in the store, and the like.",
+        )
+    )
+
+
+def _signals(dashboard: Dashboard) -> None:
+    """By the time at which journeys ended, or at which it was asked what had become of them."""
+    dashboard.with_row(Row("Signals, windows of $window: $segment"))
+    funnel = "splitByChar('_', signal)[1]"
+    dashboard.with_panel(
+        series(
+            "Abandoned, and abandoned for good",
+            sql.lines(
+                [
+                    name_of(funnel, kind)
+                    for funnel in _FUNNELS
+                    for kind in (Kind.ABANDONMENT, Kind.NET_ABANDONMENT)
+                ],
+                sql.SEGMENT,
+                f"if(endsWith(signal, '_{Kind.NET_ABANDONMENT}'), concat({funnel}, ', net'), {funnel})",
+            ),
+            PERCENT,
+            "Net: without those bought in another session or channel before they ended.",
+        )
+    )
+    for after, text in (("1h", "an hour"), ("1d", "a day"), ("7d", "seven days")):
+        dashboard.with_panel(
+            series(
+                f"Recovered within {text}",
+                sql.lines([f"{funnel}_recovery_{after}" for funnel in _FUNNELS], sql.SEGMENT, funnel),
+                PERCENT,
+                f"Of the journeys of somebody known that ended {text} before, those bought since.",
+            )
+        )
+    dashboard.with_panel(
+        series(
+            "Known, of what was abandoned",
+            sql.lines([name_of(one, Kind.KNOWN) for one in _FUNNELS], sql.SEGMENT, funnel),
+            PERCENT,
+            "Only of somebody known can it be told whether they came back.",
+        )
+    )
+    dashboard.with_panel(
+        series(
+            "Value of what was recovered within seven days",
+            sql.lines([name_of(one, Kind.VALUE_RECOVERED) for one in _FUNNELS], sql.SEGMENT, funnel),
+            MONEY,
+            "Mean of what was paid, by the time seven days after the journey's end.",
         )
     )
 

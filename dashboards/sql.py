@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pipeline.model.funnels import STANDARD
-from pipeline.model.signals import OF_FUNNEL, Kind
+from pipeline.model.signals import OF_FUNNEL, OF_PERSONS, Kind
 
 SHORT_SPAN_S: Final = 3 * 86_400
 """Up to it signals are read as they are; of longer ranges, and of what is no longer kept so, by full hours."""
@@ -134,9 +134,12 @@ def _part(dimension: str, named: bool = True) -> str:
     return f"if({found} = '', 'all', {found})"
 
 
-_OF_FUNNELS: Final = "|".join(OF_FUNNEL)
-_NAMED: Final = f"extract(signal, '^(.+)_(?:{_OF_FUNNELS})')"
+_OF_FUNNELS: Final = "|".join((*OF_PERSONS, *OF_FUNNEL))
+_NAMED: Final = f"extract(signal, '^(.+?)_(?:{_OF_FUNNELS})$')"
 """The funnel that a signal is of, whatever funnels the shop has; empty: of none."""
+_ABANDONMENT: Final = (
+    f"endsWith(signal, '_{Kind.ABANDONMENT}') AND NOT endsWith(signal, '_{Kind.NET_ABANDONMENT}')"
+)
 _FUNNEL_OF_SIGNAL: Final = f"if({_NAMED} = '', 'checkout', {_NAMED})"
 OPEN_ALERTS: Final = f"""SELECT status, severity, rule, segment, opened_at, observed, expected, explanation,
     {_FUNNEL_OF_SIGNAL} AS funnel,
@@ -154,7 +157,7 @@ ORDER BY time"""
 
 def by_funnel(columns: str) -> str:
     """A row for each funnel over the range shown, from windows that do not overlap: of 15 minutes, or of an hour."""
-    where = f"endsWith(signal, '_{Kind.ABANDONMENT}') AND segment = {SEGMENT} AND $__timeFilter_ms(window_end) AND denominator > 0"
+    where = f"{_ABANDONMENT} AND segment = {SEGMENT} AND $__timeFilter_ms(window_end) AND denominator > 0"
     is_short = f"{_SPAN} <= 30 * 86400 AND {_AGE} <= 30 * 86400"
     return f"""SELECT {_NAMED} AS funnel, {columns}
 FROM (
@@ -252,9 +255,9 @@ def _values(found: str, name_at: int, where: str) -> str:
 STORES: Final = _values("segment", 10, "startsWith(segment, 'store_id=')")
 """As they stand in a segment's text, and as people write them; those of the range shown, and of the last hours."""
 FUNNELS: Final = f"""SELECT DISTINCT {_NAMED} AS value FROM (
-    SELECT signal FROM cx.signals_now WHERE window = '1h' AND endsWith(signal, '_{Kind.ABANDONMENT}')
+    SELECT signal FROM cx.signals_now WHERE window = '1h' AND {_ABANDONMENT}
     UNION ALL
-    SELECT signal FROM cx.signals_hourly WHERE endsWith(signal, '_{Kind.ABANDONMENT}') AND $__timeFilter_ms(window_end)
+    SELECT signal FROM cx.signals_hourly WHERE {_ABANDONMENT} AND $__timeFilter_ms(window_end)
 ) ORDER BY value = 'checkout' DESC, value"""
 """Those of the shop, the range shown and the last hour."""
 DEVICES: Final = _values("extract(segment, '(device=.+)')", 8, "segment LIKE 'channel=%|device=%'")

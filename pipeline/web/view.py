@@ -18,7 +18,10 @@ COLUMNS: Final = ("signal", "segment", "window_end", *_FIGURES, "complete")
 """Of a row in a frame; ``window_end`` in ms since the epoch, ``complete`` false while the window is filling."""
 _STORES: Final = "store_id"
 #: Of a store, what its table shows.
-_OF_STORES: Final = "(signal IN ('csat', 'nps', 'friction') OR endsWith(signal, '_abandonment'))"
+_OF_STORES: Final = (
+    "(signal IN ('csat', 'nps', 'friction') "
+    "OR (endsWith(signal, '_abandonment') AND NOT endsWith(signal, '_net_abandonment')))"
+)
 _EXITS_EVERY_MS: Final = 5_000
 _USUAL_EVERY_MS: Final = 60_000
 

@@ -79,6 +79,7 @@ function draw() {
     money.show(model, choice.segment, choice.window);
     charts.show();
     funnels.show(model, choice.segment, choice.funnel);
+    recovery.show(model, choice.segment);
     byId("stores-panel").hidden = !stores.show(model);
   });
 }

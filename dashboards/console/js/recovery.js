@@ -9,7 +9,7 @@ const NAMES = { cart: "Carts", checkout: "Checkouts", basket: "Till baskets" };
 
 export class Recovery {
   constructor(panel, root, isPaused) {
-    Object.assign(this, { panel, root, isPaused, segment: null, rows: null });
+    Object.assign(this, { panel, root, isPaused, segment: null, rows: null, net: new Map() });
     setInterval(() => !this.isPaused() && !document.hidden && this.load(), AGAIN_MS);
   }
 
@@ -19,6 +19,16 @@ export class Recovery {
     this.config = config;
     this.rows = null;
     this.load();
+  }
+
+  /** Beside what is asked for now and then, what stands for now: abandoned for good, of what ended in the window. */
+  show(model, segment) {
+    const net = Object.keys(NAMES).map((funnel) => [funnel, model.now(segment, `${funnel}_net_abandonment`)]);
+    const shown = JSON.stringify(net);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    this.net = new Map(net);
+    if (this.rows !== null) this.#draw();
   }
 
   async load() {
@@ -35,11 +45,12 @@ export class Recovery {
     this.panel.hidden = rows.length === 0;
     const text = money(this.config.currency);
     const of = (n, all) => (all ? `${count(n)} (${percent(n / all)})` : "–");
-    const head = ["", "Abandoned", "Known", "Bought elsewhere", "Came back", "Other channel", "After", "Recovered", "Lost", "Open"];
+    const head = ["", "Abandoned for good now", "Abandoned", "Known", "Bought elsewhere", "Came back", "Other channel", "After", "Recovered", "Lost", "Open"];
     const cells = (row) => {
       const left = row.known - row.completed_elsewhere;
+      const net = this.net.get(row.funnel) ?? null;
       return [
-        count(row.abandoned), of(row.known, row.abandoned), of(row.completed_elsewhere, row.known), of(row.recovered, left),
+        net === null ? "–" : `${percent(net.value)} (n ${count(net.n)})`, count(row.abandoned), of(row.known, row.abandoned), of(row.completed_elsewhere, row.known), of(row.recovered, left),
         of(row.recovered_elsewhere, row.recovered), row.recovered ? ago(1_000 * row.median_s) : "–", text(row.value_recovered), text(row.value_lost), count(row.open),
       ];
     };

@@ -9,7 +9,7 @@ person's journeys are told then (law 2).
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from pipeline.core.cuts import TILES, Cut, Head, Shards, packed_of
+from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.persons.counts import Place, buckets, counted, dims_of, is_asked_between, next_asked_ms
 from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
@@ -252,15 +252,14 @@ class Persons:
         """What has changed since the last one. To be made between batches."""
         told = {"told_ms": self._told_ms, "tiles_told_ms": self._tiles_told_ms}
         made = self.kept.snapshot(told | self.tiles.head())
-        for number, stored in self.tiles.take_changed():
-            made.put(f"{TILES}{number}", stored)
+        self.tiles.snapshot(made)
         return made
 
     def restore(self, head: Head, shards: Shards) -> None:
         """Bring a new state to what it was when the snapshot was made whose head this is."""
         self.kept.restore(head, shards)
         self._told_ms, self._tiles_told_ms = head["told_ms"], head["tiles_told_ms"]
-        self.tiles.restore(head, packed_of(shards, TILES), self.kept.over_ms - KEPT_MS)
+        self.tiles.restore(head, shards)
         for person in self.kept.book:
             held = unpack_person(self.kept.book.get(person) or b"")
             self.kept.note_due(person, self._next_due(held, self._told_ms))

@@ -1,28 +1,43 @@
 """The tiles that a partition of persons adds to: two weeks of them, for so long a journey's row can change."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from pipeline.core.cuts import TILES, Cut, Head, Shards
 from pipeline.core.hours import HOUR_MS, Hours, hour_of
 from pipeline.core.persons.counts import Place
 from pipeline.model.facts import RECOVERABLE
 from pipeline.model.packing import CountsByBucket, pack_counts, unpack_counts
-from pipeline.model.tiles import Counters, Tile, person_counters
+from pipeline.model.tiles import BUCKET_MS, Counters, Tile, person_counters
 
 _NAMES: Final = person_counters(sorted(RECOVERABLE))
 """Kept by their places here."""
 _PLACES: Final = {name: place for place, name in enumerate(_NAMES)}
 
 
-def _opened(stored: bytes | None) -> CountsByBucket:
-    return {} if stored is None else unpack_counts(stored)
+class _Hour:
+    """Tiles of one segment, by bucket."""
+
+    def __init__(self, stored: bytes | None) -> None:
+        self.tiles: CountsByBucket = {} if stored is None else unpack_counts(stored)
+
+    def within(self, since_ms: int, until_ms: int) -> list[Any]:
+        """Plain data, see :class:`pipeline.core.hours.Hour`."""
+        return [[at, self.tiles[at]] for at in range(since_ms, until_ms, BUCKET_MS) if at in self.tiles]
+
+    def add(self, content: list[Any]) -> None:
+        for bucket, counts in content:
+            self.tiles[bucket] = {int(name): count for name, count in counts.items()}
+
+    def packed(self) -> bytes:
+        return pack_counts(self.tiles)
 
 
 class PersonTiles:
     """Counters by segment and bucket, and which of them are to be told."""
 
     def __init__(self) -> None:
-        self._hours: Final = Hours(_opened, pack_counts)
+        self._hours: Final = Hours(_Hour)
         self._untold: dict[int, set[str]] = {}
         """By bucket, of which segments the tile has changed since it was told."""
 
@@ -46,8 +61,7 @@ class PersonTiles:
                 self._add(segment, bucket, {})
 
     def _add(self, segment: str, bucket: int, delta: Counters) -> None:
-        hour = hour_of(bucket)
-        tile = self._hours.change(hour, segment).setdefault(bucket - hour, {})
+        tile = self._hours.change(bucket, segment).tiles.setdefault(bucket, {})
         for name, count in delta.items():
             place = _PLACES[name]
             tile[place] = tile.get(place, 0) + count
@@ -58,10 +72,10 @@ class PersonTiles:
         untold, self._untold = self._untold, {}
         tiles: list[Tile] = []
         for bucket in sorted(untold):
-            hour = hour_of(bucket)
             for segment in sorted(untold[bucket]):
-                content = (self._hours.get(hour, segment) or {}).get(bucket - hour, {})
-                tiles.append(Tile(segment, bucket, {_NAMES[place]: count for place, count in content.items()}))
+                hour = self._hours.get(hour_of(bucket), segment)
+                counts = {} if hour is None else hour.tiles[bucket]
+                tiles.append(Tile(segment, bucket, {_NAMES[place]: count for place, count in counts.items()}))
         return tiles
 
     def forget(self, oldest_ms: int) -> None:
@@ -75,10 +89,11 @@ class PersonTiles:
     def head(self) -> dict[str, Any]:
         return {"untold": [[bucket, sorted(segments)] for bucket, segments in self._untold.items()]}
 
-    def take_changed(self) -> Iterator[tuple[int, bytes]]:
-        return self._hours.take_changed()
+    def snapshot(self, cut: Cut) -> None:
+        """Put what has changed since the last one into a cut."""
+        self._hours.snapshot(cut, TILES)
 
-    def restore(self, head: Mapping[str, Any], shards: Mapping[int, bytes], oldest_ms: int) -> None:
+    def restore(self, head: Head, shards: Shards) -> None:
         """Raises ValueError where they are broken."""
-        self._hours.restore(shards, oldest_ms)
+        self._hours.restore(shards, TILES)
         self._untold = {bucket: set(segments) for bucket, segments in head["untold"]}

@@ -9,12 +9,8 @@ from typing import Any, Final
 
 from pipeline.core.windows.buckets import BucketRows
 from pipeline.core.windows.signals import SignalTable
-from pipeline.model.packing import Counts, pack_counts, unpack_tiles
+from pipeline.model.packing import Counts, TilesByBucket, pack_tiles, unpack_tiles
 from pipeline.model.tiles import BUCKET_MS, Counters
-
-_Content = dict[int, tuple[Counts, dict[int, tuple[int, Counts]]]]
-"""By number of the bucket since the epoch: counts of touchpoints, and by number of the source the version and
-counts of its tile of persons."""
 
 
 class Layout:
@@ -39,15 +35,28 @@ class PersonHour:
         """``stored``: what was packed; None where nothing was. Raises ValueError where it is broken."""
         self._layout = layout
         self.rows: Final = BucketRows(layout.table.width)
-        self._content: _Content = {}
+        self._content: TilesByBucket = {}
         if stored is not None:
-            self._content = unpack_tiles(stored)
-            for number, (touched, tiles) in self._content.items():
-                for counts in (touched, *(counts for _, counts in tiles.values())):
-                    self._add(number * BUCKET_MS, layout.counters(counts))
+            for bucket, content in unpack_tiles(stored).items():
+                self._take(bucket, *content)
+
+    def within(self, since_ms: int, until_ms: int) -> list[Any]:
+        """Plain data, see :class:`pipeline.core.hours.Hour`."""
+        held = self._content
+        return [[at, *held[at]] for at in range(since_ms, until_ms, BUCKET_MS) if at in held]
+
+    def add(self, content: list[Any]) -> None:
+        for bucket, counts, tiles in content:
+            found = {int(source): (version, _numbered(one)) for source, (version, one) in tiles.items()}
+            self._take(bucket, _numbered(counts), found)
+
+    def _take(self, bucket_ms: int, touched: Counts, tiles: dict[int, tuple[int, Counts]]) -> None:
+        self._content[bucket_ms] = touched, tiles
+        for counts in (touched, *(counts for _, counts in tiles.values())):
+            self._add(bucket_ms, self._layout.counters(counts))
 
     def packed(self) -> bytes:
-        return pack_counts(self._content)
+        return pack_tiles(self._content)
 
     def row(self, bucket_ms: int) -> bytes:
         """As it is now."""
@@ -55,7 +64,7 @@ class PersonHour:
 
     def count(self, bucket_ms: int, delta: Mapping[str, int]) -> None:
         """Add what tiles of touchpoints have changed by."""
-        touched, _ = self._content.setdefault(bucket_ms // BUCKET_MS, ({}, {}))
+        touched, _ = self._content.setdefault(bucket_ms, ({}, {}))
         for name, count in delta.items():
             place = self._layout.places[name]
             touched[place] = touched.get(place, 0) + count
@@ -63,7 +72,7 @@ class PersonHour:
 
     def put(self, bucket_ms: int, source: int, version: int, counters: Mapping[str, int]) -> Counters:
         """Take a tile of persons, unless one as new is held; gives by how much the counters change."""
-        _, tiles = self._content.setdefault(bucket_ms // BUCKET_MS, ({}, {}))
+        _, tiles = self._content.setdefault(bucket_ms, ({}, {}))
         before = tiles.get(source)
         if before is not None and version <= before[0]:
             return {}
@@ -77,3 +86,8 @@ class PersonHour:
     def _add(self, bucket_ms: int, delta: Mapping[str, int]) -> None:
         row: Any = self.rows.row(bucket_ms)
         self._layout.table.add(row, delta)
+
+
+def _numbered(counts: Mapping[Any, int]) -> Counts:
+    """JSON has texts for keys."""
+    return {int(place): count for place, count in counts.items()}

@@ -8,7 +8,7 @@ partitions and partitions of ``cx.facts`` have all passed their end.
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from pipeline.core.cuts import PERSONS, Cut, Head, Shards, packed_of
+from pipeline.core.cuts import PERSONS, Cut, Head, Shards
 from pipeline.core.hours import HOUR_MS, Hours, hour_of
 from pipeline.core.sources import Sources
 from pipeline.core.windows.evidence_emitter import Told
@@ -43,7 +43,7 @@ class PersonWindows:
             name for funnel in funnels for name in funnel_counters(funnel)[:2] if name in self._layout.places
         )
         """What is counted of touchpoints."""
-        self.hours: Final = Hours(lambda stored: PersonHour(self._layout, stored), PersonHour.packed)
+        self.hours: Final = Hours(lambda stored: PersonHour(self._layout, stored))
         self.complete_ms: int | None = None
         """Rows of ends up to it have been put out as complete."""
         self.out_ms: int | None = None
@@ -71,7 +71,7 @@ class PersonWindows:
             if self._is_forgotten(bucket_ms):
                 self.refused += 1
                 continue
-            hour = self.hours.change(hour_of(bucket_ms), segment)
+            hour = self.hours.change(bucket_ms, segment)
             before = self._before(hour, bucket_ms)
             self._note(segment, bucket_ms, hour.put(bucket_ms, number, version, counters), before)
 
@@ -81,7 +81,7 @@ class PersonWindows:
             return
         ours = {name: count for name, count in delta.items() if name in self._touched}
         if ours and not self._is_forgotten(bucket_ms):
-            hour = self.hours.change(hour_of(bucket_ms), segment)
+            hour = self.hours.change(bucket_ms, segment)
             before = self._before(hour, bucket_ms)
             hour.count(bucket_ms, ours)
             self._note(segment, bucket_ms, ours, before)
@@ -256,8 +256,7 @@ class PersonWindows:
 
         To be made when all that is merged has been put out.
         """
-        for number, stored in self.hours.take_changed():
-            cut.put(f"{PERSONS}{number}", stored)
+        self.hours.snapshot(cut, PERSONS)
         return {
             **self.sources.head(),
             "numbers": self._numbers,
@@ -281,7 +280,7 @@ class PersonWindows:
             segment: {signal: set(some) for signal, some in by.items()} for segment, by in found["shrunk"].items()
         }
         self.horizon_ms, self.teller.told_ms = found["horizon_ms"], found["told_ms"]
-        self.hours.restore(packed_of(shards, PERSONS), self.horizon_ms)
+        self.hours.restore(shards, PERSONS)
 
 
 def _later(before: int | None, at_ms: int | None) -> int | None:
