@@ -74,7 +74,7 @@ class PersonTiles:
         for bucket in sorted(untold):
             for segment in sorted(untold[bucket]):
                 hour = self._hours.get(hour_of(bucket), segment)
-                counts = {} if hour is None else hour.tiles[bucket]
+                counts = {} if hour is None else hour.tiles.get(bucket, {})  # packed, an empty one is none
                 tiles.append(Tile(segment, bucket, {_NAMES[place]: count for place, count in counts.items()}))
         return tiles
 
