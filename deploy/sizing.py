@@ -17,8 +17,9 @@ EVENTS_PER_CORE: Final = 15_000
 #: six more.
 SESSION_BYTES: Final = 344 + 6 * 60
 EVENTS_PER_SESSION: Final = 8
-#: Baselines of a segment with all hours of the week learned, and its tiles of the last two hours.
-SEGMENT_BYTES: Final = 190_000 + 2 * 360 * 400
+#: Baselines of a segment with all hours of the week learned, its tiles of the last two hours, and two weeks of what
+#: is counted of persons (of most segments less, of busy ones ten times as much).
+SEGMENT_BYTES: Final = 190_000 + 2 * 360 * 400 + 1_000_000
 #: The program, its buffers of rows and messages.
 WORKER_BYTES: Final = 900 << 20
 #: ``python -m tests.benchmarks.sizes``, on disk.
@@ -61,8 +62,8 @@ class Load:
     segments: int
     mean_share: float = 0.4
     """The day's mean rate, as a share of the peak."""
-    signals_per_segment: float = 16
-    """Of the 32 there are, those that a segment has at a time."""
+    signals_per_segment: float = 24
+    """Of the 50 there are, those that a segment has at a time."""
     replication: int = 3
     short_days: int = 3
     long_days: int = 30
