@@ -17,7 +17,7 @@ EVENTS_PER_CORE: Final = 15_000
 #: six more.
 SESSION_BYTES: Final = 344 + 6 * 60
 EVENTS_PER_SESSION: Final = 8
-#: Baselines of a segment with all hours of the week learned, its tiles of the last two hours, and two weeks of what
+#: Baselines of a segment with all hours of the week learned, its tiles of the last two hours, two weeks of what
 #: is counted of persons (of most segments less, of busy ones ten times as much).
 SEGMENT_BYTES: Final = 190_000 + 2 * 360 * 400 + 1_000_000
 #: The program, its buffers of rows and messages.
