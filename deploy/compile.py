@@ -35,6 +35,7 @@ MODULES: Final = (
     "pipeline/core/sessions/visits.py",
     "pipeline/core/sessions/walk.py",
     "pipeline/core/sources.py",
+    "pipeline/core/timer_wheel.py",
     "pipeline/core/windows/buckets.py",
     "pipeline/core/windows/exposure.py",
     "pipeline/core/windows/person_hours.py",

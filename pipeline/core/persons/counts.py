@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from pipeline.core.persons.recoveries import Recovery
 from pipeline.model.dimensions import Dims
+from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import ASKED_AFTER_MS, RECOVERABLE
 from pipeline.model.tiles import (
     Counters,
@@ -92,10 +93,10 @@ def is_asked_between(journey: Fact, before_ms: int | None, passed_ms: int | None
     )
 
 
-def next_asked_ms(journey: Fact, passed_ms: int | None) -> list[int]:
-    """When it will be asked next; nothing where it has been asked for the last time."""
+def next_asked_ms(journey: Fact, passed_ms: int | None) -> int:
+    """When it will be asked next; NEVER_MS where it has been asked for the last time."""
     for after_ms in ASKED_AFTER_MS.values():
         at_ms = journey.ended_ms + after_ms
         if passed_ms is None or at_ms >= passed_ms:
-            return [at_ms]
-    return []
+            return at_ms
+    return NEVER_MS

@@ -1,6 +1,6 @@
 """What is kept of many: packed in a book, looked at when something of theirs is due, numbered by who told it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pipeline.core.book import Book
@@ -36,8 +36,11 @@ class Kept:
             return None
         return self._numbers.setdefault(source, len(self._numbers))
 
-    def put(self, name: str, content: bytes | None, due_ms: Iterable[int]) -> None:
-        """Keep what there is of a name; None: nothing. It is looked at again at each of these times."""
+    def put(self, name: str, content: bytes | None, due_ms: int | None) -> None:
+        """Keep what there is of a name; None: nothing.
+
+        ``due_ms``: when it is looked at again; None: when it was to be.
+        """
         if content is not None:
             self.book.put(name, content)
         elif name in self.book:
@@ -61,7 +64,7 @@ class Kept:
         self._numbers, self.over_ms = dict(head["numbers"]), head["over_ms"]
         self.book.restore(packed_of(shards, FACTS))
 
-    def note_due(self, name: str, due_ms: Iterable[int]) -> None:
+    def note_due(self, name: str, due_ms: int | None) -> None:
         """The same as ``put`` of what is there already."""
-        for at_ms in {self._due.slot_of(one) for one in due_ms}:
-            self._due.add(at_ms, name)
+        if due_ms is not None:
+            self._due.add(due_ms, name)

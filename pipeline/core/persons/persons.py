@@ -16,6 +16,7 @@ from pipeline.core.persons.kept import Kept
 from pipeline.core.persons.recoveries import Recovery, recoveries
 from pipeline.core.persons.tiles import PersonTiles
 from pipeline.model.dimensions import Value
+from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import KEPT_MS, MOST_FACTS, Held, pack, step_of, unpack_person
 from pipeline.model.segments import Segmenter
 from pipeline.model.tiles import Counters, Tile, add
@@ -236,13 +237,14 @@ class Persons:
     def _keep(self, person: str, held: list[Held], passed_ms: int | None) -> None:
         self.kept.put(person, pack(held) if held else None, self._next_due(held, passed_ms))
 
-    def _next_due(self, held: list[Held], passed_ms: int | None) -> list[int]:
+    def _next_due(self, held: list[Held], passed_ms: int | None) -> int | None:
         """When something is to be told, or let go."""
-        times = [due_ms(one.fact) + self._lateness_ms for one in held]
+        found, step = NEVER_MS, _step(passed_ms)
         for one in held:
+            found = min(found, due_ms(one.fact) + self._lateness_ms)
             if one.holds and one.fact.kind == ABANDONED:
-                times += next_asked_ms(one.fact, _step(passed_ms))
-        return [min(times)] if times else []
+                found = min(found, next_asked_ms(one.fact, step))
+        return None if found == NEVER_MS else found
 
     def end_catching_up(self) -> None:
         """All that such a run can have taken has been taken."""

@@ -13,6 +13,7 @@ from zlib import crc32
 from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
+from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import (
     HORIZON_MS,
     KEPT_MS,
@@ -32,22 +33,43 @@ class _Changing:
 
     def __init__(self, seen: dict[str, list[int]], facts: list[Held]) -> None:
         """``seen``: by customer when they were named together, ascending, without what two others tell as well."""
+        self._held: Final = facts
+        self._facts: HeldFacts | None = None
         self.before = {name: list(times) for name, times in seen.items()} if facts else {}
         self.seen = seen
-        self.facts = HeldFacts(facts)
-        self.held_before = {held.fact.key for held in facts if held.holds}
         self.new: dict[FactKey, Fact] = {}
         """Facts told of for the first time."""
         self.again: dict[FactKey, Fact] = {}
         """Facts that something else was told of before, in this batch or earlier."""
         self.is_seen_anew = False
+        """Whether somebody has been named near a fact who was not near it before."""
         self.has_changed = False
+        self.is_due_anew = not seen and not facts
+        """Whether something may be due sooner than before."""
+
+    @property
+    def facts(self) -> HeldFacts:
+        """Made when they are asked for: most of what comes names a visitor's one customer once more."""
+        if self._facts is None:
+            self._facts = HeldFacts(self._held)
+        return self._facts
+
+    def held(self) -> list[Held]:
+        return self._held if self._facts is None else self._facts.all()
+
+    def was_held(self, key: FactKey) -> bool:
+        """Whether a fact held before the batch."""
+        return any(one.holds and one.fact.key == key for one in self._held)
 
     def see(self, customer_id: str, at_ms: int) -> None:
         times = self.seen.setdefault(customer_id, [])
         at = bisect_left(times, at_ms)
         if times[at : at + 1] == [at_ms]:
             return
+        near = (one.fact for one in self._held if abs(one.fact.ended_ms - at_ms) <= HORIZON_MS)
+        if any(not _is_near(times, fact) for fact in near):
+            self.is_seen_anew = True
+        self.is_due_anew = self.is_due_anew or at == 0
         insort(times, at_ms)
         # Of three times within two horizons the middle one tells nothing that the others do not.
         kept = times[:1]
@@ -56,14 +78,14 @@ class _Changing:
             if is_last or times[place + 1] - kept[-1] > 2 * HORIZON_MS:
                 kept.append(times[place])
         self.seen[customer_id] = kept
-        self.is_seen_anew = self.has_changed = True
+        self.has_changed = True
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
             return
-        self.has_changed = True
+        self.has_changed = self.is_due_anew = True
         if taken.is_new and statement.holds:
             self.new[fact.key] = fact
         else:
@@ -74,10 +96,11 @@ class _Changing:
         if len(self.seen) > MOST_CUSTOMERS:
             newest = sorted(self.seen, key=lambda name: (self.seen[name][-1], name))[-MOST_CUSTOMERS:]
             self.seen = {name: self.seen[name] for name in newest}
-        return self.facts.shorten(MOST_FACTS)
+        return self.facts.shorten(MOST_FACTS) if len(self.held()) > MOST_FACTS else 0
 
     def forget(self, passed_ms: int) -> None:
         self.facts.forget(passed_ms)
+        self.is_due_anew = True
         self.seen = {
             name: kept
             for name, times in self.seen.items()
@@ -142,7 +165,8 @@ class Visitors:
         passed_ms = self.passed_ms
         due = set() if passed_ms is None else self.kept.take_due(passed_ms - self._lateness_ms)
         for visitor_id, one in self._changing.items():
-            told.extend(_told(visitor_id, one, self.is_catching_up))
+            if one.new or one.again or one.is_seen_anew:
+                told.extend(_told(visitor_id, one, self.is_catching_up))
         for visitor_id in due - self._changing.keys():
             if visitor_id in self.kept.book:
                 self._of(visitor_id)
@@ -156,9 +180,9 @@ class Visitors:
         return told
 
     def _keep(self, visitor_id: str, one: _Changing) -> None:
-        facts = one.facts.all()
+        facts = one.held()
         content = pack((one.seen, facts)) if facts or one.seen else None
-        self.kept.put(visitor_id, content, _next_due(one.seen, facts))
+        self.kept.put(visitor_id, content, _next_due(one.seen, facts) if one.is_due_anew else None)
 
     def end_catching_up(self) -> None:
         """All that such a run can have taken has been taken."""
@@ -176,10 +200,14 @@ class Visitors:
             self.kept.note_due(visitor_id, _next_due(seen, facts))
 
 
-def _next_due(seen: dict[str, list[int]], facts: list[Held]) -> list[int]:
+def _next_due(seen: dict[str, list[int]], facts: list[Held]) -> int | None:
     """When the next of these is let go."""
-    times = [*(due_ms(one.fact) for one in facts), *(times[0] + KEPT_MS for times in seen.values())]
-    return [min(times)] if times else []
+    found = NEVER_MS
+    for one in facts:
+        found = min(found, due_ms(one.fact))
+    for times in seen.values():
+        found = min(found, times[0] + KEPT_MS)
+    return None if found == NEVER_MS else found
 
 
 def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Statement]:
@@ -188,7 +216,7 @@ def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Sta
     holding = {held.fact.key: held.fact for held in one.facts.that_hold()}
     for key, fact in one.again.items():
         now = holding.get(key)
-        if now is None and key not in one.held_before and not is_catching_up:
+        if now is None and not one.was_held(key) and not is_catching_up:
             continue  # nobody was told of it
         current = None if now is None else _person(visitor_id, one.seen, now)
         # When it was another time its person can have been any that was ever named.
@@ -219,14 +247,15 @@ def _told_before(
         yield customer(was[0]) if was else visitor(visitor_id)
 
 
+def _is_near(times: list[int], fact: Fact) -> bool:
+    """Whether one of the times (ascending) is near the fact."""
+    at = bisect_left(times, fact.ended_ms - HORIZON_MS)
+    return at < len(times) and times[at] <= fact.ended_ms + HORIZON_MS
+
+
 def _customers(seen: dict[str, list[int]], fact: Fact) -> list[str]:
     """Those who are named with the visitor near the fact."""
-    found = []
-    for name, times in seen.items():
-        at = bisect_left(times, fact.ended_ms - HORIZON_MS)
-        if at < len(times) and times[at] <= fact.ended_ms + HORIZON_MS:
-            found.append(name)
-    return sorted(found)
+    return sorted([name for name, times in seen.items() if _is_near(times, fact)])
 
 
 def _person(visitor_id: str, seen: dict[str, list[int]], fact: Fact) -> str:
