@@ -135,7 +135,7 @@ def _part(dimension: str, named: bool = True) -> str:
 
 
 _OF_FUNNELS: Final = "|".join((*OF_PERSONS, *OF_FUNNEL))
-_NAMED: Final = f"extract(signal, '^(.+?)_(?:{_OF_FUNNELS})$')"
+_NAMED: Final = f"extract(signal, '^(.+?)_(?:{_OF_FUNNELS})\\\\z')"
 """The funnel that a signal is of, whatever funnels the shop has; empty: of none."""
 _ABANDONMENT: Final = (
     f"endsWith(signal, '_{Kind.ABANDONMENT}') AND NOT endsWith(signal, '_{Kind.NET_ABANDONMENT}')"

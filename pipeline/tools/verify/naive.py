@@ -97,7 +97,8 @@ def _hidden(person: str, rules: NaiveRules) -> str:
 
 def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[str, list[Stay]]]) -> None:
     complete = min(tables.watermarks.values())
-    tables.signals = signals(tables.tiles, rules, complete)
+    found = signals(tables.tiles, rules, complete)
+    tables.signals = {key: row for key, row in found.items() if key[0] not in naive_returns.SIGNALS}
     hours = _hours(tables.tiles)
     for funnel in rules.funnels:
         for segment, some in stays[funnel.name].items():
