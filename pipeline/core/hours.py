@@ -12,7 +12,9 @@ from pipeline.core.cuts import MINUTE, MINUTE_MS, Cut, Shards, packed_of
 
 HOUR_MS: Final = 3_600_000
 _PACKED_AT_A_TIME: Final = 20
-"""Packing one takes some milliseconds; all segments' hours end at once."""
+"""Packing one takes some milliseconds; all segments' hours end at once ..."""
+_MOST_WAITING: Final = 500
+"""... and where history is read a day's at once: of these so many may wait."""
 
 
 class Hour(Protocol):
@@ -58,6 +60,11 @@ class Hours(Generic[Content]):
     def __len__(self) -> int:
         return sum(len(some) for some in self.segments.values())
 
+    @property
+    def open(self) -> int:
+        """How many are not packed."""
+        return len(self._open)
+
     def get(self, hour_ms: int, segment: str) -> Content | None:
         """To be looked at; None where there is nothing."""
         place = hour_ms, segment
@@ -89,7 +96,7 @@ class Hours(Generic[Content]):
         """Pack what is of earlier hours; of the new ones some at a time."""
         old = [place for place in self._open if place[0] < before_ms]
         loose = [place for place in old if place in self._loose]
-        for place in loose[:_PACKED_AT_A_TIME]:
+        for place in loose[: max(_PACKED_AT_A_TIME, len(loose) - _MOST_WAITING)]:
             self._loose.discard(place)
             self._changed.add(place)
             self._changed_minutes.update(range(place[0], place[0] + HOUR_MS, MINUTE_MS))

@@ -232,3 +232,20 @@ def test_phase_two_tells_that_detector_what_it_needs() -> None:
     setting.emit()
     changed = Evidence("all", T0 + 2 * HOUR_MS, {"cart_abandoned": 10, "cart_completed": 10, "events": 20})
     assert setting.windows.take_persons_told().steps == [changed]
+
+
+def test_of_history_few_hours_stay_open() -> None:
+    setting = Setting(hours=1)
+    for day in range(10):
+        end = T0 + (day + 1) * DAY_MS
+        tiles = [
+            (f"store_id={store}", at, {"cart_abandoned": 1, "cart_completed": 1})
+            for store in range(20)
+            for at in range(T0 + day * DAY_MS, end, HOUR_MS // 4)
+        ]
+        setting.merge(WEB, tiles, end)
+        setting.merge(PERSONS, [], end)
+        setting.emit()
+    hours = setting.windows.persons.hours
+    assert len(hours) > 10 * 20 * 20
+    assert hours.open < 600
