@@ -16,6 +16,9 @@ _PACKED_AT_A_TIME: Final = 20
 _MOST_WAITING: Final = 500
 """... and where history is read a day's at once: of these so many may wait."""
 
+_MOST_OPENED: Final = 256
+"""Of packed hours so many are open at a time while they are looked at or changed."""
+
 
 class Hour(Protocol):
     """What there is of one segment in one hour."""
@@ -70,8 +73,17 @@ class Hours(Generic[Content]):
         place = hour_ms, segment
         found = self._open.get(place)
         if found is None and segment in self.segments.get(hour_ms, ()):
+            if len(self._open) - len(self._loose) >= _MOST_OPENED:
+                self._close_some()
             found = self._open[place] = self._opened(self._book.get(_key(place)))
         return found
+
+    def _close_some(self) -> None:
+        """Pack those that were opened first: of many corrections at once each may open another hour."""
+        opened = [place for place in self._open if place not in self._loose]
+        for place in opened[: _MOST_OPENED // 2]:
+            self._pack(place)
+            del self._open[place]
 
     def change(self, bucket_ms: int, segment: str) -> Content:
         """The hour of a bucket that is to be changed; new where there is nothing."""

@@ -7,6 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 
+def later(before_ms: int | None, at_ms: int | None) -> int | None:
+    """Of two times the later; None is before all."""
+    if before_ms is None or at_ms is None:
+        return at_ms if before_ms is None else before_ms
+    return max(before_ms, at_ms)
+
+
 class Sources:
     """What has been heard of each source."""
 

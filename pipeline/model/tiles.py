@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from pipeline.model.facts import ASKED_AFTER_MS
+
 BUCKET_MS: Final = 10_000
 
 EVENTS: Final = "events"
@@ -32,12 +34,6 @@ SURVEY_COUNTERS: Final = (
 )
 
 Counters = dict[str, int]
-_OF_PERSONS: Final = (
-    "_known",
-    "_elsewhere",
-    *(f"_{what}_{after}" for after in ("1h", "1d", "7d") for what in ("asked", "recovered")),
-    "_value_recovered_7d_sq",
-)
 
 
 def funnel_counters(funnel: str) -> tuple[str, str, str, str]:
@@ -83,10 +79,19 @@ def person_counters(funnels: Iterable[str]) -> tuple[str, ...]:
         for name in (
             known_counter(funnel),
             elsewhere_counter(funnel),
-            *(counter for after in ("1h", "1d", "7d") for counter in asked_counters(funnel, after)),
+            *(counter for after in ASKED_AFTER_MS for counter in asked_counters(funnel, after)),
             *recovered_value_counters(funnel),
         )
     )
+
+
+_OF_PERSONS: Final = person_counters([""])
+
+
+@lru_cache(maxsize=256)
+def is_by_person(counter: str) -> bool:
+    """Whether it is one of ``person_counters``, of whichever funnel."""
+    return counter.endswith(_OF_PERSONS)
 
 
 def counter_names(funnels: Iterable[str]) -> tuple[str, ...]:
@@ -105,12 +110,6 @@ def is_by_step(counter: str) -> bool:
 def is_by_age(counter: str) -> bool:
     """Whether its name ends with an age in seconds (``model.ages``)."""
     return counter[-1:] == "s" and counter[-2:-1].isdigit()
-
-
-@lru_cache(maxsize=256)
-def is_by_person(counter: str) -> bool:
-    """Whether it is one of ``person_counters``, of whichever funnel."""
-    return counter.endswith(_OF_PERSONS)
 
 
 def bucket_of(at_ms: int) -> int:

@@ -59,13 +59,16 @@ class _Stage(ABC, Generic[State]):
         self._outbox = outbox
         self._metrics = metrics
         self._checkpointer = checkpointer
+        # What is told between batches is told between them.
+        self._turn = asyncio.Lock()
         self._notes = Notes()
         self._let_go: dict[str, int] = {}
 
     async def process(self, batch: RecordBatch) -> None:
         """Take a batch. One whose partition is taken away meanwhile is left to the next owner."""
         with contextlib.suppress(RevokedError):
-            await self._process(lease_of(self._leases(), batch.source, batch.epoch), batch)
+            async with self._turn:
+                await self._process(lease_of(self._leases(), batch.source, batch.epoch), batch)
 
     async def _process(self, lease: TellingLease[State], batch: RecordBatch) -> None:
         for records in _pieces(batch):
@@ -199,11 +202,18 @@ class PersonsStage(_Stage[Persons]):
         """Tell of tiles that have waited long enough for time to come to another step."""
         for lease in list(self._all.persons.values()):
             with contextlib.suppress(RevokedError):
-                now, offset = self._clock(), lease.cut_at
-                if offset is not None and lease.state.tiles.untold and now - lease.told_at >= _TOLD_AFTER_S:
-                    receipt = self._outbox.receipt()
-                    await self._tell(lease, lease.state.version_at(offset), receipt, is_due=True)
-                    lease.finish(offset, receipt)
+                async with self._turn:
+                    await self._tell_waiting(lease)
+
+    async def _tell_waiting(self, lease: TellingLease[Persons]) -> None:
+        offset = lease.cut_at
+        if offset is None or not lease.state.tiles.untold or self._clock() - lease.told_at < _TOLD_AFTER_S:
+            return
+        receipt, lease.cut_at = self._outbox.receipt(), None  # a cut now would have them told already
+        await self._tell(lease, lease.state.version_at(offset), receipt, is_due=True)
+        lease.finish(offset, receipt)
+        lease.check()
+        lease.cut_at = offset
 
     async def _tell(self, lease: TellingLease[Persons], version: int, receipt: Receipt, *, is_due: bool) -> None:
         persons = lease.state

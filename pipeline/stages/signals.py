@@ -20,6 +20,7 @@ from pipeline.stages.holding import Holding
 from pipeline.stages.inner import Inner, TilesRead
 from pipeline.stages.lease import Leases, RevokedError, SignalsLease, lease_of
 from pipeline.stages.outbox import Outbox, Receipt
+from schemas.facts import FACTS_TOPIC
 from sinks.tables import SIGNALS
 
 #: A source that is new to phase two may bring event time that the others have long left behind (a
@@ -43,6 +44,8 @@ _REST_AFTER_S: Final = 30.0
 _ROWS_AT_A_TIME: Final = 1_000
 #: The same of messages that are merged.
 _RECORDS_AT_A_TIME: Final = 200
+#: Tiles of persons before others get their turn: each may open an hour, which takes some milliseconds.
+_PERSON_TILES_AT_A_TIME: Final = 20
 #: Of tiles, those whose way to a row is measured; history would have more of them.
 _MOST_AWAITED: Final = 10_000
 
@@ -99,18 +102,30 @@ class SignalsStage:
             message = self._inner.read(batch.source, record)
             if message is None:
                 continue
-            lease.state.merge(message.source, message.version, message.watermark, message.tiles, message.more)
+            await self._take(lease, message)
             if message.tiles:
                 lease.changed_at = self._clock()
                 if not self._has_input:
                     self._has_input, self._input_since_s = True, lease.changed_at
                 self._input_s = lease.changed_at
-                self._appended_ms = message.appended or round(self._wall_clock() * 1000)
+                if not message.source.startswith(FACTS_TOPIC):  # what is told of persons is always new
+                    self._appended_ms = message.appended or round(self._wall_clock() * 1000)
                 _await_rows(lease, message)
         lease.merged, lease.has_news = batch.next_offset, True
         if batch.next_offset >= lease.log_end:
             lease.state.end_catching_up()
         self._metrics.batch_seconds.labels("tiles").observe(time.perf_counter() - started)
+
+    async def _take(self, lease: SignalsLease, message: TilesRead) -> None:
+        """A message of persons may open hours of two weeks: others get their turn while it is merged."""
+        tiles, state = message.tiles, lease.state
+        if message.source.startswith(FACTS_TOPIC):
+            while len(tiles) > _PERSON_TILES_AT_A_TIME:
+                some, tiles = tiles[:_PERSON_TILES_AT_A_TIME], tiles[_PERSON_TILES_AT_A_TIME:]
+                state.merge(message.source, message.version, None, some, more=True)
+                await asyncio.sleep(0)
+                lease.check()
+        state.merge(message.source, message.version, message.watermark, tiles, message.more)
 
     async def emit(self, force: bool = False) -> None:
         """Put out the signals of windows that are complete, or have waited long enough.
@@ -144,7 +159,7 @@ class SignalsStage:
         """Whether the rest of a batch is on its way. Not for ever: its worker may be gone, and another one
         stopped.
         """
-        if not lease.state.sources.is_mid_batch:
+        if not lease.state.is_mid_batch:
             lease.mid_batch_since = None
             return False
         now = self._clock()

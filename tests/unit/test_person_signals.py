@@ -10,7 +10,7 @@ from pipeline.model.ages import age_counters
 from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
 from pipeline.model.facts import KEPT_MS
 from pipeline.model.tiles import BUCKET_MS, Counters
-from tests.support import ALERT_RULES, RULES, START_MS, Store, lay
+from tests.support import ALERT_RULES, DETECTOR_RULES, RULES, START_MS, Store, lay
 
 T0 = START_MS - START_MS % HOUR_MS
 DAY_MS = 24 * HOUR_MS
@@ -172,6 +172,32 @@ def test_a_broken_hour_is_told() -> None:
         setting.persons(0)
 
 
+def test_no_row_is_made_between_two_parts_of_what_a_partition_tells() -> None:
+    windows = new_windows()
+    windows.merge(WEB, 1, T0, [])
+    windows.merge(PERSONS, 1, None, [("all", T0, {"cart_known": 1})], more=True)
+    assert windows.is_mid_batch
+    windows.merge(PERSONS, 1, T0, [])
+    assert not windows.is_mid_batch
+
+
+def test_corrections_of_many_hours_keep_few_of_them_open() -> None:
+    setting = Setting(hours=12 * 24)
+    setting.persons(1)
+    setting.emit()
+    hours = setting.windows.persons.hours
+    setting.merge(PERSONS, [("all", at, {"cart_known": 2}) for at in setting.buckets()], setting.end_ms)
+    assert hours.open < 280
+    setting.emit()
+    known = [
+        row.numerator
+        for key, (_, row) in setting.store.signals.items()
+        if key[0] == "cart_known" and key[2] == "1h" and key[3] >= T0 + HOUR_MS
+    ]
+    assert len(known) > 12 * 24 * 5
+    assert set(known) == {240}
+
+
 def evidence(start_ms: int, steps: int, elsewhere: float, seed: int = 1) -> tuple[list[Evidence], list[Evidence]]:
     """Steps of one segment with ten abandonments and ten completions, and the hours that they make up."""
     chance = np.random.default_rng(seed)
@@ -212,6 +238,24 @@ def test_fewer_who_buy_on_another_way_are_an_alert_of_net_abandonment() -> None:
         detection = again
     assert set(fired) == {("cart-net-abandonment", "all")}
     assert [alert.rule.name for alert in detection.open_alerts()] == ["cart-net-abandonment"]
+
+
+def test_of_rules_that_are_gone_nothing_stays_stored() -> None:
+    detection, shards = Detection(AGES, ALERT_RULES), dict[str, object]()
+    rows, hours = evidence(MONDAY, 120, 4.0)
+    assert detection.persons is not None
+    detection.persons.take("cx.tiles:0", 1, MONDAY + HOUR_MS, rows, hours)
+    list(detection.decide())
+    head = lay(shards, detection.snapshot())
+    assert any(name.startswith("persons-") for name in shards)
+    without = Detection(AGES, DETECTOR_RULES)
+    without.restore(head, shards)
+    head = lay(shards, without.snapshot())
+    assert not any(name.startswith("persons-") for name in shards)
+    again = Detection(AGES, ALERT_RULES)
+    again.restore(head, shards)
+    assert again.persons is not None
+    assert again.persons.next_ms is None
 
 
 def test_phase_two_tells_that_detector_what_it_needs() -> None:

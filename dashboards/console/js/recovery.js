@@ -45,7 +45,7 @@ export class Recovery {
     this.panel.hidden = rows.length === 0;
     const text = money(this.config.currency);
     const of = (n, all) => (all ? `${count(n)} (${percent(n / all)})` : "–");
-    const head = ["", "Abandoned for good now", "Abandoned", "Known", "Bought elsewhere", "Came back", "Other channel", "After", "Recovered", "Lost", "Open"];
+    const head = ["", "Net now", "Abandoned", "Known", "Bought elsewhere", "Came back", "Other channel", "After", "Recovered", "Lost", "Open"];
     const cells = (row) => {
       const left = row.known - row.completed_elsewhere;
       const net = this.net.get(row.funnel) ?? null;

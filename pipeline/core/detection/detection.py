@@ -46,6 +46,8 @@ class Detection:
             if of_persons
             else None
         )
+        self._stale: list[str] = []
+        """Stored shards that no detector goes on with."""
 
     def of(self, is_of_persons: bool) -> Detector | None:
         """The one that such evidence is for; None where no rule asks for it."""
@@ -62,20 +64,22 @@ class Detection:
     def snapshot(self) -> Cut:
         """What has changed since the last one. To be made between steps."""
         made = self.own.snapshot()
+        made.gone, self._stale = [*made.gone, *self._stale], []
         if self.persons is None:
             return made
         also = self.persons.snapshot()
         changed = made.changed | {PERSONS + name: content for name, content in also.changed.items()}
-        gone = [*made.gone, *(PERSONS + name for name in also.gone)]
-        return Cut({**made.head, "persons": also.head}, changed, gone)
+        gone = {*made.gone, *(PERSONS + name for name in also.gone)} - changed.keys()
+        return Cut({**made.head, "persons": also.head}, changed, sorted(gone))
 
     def restore(self, head: Head, shards: Shards) -> None:
         """Bring a new state to what it was when the snapshot was made whose head this is."""
         self.own.restore(head, {name: one for name, one in shards.items() if not name.startswith(PERSONS)})
-        # The rules' file may have been changed since: what was not followed begins anew.
+        found = {name.removeprefix(PERSONS): one for name, one in shards.items() if name.startswith(PERSONS)}
         if self.persons is not None and "persons" in head:
-            found = {name.removeprefix(PERSONS): one for name, one in shards.items() if name.startswith(PERSONS)}
             self.persons.restore(head["persons"], found)
+        else:  # the rules' file has been changed since: what was not followed begins anew
+            self._stale = [PERSONS + name for name in found]
 
     def _all(self) -> Iterable[Detector]:
         return (self.own,) if self.persons is None else (self.own, self.persons)

@@ -15,6 +15,7 @@ from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
 from pipeline.core.persons.recoveries import Recovery, recoveries
 from pipeline.core.persons.tiles import PersonTiles
+from pipeline.core.sources import later
 from pipeline.model.dimensions import Value
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import KEPT_MS, MOST_FACTS, Held, pack, step_of, unpack_person
@@ -171,7 +172,8 @@ class Persons:
 
         What is counted of it is folded by ``fold``, when what is ``undecided`` has been decided.
         """
-        passed_ms = self.kept.sources.all_passed_ms()
+        # A partition that was taken for empty may begin with something old. What has been asked stays asked.
+        passed_ms = later(self._told_ms, self.kept.sources.all_passed_ms())
         due = set() if passed_ms is None else self.kept.take_due(passed_ms)
         for person in due:
             if person in self.kept.book:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pipeline.core.cuts import PERSONS, Cut, Head, Shards
 from pipeline.core.hours import HOUR_MS, Hours, hour_of
-from pipeline.core.sources import Sources
+from pipeline.core.sources import Sources, later
 from pipeline.core.windows.evidence_emitter import Told
 from pipeline.core.windows.formulas import person_formulas
 from pipeline.core.windows.person_evidence import PersonTeller
@@ -129,8 +129,8 @@ class PersonWindows:
         if not self.is_fed:
             return
         before, out = self.complete_ms, self.out_ms
-        self.complete_ms = _later(before, self.passed_ms(touchpoints_ms))
-        self.out_ms = _later(out, _later(self.complete_ms, due_ms))
+        self.complete_ms = later(before, self.passed_ms(touchpoints_ms))
+        self.out_ms = later(out, later(self.complete_ms, due_ms))
         if not is_correcting and before != self.complete_ms:
             # New rows hold what was not put out again yet: they are wrong if it becomes what it was before.
             self._dirty = {segment: dict.fromkeys(some) for segment, some in self._dirty.items()}
@@ -139,7 +139,7 @@ class PersonWindows:
                 yield from self._rows(True, some, Reached(before, None), is_correcting=True)
                 self.teller.tell_changed(some)
         yield from self._new_rows(True, before, self.complete_ms)
-        yield from self._new_rows(False, _later(out, self.complete_ms), self.out_ms)
+        yield from self._new_rows(False, later(out, self.complete_ms), self.out_ms)
         self._tell_new()
         if is_correcting:
             self._forget_changes()
@@ -175,7 +175,7 @@ class PersonWindows:
 
     def pass_over(self, touchpoints_ms: int | None) -> None:
         """Do as an emission does, without computing any row."""
-        self.complete_ms = self.out_ms = _later(self.complete_ms, self.passed_ms(touchpoints_ms))
+        self.complete_ms = self.out_ms = later(self.complete_ms, self.passed_ms(touchpoints_ms))
         self._forget_changes()
         self._forget_hours()
 
@@ -281,9 +281,3 @@ class PersonWindows:
         }
         self.horizon_ms, self.teller.told_ms = found["horizon_ms"], found["told_ms"]
         self.hours.restore(shards, PERSONS)
-
-
-def _later(before: int | None, at_ms: int | None) -> int | None:
-    if before is None or at_ms is None:
-        return at_ms if before is None else before
-    return max(before, at_ms)

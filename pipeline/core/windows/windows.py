@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.cuts import MINUTE_MS, Cut, Head, Shards
-from pipeline.core.sources import Sources
+from pipeline.core.sources import Sources, later
 from pipeline.core.usual.history import Usual, hours_to_look_up
 from pipeline.core.usual.measures import Measures
 from pipeline.core.windows import cuts
@@ -145,7 +145,7 @@ class Windows:
         """All that such a run can have taken has been taken."""
         if self._is_catching_up:
             self._is_catching_up = self.persons.is_catching_up = False
-            self.unsure_ms = _later(self.unsure_ms, self.sources.newest_ms)
+            self.unsure_ms = later(self.unsure_ms, self.sources.newest_ms)
 
     def emit(
         self, due_ms: int | None = None, is_correcting: bool = True, persons_due_ms: int | None = None
@@ -184,11 +184,16 @@ class Windows:
     def _begin(self, due_ms: int | None, usual: Reached, is_correcting: bool) -> Emission:
         """Note how far rows are put out by this emission."""
         before, out_before = self.complete_ms, self.out_ms
-        told = _later(out_before, self.sources.newest_ms if self._is_catching_up else self.unsure_ms)
-        self.complete_ms = _later(before, self.sources.all_passed_ms())
-        self.out_ms = _later(out_before, _later(self.complete_ms, due_ms))
-        due = Reached(_later(out_before, self.complete_ms), self.out_ms)
+        told = later(out_before, self.sources.newest_ms if self._is_catching_up else self.unsure_ms)
+        self.complete_ms = later(before, self.sources.all_passed_ms())
+        self.out_ms = later(out_before, later(self.complete_ms, due_ms))
+        due = Reached(later(out_before, self.complete_ms), self.out_ms)
         return Emission(Reached(before, self.complete_ms), due, usual, is_correcting, told)
+
+    @property
+    def is_mid_batch(self) -> bool:
+        """Whether a part of what a source sent is missing yet."""
+        return self.sources.is_mid_batch or self.persons.sources.is_mid_batch
 
     def is_due(self, due_ms: int | None, persons_due_ms: int | None = None) -> bool:
         """Whether rows wait that would be put out if ends up to then were due."""
@@ -236,7 +241,7 @@ class Windows:
     def pass_over(self) -> None:
         """Do as an emission does, without computing any row."""
         self._told.append(self.teller.tell(self.segments, self.tellable_ms()))
-        self.complete_ms = self.out_ms = _later(self.complete_ms, self.sources.all_passed_ms())
+        self.complete_ms = self.out_ms = later(self.complete_ms, self.sources.all_passed_ms())
         self.persons.pass_over(self.sources.all_passed_ms())
         for held in self.segments.values():
             held.forget_changes(self.complete_ms)
@@ -272,7 +277,7 @@ class Windows:
     def tellable_ms(self) -> int | None:
         """The end of the last step that all sources have passed; never earlier than it was."""
         passed, told = self.sources.all_passed_ms(), self.teller.told_ms
-        return told if passed is None else _later(told, step_of(passed))
+        return told if passed is None else later(told, step_of(passed))
 
     def is_behind(self) -> bool:
         """Whether there is more to tell."""
@@ -346,12 +351,6 @@ class Windows:
         if dropped:
             self.forgotten.add(sorted(dropped))
             self.changed_minutes.update(bucket - bucket % MINUTE_MS for bucket in dropped)
-
-
-def _later(before: int | None, at_ms: int | None) -> int | None:
-    if before is None or at_ms is None:
-        return at_ms if before is None else before
-    return max(before, at_ms)
 
 
 def _count_since(held: SegmentTiles, reached: Reached) -> int:
