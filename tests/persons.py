@@ -25,9 +25,10 @@ from pipeline.tools.verify.naive_types import RecoveryKey, RecoveryValue, Signal
 from schemas.events import TOPIC_PREFIX
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC, FactsRead, VisitsRead
 from schemas.tiles import TILES_TOPIC
-from tests.support import FETCHED_MS, RULES, Store, lay
+from tests.support import FETCHED_MS, RULES, START_MS, Store, lay
 
 FIRST = RULES.first_version
+_KEPT_MS = 10 * 86_400_000
 _TILES: Source = (TILES_TOPIC, 0)
 
 
@@ -177,15 +178,31 @@ class Chain:
                 if not self._tell_the_rest():
                     return
                 continue
+            if self._chance.random() < 0.05:
+                self._announce()
             stage = self._chance.choice(ready)
             until = min(len(stage.log), stage.at + self._chance.choice([1, 1, 2, 3, 10, 1000]))
-            for output in stage.go_on(until):
-                for message in output.messages:
-                    self.stages[output.topic, message.partition].log.append(msgspec.json.encode(message.body))
+            self._send(stage.go_on(until))
             if self._chance.random() < 0.2:
                 stage.cut()
             if self._chance.random() < crashes:
                 stage.crash()
+
+    def _send(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            for message in output.messages:
+                self.stages[output.topic, message.partition].log.append(msgspec.json.encode(message.body))
+
+    def _announce(self) -> None:
+        """Partitions of which nothing was read are taken for empty; they may begin with something old."""
+        touchpoints = {one: stage for one, stage in self.stages.items() if one[0].startswith(TOPIC_PREFIX)}
+        if max(stage.state.latest_ms or 0 for stage in touchpoints.values()) > START_MS + _KEPT_MS:
+            return
+        for source, stage in touchpoints.items():
+            if stage.state.latest_ms is None:
+                at = f"{source[0]}:{source[1]}", FIRST, None
+                self._send([router.output(*at, {}, []) for router in self._routers.values()])
+                self._send([TileRouter(1).output(*at, [], {})])
 
     def _tell_the_rest(self) -> bool:
         """What waits for a step of time that does not come."""

@@ -96,6 +96,8 @@ class Store:
     incomplete: set[Any] = field(default_factory=set)
     """Keys of the signals whose newest row says that something may be missing."""
     dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    told: dict[Any, SignalValue] = field(default_factory=dict)
+    """Of signals what was told, by key, version, and whether it is complete."""
 
     def take(self, source: Source, out: Outputs) -> None:
         topic, partition = source
@@ -143,6 +145,9 @@ class Store:
             numbers = (column.tolist() for column in columns)
             for segment, window, end, *values in zip(rows.segments, rows.windows, *numbers, strict=True):
                 key = (c.signal, segment, window, end)
+                told = (key, rows.version, rows.is_complete)
+                # Who has seen a message drops all others of its id.
+                assert self.told.setdefault(told, SignalValue(*values)) == SignalValue(*values), told
                 if _put(self.signals, key, rows.version, SignalValue(*values)):
                     (self.incomplete.discard if rows.is_complete else self.incomplete.add)(key)
                 count += 1
