@@ -8,6 +8,7 @@ import typer
 
 from pipeline.cli.common import kafka_admin, progress, say
 from pipeline.cli.replay import read_events
+from pipeline.core.detection.detection import is_of_persons
 from pipeline.core.detection.incidents import Alert
 from pipeline.core.detection.sentence import sentence
 from pipeline.kafka.values import read_values
@@ -46,6 +47,8 @@ def backtest(
         raise typer.BadParameter(f"there are: {', '.join(FORMATS)}", param_hint="--format")
     settings = load()
     alert_rules = load_rules(rules_file or settings.alerts.rules, funnel_names(settings))
+    if left_out := [rule.name for rule in alert_rules if is_of_persons(rule)]:
+        say(f"left out, for they are about persons, whose stages do not run here: {', '.join(left_out)}")
     deciding = rules(settings)
     logs = logs_of(read_events(file, file_format, deciding.vocabulary)) if file is not None else _topics(settings)
     records = sum(map(len, logs.values()))

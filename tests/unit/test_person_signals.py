@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.core.detection.detection import Detection
+from pipeline.core.detection.detection import Detection, is_of_persons
 from pipeline.core.detection.incidents import FIRING
 from pipeline.core.windows.windows import Windows
 from pipeline.model.ages import age_counters
@@ -220,9 +220,9 @@ def test_fewer_who_buy_on_another_way_are_an_alert_of_net_abandonment() -> None:
     times = ((MONDAY, 6 * 120, 4.0), (MONDAY + 6 * HOUR_MS, 60, 0.0))
     for version, (start, steps, elsewhere) in enumerate(times, 1):
         rows, hours = evidence(start, steps, elsewhere)
-        for is_of_persons in (False, True):
-            told = rows if is_of_persons else [one._replace(counters={"events": 20}) for one in rows]
-            detector = detection.of(is_of_persons)
+        for is_about in (False, True):
+            told = rows if is_about else [one._replace(counters={"events": 20}) for one in rows]
+            detector = detection.of(is_about)
             assert detector is not None
             detector.take("cx.tiles:0", version, start + steps * STEP_MS, told, hours if elsewhere else [])
         fired += [
@@ -256,6 +256,17 @@ def test_of_rules_that_are_gone_nothing_stays_stored() -> None:
     again.restore(head, shards)
     assert again.persons is not None
     assert again.persons.next_ms is None
+
+
+def test_a_shop_may_have_rules_about_persons_only() -> None:
+    detection = Detection(AGES, tuple(rule for rule in ALERT_RULES if is_of_persons(rule)))
+    rows, hours = evidence(MONDAY, 120, 4.0)
+    for is_about in (False, True):
+        detector = detection.of(is_about)
+        assert detector is not None
+        detector.take("cx.tiles:0", 1, MONDAY + HOUR_MS, rows, hours)
+    assert [alert for decided in detection.decide() for alert in decided.alerts] == []
+    assert detection.own.next_ms == MONDAY + HOUR_MS
 
 
 def test_phase_two_tells_that_detector_what_it_needs() -> None:

@@ -50,7 +50,7 @@ class Decider:
         """So long after an hour has begun it teaches: it is final."""
         self.hour: int | None = None
         """Start of the hour of the last step decided on."""
-        self._longest_ms = max(rule.windows_ms[-1] for rule in rules)
+        self._longest_ms = max([STEP_MS, *(rule.windows_ms[-1] for rule in rules)])
         self.steps = Steps(self._longest_ms)
         self.worth = Worth(measures, currency)
 

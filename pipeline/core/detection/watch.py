@@ -145,7 +145,7 @@ class Watch:
         self.rules: Final = rules
         self._measures = measures
         self._funnels = len(measures.funnels)
-        self._windows = sorted({window for rule in rules for window in rule.windows_ms})
+        self._windows = sorted({window for rule in rules for window in rule.windows_ms} or {STEP_MS})
         columns = 2 * self._funnels + 3 * measures.counted_shares
         self._sums = Rolling(self._windows[-1] // STEP_MS, columns)
         self._over: Floats = np.zeros((len(self._windows), columns, 0))
