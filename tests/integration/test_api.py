@@ -136,12 +136,12 @@ def test_segments_and_trends_are_those_of_the_dimension(shop: Running) -> None:
 
 
 def test_journeys_page_by_page_are_those_of_the_table(shop: Running) -> None:
-    found = everything(shop, "journeys", funnel="checkout", outcome="abandoned", device="mobile", limit=31)
+    found = everything(shop, "journeys", funnel="checkout", outcome="abandoned", device="mobile", limit=9)
     rows = shop.sql(
         "SELECT journey_id, session_id, last_step, value FROM cx.journeys FINAL "
         "WHERE funnel = 'checkout' AND outcome = 'abandoned' AND device = 'mobile'"
     )
-    assert len(rows) > 31  # more than a page
+    assert len(rows) > 9  # more than a page, at any hour
     keys = [(one["journey_id"], one["session_id"], one["last_step"], one["value"]) for one in found]
     assert sorted(keys) == sorted(rows)
     assert len(set(keys)) == len(keys)
