@@ -37,7 +37,7 @@ class PersonTiles:
     """Counters by segment and bucket, and which of them are to be told."""
 
     def __init__(self) -> None:
-        self._hours: Final = Hours(_Hour)
+        self.hours: Final = Hours(_Hour)
         self._untold: dict[int, set[str]] = {}
         """By bucket, of which segments the tile has changed since it was told."""
 
@@ -61,7 +61,7 @@ class PersonTiles:
                 self._add(segment, bucket, {})
 
     def _add(self, segment: str, bucket: int, delta: Counters) -> None:
-        tile = self._hours.change(bucket, segment).tiles.setdefault(bucket, {})
+        tile = self.hours.change(bucket, segment).tiles.setdefault(bucket, {})
         for name, count in delta.items():
             place = _PLACES[name]
             tile[place] = tile.get(place, 0) + count
@@ -73,27 +73,27 @@ class PersonTiles:
         tiles: list[Tile] = []
         for bucket in sorted(untold):
             for segment in sorted(untold[bucket]):
-                hour = self._hours.get(hour_of(bucket), segment)
+                hour = self.hours.get(hour_of(bucket), segment)
                 counts = {} if hour is None else hour.tiles.get(bucket, {})  # packed, an empty one is none
                 tiles.append(Tile(segment, bucket, {_NAMES[place]: count for place, count in counts.items()}))
         return tiles
 
     def forget(self, oldest_ms: int) -> None:
         """Drop the hours that ended by then. To be called when all has been told."""
-        self._hours.forget(oldest_ms)
+        self.hours.forget(oldest_ms)
 
     def rest(self, passed_ms: int) -> None:
         """Keep only what is new open."""
-        self._hours.close(passed_ms - HOUR_MS)
+        self.hours.close(passed_ms - HOUR_MS)
 
     def head(self) -> dict[str, Any]:
         return {"untold": [[bucket, sorted(segments)] for bucket, segments in self._untold.items()]}
 
     def snapshot(self, cut: Cut) -> None:
         """Put what has changed since the last one into a cut."""
-        self._hours.snapshot(cut, TILES)
+        self.hours.snapshot(cut, TILES)
 
     def restore(self, head: Head, shards: Shards) -> None:
         """Raises ValueError where they are broken."""
-        self._hours.restore(shards, TILES)
+        self.hours.restore(shards, TILES)
         self._untold = {bucket: set(segments) for bucket, segments in head["untold"]}
