@@ -62,9 +62,10 @@ def measured(rate: float) -> tuple[int, int]:
             if told := of_persons(chance, rate / SOURCES):
                 windows.merge(f"cx.facts:{number}", bucket + 1, bucket, [("all", bucket, told)], more=False)
                 one.fold({(("web",), bucket): told}, [], lambda _: ("all",))
-    for hours in (windows.hours, *(one.hours for one in tiles)):
-        for _ in range(_TIMES_CLOSED):
-            hours.close(HOURS * HOUR_MS)
+    for _ in range(_TIMES_CLOSED):
+        windows.hours.close(HOURS * HOUR_MS)
+        for one in tiles:
+            one.hours.close(HOURS * HOUR_MS)
     cut, others = Cut({}), Cut({})
     windows.snapshot(cut)
     for number, one in enumerate(tiles):
@@ -76,9 +77,8 @@ def measured(rate: float) -> tuple[int, int]:
 def main() -> None:
     for rate in (0.1, 1.5, 15.0, 150.0):
         windows, persons = measured(rate)
-        print(
-            f"{rate:g} carts in ten seconds: {windows / 1e6:.1f} MB in phase two, {persons / 1e6:.1f} MB of persons"
-        )
+        sizes = f"{windows / 1e6:.1f} MB in phase two, {persons / 1e6:.1f} MB of persons"
+        print(f"{rate:g} carts in ten seconds: {sizes}")
 
 
 if __name__ == "__main__":
