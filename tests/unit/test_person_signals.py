@@ -258,6 +258,31 @@ def test_of_rules_that_are_gone_nothing_stays_stored() -> None:
     assert again.persons.next_ms is None
 
 
+def test_a_restart_follows_a_step_in_which_nothing_came() -> None:
+    """Of persons many steps are empty, and segments are there before it is known what is usual in them."""
+    detection, shards = Detection(AGES, ALERT_RULES), dict[str, object]()
+    rows, hours = evidence(MONDAY, 6 * 120, 4.0)
+    end = MONDAY + 6 * HOUR_MS
+    for number in range(30):  # new ones, a step with all of them, and one without anything
+        rows.append(Evidence(f"store_id={number}", end + STEP_MS, {"cart_abandoned": 1, "events": 1}))
+    rows.append(Evidence("all", end, {"cart_abandoned": 1, "events": 1}))
+    later, _ = evidence(end + 3 * STEP_MS, 139, 4.0)  # what was decided on an hour ago is what a checkpoint holds
+    rows += later
+    end += 140 * STEP_MS
+    assert detection.persons is not None
+    detection.persons.take("cx.tiles:0", 1, end + 3 * STEP_MS, rows, hours)
+    list(detection.decide())
+    again = Detection(AGES, ALERT_RULES)
+    again.restore(lay(shards, detection.snapshot()), shards)
+    for one in (detection, again):
+        assert one.persons is not None
+        one.persons.take(
+            "cx.tiles:0", 2, end + 5 * STEP_MS, [Evidence("all", end + 4 * STEP_MS, {"events": 1})], []
+        )
+        assert [alert for decided in one.decide() for alert in decided.alerts] == []
+        assert one.persons.next_ms == end + 5 * STEP_MS
+
+
 def test_a_shop_may_have_rules_about_persons_only() -> None:
     detection = Detection(AGES, tuple(rule for rule in ALERT_RULES if is_of_persons(rule)))
     rows, hours = evidence(MONDAY, 120, 4.0)

@@ -126,7 +126,9 @@ class Rolling:
     def push(self, counts: Floats) -> None:
         """Shape: columns, segments."""
         before = self._running[-1]
-        running = counts.copy()
+        # Of a step in which nothing came the segments known then are told, which may be fewer.
+        running = np.zeros((counts.shape[0], max(counts.shape[1], before.shape[1])))
+        running[:, : counts.shape[1]] = counts
         running[:, : before.shape[1]] += before
         self._running.append(running)
 
