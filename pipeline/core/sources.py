@@ -4,7 +4,10 @@ A source is one partition of the topic before (``topic:partition``).
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+APART_MS: Final = 600_000
+"""Sources further apart than this are still catching up."""
 
 
 def later(before_ms: int | None, at_ms: int | None) -> int | None:
@@ -12,6 +15,17 @@ def later(before_ms: int | None, at_ms: int | None) -> int | None:
     if before_ms is None or at_ms is None:
         return at_ms if before_ms is None else before_ms
     return max(before_ms, at_ms)
+
+
+class Progress(NamedTuple):
+    """How far the sources are whose rows wait for each other."""
+
+    newest_ms: int | None
+    """What the first of them has passed."""
+    passed_ms: int | None
+    """What all have."""
+    is_apart: bool
+    """Whether they are further apart than they are when all are read to their ends."""
 
 
 class Sources:
@@ -77,6 +91,11 @@ class Sources:
     def all_passed_ms(self) -> int | None:
         """What all sources have passed, ms; None while there is one that is not heard of."""
         return self.smallest_ms() if len(self.versions) >= self._count else None
+
+    def progress(self) -> Progress:
+        newest, smallest = self.newest_ms, self.smallest_ms()
+        is_apart = newest is None or smallest is None or newest - smallest > APART_MS
+        return Progress(newest, self.all_passed_ms(), is_apart)
 
     def head(self) -> dict[str, Any]:
         """For a cut: versions, watermarks, empty sources."""

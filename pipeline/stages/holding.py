@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Final, NamedTuple
 
-from pipeline.core.windows.windows import Progress
+from pipeline.core.sources import Progress
 
 HISTORY_HOLD_S: Final = 600.0
 """While history is being read: nobody waits for it, and what is put out too early is put out twice."""

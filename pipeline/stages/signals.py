@@ -213,7 +213,7 @@ class SignalsStage:
         lease.holdings = lease.holdings or (Holding(self._hold_s), Holding(self._hold_s + _PERSONS_LATER_S))
         windows, wall_ms = lease.state, round(self._wall_clock() * 1000)
         due = (
-            lease.holdings[0].due_ms(now, windows.progress()),
+            lease.holdings[0].due_ms(now, windows.sources.progress()),
             lease.holdings[1].due_ms(now, windows.persons_progress()),
         )
         # A clock that is ahead, by less than is refused, makes no window over.

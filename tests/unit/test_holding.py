@@ -19,7 +19,7 @@ class Setting:
         for source, watermark_s in watermarks.items():
             self._version += 1
             self.windows.merge(source, self._version, T0 + 1000 * watermark_s, [])
-        due = self.holding.due_ms(self.now_s + seconds, self.windows.progress())
+        due = self.holding.due_ms(self.now_s + seconds, self.windows.sources.progress())
         return None if due is None else (due - T0) // 1000
 
 

@@ -8,13 +8,13 @@ where a source holds the others back for too long; and again where something cha
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.cuts import MINUTE_MS, Cut, Head, Shards
-from pipeline.core.sources import Sources, later
+from pipeline.core.sources import APART_MS, Progress, Sources, later
 from pipeline.core.usual.history import Usual, hours_to_look_up
 from pipeline.core.usual.measures import Measures
 from pipeline.core.windows import cuts
@@ -36,8 +36,6 @@ from pipeline.model.rules import GENERATION_SHIFT
 from pipeline.model.tiles import BUCKET_MS, Counters
 from schemas.facts import FACTS_TOPIC
 
-APART_MS: Final = 600_000
-"""Sources further apart than this are still catching up."""
 SEGMENTS_AT_A_TIME: Final = 32
 """Whose rows are computed together: what a call of numpy costs is shared, and others still get their turn."""
 BUCKETS_AT_A_TIME: Final = 16_384
@@ -45,17 +43,6 @@ BUCKETS_AT_A_TIME: Final = 16_384
 Names = NDArray[np.object_]
 _NOTHING: Final = Reached(None, None)
 _WINDOW_NAMES: Final[Names] = np.array([window.name for window in WINDOWS], dtype=object)
-
-
-class Progress(NamedTuple):
-    """How far the sources are whose rows wait for each other."""
-
-    newest_ms: int | None
-    """What the first of them has passed."""
-    passed_ms: int | None
-    """What all have."""
-    is_apart: bool
-    """Whether they are further apart than they are when all are read to their ends."""
 
 
 class Windows:
@@ -223,14 +210,9 @@ class Windows:
         if some:
             yield some
 
-    def progress(self) -> Progress:
-        newest, smallest = self.sources.newest_ms, self.sources.smallest_ms()
-        is_apart = newest is None or smallest is None or newest - smallest > APART_MS
-        return Progress(newest, self.sources.all_passed_ms(), is_apart)
-
     def persons_progress(self) -> Progress:
         """Of the signals of persons: they wait for what is told of persons too."""
-        touchpoints = self.progress()
+        touchpoints = self.sources.progress()
         if not self.persons.is_fed:
             return Progress(None, None, is_apart=False)
         passed = self.persons.passed_ms(touchpoints.passed_ms)
