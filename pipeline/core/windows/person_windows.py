@@ -16,6 +16,7 @@ from pipeline.core.windows.formulas import person_formulas
 from pipeline.core.windows.person_evidence import PersonTeller
 from pipeline.core.windows.person_hours import Layout, PersonHour
 from pipeline.core.windows.person_parts import Joined, Part, together
+from pipeline.core.windows.segment_tiles import still_pending
 from pipeline.core.windows.signal_rows import signal_rows
 from pipeline.core.windows.signals import SignalColumns, SignalTable
 from pipeline.core.windows.window_ends import LONGEST_WINDOW_MS, Ends, Reached
@@ -187,17 +188,8 @@ class PersonWindows:
 
     def _forget_changes(self) -> None:
         self._dirty.clear()
-        pending = None if self.complete_ms is None else self.complete_ms - LONGEST_WINDOW_MS
-        for segment in list(self._shrunk):
-            kept = {
-                signal: {b for b in some if pending is None or b > pending}
-                for signal, some in self._shrunk[segment].items()
-            }
-            kept = {signal: some for signal, some in kept.items() if some}
-            if kept:
-                self._shrunk[segment] = kept
-            else:
-                del self._shrunk[segment]
+        kept = {segment: still_pending(some, self.complete_ms) for segment, some in self._shrunk.items()}
+        self._shrunk = {segment: some for segment, some in kept.items() if some}
 
     def _rows(
         self, is_complete: bool, some: list[Part], reached: Reached, *, is_correcting: bool

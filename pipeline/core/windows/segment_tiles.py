@@ -1,6 +1,6 @@
 """What phase two holds of one segment: its tiles by bucket and source, and their sums per bucket."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pipeline.core.statistics import Ints
@@ -17,6 +17,13 @@ class FunnelAges:
     def __init__(self, rows: BucketRows) -> None:
         self.rows: Final = rows
         self.changed = Stretches()
+
+
+def still_pending(shrunk: Mapping[str, set[int]], complete_ms: int | None) -> dict[str, set[int]]:
+    """By signal, of the buckets in which its denominator fell those in windows that are not complete yet."""
+    pending = (complete_ms - LONGEST_WINDOW_MS) if complete_ms is not None else None
+    kept = {signal: {b for b in some if pending is None or b > pending} for signal, some in shrunk.items()}
+    return {signal: some for signal, some in kept.items() if some}
 
 
 class SegmentTiles:
@@ -42,12 +49,7 @@ class SegmentTiles:
         """All complete rows have been put out as they are now. Those of later ends may have been, too."""
         self.dirty.clear()
         if self.shrunk:
-            pending = (complete_ms - LONGEST_WINDOW_MS) if complete_ms is not None else None
-            kept = {
-                signal: {b for b in buckets if pending is None or b > pending}
-                for signal, buckets in self.shrunk.items()
-            }
-            self.shrunk = {signal: buckets for signal, buckets in kept.items() if buckets}
+            self.shrunk = still_pending(self.shrunk, complete_ms)
         for ages in self.ages.values():
             ages.changed = Stretches()
 
