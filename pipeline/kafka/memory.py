@@ -17,7 +17,7 @@ class MemoryProducer:
 
     def __init__(self, *, delivers: bool = True, room: int = 1 << 30) -> None:
         """``room``: messages that wait for their acknowledgement; with more the queue is full."""
-        self._room = room
+        self.room = room
         self.delivers = delivers
         """While it is False nothing is acknowledged; what waits is, at the next poll after it was set."""
         self.produced: list[Produced] = []
@@ -39,7 +39,7 @@ class MemoryProducer:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Its parameters come in confluent-kafka's order. Raises BufferError where the queue is full."""
-        if len(self._waiting) >= self._room:
+        if len(self._waiting) >= self.room:
             raise BufferError("the queue is full")
         self.produced.append(Produced(topic, value, key, partition, headers))
         told = callback or on_delivery

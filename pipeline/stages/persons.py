@@ -50,10 +50,20 @@ class _Stage(ABC, Generic[State]):
     """Takes batches piece by piece: each is settled, and what it leads to put out."""
 
     def __init__(
-        self, name: str, who: str, inner: Inner[Any], outbox: Outbox, metrics: Metrics, checkpointer: Checkpointer
+        self,
+        name: str,
+        who: str,
+        leases: Mapping[Source, TellingLease[State]],
+        inner: Inner[Any],
+        outbox: Outbox,
+        metrics: Metrics,
+        checkpointer: Checkpointer,
+        partitions_of: PartitionsOf,
     ) -> None:
-        """``who``: the field of events by which its people are told apart."""
+        """``who``: the field of events by which its people are told apart. ``leases``: of its partitions."""
         self._name: Final = name
+        self._leases: Final = leases
+        self._partitions_of: Final = partitions_of
         self._who: Final = who
         self._inner = inner
         self._outbox = outbox
@@ -68,7 +78,7 @@ class _Stage(ABC, Generic[State]):
         """Take a batch. One whose partition is taken away meanwhile is left to the next owner."""
         with contextlib.suppress(RevokedError):
             async with self._turn:
-                await self._process(lease_of(self._leases(), batch.source, batch.epoch), batch)
+                await self._process(lease_of(self._leases, batch.source, batch.epoch), batch)
 
     async def _process(self, lease: TellingLease[State], batch: RecordBatch) -> None:
         for records in _pieces(batch):
@@ -90,9 +100,6 @@ class _Stage(ABC, Generic[State]):
             lease.state.end_catching_up()
         self._checkpointer.consider(lease)
         self._measure(lease.name, lease.state)
-
-    @abstractmethod
-    def _leases(self) -> Mapping[Source, TellingLease[State]]: ...
 
     @abstractmethod
     def _take(self, state: State, message: Any) -> bool:
@@ -127,13 +134,9 @@ class VisitorsStage(_Stage[Visitors]):
         partitions_of: PartitionsOf,
     ) -> None:
         inner = Inner(VisitsRead, metrics, time.time)
-        super().__init__("visitors", "visitor_id", inner, outbox, metrics, checkpointer)
-        self._all = leases
-        self._partitions_of = partitions_of
+        rest = inner, outbox, metrics, checkpointer, partitions_of
+        super().__init__("visitors", "visitor_id", leases.visitors, *rest)
         self._router: FactsRouter | None = None
-
-    def _leases(self) -> Mapping[Source, TellingLease[Visitors]]:
-        return self._all.visitors
 
     def _take(self, state: Visitors, message: VisitsRead) -> bool:
         at = message.source, message.version, message.watermark, message.more
@@ -169,15 +172,11 @@ class PersonsStage(_Stage[Persons]):
     ) -> None:
         """``admission``: decides which values are told apart; None: this worker alone does."""
         inner = Inner(FactsRead, metrics, time.time)
-        super().__init__("persons", "customer_id", inner, outbox, metrics, checkpointer)
-        self._all = leases
-        self._partitions_of = partitions_of
+        rest = inner, outbox, metrics, checkpointer, partitions_of
+        super().__init__("persons", "customer_id", leases.persons, *rest)
         self._decisions = Decisions(admission, metrics)
         self._clock = clock
         self._router: TileRouter | None = None
-
-    def _leases(self) -> Mapping[Source, TellingLease[Persons]]:
-        return self._all.persons
 
     def _take(self, state: Persons, message: FactsRead) -> bool:
         at = message.source, message.version, message.watermark, message.more
@@ -200,7 +199,9 @@ class PersonsStage(_Stage[Persons]):
 
     async def tell_waiting(self) -> None:
         """Tell of tiles that have waited long enough for time to come to another step."""
-        for lease in list(self._all.persons.values()):
+        for lease in list(self._leases.values()):
+            if self._turn.locked():
+                return  # a batch is under way, for long where a sink is out: the ticks must not wait for it
             with contextlib.suppress(RevokedError):
                 async with self._turn:
                     await self._tell_waiting(lease)

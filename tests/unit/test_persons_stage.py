@@ -123,8 +123,12 @@ def test_what_is_being_told_is_in_no_checkpoint_as_told() -> None:
         await setting.pass_to(T0)
         await setting.take(WEB, T0 + 1, cart(T0 - MINUTE))
         setting.now_s += 10.0
-        setting.producer.delivers = False
-        await setting.stage.tell_waiting()
+        setting.producer.delivers, setting.producer.room = False, 0
+        telling = asyncio.create_task(setting.stage.tell_waiting())
+        await asyncio.sleep(0.05)
+        assert setting.lease.cut_at is None, "a cut made now would have them as told"
+        setting.producer.room = 100
+        await telling
         offset = setting.lease.cut_at
         assert offset == 3
         assert not setting.lease.is_done(offset), "its messages are on their way"
