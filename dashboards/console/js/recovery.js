@@ -1,4 +1,5 @@
-// Who came back for what was left: of journeys of somebody known, over the last seven days.
+// Who came back for what was left: of journeys of somebody known, over the last seven days. None of these is lost
+// yet: that takes seven days.
 
 import { get } from "./api.js";
 import { make } from "./dom.js";
@@ -45,13 +46,13 @@ export class Recovery {
     this.panel.hidden = rows.length === 0;
     const text = money(this.config.currency);
     const of = (n, all) => (all ? `${count(n)} (${percent(n / all)})` : "–");
-    const head = ["", "Net now", "Abandoned", "Known", "Bought elsewhere", "Came back", "Other channel", "After", "Recovered", "Lost", "Open"];
+    const head = ["", "Net now", "Abandoned", "Known", "Bought elsewhere", "Came back", "Other channel", "After", "Recovered", "Open"];
     const cells = (row) => {
       const left = row.known - row.completed_elsewhere;
       const net = this.net.get(row.funnel) ?? null;
       return [
         net === null ? "–" : `${percent(net.value)} (n ${count(net.n)})`, count(row.abandoned), of(row.known, row.abandoned), of(row.completed_elsewhere, row.known), of(row.recovered, left),
-        of(row.recovered_elsewhere, row.recovered), row.recovered ? ago(1_000 * row.median_s) : "–", text(row.value_recovered), text(row.value_lost), count(row.open),
+        of(row.recovered_elsewhere, row.recovered), row.recovered ? ago(1_000 * row.median_s) : "–", text(row.value_recovered), count(row.open),
       ];
     };
     this.root.replaceChildren(make("table", {},
