@@ -18,7 +18,9 @@ ROW_TOPIC_PREFIX: Final = "clickhouse:"
 MESSAGE_TOPIC_PREFIX: Final = "kafka:"
 #: Or a message that a webhook's receiver did not take, of the webhook named after it.
 HOOK_TOPIC_PREFIX: Final = "webhook:"
-#: No Kafka topic's name has it: letters with it are of something of ours, not of input.
+#: Or a request of which the collector could make no touchpoint, of the source named after it.
+COLLECTOR_TOPIC_PREFIX: Final = "collector:"
+#: No Kafka topic's name has it: letters with it are of no record of a topic.
 OWN_MARK: Final = ":"
 _OFFSET_BITS: Final = 52
 """As many as a JSON reader that knows only doubles keeps."""

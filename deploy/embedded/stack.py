@@ -47,12 +47,22 @@ class Stack:
         self._is_new = False
         self.clickhouse_port = 0
         self.web_port = 0
+        self.collector_port = 0
+        self.collector_metrics_port = 0
 
-    def start(self, kafka_port: int | None, clickhouse_port: int | None, web_port: int | None) -> None:
+    def start(
+        self,
+        kafka_port: int | None,
+        clickhouse_port: int | None,
+        web_port: int | None,
+        collector_port: int | None = None,
+    ) -> None:
         """Start Kafka and ClickHouse on the ports given, or on free ones. Raises StartError."""
         own_port = _port(kafka_port, "Kafka")
         self.clickhouse_port = _port(clickhouse_port, "ClickHouse")
         self.web_port = _port(web_port, "web")
+        self.collector_port = _port(collector_port, "collector")
+        self.collector_metrics_port = free_port()
         if self._is_own:
             log = self.logs / "kafka.log"
             self.kafka = kafka.Kafka(self.data_dir / "kafka", own_port, log, self._kafka_home)
@@ -78,6 +88,10 @@ class Stack:
             "CX_CLICKHOUSE__PASSWORD": self.password,
             "CX_WEB__HOST": "127.0.0.1",
             "CX_WEB__PORT": str(self.web_port),
+            "CX_COLLECTOR__HOST": "127.0.0.1",
+            "CX_COLLECTOR__PORT": str(self.collector_port),
+            "CX_COLLECTOR__METRICS_PORT": str(self.collector_metrics_port),
+            "CX_COLLECTOR__MEMORY_DIR": str(self.data_dir / "collector"),
             **(self._of_own_broker() if self._is_own else {}),
         }
 
@@ -95,6 +109,7 @@ class Stack:
             "kafka": self.kafka_address,
             "clickhouse": f"127.0.0.1:{self.clickhouse_port}",
             "web": f"http://127.0.0.1:{self.web_port}",
+            "collector": f"http://127.0.0.1:{self.collector_port}",
         }
         return f"ready {json.dumps(addresses)}"
 

@@ -10,6 +10,7 @@ from clickhouse_driver import errors
 from confluent_kafka import KafkaException
 
 from deploy.embedded.process import StartError
+from pipeline.collector.recorded import RecordedError
 from pipeline.kafka.clients import KafkaUnavailableError
 from pipeline.kafka.logs import LogError
 from pipeline.settings import SettingsError
@@ -24,6 +25,7 @@ EXPECTED = (
     KafkaException,
     KafkaUnavailableError,
     LogError,
+    RecordedError,
     ReplayError,
     SubscriptionError,
     SinkError,
@@ -42,9 +44,11 @@ def build() -> typer.Typer:
     from pipeline.cli import (
         admin,
         backtest,
+        collect,
         deadletters,
         replay,
         simulate,
+        sources,
         sql,
         tail,
         up,
@@ -61,7 +65,8 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # an error is one line, not a box
     )
-    for module in (up, worker, simulate, replay, tail, sql, verify, admin, deadletters, backtest, webhooks):
+    serving, sending, reading = (up, worker, collect, webhooks), (simulate, replay), (tail, sql, verify, backtest)
+    for module in (*serving, *sending, *reading, admin, deadletters, sources):
         module.register(app)
     return app
 

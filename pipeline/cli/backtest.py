@@ -17,7 +17,7 @@ from pipeline.model.source import Source
 from pipeline.settings import Settings, funnel_names, load, rules
 from pipeline.settings.alert_rules import load_rules
 from pipeline.tools.backtest import Backtest, logs_of
-from pipeline.tools.replay.formats import FORMATS
+from pipeline.tools.replay.formats import FORMATS, reader_of
 from pipeline.tools.verify.run import read_logs, refused_by_clock
 from schemas.plain import shown
 from schemas.times import format_rfc3339
@@ -50,7 +50,10 @@ def backtest(
     if left_out := [rule.name for rule in alert_rules if is_of_persons(rule)]:
         say(f"left out, for they are about persons, whose stages do not run here: {', '.join(left_out)}")
     deciding = rules(settings)
-    logs = logs_of(read_events(file, file_format, deciding.vocabulary)) if file is not None else _topics(settings)
+    if file is None:
+        logs = _topics(settings)
+    else:
+        logs = logs_of(read_events(file, reader_of(file_format, deciding.vocabulary)(file)))
     records = sum(map(len, logs.values()))
     if file is None:
         deciding.segmenter.values.admit(read_values(settings.kafka)[0])

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
-from pipeline.settings import load
-from pipeline.tools.deadletters import Judged, Letter, Verdict, judge_for, send_again
-from schemas.deadletters import OWN_MARK
+from pipeline.collector.letters import request_of
+from pipeline.collector.sources_file import load_sources
+from pipeline.settings import Settings, load, vocabulary
+from pipeline.tools.deadletters import Collected, Judged, Letter, Ready, Verdict, judge_for, send_again
+from schemas.deadletters import COLLECTOR_TOPIC_PREFIX, OWN_MARK
 from schemas.plain import json_shown
 from schemas.reasons import Reason
 from schemas.times import parse_rfc3339
@@ -80,7 +82,7 @@ def replay_dead_letters(
     client = clickhouse_client(settings)
     letters = _letters(client, where, values | {"limit": limit})
     sent_before = (row[0] for row in client.execute("SELECT DISTINCT sha256 FROM cx.dead_letter_replays"))
-    judge = judge_for(settings, sent_before, int(time.time() * 1000))
+    judge = judge_for(settings, sent_before, int(time.time() * 1000), _collected(settings))
     with progress("judging", len(letters)) as advance:
         judged = []
         for letter in letters:
@@ -98,6 +100,27 @@ def replay_dead_letters(
         say(f"sent {count} again")
     elif counts[Verdict.SEND]:
         say("nothing was sent; give --send to do it")
+
+
+def _collected(settings: Settings) -> Collected | None:
+    """What requests that the collector could not read become by the file of sources as it is now."""
+    if not settings.collector.sources:
+        return None
+    sources = {one.name: one for one in load_sources(settings.collector.sources, vocabulary(settings), time.time)}
+
+    def collected(letter: Letter) -> list[Ready] | str:
+        source = sources.get(letter.topic.removeprefix(COLLECTOR_TOPIC_PREFIX))
+        if source is None:
+            return f"no source of that name in {settings.collector.sources}"
+        try:
+            taken = source.intake.take(request_of(letter.error, letter.payload, letter.received_ms), is_known=True)
+        except ValueError as error:
+            return f"invalid: {error}"
+        if taken.problems:
+            return f"invalid: {taken.error}"
+        return [Ready(one.channel, one.session_id, one.at_ms, one.payload) for one in taken.finished]
+
+    return collected
 
 
 def _conditions(reason: str, topic: str, since: str, until: str) -> tuple[str, dict[str, Any]]:
@@ -119,16 +142,17 @@ def _conditions(reason: str, topic: str, since: str, until: str) -> tuple[str, d
 
 def _letters(client: Any, where: str, values: dict[str, Any]) -> list[Letter]:
     rows = client.execute(
-        "SELECT topic, partition, offset, reason, base64Encode(payload), size, sha256 "
+        "SELECT topic, partition, offset, reason, base64Encode(payload), size, sha256, error, "
+        "toUnixTimestamp64Milli(received_at) "
         f"FROM cx.dead_letters AS d FINAL WHERE {where} "
-        f"AND position(topic, '{OWN_MARK}') = 0 "
+        f"AND (position(topic, '{OWN_MARK}') = 0 OR startsWith(topic, '{COLLECTOR_TOPIC_PREFIX}')) "
         "AND (topic, partition, offset) NOT IN (SELECT topic, partition, offset FROM cx.dead_letter_replays) "
         "ORDER BY d.received_at, topic, partition, offset LIMIT %(limit)s",
         values,
     )
     return [
-        Letter(topic, partition, offset, reason, b64decode(payload), size, digest)
-        for topic, partition, offset, reason, payload, size, digest in rows
+        Letter(topic, partition, offset, reason, b64decode(payload), size, digest, error, received_ms)
+        for topic, partition, offset, reason, payload, size, digest, error, received_ms in rows
     ]
 
 

@@ -1,17 +1,19 @@
 """``replay``: a file's events."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.cli.common import kafka_admin, progress, say
+from pipeline.cli.sources import headers_of, source_called
+from pipeline.collector.history import Unread, touchpoints_in
 from pipeline.settings import load, vocabulary
 from pipeline.tools.replay.files import FileError
-from pipeline.tools.replay.formats import FORMATS, BadRow, FileEvent, reader_of
+from pipeline.tools.replay.formats import FORMATS, BadRow, FileEvent, Row, reader_of
 from pipeline.tools.replay.send import ReplayError, check_not_behind, in_sending_order
 from pipeline.tools.replay.send import replay as send_all
-from schemas.vocabulary import Vocabulary
 
 _SHOWN_PROBLEMS = 5
 
@@ -22,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="File to send.")],
-    file_format: Annotated[str, typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.")],
+    file_format: Annotated[str, typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.")] = "",
+    source: Annotated[str, typer.Option(help="Instead: a source of the collector that reads it.")] = "",
+    header: Annotated[list[str] | None, typer.Option(help="With --source: NAME: VALUE of its requests.")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="With --source: rows of a table to pass over.")] = 0,
     order: Annotated[str, typer.Option(help="'time': by event time; 'file': as they stand.")] = "time",
     shuffle: Annotated[float, typer.Option(min=0, help="Each may come up to so many seconds late.")] = 0.0,
     duplicate: Annotated[int, typer.Option(min=0, help="Send every so-many-th twice; 0: none.")] = 0,
@@ -36,13 +41,19 @@ def replay(
     journeys and windows close; not where live producers are at work in the same topics. Rows that cannot be read
     are reported and counted, not sent.
     """
-    if file_format not in FORMATS:
+    if bool(source) == bool(file_format):
+        raise typer.BadParameter("one of --format and --source is wanted")
+    if file_format and file_format not in FORMATS:
         raise typer.BadParameter(f"there are: {', '.join(FORMATS)}", param_hint="--format")
     if order not in ("time", "file"):
         raise typer.BadParameter("'time' or 'file'", param_hint="--order")
     settings = load()
     kafka_admin(settings)
-    events = read_events(file, file_format, vocabulary(settings))
+    if source:
+        rows = _collected(file, source, headers_of(header), skip)
+    else:
+        rows = reader_of(file_format, vocabulary(settings))(file)
+    events = read_events(file, rows)
     if not events:
         raise ReplayError(f"{file}: nothing could be sent: there is no event of this format in it")
     if not allow_late:
@@ -59,12 +70,22 @@ def replay(
         )
 
 
-def read_events(file: Path, file_format: str, words: Vocabulary) -> list[FileEvent]:
+def _collected(file: Path, source: str, headers: dict[str, str], skip: int) -> Iterator[Row]:
+    """What a source of the collector makes of the file."""
+    for found in touchpoints_in(file, source_called(source), headers, skip):
+        if isinstance(found, Unread):
+            yield BadRow(found.line, found.problem)
+        else:
+            line, one = found
+            yield FileEvent(line, one.at_ms, one.channel, one.session_id, one.payload)
+
+
+def read_events(file: Path, rows: Iterable[Row]) -> list[FileEvent]:
     """A file's events; rows that cannot be read are reported and counted."""
     events, problems = [], 0
     with progress(f"reading {file.name}") as advance:
         try:
-            for row in reader_of(file_format, words)(file):
+            for row in rows:
                 advance(1)
                 if isinstance(row, BadRow):
                     problems += 1

@@ -33,12 +33,19 @@ _TOLD = (
     "CX_KAFKA__BOOTSTRAP_SERVERS",
     "CX_CLICKHOUSE__",
     "CX_WEB__PORT",
+    "CX_COLLECTOR__",
     "CX_EVENTS",
     "CX_FUNNELS",
     "CX_SEGMENTS",
     "CX_PIPELINE",
 )
 _ONCE = "CX_PIPELINE__REBUILD"
+_SOURCES = """\
+# What 'cx-signals up' collects from where CX_COLLECTOR__SOURCES names no other file.
+[sources.web]
+kind = "segment"
+keys = ["demo"]
+"""
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +65,7 @@ def up(
     kafka_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
     clickhouse_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
     web_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
+    collector_port: Annotated[int | None, typer.Option(**_PORT, help="Default: a free one.")] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Kept; default: a temporary one, removed at the end."),
@@ -77,15 +85,18 @@ def up(
         signal.signal(number, _interrupt)
     try:
         say("starting Kafka and ClickHouse")
-        stack.start(kafka_port, clickhouse_port, web_port)
+        stack.start(kafka_port, clickhouse_port, web_port, collector_port)
         environ = stack.environment()
+        if not settings.collector.sources:
+            environ["CX_COLLECTOR__SOURCES"] = str(_own_sources(stack))
         os.environ.update(environ)
         os.environ.pop("CX_CLICKHOUSE__PASSWORD_FILE", None)  # it is known by now
         settings = load(is_new_stack=True)
         create_topics(settings, Bounds(embedded.touchpoints_mb << 20, embedded.outputs_mb << 20))
         apply_migrations(settings)
-        say("starting the worker")
+        say("starting the worker and the collector")
         _start_worker(stack, with_shop=not no_simulate)
+        _start_collector(stack)
         running.remember(_told(environ))
         print(stack.ready_line(), flush=True)
         if not no_simulate:
@@ -119,6 +130,18 @@ def _start_worker(stack: Stack, with_shop: bool) -> None:
     environ = {"CX_WEB__SHOP_FILE": str(stack.shop_file)} if with_shop else {}
     child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], environ)
     child.wait_until(lambda: _answers(f"http://127.0.0.1:{stack.web_port}/readyz"), _READY_S)
+
+
+def _start_collector(stack: Stack) -> None:
+    child = stack.run("collector", [sys.executable, "-m", "pipeline", "collect"], {})
+    child.wait_until(lambda: _answers(f"http://127.0.0.1:{stack.collector_metrics_port}/readyz"), _READY_S)
+
+
+def _own_sources(stack: Stack) -> Path:
+    """A file with a source to try the collector with, where none is named."""
+    path = stack.data_dir / "sources.toml"
+    path.write_text(_SOURCES, encoding="utf-8")
+    return path
 
 
 def _answers(url: str) -> bool:

@@ -61,8 +61,11 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
     return context
 
 
-def new_producer(settings: KafkaSettings) -> Producer:
-    """A producer that neither loses, repeats nor reorders, and partitions as Java clients do."""
+def new_producer(settings: KafkaSettings, linger_ms: int = 50) -> Producer:
+    """A producer that neither loses, repeats nor reorders, and partitions as Java clients do.
+
+    ``linger_ms``: how long a message waits for others to go with.
+    """
     return Producer(
         _common(settings)
         | {
@@ -70,7 +73,7 @@ def new_producer(settings: KafkaSettings) -> Producer:
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
             "message.max.bytes": MAX_OUTPUT_BYTES,
-            "linger.ms": 50,
+            "linger.ms": linger_ms,
             "message.timeout.ms": 0,  # an outage is waited out, not lost (law 7)
             "topic.metadata.refresh.interval.ms": 15_000,  # partitions that are added are known so soon
             "queue.buffering.max.messages": 500_000,

@@ -12,6 +12,7 @@ from pipeline.settings.rules import customers_digest, funnel_names, rules, rules
 from pipeline.settings.services import (
     AlertmanagerSettings,
     ClickHouseSettings,
+    CollectorSettings,
     KafkaSettings,
     PrivacySettings,
     RetentionSettings,
@@ -25,6 +26,7 @@ __all__ = [
     "PREFIX",
     "AlertmanagerSettings",
     "ClickHouseSettings",
+    "CollectorSettings",
     "FunnelSettings",
     "FunnelsSettings",
     "KafkaSettings",

@@ -1,4 +1,6 @@
-"""The settings' file (TOML): the same names as in the environment, in lower case, a table for each group."""
+"""Files of settings (TOML), whose errors name the line. That of ``CX_CONFIG`` has the names of the environment, in
+lower case, a table for each group.
+"""
 
 import re
 import tomllib
@@ -14,13 +16,14 @@ _KEY: Final = re.compile(r"""\s*([\w."'-]+)\s*=""")
 class ConfigFile:
     """What a file says. Raises SettingsError where it cannot be read."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, named_by: str = "CX_CONFIG") -> None:
+        """``named_by``: the setting that names the file."""
         self.path: Final = path
         try:
             self._text: Final = Path(path).read_text(encoding="utf-8")
             self.content: Final[dict[str, Any]] = tomllib.loads(self._text)
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"CX_CONFIG: {path!r} cannot be read ({error})") from error
+            raise SettingsError(f"{named_by}: {path!r} cannot be read ({error})") from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{path}: {error}") from error
 

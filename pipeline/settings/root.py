@@ -27,6 +27,7 @@ from pipeline.settings.environment import (
 from pipeline.settings.services import (
     AlertmanagerSettings,
     ClickHouseSettings,
+    CollectorSettings,
     EmbeddedSettings,
     KafkaSettings,
     PrivacySettings,
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
     web: WebSettings = WebSettings()
+    collector: CollectorSettings = CollectorSettings()
     privacy: PrivacySettings = PrivacySettings()
     pipeline: PipelineSettings = PipelineSettings()
 

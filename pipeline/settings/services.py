@@ -151,6 +151,23 @@ class WebhooksSettings(Part):
     """Whether receivers on other machines may be posted to without TLS (``http://``), where others read along."""
 
 
+class CollectorSettings(Part):
+    sources: str = ""
+    """File of the sources (TOML), for ``cx-signals collect``."""
+    host: str = "127.0.0.1"
+    """Address that the collector binds to."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 6067
+    """Port of the collector."""
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] = 6068
+    """Port of its metrics and health, on the same address: not for those who send."""
+    answer_s: Annotated[float, Field(gt=0, le=60)] = 4.0
+    """How long a request waits for Kafka's acknowledgement before it is told to come again. Shops wait for 5 s."""
+    remember: Annotated[int, Field(ge=1_000, le=100_000_000)] = 2_000_000
+    """Events and orders that copies are known by, about 100 bytes each; for 48 hours at most."""
+    memory_dir: str = ""
+    """Folder where these survive a restart, of one collector; empty: they do not."""
+
+
 class WebSettings(Part):
     host: str = "127.0.0.1"
     """Address that the worker's web server binds to."""

@@ -1,9 +1,9 @@
 """Dead letters sent again: what each one would come to now, and the sending."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.core.sessions.refusals import FUTURE_MS
 from pipeline.kafka.logs import partitions_of, read_to_end
@@ -12,12 +12,11 @@ from pipeline.model.privacy import Pseudonyms, fingerprint
 from pipeline.model.source import Source
 from pipeline.settings import KafkaSettings, Settings, rules
 from pipeline.tools.replay.send import Sender, newest_times
-from schemas.deadletters import OWN_MARK
+from schemas.deadletters import COLLECTOR_TOPIC_PREFIX, OWN_MARK
 from schemas.decoding import decode
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
 from schemas.partitions import partition_of
 from schemas.reasons import Refusal
-from schemas.touchpoint import Touchpoint
 from schemas.vocabulary import CONTRACT, Vocabulary
 
 REPLAYED_HEADER: Final = "cx-replayed-from"
@@ -52,21 +51,35 @@ class Letter:
     payload: bytes
     size: int
     sha256: str
+    error: str = ""
+    received_ms: int = 0
 
     @property
     def place(self) -> str:
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
+class Ready(NamedTuple):
+    """A touchpoint that can be sent."""
+
+    channel: str
+    session_id: str
+    at_ms: int
+    payload: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A letter with its verdict; with the event and the whole payload where it can be sent."""
+    """A letter with its verdict; with what is to be sent where that is something."""
 
     letter: Letter
     verdict: Verdict
     detail: str = ""
-    event: Touchpoint | None = None
-    payload: bytes = b""
+    ready: tuple[Ready, ...] = ()
+
+
+Collected = Callable[[Letter], Sequence[Ready] | str]
+"""What a request that the collector could not read would become now; or why it would not."""
 
 
 class Judge:
@@ -85,7 +98,9 @@ class Judge:
         whole: Callable[[Letter], bytes | None],
         customer_key: bytes = b"",
         words: Vocabulary = CONTRACT,
+        collected: Collected | None = None,
     ) -> None:
+        self._collected = collected
         self._partitions = partitions
         self._cutoffs = cutoffs
         self._sent = set(sent)
@@ -95,35 +110,51 @@ class Judge:
 
     def judge(self, letter: Letter) -> Judged:
         """The verdict; a letter that is to be sent counts as sent for the letters after it."""
-        if OWN_MARK in letter.topic:
+        is_collected = letter.topic.startswith(COLLECTOR_TOPIC_PREFIX)
+        if OWN_MARK in letter.topic and not is_collected:
             return Judged(letter, Verdict.NO_INPUT)
         if letter.sha256 in self._sent:
             return Judged(letter, Verdict.SENT_BEFORE)
         # Cut short, or with its customer ids replaced, it is not what came: that lies in its topic still.
         is_whole = fingerprint(self._key, letter.payload) == letter.sha256
-        payload = letter.payload if is_whole else self._whole(letter)
+        payload = letter.payload if is_whole else None if is_collected else self._whole(letter)
         if payload is None or fingerprint(self._key, payload) != letter.sha256:
             return Judged(letter, Verdict.PAYLOAD_GONE)
+        found = self._of_request(letter) if is_collected else self._of_record(payload)
+        if isinstance(found, str):
+            return Judged(letter, Verdict.STILL_REFUSED, found)
+        in_time = [(one, late_ms) for one in found if (late_ms := self._late_ms(one)) <= 0]
+        if not in_time:
+            least_ms = min(self._late_ms(one) for one in found)
+            return Judged(letter, Verdict.TOO_LATE, f"by {least_ms / 1000:.3f} s")
+        self._sent.add(letter.sha256)
+        ready = tuple(one for one, _ in in_time)
+        topics = ", ".join(sorted({TOPIC_PREFIX + one.channel for one in ready}))
+        return Judged(letter, Verdict.SEND, topics, ready)
+
+    def _of_record(self, payload: bytes) -> Sequence[Ready] | str:
         event = decode(payload, self._words)
         if isinstance(event, Refusal):
             error = Pseudonyms(self._key).in_error(event.error) if self._key else event.error
-            return Judged(letter, Verdict.STILL_REFUSED, f"{event.reason}: {error}")
+            return f"{event.reason}: {error}"
         if event.at_ms > self._now_ms + FUTURE_MS:
-            ahead = (event.at_ms - self._now_ms) / 1000
-            return Judged(letter, Verdict.STILL_REFUSED, f"in_future: {ahead:.0f} s ahead")
-        cutoff = self._cutoffs.get(self._target(event))
-        if cutoff is not None and event.at_ms < cutoff:
-            return Judged(letter, Verdict.TOO_LATE, f"by {(cutoff - event.at_ms) / 1000:.3f} s")
-        self._sent.add(letter.sha256)
-        return Judged(letter, Verdict.SEND, TOPIC_PREFIX + event.channel, event, payload)
+            return f"in_future: {(event.at_ms - self._now_ms) / 1000:.0f} s ahead"
+        return [Ready(event.channel, event.session_id, event.at_ms, payload)]
 
-    def _target(self, event: Touchpoint) -> Source:
-        """Where the event belongs, by the partitioner of Java's clients."""
-        topic = TOPIC_PREFIX + event.channel
-        return topic, partition_of(event.session_id, self._partitions[topic])
+    def _of_request(self, letter: Letter) -> Sequence[Ready] | str:
+        if self._collected is None:
+            return "no file of sources is named: set CX_COLLECTOR__SOURCES"
+        found = self._collected(letter)
+        return found or "invalid: nothing in it is a touchpoint"
+
+    def _late_ms(self, one: Ready) -> int:
+        """By how much it would be too late; not above 0: it would not."""
+        topic = TOPIC_PREFIX + one.channel
+        cutoff = self._cutoffs.get((topic, partition_of(one.session_id, self._partitions[topic])))
+        return 0 if cutoff is None else cutoff - one.at_ms
 
 
-def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
+def judge_for(settings: Settings, sent: Iterable[str], now_ms: int, collected: Collected | None = None) -> Judge:
     """A judge that knows the topics as they are now."""
     sources = partitions_of(settings.kafka, TOUCHPOINT_TOPICS)
     shop = rules(settings)
@@ -141,16 +172,17 @@ def judge_for(settings: Settings, sent: Iterable[str], now_ms: int) -> Judge:
         lambda letter: _whole_payload(settings.kafka, letter),
         settings.privacy.customer_key.get_secret_value().encode(),
         shop.vocabulary,
+        collected,
     )
 
 
 def send_again(settings: Settings, judged: Iterable[Judged]) -> int:
-    """Send what is to be sent, each to the topic of its channel; gives how many the broker has."""
+    """Send what is to be sent, each to the topic of its channel; gives how many events the broker has."""
     sender, count = Sender(settings.kafka), 0
     for one in judged:
-        if one.verdict is Verdict.SEND and one.event is not None:
-            header = [(REPLAYED_HEADER, one.letter.place.encode())]
-            sender.send(one.event.channel, one.event.session_id, one.payload, header)
+        header = [(REPLAYED_HEADER, one.letter.place.encode())]
+        for event in one.ready:
+            sender.send(event.channel, event.session_id, event.payload, header)
             count += 1
     sender.finish()
     return count

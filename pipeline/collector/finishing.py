@@ -1,0 +1,102 @@
+"""From a draft to a touchpoint as the contract has it: ids, limits; checked by the pipeline's own decoder."""
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from pipeline.collector.converters import digest
+from pipeline.collector.incoming import Native
+from pipeline.collector.tables import Draft, MappingError
+from schemas.decoding import decode
+from schemas.reasons import Refusal
+from schemas.times import END_OF_TIME_MS, format_rfc3339
+from schemas.vocabulary import Vocabulary
+
+_encode: Final = msgspec.json.Encoder().encode
+_LONGEST_ID: Final = 64
+_LONGEST_IDS: Final = 128
+_LONGEST_WORD: Final = 64
+_IDS: Final = ("session_id", "customer_id", "visitor_id", "order_id")
+_WORDS: Final = ("store_id", "region", "device", "campaign", "step")
+#: Told once, however often they come and by whatever way: a page loaded again, a pixel and a webhook.
+_ORDERS: Final = frozenset({"order_completed", "sale_completed"})
+
+
+class Finished(NamedTuple):
+    """A touchpoint, ready to be sent."""
+
+    channel: str
+    session_id: str
+    type: str
+    at_ms: int
+    payload: bytes
+    native: bytes
+    """What is remembered of it, so that a copy is known again."""
+    order: bytes
+    """The same of the order that it tells; empty where it tells none."""
+    time_note: str
+    """See :class:`~pipeline.collector.clocks.When`."""
+
+
+def finish(draft: Draft, native: Native, words: Vocabulary) -> Finished:
+    """Raises MappingError where the contract does not take it."""
+    fields, when, source = draft.fields, draft.when, native.source
+    if not 0 <= when.at_ms < END_OF_TIME_MS:
+        raise MappingError(f"occurred_at: not in the years 1970 to 2199: {when.at_ms} ms")
+    if not fields.get("session_id"):
+        raise MappingError("session_id: the event names neither a session nor a visitor or customer to have one")
+    told = _event_id(fields, draft.number)
+    fields |= {"occurred_at": format_rfc3339(when.at_ms), "event_id": told}
+    order = _order_of(fields, source)
+    if order:
+        fields["event_id"] = digest(order)
+    _keep_to_limits(fields)
+    payload = _encode(fields)
+    event = decode(payload, words)
+    if isinstance(event, Refusal):
+        raise MappingError(event.error)
+    name = str(source.get("source", ""))
+    return Finished(
+        event.channel,
+        event.session_id,
+        event.type,
+        event.at_ms,
+        payload,
+        _remembered(f"event:{name}:{told}"),
+        _remembered(order) if order else b"",
+        when.note,
+    )
+
+
+def _event_id(fields: dict[str, Any], number: int) -> str:
+    """The sender's own id where it fits; of several touchpoints of one event each has one made of it."""
+    own = fields.get("event_id")
+    if own is None:
+        raise MappingError("event_id: there is none")
+    own = str(own)
+    if number:
+        return digest(f"{own}:{fields['type']}:{number}")
+    return own if len(own) <= _LONGEST_ID else digest(own)
+
+
+def _order_of(fields: dict[str, Any], source: Any) -> str:
+    order = fields.get("order_id")
+    if fields["type"] not in _ORDERS or order is None:
+        return ""
+    return f"order:{source.get('shop', '')}:{order}:{fields['type']}"
+
+
+def _keep_to_limits(fields: dict[str, Any]) -> None:
+    """Ids that are too long go by their digest, words are cut."""
+    for name in _IDS:
+        value = fields.get(name)
+        if isinstance(value, str) and len(value) > _LONGEST_IDS:
+            fields[name] = digest(value)
+    for name in _WORDS:
+        value = fields.get(name)
+        if isinstance(value, str) and len(value) > _LONGEST_WORD:
+            fields[name] = value[:_LONGEST_WORD]
+
+
+def _remembered(text: str) -> bytes:
+    return bytes.fromhex(digest(text)[:32])

@@ -1,0 +1,90 @@
+"""The metrics of one collector. They add up over collectors."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
+#: What vendors call their events is their affair; series are ours.
+_MOST_KINDS: Final = 50
+
+
+class CollectorMetrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter(
+            "cx_collector_requests_total", "Requests, by source and status of the answer.", "source", "status"
+        )
+        self.seconds = Histogram(
+            "cx_collector_request_seconds",
+            "From the end of a request's head to its answer.",
+            ["source"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.events = self._counter(
+            "cx_collector_events_total",
+            "Events in requests, by what became of them: mapped, ignored, invalid, copy, order_again.",
+            "source",
+            "outcome",
+        )
+        self.ignored = self._counter(
+            "cx_collector_ignored_total",
+            "Events that are no touchpoints, by what the sender calls them.",
+            "source",
+            "kind",
+        )
+        self.invalid = self._counter(
+            "cx_collector_invalid_total",
+            "Events that could not be mapped, by the field that was wrong.",
+            "source",
+            "field",
+        )
+        self.times = self._counter(
+            "cx_collector_times_total",
+            "Touchpoints whose time is not their sender's: corrected, ahead, missing; and too_late to count.",
+            "source",
+            "note",
+        )
+        self.newest = Gauge(
+            "cx_collector_newest_event_timestamp_seconds",
+            "Event time of the newest touchpoint that a source has sent.",
+            ["source"],
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "cx_collector_unacknowledged",
+            "Keys of touchpoints that Kafka has not acknowledged.",
+            registry=self.registry,
+        )
+        self._kinds: dict[str, set[str]] = {}
+        self._newest_ms: dict[str, int] = {}
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def note_sent(self, source: str, new: int, copies: int, orders_again: int) -> None:
+        for outcome, count in (("mapped", new), ("copy", copies), ("order_again", orders_again)):
+            if count:
+                self.events.labels(source, outcome).inc(count)
+
+    def note_ignored(self, source: str, kind: str, count: int) -> None:
+        known = self._kinds.setdefault(source, set())
+        if kind not in known and len(known) >= _MOST_KINDS:
+            kind = "(other)"
+        known.add(kind)
+        self.ignored.labels(source, kind[:80]).inc(count)
+        self.events.labels(source, "ignored").inc(count)
+
+    def note_invalid(self, source: str, field: str) -> None:
+        self.invalid.labels(source, field).inc()
+        self.events.labels(source, "invalid").inc()
+
+    def note_newest(self, source: str, at_ms: int) -> None:
+        if at_ms > self._newest_ms.get(source, -1):
+            self._newest_ms[source] = at_ms
+            self.newest.labels(source).set(at_ms / 1000)
+
+    def exposition(self) -> bytes:
+        """In Prometheus's text format."""
+        return generate_latest(self.registry)

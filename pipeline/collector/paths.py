@@ -1,0 +1,68 @@
+"""Reading a value out of an event: ``context.page.url``, ``items[0].price``, ``@header``, ``?query``, ``^batch``.
+
+path   where it is looked for
+a.b[0] in the event; ``[0]`` an element of a list; ``a.B`` finds ``a.b`` where there is no ``B`` (vendors
+write the same key in both ways)
+^a.b   in what is said once for the whole request
+@name  a header of the request, in lower case
+?name  a parameter of the query
+%name  a constant of the source's configuration; also ``%day`` (the event's, UTC), ``%index``, ``%path``
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pipeline.collector.incoming import Native
+
+Reader = Callable[[Native], Any]
+PATH: Final = re.compile(r"[@?^%]?[\w$:\-]+(?:\[\d+\])*(?:\.[\w$:\-]+(?:\[\d+\])*)*")
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def reader(path: str) -> Reader:
+    """What reads the path; gives None where nothing stands there, or nothing but an empty text."""
+    mark, rest = (path[0], path[1:]) if path[0] in "@?^%" else ("", path)
+    if mark == "@":
+        name = rest.lower()
+        return lambda native: native.request.headers.get(name) or None
+    if mark == "?":
+        return lambda native: native.request.query.get(rest) or None
+    if mark == "%":
+        return _OF_PLACE.get(rest) or (lambda native: native.source.get(rest))
+    steps = tuple(int(number) if number else name for name, number in _STEP.findall(rest))
+    if mark == "^":
+        return lambda native: found(native.batch, steps)
+    if len(steps) == 1 and isinstance(steps[0], str):
+        only = steps[0]
+        return lambda native: _in(native.event, only)
+    return lambda native: found(native.event, steps)
+
+
+def found(value: Any, steps: tuple[str | int, ...]) -> Any:
+    """What stands at the end of the steps; None where there is nothing."""
+    for step in steps:
+        if isinstance(step, int):
+            value = value[step] if isinstance(value, list) and step < len(value) else None
+        else:
+            value = _in(value, step)
+        if value is None:
+            return None
+    return value
+
+
+def _in(value: Any, name: str) -> Any:
+    if not isinstance(value, Mapping):
+        return None
+    one = value.get(name)
+    if one is None and name not in value:
+        lower = name.lower()
+        one = next((other for key, other in value.items() if key.lower() == lower), None)
+    return None if one == "" else one
+
+
+_OF_PLACE: Final[dict[str, Reader]] = {
+    "day": lambda native: native.day,
+    "index": lambda native: native.index,
+    "path": lambda native: native.request.path.strip("/") or None,
+}
