@@ -13,6 +13,8 @@ from schemas.times import END_OF_TIME_MS, format_rfc3339
 from schemas.vocabulary import Vocabulary
 
 _encode: Final = msgspec.json.Encoder().encode
+#: How fields begin that are attributes.
+ATTRIBUTE: Final = "attributes."
 _LONGEST_ID: Final = 64
 _LONGEST_IDS: Final = 128
 _LONGEST_WORD: Final = 64
@@ -51,6 +53,7 @@ def finish(draft: Draft, native: Native, words: Vocabulary) -> Finished:
     if order:
         fields["event_id"] = digest(order)
     _keep_to_limits(fields)
+    _gather_attributes(fields)
     payload = _encode(fields)
     event = decode(payload, words)
     if isinstance(event, Refusal):
@@ -96,6 +99,13 @@ def _keep_to_limits(fields: dict[str, Any]) -> None:
         value = fields.get(name)
         if isinstance(value, str) and len(value) > _LONGEST_WORD:
             fields[name] = value[:_LONGEST_WORD]
+
+
+def _gather_attributes(fields: dict[str, Any]) -> None:
+    """What tables call ``attributes.NAME``: carried along, and what dimensions of a shop's own are read from."""
+    own = {name: fields.pop(name) for name in [*fields] if name.startswith(ATTRIBUTE)}
+    if own:
+        fields["attributes"] = {name.removeprefix(ATTRIBUTE): value for name, value in own.items()}
 
 
 def _remembered(text: str) -> bytes:

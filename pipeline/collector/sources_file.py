@@ -11,15 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline.collector.authentication import SourceError, authenticator
 from pipeline.collector.expressions import ExpressionError
 from pipeline.collector.families import Family
+from pipeline.collector.finishing import ATTRIBUTE
 from pipeline.collector.intake import Intake, Policy
 from pipeline.collector.sources import FAMILIES, generic
-from pipeline.collector.tables import Rule
+from pipeline.collector.tables import TIME_IS_TRUE, Rule
 from pipeline.settings.config_file import ConfigFile
 from pipeline.settings.environment import SettingsError, nearest
+from schemas.events import TouchpointEvent
 from schemas.vocabulary import Vocabulary
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+#: What a configuration may say; a type it says otherwise.
+_FIELDS: Final = (set(TouchpointEvent.model_fields) - {"type", "attributes"}) | {TIME_IS_TRUE}
 _SETTING: Final = "CX_COLLECTOR__SOURCES"
 
 
@@ -168,18 +172,24 @@ def _source(file: ConfigFile, name: str, table: Any, words: Vocabulary, now_s: A
         hint = nearest(settings.kind, set(FAMILIES))
         raise refuse(f"no such kind of source: {settings.kind!r}{hint}", "kind")
     try:
-        family = _with_own(family, settings)
+        family = _with_own(family, settings, words)
         check = authenticator(family, settings, Path(file.path).parent, now_s)
         intake = Intake(family, _constants(name, settings), _policy(settings), check, words, settings.fields)
     except SourceError as error:
-        raise refuse(str(error), error.setting) from error
+        raise refuse(str(error), *error.setting.split(".")) from error
     except ExpressionError as error:
         raise refuse(str(error), "fields") from error
     return Source(name, settings, f"/{name}" if settings.path is None else settings.path, intake)
 
 
-def _with_own(family: Family, settings: SourceSettings) -> Family:
+def _with_own(family: Family, settings: SourceSettings, words: Vocabulary) -> Family:
     """The family with what the configuration adds. Raises SourceError, ExpressionError."""
+    _check_fields(settings.fields, "fields")
+    for name, event in settings.events.items():
+        if event.type not in words.event_types:
+            hint = nearest(event.type, set(words.event_types))
+            raise SourceError(f"events.{name}.type", f"no such event type: {event.type!r}{hint}")
+        _check_fields(event.fields, f"events.{name}.fields")
     table = family.table
     if settings.kind == generic.KIND:
         if not settings.events:
@@ -190,6 +200,13 @@ def _with_own(family: Family, settings: SourceSettings) -> Family:
         raise SourceError("kind_at" if settings.kind_at else "each", "only sources of kind 'json' need it")
     own = {table.name(name): [_rule(event)] for name, event in settings.events.items()}
     return replace(family, table=replace(table, rules={**table.rules, **own}))
+
+
+def _check_fields(fields: Mapping[str, str], setting: str) -> None:
+    for name in fields:
+        if name not in _FIELDS and not name.startswith(ATTRIBUTE):
+            hint = nearest(name, _FIELDS)
+            raise SourceError(f"{setting}.{name}", f"no such field of a touchpoint{hint}; or {ATTRIBUTE}NAME")
 
 
 def _rule(event: EventSettings) -> Rule:

@@ -108,7 +108,7 @@ QUALTRICS: Final = Table(
     },
     fields={
         "event_id": "response_id | hash",
-        "occurred_at": "recorded_at | iso ?? recorded_at | iso_naive(%time_zone)",
+        "occurred_at": "recorded_at | iso_naive(%time_zone)",
         "channel": _CHANNEL,
         "session_id": "session_id | str ?? response_id | str",
         "customer_id": "customer_id | str",
