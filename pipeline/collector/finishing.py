@@ -1,5 +1,6 @@
 """From a draft to a touchpoint as the contract has it: ids, limits; checked by the pipeline's own decoder."""
 
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -13,8 +14,6 @@ from schemas.times import END_OF_TIME_MS, format_rfc3339
 from schemas.vocabulary import Vocabulary
 
 _encode: Final = msgspec.json.Encoder().encode
-#: How fields begin that are attributes.
-ATTRIBUTE: Final = "attributes."
 _LONGEST_ID: Final = 64
 _LONGEST_IDS: Final = 128
 _LONGEST_WORD: Final = 64
@@ -53,7 +52,6 @@ def finish(draft: Draft, native: Native, words: Vocabulary) -> Finished:
     if order:
         fields["event_id"] = digest(order)
     _keep_to_limits(fields)
-    _gather_attributes(fields)
     payload = _encode(fields)
     event = decode(payload, words)
     if isinstance(event, Refusal):
@@ -91,22 +89,14 @@ def _order_of(fields: dict[str, Any], source: Any) -> str:
 
 def _keep_to_limits(fields: dict[str, Any]) -> None:
     """Ids that are too long go by their digest, words are cut."""
-    for name in _IDS:
-        value = fields.get(name)
-        if isinstance(value, str) and len(value) > _LONGEST_IDS:
-            fields[name] = digest(value)
-    for name in _WORDS:
-        value = fields.get(name)
-        if isinstance(value, str) and len(value) > _LONGEST_WORD:
+    for name, value in fields.items():
+        if not isinstance(value, str) or len(value) <= _LONGEST_WORD:
+            continue
+        if name in _WORDS:
             fields[name] = value[:_LONGEST_WORD]
-
-
-def _gather_attributes(fields: dict[str, Any]) -> None:
-    """What tables call ``attributes.NAME``: carried along, and what dimensions of a shop's own are read from."""
-    own = {name: fields.pop(name) for name in [*fields] if name.startswith(ATTRIBUTE)}
-    if own:
-        fields["attributes"] = {name.removeprefix(ATTRIBUTE): value for name, value in own.items()}
+        elif name in _IDS and len(value) > _LONGEST_IDS:
+            fields[name] = digest(value)
 
 
 def _remembered(text: str) -> bytes:
-    return bytes.fromhex(digest(text)[:32])
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

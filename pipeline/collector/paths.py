@@ -10,7 +10,7 @@ write the same key in both ways)
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from pipeline.collector.incoming import Native
@@ -35,30 +35,26 @@ def reader(path: str) -> Reader:
         return lambda native: found(native.batch, steps)
     if len(steps) == 1 and isinstance(steps[0], str):
         only = steps[0]
-        return lambda native: _in(native.event, only)
+        return lambda native: native.event.get(only) or _unless_empty(native.event, only)
     return lambda native: found(native.event, steps)
+
+
+def _unless_empty(event: Any, name: str) -> Any:
+    """A zero or a False is something; an empty text is nothing."""
+    value = event.get(name)
+    return None if value == "" else value
 
 
 def found(value: Any, steps: tuple[str | int, ...]) -> Any:
     """What stands at the end of the steps; None where there is nothing."""
     for step in steps:
-        if isinstance(step, int):
-            value = value[step] if isinstance(value, list) and step < len(value) else None
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
         else:
-            value = _in(value, step)
-        if value is None:
             return None
-    return value
-
-
-def _in(value: Any, name: str) -> Any:
-    if not isinstance(value, Mapping):
-        return None
-    one = value.get(name)
-    if one is None and name not in value:
-        lower = name.lower()
-        one = next((other for key, other in value.items() if key.lower() == lower), None)
-    return None if one == "" else one
+    return None if value == "" else value
 
 
 _OF_PLACE: Final[dict[str, Reader]] = {

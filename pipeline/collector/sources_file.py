@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline.collector.authentication import SourceError, authenticator
 from pipeline.collector.expressions import ExpressionError
 from pipeline.collector.families import Family
-from pipeline.collector.finishing import ATTRIBUTE
 from pipeline.collector.intake import Intake, Policy
 from pipeline.collector.sources import FAMILIES, generic
-from pipeline.collector.tables import TIME_IS_TRUE, Rule
+from pipeline.collector.tables import ATTRIBUTE, TIME_IS_TRUE, Rule
 from pipeline.settings.config_file import ConfigFile
 from pipeline.settings.environment import SettingsError, nearest
 from schemas.events import TouchpointEvent

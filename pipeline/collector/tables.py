@@ -14,6 +14,8 @@ from pipeline.collector.incoming import Native
 
 Field = str | Callable[[Native], Any]
 """An expression, or a function where a table cannot say it."""
+#: How fields begin that are carried along in ``attributes``, where dimensions of a shop's own are read from.
+ATTRIBUTE: Final = "attributes."
 #: A field that says that the event's time is known to be right, whatever the clock of its sender.
 TIME_IS_TRUE: Final = "time_is_true"
 #: Of a rule's condition: there is something, or there is nothing.
@@ -99,6 +101,9 @@ class _Compiled:
         found = {name: compute(one) for name, one in fields.items() if one != ""}
         self._type = rule.type
         self._at, self._is_true = found.pop("occurred_at", _nothing), found.pop(TIME_IS_TRUE, _nothing)
+        self._attributes = [
+            (name.removeprefix(ATTRIBUTE), found.pop(name)) for name in [*found] if name.startswith(ATTRIBUTE)
+        ]
         self._fields = list(found.items())
         self._when = [(compute(path), wanted) for path, wanted in rule.when.items()]
 
@@ -116,6 +121,10 @@ class _Compiled:
                 value = of(native)
                 if value is not None:
                     draft[name] = value
+            if self._attributes:
+                draft["attributes"] = {
+                    name: value for name, of in self._attributes if (value := of(native)) is not None
+                }
         except ValueError as error:
             raise MappingError(f"{name}: {error}") from error
         return Draft(draft, when, number)

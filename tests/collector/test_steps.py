@@ -17,7 +17,7 @@ from pipeline.collector.identity import KEPT_MS, Seen
 from pipeline.collector.incoming import Apart, Native
 from tests.collector.support import NOW_MS, request
 
-OBJECT = {"a": {"b": [{"c": 1}, {"c": "x"}]}, "n": "12.5", "empty": "", "Big": 1}
+OBJECT = {"a": {"b": [{"c": 1}, {"c": "x"}]}, "n": "12.5", "empty": "", "Big": 1, "zero": 0, "no": False}
 
 
 def native(event: Any, path: str = "/t?q=1", **batch: Any) -> Native:
@@ -79,7 +79,9 @@ def test_what_unpacks_to_more_than_is_taken_is_not_unpacked() -> None:
         ("a.x.y", None),
         ("empty", None),
         ("empty ?? n | num", 12.5),
-        ("big", 1),
+        ("big", None),
+        ("zero", 0),
+        ("no", False),
         ("'text'", "text"),
         ("'{a.b[0].c}-{%shop}'", "1-s"),
         ("'{a.b[0].c}-{missing}'", None),

@@ -8,9 +8,10 @@ told so (``tickets = true``), and the shop gives the funnel a longer time-out.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pipeline.collector.bodies import Body
 from pipeline.collector.converters import digest, text_of
 from pipeline.collector.families import Family, Reply
-from pipeline.collector.incoming import Incoming, Native
+from pipeline.collector.incoming import Apart, Incoming, Native
 from pipeline.collector.paths import found
 from pipeline.collector.sources.shapes import json_object, json_objects
 from pipeline.collector.tables import ANYTHING, NOTHING, Rule, Table
@@ -72,6 +73,18 @@ def _desk_tickets(native: Native) -> str:
 def _ask(request: Incoming, _source: Mapping[str, Any]) -> Reply | None:
     """An address is tried by a GET, and by a POST without anything."""
     return Reply(200) if request.method == "GET" or not request.raw else None
+
+
+def _connect(request: Incoming, body: Body) -> Apart:
+    """Its names begin with a capital letter here and with a small one there."""
+    apart = json_object(request, body)
+    return Apart([_small(one) for one in apart.events], is_trusted=True)
+
+
+def _small(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name[:1].lower() + name[1:]: _small(one) for name, one in value.items()}
+    return [_small(one) for one in value] if isinstance(value, list) else value
 
 
 def _connect_kind(native: Native) -> str:
@@ -211,6 +224,6 @@ FAMILIES: Final = (
         user_agent="''",
     ),
     Family("zoho_desk", ZOHO_DESK, json_objects, Reply(200), scheme="header", hand_shake=_ask, user_agent="''"),
-    Family("amazon_connect", CONNECT, json_object, Reply(200), scheme="header", user_agent="''"),
+    Family("amazon_connect", CONNECT, _connect, Reply(200), scheme="header", user_agent="''"),
     Family("genesys", GENESYS, json_object, Reply(200), scheme="header", user_agent="''"),
 )
