@@ -49,6 +49,8 @@ class Stack:
         self.web_port = 0
         self.collector_port = 0
         self.collector_metrics_port = 0
+        self.shop_port = 0
+        """Of the demo shop; 0 where there is none."""
 
     def start(
         self,
@@ -111,6 +113,8 @@ class Stack:
             "web": f"http://127.0.0.1:{self.web_port}",
             "collector": f"http://127.0.0.1:{self.collector_port}",
         }
+        if self.shop_port:
+            addresses["shop"] = f"http://127.0.0.1:{self.shop_port}"
         return f"ready {json.dumps(addresses)}"
 
     @property

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from deploy.embedded.process import StartError
+from deploy.embedded.process import StartError, free_port
 from deploy.embedded.stack import Stack
 from pipeline.cli.admin import apply_migrations, create_topics
 from pipeline.cli.board import Board
@@ -40,11 +40,18 @@ _TOLD = (
     "CX_PIPELINE",
 )
 _ONCE = "CX_PIPELINE__REBUILD"
-_SOURCES = """\
-# What 'cx-signals up' collects from where CX_COLLECTOR__SOURCES names no other file.
+_DEMO_KEY = "demo"
+_SOURCES = f"""\
+# What 'cx-signals up' collects from where CX_COLLECTOR__SOURCES names no other file: the demo shop.
 [sources.web]
 kind = "segment"
-keys = ["demo"]
+keys = ["{_DEMO_KEY}"]
+shop = "demo"
+
+[sources.tag]
+kind = "tag"
+keys = ["{_DEMO_KEY}"]
+shop = "demo"
 """
 
 
@@ -87,7 +94,8 @@ def up(
         say("starting Kafka and ClickHouse")
         stack.start(kafka_port, clickhouse_port, web_port, collector_port)
         environ = stack.environment()
-        if not settings.collector.sources:
+        with_demo = not settings.collector.sources
+        if with_demo:
             environ["CX_COLLECTOR__SOURCES"] = str(_own_sources(stack))
         os.environ.update(environ)
         os.environ.pop("CX_CLICKHOUSE__PASSWORD_FILE", None)  # it is known by now
@@ -97,6 +105,8 @@ def up(
         say("starting the worker and the collector")
         _start_worker(stack, with_shop=not no_simulate)
         _start_collector(stack)
+        if with_demo:
+            _start_demo(stack)
         running.remember(_told(environ))
         print(stack.ready_line(), flush=True)
         if not no_simulate:
@@ -137,8 +147,17 @@ def _start_collector(stack: Stack) -> None:
     child.wait_until(lambda: _answers(f"http://127.0.0.1:{stack.collector_metrics_port}/readyz"), _READY_S)
 
 
+def _start_demo(stack: Stack) -> None:
+    """A shop to click through, whose pages send to the collector."""
+    stack.shop_port = free_port()
+    address = "http://127.0.0.1:{}".format
+    told = [str(stack.shop_port), address(stack.collector_port), address(stack.web_port), _DEMO_KEY]
+    child = stack.run("shop", [sys.executable, "-m", "deploy.embedded.shop", *told], {})
+    child.wait_until(lambda: _answers(address(stack.shop_port)), _READY_S)
+
+
 def _own_sources(stack: Stack) -> Path:
-    """A file with a source to try the collector with, where none is named."""
+    """A file with the sources of the demo shop, where none is named."""
     path = stack.data_dir / "sources.toml"
     path.write_text(_SOURCES, encoding="utf-8")
     return path

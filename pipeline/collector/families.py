@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from pipeline.collector.bodies import Body
@@ -15,6 +16,7 @@ class Reply(NamedTuple):
     status: int
     body: bytes = b""
     content_type: str = "application/json"
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 OK: Final = Reply(200, b'{"success":true}')

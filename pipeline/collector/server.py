@@ -142,7 +142,7 @@ def _response(reply: Reply, headers: Mapping[str, str]) -> web.Response:
         status=reply.status,
         body=reply.body,
         content_type=reply.content_type,
-        headers={**headers, **headers_of(reply), "Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", **headers, **headers_of(reply), **reply.headers},
     )
 
 

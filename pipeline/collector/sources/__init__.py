@@ -15,7 +15,8 @@ from pipeline.collector.sources import (
     snowplow,
     support,
     surveys,
+    tag,
 )
 
-_ALL: Final = (segment, snowplow, posthog, ga4, adobe, shopify, commerce, poslog, surveys, support, generic)
+_ALL: Final = (tag, segment, snowplow, posthog, ga4, adobe, shopify, commerce, poslog, surveys, support, generic)
 FAMILIES: Final[dict[str, Family]] = {family.name: family for module in _ALL for family in module.FAMILIES}
