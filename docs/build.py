@@ -8,6 +8,8 @@ from typing import Any, Final
 import typer
 
 from pipeline.cli import build
+from pipeline.collector.sources import FAMILIES
+from pipeline.collector.sources_file import SourceSettings
 from pipeline.kafka.topics import topic_specs
 from pipeline.metrics import Metrics
 from pipeline.model.signals import signals_of
@@ -28,6 +30,7 @@ def pages() -> dict[str, str]:
         "settings.md": _page("Settings", _settings()),
         "metrics.md": _page("Metrics", _metrics()),
         "signals.md": _page("Signals", _signals()),
+        "sources.md": _page("Sources of the collector", _sources()),
         "events.md": _page("Touchpoint events", _events()),
         "topics.md": _page("Topics and tables", _topics()),
     }
@@ -42,6 +45,29 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[
     yield "|" + "---|" * len(heads)
     for row in rows:
         yield f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def _sources() -> Iterator[str]:
+    """Of each kind what its events become, as the tables say, and the settings of a source."""
+    yield "How to set each up: [sources](../sources/README.md). What is not listed is ignored, and counted.\n"
+    for name, family in sorted(FAMILIES.items()):
+        if not family.table.rules:
+            continue
+        yield f"## {name}\n"
+        yield from _table(
+            ("Called there", "becomes"),
+            (
+                (f"`{kind}`", ", ".join(f"`{rule.type}`" for rule in rules))
+                for kind, rules in sorted(family.table.rules.items())
+            ),
+        )
+        yield ""
+    yield "## Settings of a source\n"
+    rows = []
+    for field, info in SourceSettings.model_fields.items():
+        default = "" if info.is_required() else repr(info.default)
+        rows.append((f"`{field}`", f"`{default}`" if default else "required", info.description or ""))
+    yield from _table(("Name", "Default", "Meaning"), rows)
 
 
 def _commands() -> Iterator[str]:

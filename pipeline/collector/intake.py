@@ -8,9 +8,10 @@ from typing import Any, Final
 from pipeline.collector.agents import is_bot
 from pipeline.collector.bodies import Body, BodyError, Kind, decode_body
 from pipeline.collector.clocks import Clock
-from pipeline.collector.families import Family, Reply
+from pipeline.collector.families import Family, NotTakenApartError, Reply
 from pipeline.collector.finishing import Finished, finish
 from pipeline.collector.incoming import Incoming, Native
+from pipeline.collector.signatures import AuthenticationError
 from pipeline.collector.tables import Field, Ignored, Mapper, MappingError, compute
 from schemas.vocabulary import Vocabulary
 
@@ -97,7 +98,12 @@ class Intake:
         Raises AuthenticationError, BodyError, NotTakenApartError, TooManyEventsError.
         """
         body = self._read(request, _nobody_asks if is_known else self._authenticate)
-        apart = self.family.take_apart(request, body)
+        try:
+            apart = self.family.take_apart(request, body)
+        except NotTakenApartError:
+            raise
+        except _UNFORESEEN as error:
+            raise NotTakenApartError(_unforeseen(error)) from error
         if len(apart.events) > self.policy.most_events:
             raise TooManyEventsError(f"{len(apart.events)} events; at most {self.policy.most_events} are taken")
         clock, taken = Clock(request.received_ms, apart), Taken(len(apart.events))
@@ -113,21 +119,27 @@ class Intake:
             # A stranger is told only that he is one; whoever is none has his key elsewhere than in the body.
             authenticate(request, _UNREADABLE)
             raise
-        authenticate(request, body)
+        try:
+            authenticate(request, body)
+        except AuthenticationError:
+            raise
+        except _UNFORESEEN as error:
+            raise AuthenticationError("the request names no key") from error
         return body
 
     def _take(self, native: Native, clock: Clock, taken: Taken) -> None:
-        if reason := self._refused(native):
-            taken.ignored[reason] += 1
-            return
         try:
+            if reason := self._refused(native):
+                taken.ignored[reason] += 1
+                return
             drafts = self._mapper.map(native, clock)
             if isinstance(drafts, Ignored):
                 taken.ignored[drafts.kind] += 1
                 return
             finished = [finish(draft, native, self._words) for draft in drafts]
-        except MappingError as error:
-            taken.problems.append(str(error))
+        except (MappingError, *_UNFORESEEN) as error:
+            is_told = isinstance(error, MappingError)
+            taken.problems.append(str(error) if is_told else f"event: {_unforeseen(error)}")
             taken.places.append(native.index)
             return
         taken.finished += finished
@@ -148,10 +160,16 @@ class Intake:
         return NO_CONSENT if is_refused else ""
 
 
+def _unforeseen(error: Exception) -> str:
+    return f"of another shape than this kind of source sends ({type(error).__name__}: {error})"
+
+
 def _nobody_asks(_request: Incoming, _body: Body) -> None:
     return None
 
 
+#: Where a list, a number or nothing stands where no document of the vendor has it. The request is kept.
+_UNFORESEEN: Final = (TypeError, AttributeError, LookupError, ArithmeticError, ValueError, RecursionError)
 BOT: Final = "(bot)"
 NO_CONSENT: Final = "(no consent)"
 _UNREADABLE: Final = Body(Kind.EMPTY, None)

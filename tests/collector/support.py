@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from pipeline.collector.bodies import Body
 from pipeline.collector.incoming import Incoming
 from pipeline.collector.intake import Intake, Policy
 from pipeline.collector.sources import FAMILIES
@@ -20,7 +21,13 @@ NOW_MS = parse_rfc3339("2026-11-28T04:00:00Z")
 def intake(family: str, policy: Policy | None = None, own: Mapping[str, str] | None = None, **told: Any) -> Intake:
     """A source that takes everybody's requests. ``told``: constants of its configuration."""
     constants = {"source": "s", **told}
-    return Intake(FAMILIES[family], constants, policy or Policy(), lambda _r, _b: None, CONTRACT, own)
+    keys_of = FAMILIES[family].keys_of
+
+    def look_at_keys(asked: Incoming, body: Body) -> None:
+        if keys_of is not None:
+            keys_of(asked, body)
+
+    return Intake(FAMILIES[family], constants, policy or Policy(), look_at_keys, CONTRACT, own)
 
 
 def request(
