@@ -4,15 +4,14 @@ import asyncio
 import logging
 import resource
 import signal
-import time
 
 import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin, say
 from pipeline.collector.run import collector
-from pipeline.collector.sources_file import Source, load_sources
+from pipeline.collector.sources_file import Source, configured_sources
 from pipeline.logs import plain_records
-from pipeline.settings import Settings, load, vocabulary
+from pipeline.settings import Settings, load
 from sinks.clickhouse import ClickHouseSink
 
 
@@ -27,7 +26,7 @@ def collect() -> None:
     copies it has taken.
     """
     settings = load()
-    sources = load_sources(settings.collector.sources, vocabulary(settings), time.time)
+    sources = configured_sources(settings)
     plain_records()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     kafka_admin(settings)

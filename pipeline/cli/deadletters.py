@@ -9,8 +9,8 @@ import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
 from pipeline.collector.letters import request_of
-from pipeline.collector.sources_file import load_sources
-from pipeline.settings import Settings, load, vocabulary
+from pipeline.collector.sources_file import configured_sources
+from pipeline.settings import Settings, load
 from pipeline.tools.deadletters import Collected, Judged, Letter, Ready, Verdict, judge_for, send_again
 from schemas.deadletters import COLLECTOR_TOPIC_PREFIX, OWN_MARK
 from schemas.plain import json_shown
@@ -106,7 +106,7 @@ def _collected(settings: Settings) -> Collected | None:
     """What requests that the collector could not read become by the file of sources as it is now."""
     if not settings.collector.sources:
         return None
-    sources = {one.name: one for one in load_sources(settings.collector.sources, vocabulary(settings), time.time)}
+    sources = {one.name: one for one in configured_sources(settings)}
 
     def collected(letter: Letter) -> list[Ready] | str:
         source = sources.get(letter.topic.removeprefix(COLLECTOR_TOPIC_PREFIX))

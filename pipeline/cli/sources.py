@@ -1,6 +1,5 @@
 """``sources list`` and ``sources check``: what the collector takes, and what a file's requests would become."""
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,8 @@ from pipeline.cli.common import say
 from pipeline.collector.intake import Taken
 from pipeline.collector.recorded import requests_in
 from pipeline.collector.sources import FAMILIES
-from pipeline.collector.sources_file import Source, load_sources
-from pipeline.settings import load, vocabulary
+from pipeline.collector.sources_file import Source, configured_sources
+from pipeline.settings import load
 from schemas.plain import json_shown, shown
 
 
@@ -37,7 +36,7 @@ def list_sources() -> None:
             print(name)
         return
     own = settings.collector
-    for one in load_sources(own.sources, vocabulary(settings), time.time):
+    for one in configured_sources(settings):
         address = f"http://{own.host}:{own.port}{one.path}"
         print(json_shown({"source": one.name, "kind": one.settings.kind, "address": address}))
 
@@ -71,7 +70,7 @@ def check(
 def source_called(name: str) -> Source:
     """Raises SettingsError, BadParameter."""
     settings = load()
-    found = {one.name: one for one in load_sources(settings.collector.sources, vocabulary(settings), time.time)}
+    found = {one.name: one for one in configured_sources(settings)}
     if name not in found:
         raise typer.BadParameter(
             f"no source {shown(name)!r}; there are: {', '.join(found)}", param_hint="--source"

@@ -5,18 +5,22 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from pipeline.collector.catalogue import Catalogue
 from pipeline.collector.converters import digest
 from pipeline.collector.incoming import Native
-from pipeline.collector.tables import Draft, MappingError
+from pipeline.collector.tables import QUANTITY, SKU, Draft, MappingError
 from schemas.decoding import decode
 from schemas.reasons import Refusal
 from schemas.times import END_OF_TIME_MS, format_rfc3339
 from schemas.vocabulary import Vocabulary
 
 _encode: Final = msgspec.json.Encoder().encode
+NO_CATALOGUE: Final = Catalogue()
 _LONGEST_ID: Final = 64
 _LONGEST_IDS: Final = 128
 _LONGEST_WORD: Final = 64
+#: Whose value is that of a line.
+_LINES: Final = ("product_added", "product_removed")
 _IDS: Final = ("session_id", "customer_id", "visitor_id", "order_id")
 _WORDS: Final = ("store_id", "region", "device", "campaign", "step")
 #: Told once, however often they come and by whatever way: a page loaded again, a pixel and a webhook.
@@ -39,9 +43,10 @@ class Finished(NamedTuple):
     """See :class:`~pipeline.collector.clocks.When`."""
 
 
-def finish(draft: Draft, native: Native, words: Vocabulary) -> Finished:
+def finish(draft: Draft, native: Native, words: Vocabulary, catalogue: Catalogue = NO_CATALOGUE) -> Finished:
     """Raises MappingError where the contract does not take it."""
     fields, when, source = draft.fields, draft.when, native.source
+    _ask(catalogue, fields, native.request.received_ms)
     if not 0 <= when.at_ms < END_OF_TIME_MS:
         raise MappingError(f"occurred_at: not in the years 1970 to 2199: {when.at_ms} ms")
     if not fields.get("session_id"):
@@ -67,6 +72,19 @@ def finish(draft: Draft, native: Native, words: Vocabulary) -> Finished:
         _remembered(order) if order else b"",
         when.note,
     )
+
+
+def _ask(catalogue: Catalogue, fields: dict[str, Any], now_ms: int) -> None:
+    """Price and category of the event's product, where the event lacks them."""
+    sku, quantity = fields.pop(SKU, None), fields.pop(QUANTITY, None)
+    product = catalogue.find(str(sku), now_ms) if sku is not None else None
+    if product is None:
+        return
+    if product.category is not None:
+        fields["attributes"] = {"category": product.category, **fields.get("attributes", {})}
+    if product.price is not None and "value" not in fields and fields["type"] in _LINES:
+        fields["value"] = product.price * (1.0 if quantity is None else quantity)
+        fields["currency"] = product.currency or fields.get("currency")
 
 
 def _event_id(fields: dict[str, Any], number: int) -> str:

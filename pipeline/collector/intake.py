@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from pipeline.collector.agents import is_bot
 from pipeline.collector.bodies import Body, BodyError, Kind, decode_body
+from pipeline.collector.catalogue import Catalogue
 from pipeline.collector.clocks import Clock
 from pipeline.collector.families import Family, NotTakenApartError, Reply
-from pipeline.collector.finishing import Finished, finish
+from pipeline.collector.finishing import NO_CATALOGUE, Finished, finish
 from pipeline.collector.incoming import Incoming, Native
 from pipeline.collector.signatures import AuthenticationError
 from pipeline.collector.tables import Field, Ignored, Mapper, MappingError, compute
@@ -74,8 +75,10 @@ class Intake:
         authenticate: Authenticate,
         words: Vocabulary,
         own: Mapping[str, Field] | None = None,
+        catalogue: Catalogue = NO_CATALOGUE,
     ) -> None:
         """``own``: fields of the configuration. Raises ExpressionError."""
+        self._catalogue = catalogue
         self.family: Final = family
         self.policy: Final = policy
         self._constants = {**family.constants, **constants}
@@ -136,7 +139,7 @@ class Intake:
             if isinstance(drafts, Ignored):
                 taken.ignored[drafts.kind] += 1
                 return
-            finished = [finish(draft, native, self._words) for draft in drafts]
+            finished = [finish(draft, native, self._words, self._catalogue) for draft in drafts]
         except (MappingError, *_UNFORESEEN) as error:
             is_told = isinstance(error, MappingError)
             taken.problems.append(str(error) if is_told else f"event: {_unforeseen(error)}")

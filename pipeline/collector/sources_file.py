@@ -1,7 +1,8 @@
 """The file of sources (TOML): who may send, from where, as what. Errors name the line."""
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -9,11 +10,14 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.collector.authentication import SourceError, authenticator
+from pipeline.collector.catalogue import Catalogue, CatalogueError
 from pipeline.collector.expressions import ExpressionError
 from pipeline.collector.families import Family
+from pipeline.collector.finishing import NO_CATALOGUE
 from pipeline.collector.intake import Intake, Policy
 from pipeline.collector.sources import FAMILIES, generic
-from pipeline.collector.tables import ATTRIBUTE, TIME_IS_TRUE, Rule
+from pipeline.collector.tables import ATTRIBUTE, QUANTITY, SKU, TIME_IS_TRUE, Rule
+from pipeline.settings import Settings, vocabulary
 from pipeline.settings.config_file import ConfigFile
 from pipeline.settings.environment import SettingsError, nearest
 from schemas.events import TouchpointEvent
@@ -22,7 +26,7 @@ from schemas.vocabulary import Vocabulary
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 #: What a configuration may say; a type it says otherwise.
-_FIELDS: Final = (set(TouchpointEvent.model_fields) - {"type", "attributes"}) | {TIME_IS_TRUE}
+_FIELDS: Final = (set(TouchpointEvent.model_fields) - {"type", "attributes"}) | {TIME_IS_TRUE, SKU, QUANTITY}
 _SETTING: Final = "CX_COLLECTOR__SOURCES"
 
 
@@ -137,7 +141,19 @@ class Source(NamedTuple):
         return self.intake.family
 
 
-def load_sources(path: str, words: Vocabulary, now_s: Any) -> list[Source]:
+def configured_sources(settings: Settings) -> list[Source]:
+    """Those of the settings, with the catalogue. Raises SettingsError."""
+    own = settings.collector
+    try:
+        catalogue = Catalogue(Path(own.catalogue) if own.catalogue else None)
+    except (OSError, CatalogueError) as error:
+        raise SettingsError(f"CX_COLLECTOR__CATALOGUE: {error}") from error
+    return load_sources(own.sources, vocabulary(settings), time.time, catalogue)
+
+
+def load_sources(
+    path: str, words: Vocabulary, now_s: Callable[[], float], catalogue: Catalogue = NO_CATALOGUE
+) -> list[Source]:
     """The sources of the file. Raises SettingsError, with the line where there is one."""
     if not path:
         raise SettingsError(f"no file of sources is named: set {_SETTING} (docs/sources/)")
@@ -148,12 +164,14 @@ def load_sources(path: str, words: Vocabulary, now_s: Any) -> list[Source]:
     tables = file.content.get("sources")
     if not isinstance(tables, dict) or not tables:
         raise SettingsError(f"{path}: there is no [sources.NAME]")
-    found = [_source(file, name, table, words, now_s) for name, table in tables.items()]
+    found = [_source(file, name, table, words, now_s, catalogue) for name, table in tables.items()]
     _check_paths(file, found)
     return found
 
 
-def _source(file: ConfigFile, name: str, table: Any, words: Vocabulary, now_s: Any) -> Source:
+def _source(
+    file: ConfigFile, name: str, table: Any, words: Vocabulary, now_s: Callable[[], float], catalogue: Catalogue
+) -> Source:
     def refuse(what: str, *setting: str) -> SettingsError:
         place = file.place_of(("sources", name, *setting)) or f"{file.path}: sources.{name}"
         return SettingsError(f"{place}: {what}")
@@ -173,7 +191,8 @@ def _source(file: ConfigFile, name: str, table: Any, words: Vocabulary, now_s: A
     try:
         family = _with_own(family, settings, words)
         check = authenticator(family, settings, Path(file.path).parent, now_s)
-        intake = Intake(family, _constants(name, settings), _policy(settings), check, words, settings.fields)
+        constants, policy = _constants(name, settings), _policy(settings)
+        intake = Intake(family, constants, policy, check, words, settings.fields, catalogue)
     except SourceError as error:
         raise refuse(str(error), *error.setting.split(".")) from error
     except ExpressionError as error:

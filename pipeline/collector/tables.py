@@ -14,6 +14,9 @@ from pipeline.collector.incoming import Native
 
 Field = str | Callable[[Native], Any]
 """An expression, or a function where a table cannot say it."""
+#: Fields by which a catalogue is asked, and which the touchpoint does not have: which product, how many of it.
+SKU: Final = "sku"
+QUANTITY: Final = "quantity"
 #: How fields begin that are carried along in ``attributes``, where dimensions of a shop's own are read from.
 ATTRIBUTE: Final = "attributes."
 #: A field that says that the event's time is known to be right, whatever the clock of its sender.

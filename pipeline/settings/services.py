@@ -154,6 +154,9 @@ class WebhooksSettings(Part):
 class CollectorSettings(Part):
     sources: str = ""
     """File of the sources (TOML), for ``cx-signals collect``."""
+    catalogue: str = ""
+    """File of products (CSV or NDJSON: sku, price, currency, category), for events that lack these; read anew when
+    it changes."""
     host: str = "127.0.0.1"
     """Address that the collector binds to."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 6067

@@ -182,6 +182,8 @@ TABLE: Final = Table(
         "visitor_id": _identity,
         "device": _device,
         "campaign": "web.webPageDetails.URL | query(utm_campaign)",
+        "sku": "productListItems[0].SKU | str ?? eventInfo.SKU | str",
+        "quantity": "productListItems[0].quantity | num ?? eventInfo.quantity | num",
         "store_id": "placeContext.POIinteraction.POIDetail.POIID | cap(64)",
     },
 )

@@ -53,6 +53,8 @@ _FIELDS: Final = {
     "session_id": "'{client_id}.{params.session_id}'",
     "customer_id": "user_id | str",
     "visitor_id": "client_id | str",
+    "sku": "params.items[0].item_id | str",
+    "quantity": "params.items[0].quantity | num",
 }
 
 

@@ -180,6 +180,8 @@ TABLE: Final = Table(
         "device": _device,
         "campaign": "properties.utm_campaign | str",
         "step": "properties.step | str",
+        "sku": "properties.sku | str ?? properties.product_id | str",
+        "quantity": "properties.quantity | num",
     },
 )
 FAMILIES: Final = (

@@ -183,6 +183,8 @@ TABLE: Final = Table(
         "device": _device,
         "campaign": "context.campaign.name | str ?? context.page.url | query(utm_campaign)",
         "step": "properties.step | str",
+        "sku": "properties.sku | str ?? properties.product_id | str",
+        "quantity": "properties.quantity | num",
     },
 )
 

@@ -187,6 +187,8 @@ TABLE: Final = Table(
         "visitor_id": _visitor,
         "device": _device,
         "campaign": "url | query(utm_campaign)",
+        "sku": f"{_ENTITIES}.product[0].id | str",
+        "quantity": f"{_ENTITIES}.product[0].quantity | num",
     },
 )
 

@@ -67,6 +67,8 @@ TABLE: Final = Table(
         "value": "value | num",
         "currency": "currency | upper",
         "step": "step | str",
+        "sku": "sku | str",
+        "quantity": "quantity | num",
         "region": "region | str",
         "store_id": "store_id | str",
     },
