@@ -20,6 +20,7 @@ def build() -> Dashboard:
     _now(dashboard)
     _flow(dashboard)
     _storing(dashboard)
+    _sources(dashboard)
     _state(dashboard)
     return dashboard
 
@@ -137,6 +138,45 @@ def _storing(dashboard: Dashboard) -> None:
     )
     dashboard.with_panel(
         rows("Dead letters", _DEAD_LETTERS, "What was refused in the range shown, why, and an example.").span(24)
+    )
+
+
+def _sources(dashboard: Dashboard) -> None:
+    dashboard.with_row(Row("Sources of the collector"))
+    dashboard.with_panel(
+        _graph(
+            "Events a second, by what became of them",
+            {"{{source}} {{outcome}}": "sum by (source, outcome) (rate(cx_collector_events_total[5m]))"},
+            "cps",
+            "Mapped, ignored (no touchpoints), invalid (dead letters), copies, orders told again.",
+        )
+    )
+    dashboard.with_panel(
+        _graph(
+            "Since the newest event",
+            {"{{source}}": "time() - max by (source) (cx_collector_newest_event_timestamp_seconds)"},
+            "s",
+            "By event time. Half an hour is an alert.",
+        )
+    )
+    dashboard.with_panel(
+        _graph(
+            "Answers a second, by status",
+            {"{{source}} {{status}}": "sum by (source, status) (rate(cx_collector_requests_total[5m]))"},
+            "cps",
+            "401: a key or a signature. 503: Kafka is slow, the sender comes again.",
+        )
+    )
+    dashboard.with_panel(
+        _graph(
+            "What cannot be mapped, and what comes too late, a second",
+            {
+                "{{source}} {{field}}": "sum by (source, field) (rate(cx_collector_invalid_total[5m]))",
+                "{{source}} {{note}}": 'sum by (source, note) (rate(cx_collector_times_total{note="too_late"}[5m]))',
+            },
+            "cps",
+            "By the field that is wrong; the dead letters have the requests.",
+        )
     )
 
 

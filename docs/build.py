@@ -8,6 +8,7 @@ from typing import Any, Final
 import typer
 
 from pipeline.cli import build
+from pipeline.collector.metrics import CollectorMetrics
 from pipeline.collector.sources import FAMILIES
 from pipeline.collector.sources_file import SourceSettings
 from pipeline.kafka.topics import topic_specs
@@ -135,7 +136,8 @@ def _event(on: OnSettings) -> Any:
 
 
 def _metrics() -> Iterator[str]:
-    rows = [(f"`{one.name}`", one.kind, ", ".join(one.labels) or "none", one.help) for one in Metrics().described]
+    described = [*Metrics().described, *CollectorMetrics().described]
+    rows = [(f"`{one.name}`", one.kind, ", ".join(one.labels) or "none", one.help) for one in described]
     yield from _table(("metric", "kind", "labels", "meaning"), rows)
 
 

@@ -23,13 +23,36 @@ class Described(NamedTuple):
     labels: tuple[str, ...]
 
 
-class Metrics:
-    """The metrics of one worker. They add up over workers: none is an average or a quantile."""
+class Registered:
+    """Metrics in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.described: list[Described] = []
         """Every metric, in the order of the registry."""
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        self.described.append(Described(name, "counter", text, labels))
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        self.described.append(Described(name, "gauge", text, labels))
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        self.described.append(Described(name, "histogram", text, labels))
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class Metrics(Registered):
+    """The metrics of one worker. They add up over workers: none is an average or a quantile."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._by_source: list[Gauge] = []
 
         self.events = self._counter(
@@ -154,23 +177,11 @@ class Metrics:
         )
         self.sink_waiting = self._gauge("cx_sink_waiting_rows", "Rows not yet stored.")
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        self.described.append(Described(name, "counter", text, labels))
-        return Counter(name, text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        self.described.append(Described(name, "gauge", text, labels))
-        return Gauge(name, text, labels, registry=self.registry)
-
     def _of_source(self, name: str, text: str) -> Gauge:
         """A gauge of each partition that this worker has: ``topic:partition``."""
         gauge = self._gauge(name, text, "source")
         self._by_source.append(gauge)
         return gauge
-
-    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
-        self.described.append(Described(name, "histogram", text, labels))
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def stored(self, table: str, rows: int, seconds: float) -> None:
         self.sink_rows.labels(table).inc(rows)
@@ -193,7 +204,3 @@ class Metrics:
         for gauge in self._by_source:
             with contextlib.suppress(KeyError):
                 gauge.remove(source)
-
-    def exposition(self) -> bytes:
-        """All metrics in Prometheus's text format."""
-        return generate_latest(self.registry)

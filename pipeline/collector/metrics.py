@@ -2,25 +2,21 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pipeline.metrics import Registered
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 #: What vendors call their events is their affair; series are ours.
 _MOST_KINDS: Final = 50
 
 
-class CollectorMetrics:
+class CollectorMetrics(Registered):
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         self.requests = self._counter(
             "cx_collector_requests_total", "Requests, by source and status of the answer.", "source", "status"
         )
-        self.seconds = Histogram(
-            "cx_collector_request_seconds",
-            "From the end of a request's head to its answer.",
-            ["source"],
-            buckets=_BUCKETS,
-            registry=self.registry,
+        self.seconds = self._histogram(
+            "cx_collector_request_seconds", "From the end of a request's head to its answer.", _BUCKETS, "source"
         )
         self.events = self._counter(
             "cx_collector_events_total",
@@ -46,22 +42,16 @@ class CollectorMetrics:
             "source",
             "note",
         )
-        self.newest = Gauge(
+        self.newest = self._gauge(
             "cx_collector_newest_event_timestamp_seconds",
             "Event time of the newest touchpoint that a source has sent.",
-            ["source"],
-            registry=self.registry,
+            "source",
         )
-        self.waiting = Gauge(
-            "cx_collector_unacknowledged",
-            "Keys of touchpoints that Kafka has not acknowledged.",
-            registry=self.registry,
+        self.waiting = self._gauge(
+            "cx_collector_unacknowledged", "Keys of touchpoints that Kafka has not acknowledged."
         )
         self._kinds: dict[str, set[str]] = {}
         self._newest_ms: dict[str, int] = {}
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
 
     def note_sent(self, source: str, new: int, copies: int, orders_again: int) -> None:
         for outcome, count in (("mapped", new), ("copy", copies), ("order_again", orders_again)):
@@ -84,7 +74,3 @@ class CollectorMetrics:
         if at_ms > self._newest_ms.get(source, -1):
             self._newest_ms[source] = at_ms
             self.newest.labels(source).set(at_ms / 1000)
-
-    def exposition(self) -> bytes:
-        """In Prometheus's text format."""
-        return generate_latest(self.registry)

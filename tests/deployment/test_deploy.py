@@ -21,7 +21,7 @@ from deploy.embedded.kafka import Kafka
 from deploy.embedded.process import free_port
 from pipeline.cli.admin import definition
 from pipeline.kafka.topics import topic_specs
-from pipeline.settings import ClickHouseSettings, KafkaSettings, Settings, WebSettings, names
+from pipeline.settings import ClickHouseSettings, CollectorSettings, KafkaSettings, Settings, WebSettings, names
 from sinks.cluster import on_cluster
 from sinks.migrate import script, shipped
 from tests.dashboards import PLUGIN, documents, panels
@@ -71,8 +71,8 @@ def test_compose_does_not_start_without_passwords() -> None:
 
 def test_compose_has_every_part_pinned_watched_and_bounded(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    expected = {"kafka", "clickhouse", "setup", "worker", "simulator", "prometheus", "alertmanager", "grafana"}
-    assert set(services) == expected
+    engines, watchers = {"kafka", "clickhouse"}, {"prometheus", "alertmanager", "grafana"}
+    assert set(services) == engines | watchers | {"setup", "worker", "collector", "simulator"}
     for name, service in services.items():
         assert re.search(r":v?\d+\.\d+", service["image"]), f"{name} is not pinned"
         assert "restart" in service
@@ -82,14 +82,15 @@ def test_compose_has_every_part_pinned_watched_and_bounded(compose: dict[str, An
             assert "mem_limit" in service, f"{name} is not bounded"
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert services["simulator"]["profiles"] == ["simulate"]
-    for name in ("setup", "worker", "simulator"):
+    assert services["collector"]["profiles"] == ["collect"]
+    for name in ("setup", "worker", "collector", "simulator"):
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
 
 
 def test_compose_names_only_settings_and_files_that_there_are(compose: dict[str, Any]) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    for name in ("setup", "worker", "simulator"):
+    for name in ("setup", "worker", "collector", "simulator"):
         given = {key for key in compose["services"][name]["environment"] if key.startswith("CX_")}
         assert given <= known_settings()
     for service in compose["services"].values():
@@ -107,7 +108,7 @@ def test_the_documents_list_the_ports_that_there_are(compose: dict[str, Any]) ->
         int(port.split(":")[-1].split("/")[0]) for s in compose["services"].values() for port in s.get("ports", [])
     }
     broker = int(KafkaSettings().bootstrap_servers.rpartition(":")[2])
-    inner = {broker, ClickHouseSettings().port, WebSettings().port}
+    inner = {broker, ClickHouseSettings().port, WebSettings().port, CollectorSettings().metrics_port}
     assert listed == published | inner
 
 
@@ -181,6 +182,7 @@ def test_there_is_every_kind_that_a_cluster_needs() -> None:
         "Secret",
         "Job",
         "StatefulSet",
+        "Deployment",
         "Service",
         "PodDisruptionBudget",
         "HorizontalPodAutoscaler",
@@ -189,7 +191,8 @@ def test_there_is_every_kind_that_a_cluster_needs() -> None:
 
 
 def test_manifests_name_only_settings_secrets_and_labels_that_there_are() -> None:
-    by_kind = {one["kind"]: one for one in manifests() if one["metadata"]["name"] != "cx-signals-ca"}
+    others = ("cx-signals-ca", "cx-collector")
+    by_kind = {one["kind"]: one for one in manifests() if one["metadata"]["name"] not in others}
     named = {(one["kind"], one["metadata"]["name"]) for one in manifests()}
     assert set(by_kind["ConfigMap"]["data"]) <= known_settings()
     assert all(value == "" for value in by_kind["Secret"]["stringData"].values())

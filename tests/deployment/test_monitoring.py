@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.collector.metrics import CollectorMetrics
 from pipeline.metrics import Metrics
 from tests.needs import need
 
@@ -51,8 +52,9 @@ def test_every_alert_has_a_section_in_the_runbook_and_a_test_and_no_other_has() 
 
 
 def test_rules_use_only_metrics_that_there_are() -> None:
-    known = {one.name for one in Metrics().described}
-    known |= {f"{one.name}_bucket" for one in Metrics().described if one.kind == "histogram"}
+    described = [*Metrics().described, *CollectorMetrics().described]
+    known = {one.name for one in described}
+    known |= {f"{one.name}_bucket" for one in described if one.kind == "histogram"}
     recorded = {rule["record"] for rule in rules("record")}
     for rule in [*rules("record"), *rules("alert")]:
         assert set(re.findall(r"\bcx_\w+", rule["expr"])) <= known
