@@ -10,6 +10,7 @@ from pipeline.collector.families import Family
 from pipeline.collector.incoming import Incoming
 from pipeline.collector.intake import Authenticate
 from pipeline.collector.signatures import SCHEMES, AuthenticationError, Signed, basic_user, is_one_of
+from pipeline.settings.secrets import read_secret
 
 _OTHERS: Final = ("header", "basic", "none")
 
@@ -71,8 +72,8 @@ def _secrets(settings: Configured, folder: Path) -> list[str]:
     found = []
     for name in settings.secret_files:
         try:
-            found.append((folder / name).read_text(encoding="utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
+            found.append(read_secret(str(folder / name)))
+        except (OSError, ValueError) as error:
             raise SourceError("secret_files", f"{name} cannot be read ({error})") from error
     for name in settings.secret_envs:
         if not os.environ.get(name):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipeline.delivery.destinations import DESTINATIONS, OPTIONS
 from pipeline.delivery.signatures import key_of
 from pipeline.settings import SettingsError
 from pipeline.settings.secrets import read_secret
@@ -43,10 +44,17 @@ class Hook(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     """Also part of the consumer group: who goes by another name gets everything from then on."""
-    url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")]
+    destination: str = ""
+    """A vendor (:mod:`pipeline.delivery.destinations`); empty: a receiver of one's own, signed for."""
+    url: Annotated[str, Field(pattern=r"^(https?://[!-~]+)?$")] = ""
+    """Where it is posted to; of a vendor with one address for all it need not be given."""
+    url_file: str = ""
+    """Instead: a file with the address, where that is a secret itself (Slack, Teams)."""
+    options: dict[str, str] = {}
+    """What the destination has to be told besides."""
     messages: Literal["alerts", "journeys", "recoveries"]
-    secret_file: str
-    """File of the secret that sendings are signed with."""
+    secret_file: str = ""
+    """File of the secret that sendings are signed with; of a vendor the key."""
     where: dict[str, list[str]] = {}
     """Only messages of which each field named here has one of the values."""
     attempts: Annotated[int, Field(ge=1, le=20)] = 8
@@ -55,7 +63,9 @@ class Hook(BaseModel):
     @field_validator("url")
     @classmethod
     def _names_a_host(cls, url: str) -> str:
-        if not urlsplit(url).hostname or urlsplit(url).port == 0:  # raises ValueError for a port that is none
+        if url and (
+            not urlsplit(url).hostname or urlsplit(url).port == 0
+        ):  # raises ValueError for a port that is none
             raise ValueError("no host in it")
         return url
 
@@ -73,6 +83,36 @@ class Hook(BaseModel):
             raise ValueError(f"where: no field {', '.join(sorted(unknown))}; there are {', '.join(known)}")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_an_address(cls, told: Any) -> Any:
+        """Of a vendor with one for all, or in a file."""
+        if not isinstance(told, dict):
+            return told
+        known = DESTINATIONS.get(told.get("destination", ""))
+        if told.get("url_file") and not told.get("url"):
+            try:
+                return {**told, "url": read_secret(str(told["url_file"]))}
+            except (OSError, ValueError) as error:
+                raise ValueError(f"url_file cannot be read: {error}") from error
+        return {"url": known.address, **told} if known is not None and known.address else told
+
+    @model_validator(mode="after")
+    def _fits_its_destination(self) -> "Hook":
+        if not self.url:
+            raise ValueError("url: where it is posted to")
+        known = DESTINATIONS.get(self.destination)
+        if self.destination and known is None:
+            raise ValueError(f"destination: no {self.destination!r}; there are {', '.join(DESTINATIONS)}")
+        if known is not None and self.messages not in known.messages:
+            raise ValueError(f"messages: {self.destination} takes {', '.join(known.messages)}")
+        if not self.secret_file and (known is None or known.needs_key):
+            raise ValueError("secret_file: the secret that sendings are signed with, or the vendor's key")
+        wanted = OPTIONS.get(self.destination, ())
+        if set(wanted) != set(self.options):
+            raise ValueError(f"options: {self.destination or 'a webhook'} has {', '.join(wanted) or 'none'}")
+        return self
+
     @property
     def is_overheard(self) -> bool:
         """Whether what is posted goes over a network without TLS."""
@@ -83,8 +123,17 @@ class Hook(BaseModel):
     def wants(self, message: Message) -> bool:
         return all(getattr(message, name) in values for name, values in self.where.items())
 
+    def key(self) -> str:
+        """Of a vendor. Raises HooksError."""
+        if not self.secret_file:
+            return ""
+        try:
+            return read_secret(self.secret_file)
+        except (OSError, ValueError) as error:
+            raise HooksError(f"webhook {self.name}: secret_file cannot be read: {error}") from error
+
     def secret(self) -> bytes:
-        """Raises HooksError."""
+        """What sendings are signed with. Raises HooksError."""
         try:
             found = read_secret(self.secret_file)
         except (OSError, ValueError) as error:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
+from pipeline.delivery.destinations import DESTINATIONS
 from pipeline.delivery.hooks import MODELS, Hook, Message, Wanted
-from pipeline.delivery.posting import Delivery
+from pipeline.delivery.posting import Delivery, for_vendor, signed
 from pipeline.kafka.clients import security_config
 from pipeline.settings import KafkaSettings
 from pipeline.subscriptions import Subscription, SubscriptionError, subscribe
@@ -42,8 +43,12 @@ Subscribe = Callable[[Hook], Source]
 
 
 def delivery(hook: Hook, poster: Poster) -> Delivery:
-    """With the hook's secret. Raises HooksError."""
-    return Delivery(hook, hook.secret(), poster, time.time, asyncio.sleep)
+    """With the hook's secret or key. Raises HooksError."""
+    vendor = DESTINATIONS.get(hook.destination)
+    if vendor is None:
+        return Delivery(hook, signed(hook.secret()), poster, time.time, asyncio.sleep)
+    write = for_vendor(vendor, hook.key(), hook.options)
+    return Delivery(hook, write, poster, time.time, asyncio.sleep, vendor.per_second)
 
 
 class Runner:

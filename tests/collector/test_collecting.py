@@ -385,6 +385,7 @@ def test_an_error_in_the_file_names_its_line(tmp_path: Path, content: str, error
     path = tmp_path / "sources.toml"
     path.write_text(content)
     (tmp_path / "k").write_text("secret\n")
+    (tmp_path / "k").chmod(0o600)
     with pytest.raises(SettingsError) as raised:
         load_sources(str(path), CONTRACT, time.time)
     assert error in str(raised.value)

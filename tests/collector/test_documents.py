@@ -20,6 +20,7 @@ FEEDBACK = DOCS / "examples" / "feedback.toml"
 def loaded(content: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     for name in re.findall(r'"([a-z.]+\.(?:secret|key))"', content):
         (folder / name).write_text("secret")
+        (folder / name).chmod(0o600)
     for name in re.findall(r'secret_envs = \["(\w+)"\]', content):
         monkeypatch.setenv(name, "secret")
     path = folder / "sources.toml"

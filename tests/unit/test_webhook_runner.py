@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.delivery.hooks import Hook, Message
-from pipeline.delivery.posting import Delivery
+from pipeline.delivery.posting import Delivery, signed
 from pipeline.delivery.run import Runner
 from pipeline.subscriptions import SubscriptionError
 from sinks.base import SinkRejectedError
@@ -58,7 +58,8 @@ class Kept:
 def runner(feeds: list[Feed], poster: MemoryPoster, kept: Kept) -> Runner:
     waiting = iter(feeds)
     deliveries = [
-        Delivery(hook(name=f"hook-{at}"), SECRET, poster, lambda: NOW, Waits()) for at, _ in enumerate(feeds)
+        Delivery(hook(name=f"hook-{at}"), signed(SECRET), poster, lambda: NOW, Waits())
+        for at, _ in enumerate(feeds)
     ]
     return Runner(lambda _: next(waiting), deliveries, kept)
 
@@ -85,7 +86,9 @@ def test_a_message_that_is_neither_delivered_nor_kept_is_not_done() -> None:
     poster.failures = [SinkRejectedError("410")]
     feed, again = Feed([journey()]), Feed([journey()])
     feeds = iter([feed, other, again])
-    deliveries = [Delivery(hook(name=f"hook-{at}"), SECRET, poster, lambda: NOW, Waits()) for at in range(2)]
+    deliveries = [
+        Delivery(hook(name=f"hook-{at}"), signed(SECRET), poster, lambda: NOW, Waits()) for at in range(2)
+    ]
     kept = Kept(RuntimeError("no broker"))
     run(Runner(lambda _: next(feeds), deliveries, kept, pause_s=0.01), stop_after_s=1)
     assert feed.abandoned

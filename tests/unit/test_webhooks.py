@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.delivery.hooks import Hook, Wanted, load_hooks
 from pipeline.delivery.letters import Letters, message_id, send_again
-from pipeline.delivery.posting import Delivery
+from pipeline.delivery.posting import Delivery, signed
 from pipeline.delivery.signatures import SIGNATURE, TIMESTAMP, SignatureError, check, key_of, signed_headers
 from pipeline.settings import SettingsError
 from schemas.journeys import JourneyMessage, journey_message_id
@@ -39,7 +39,7 @@ class Waits:
 
 
 def delivery(poster: MemoryPoster, waits: Waits, **more: Any) -> Delivery:
-    return Delivery(hook(**more), SECRET, poster, lambda: NOW, waits)
+    return Delivery(hook(**more), signed(SECRET), poster, lambda: NOW, waits)
 
 
 def test_the_signature_is_that_of_the_standard() -> None:
