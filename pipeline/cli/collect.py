@@ -7,7 +7,7 @@ import signal
 
 import typer
 
-from pipeline.cli.common import clickhouse_client, kafka_admin, say
+from pipeline.cli.common import kafka_admin, say
 from pipeline.collector.run import collector
 from pipeline.collector.sources_file import Source, configured_sources
 from pipeline.logs import plain_records
@@ -30,7 +30,6 @@ def collect() -> None:
     plain_records()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     kafka_admin(settings)
-    clickhouse_client(settings).disconnect()
     _allow_many_connections()
     asyncio.run(_run(settings, sources))
 
@@ -42,7 +41,10 @@ async def _run(settings: Settings, sources: list[Source]) -> None:
     own = settings.collector
     async with collector(settings, sources, ClickHouseSink(settings.clickhouse.address())):
         for one in sources:
-            say(f"{one.name} ({one.settings.kind}): http://{own.host}:{own.port}{one.path}")
+            where = (
+                f"topic {one.settings.topic}" if one.settings.topic else f"http://{own.host}:{own.port}{one.path}"
+            )
+            say(f"{one.name} ({one.settings.kind}): {where}")
         say("collecting")
         await is_over.wait()
 

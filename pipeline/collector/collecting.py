@@ -41,10 +41,12 @@ class Collecting:
     async def answer(self, source: Source, request: Incoming) -> Reply:
         """What the sender is told."""
         reply = source.intake.hand_shake(request)
-        if reply is not None:
-            return reply
+        return await self.take(source, request) if reply is None else reply
+
+    async def take(self, source: Source, request: Incoming, is_known: bool = False) -> Reply:
+        """The same of a request that brings events. ``is_known``: who sent it needs no proof any more."""
         try:
-            taken = source.intake.take(request)
+            taken = source.intake.take(request, is_known)
         except AuthenticationError as error:
             return refusal(401, str(error))
         except BodyTooLargeError as error:

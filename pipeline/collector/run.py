@@ -18,6 +18,7 @@ from pipeline.collector.metrics import CollectorMetrics
 from pipeline.collector.producing import Producing
 from pipeline.collector.server import Collector, new_admin_app, new_server
 from pipeline.collector.sources_file import Source
+from pipeline.collector.topics import TopicReader
 from pipeline.kafka.clients import new_producer
 from pipeline.model.records import DeadLetter
 from pipeline.model.source import Source as Place
@@ -76,10 +77,13 @@ async def collector(
     key = settings.privacy.customer_key.get_secret_value().encode()
     lateness = {channel: shop.lateness_of(channel) for channel in CHANNELS}
     collecting = Collecting(producing, metrics, rows.keep, lateness, key)
-    server = web.ServerRunner(new_server(Collector(sources, collecting, metrics)))
+    by_http = [one for one in sources if not one.settings.topic]
+    server = web.ServerRunner(new_server(Collector(by_http, collecting, metrics)))
     admin = web.AppRunner(new_admin_app(metrics, lambda: _answers(made), lambda: producing.waiting))
     storing = asyncio.ensure_future(rows.run())
     producing.start()
+    topics = [TopicReader(one, collecting, settings.kafka) for one in sources if one.settings.topic]
+    reading = [asyncio.ensure_future(one.run()) for one in topics]
     try:
         for runner, port in ((server, own.port), (admin, own.metrics_port)):
             await runner.setup()
@@ -87,6 +91,9 @@ async def collector(
         yield
     finally:
         # First nobody is let in any more; who is in is answered.
+        for topic in topics:
+            topic.stop()
+        await asyncio.gather(*reading)
         await server.cleanup()
         await admin.cleanup()
         rows.close()

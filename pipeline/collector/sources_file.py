@@ -67,6 +67,8 @@ class SourceSettings(BaseModel):
     """What it is: one of those that ``cx-signals sources kinds`` lists."""
     path: str | None = None
     """Where it sends to, with all that lies below; default: ``/`` and its name. Neutral words pass ad blockers."""
+    topic: str = ""
+    """Instead of HTTP: the Kafka topic whose messages are its events. It is read from its end at first."""
     keys: list[str] = []
     """Public keys that its requests name (write key, app id, API key of a project), where its kind has such."""
     secret_files: list[str] = []
@@ -255,6 +257,8 @@ def _policy(settings: SourceSettings) -> Policy:
 def _check_paths(file: ConfigFile, sources: list[Source]) -> None:
     by_path: dict[str, str] = {}
     for one in sources:
+        if one.settings.topic:
+            continue
         if one.path in by_path:
             place = file.place_of(("sources", one.name, "path")) or file.path
             raise SettingsError(f"{place}: {one.path or '/'} is the path of {by_path[one.path]!r} already")

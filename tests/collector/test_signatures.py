@@ -3,10 +3,16 @@
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from square.utils.webhooks_helper import verify_signature
+from standardwebhooks.webhooks import Webhook
 
 from pipeline.collector.signatures import SCHEMES, AuthenticationError, Signed, basic_user, is_one_of
 from pipeline.delivery.signatures import signed_headers
@@ -141,3 +147,29 @@ def test_keys_are_compared_with_all_of_them() -> None:
 
 def test_the_table_names_algorithms_that_there_are() -> None:
     assert {scheme.algorithm for scheme in SCHEMES.values()} <= hashlib.algorithms_guaranteed
+
+
+@given(st.binary(min_size=1, max_size=500))
+def test_squares_own_library_agrees(body: bytes) -> None:
+    text = body.decode("latin-1")
+    signature = base64.b64encode(hmac.new(SECRET.encode(), SQUARE_URL.encode() + text.encode(), "sha256").digest())
+    headers = {"x-square-hmacsha256-signature": signature.decode()}
+    assert verify_signature(
+        request_body=text,
+        signature_header=signature.decode(),
+        signature_key=SECRET,
+        notification_url=SQUARE_URL,
+    )
+    signed("square", SECRET, url=SQUARE_URL).check(request(text.encode(), headers=headers))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
+def test_the_standards_own_library_agrees(body: str) -> None:
+    now = datetime.now(tz=UTC)
+    signature = Webhook(STANDARD).sign("msg_1", now, body)
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signature,
+    }
+    signed("standard_webhooks", STANDARD, now_s=time.time).check(request(body.encode(), headers=headers))
