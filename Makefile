@@ -30,7 +30,7 @@ run: $(STAMP) ## Set up and run it all here, with a simulated shop. Ctrl-C ends 
 
 test: $(STAMP) ## All tests: unit, property, contract, integration, deployment; chaos in its short form.
 	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --ignore tests/chaos $(ARGS)
-	$(BIN)/python -m pytest tests/chaos $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/chaos $(ARGS)
 
 test-malloc: $(STAMP) ## The compiled parts under an allocator that overwrites what was freed.
 	PYTHONMALLOC=debug $(BIN)/python -m pytest -n 2 --dist loadscope tests/property/test_engines.py \

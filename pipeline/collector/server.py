@@ -124,6 +124,11 @@ async def _read(request: web.BaseRequest, most: int) -> bytes:
     length = request.content_length
     if length is not None and length > most:
         raise _TooLargeError(f"{length} bytes; at most {most} are taken")
+    if request.content.is_eof():  # it came with the head, as those of most SDKs do
+        raw = request.content.read_nowait()
+        if len(raw) > most:
+            raise _TooLargeError(f"more than {most} bytes")
+        return raw
     pieces, size = [], 0
     try:
         async with asyncio.timeout(_READ_S):
