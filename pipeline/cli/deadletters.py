@@ -113,7 +113,9 @@ def _collected(settings: Settings) -> Collected | None:
         if source is None:
             return f"no source of that name in {settings.collector.sources}"
         try:
-            taken = source.intake.take(request_of(letter.error, letter.payload, letter.received_ms), is_known=True)
+            kept = request_of(letter.error, letter.payload, letter.received_ms)
+            # What was good in it was sent then.
+            taken = source.intake.take(kept.request, is_known=True, only=kept.only)
         except ValueError as error:
             return f"invalid: {error}"
         if taken.problems:

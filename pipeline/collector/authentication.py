@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from pipeline.collector.bodies import Body
+from pipeline.collector.bodies import Body, Kind
 from pipeline.collector.families import Family
 from pipeline.collector.incoming import Incoming
 from pipeline.collector.intake import Authenticate
@@ -60,6 +60,12 @@ def authenticator(family: Family, settings: Configured, folder: Path, now_s: Cal
         return _by_header(settings.auth_header.lower(), secrets)
     if how == "basic":
         return _by_basic(secrets)
+    return _by_signature(how, settings, secrets, now_s)
+
+
+def _by_signature(
+    how: str, settings: Configured, secrets: Sequence[str], now_s: Callable[[], float]
+) -> Authenticate:
     scheme = SCHEMES[how]
     if "url" in scheme.signed and not settings.public_url:
         raise SourceError("kind", "public_url: the address as it is registered with the sender; it is signed too")
@@ -67,7 +73,14 @@ def authenticator(family: Family, settings: Configured, folder: Path, now_s: Cal
         signed = Signed(scheme, secrets, settings.public_url, now_s)
     except ValueError as error:
         raise SourceError("secret_files", f"the secret is none of {how}: {error}") from error
-    return lambda request, _body: signed.check(request)
+
+    def check(request: Incoming, body: Body) -> None:
+        # What is signed is a field of a form: read as anything else it would be another text.
+        if scheme.field and body.kind is not Kind.FORM:
+            raise AuthenticationError(f"{scheme.field}: a form is wanted")
+        signed.check(request)
+
+    return check
 
 
 def _secrets(settings: Configured, folder: Path) -> list[str]:

@@ -50,12 +50,14 @@ class Collecting:
         except AuthenticationError as error:
             return refusal(401, str(error))
         except BodyTooLargeError as error:
-            return refusal(413, str(error))
+            # Of a topic nobody would send it in pieces.
+            letters = [letter_of(request, f"request: {error}", self._customer_key)] if is_known else []
+            return await self._send(source, Taken(), letters, request) or refusal(413, str(error))
         except (BodyError, NotTakenApartError, TooManyEventsError) as error:
             letter = letter_of(request, f"request: {error}", self._customer_key)
             self._metrics.note_invalid(source.name, "request")
             return await self._send(source, Taken(), [letter], request) or refusal(400, str(error))
-        letters = [letter_of(request, taken.error, self._customer_key)] if taken.problems else []
+        letters = [letter_of(request, taken.error, self._customer_key, taken.places)] if taken.problems else []
         return await self._send(source, taken, letters, request) or source.intake.reply_to(request)
 
     async def _send(

@@ -25,7 +25,7 @@ class Seen:
 
         Raises OSError where the folder cannot be used, or another process uses it.
         """
-        self._most_of_piece = max(1, most * _PIECE_MS // KEPT_MS)
+        self._most, self._most_of_piece = most, max(1, most * _PIECE_MS // KEPT_MS)
         self._folder = folder
         self._pieces: deque[_Piece] = deque()
         if folder is not None:
@@ -43,9 +43,7 @@ class Seen:
         """``now_ms``: wall time; what is older than 48 hours is forgotten."""
         piece = self._piece(now_ms)
         piece.keys.update(keys)
-        if piece.file is not None:
-            piece.file.write(b"".join(keys))
-            piece.file.flush()
+        piece.write(keys)
 
     def close(self) -> None:
         for piece in self._pieces:
@@ -59,7 +57,7 @@ class Seen:
         newest = self._pieces[-1] if self._pieces else None
         if newest is not None and self._has_room(newest, now_ms):
             return newest
-        while len(self._pieces) > KEPT_MS // _PIECE_MS:
+        while self._pieces and len(self) > self._most:
             self._pieces.popleft().remove()
         if newest is not None:
             newest.close()
@@ -69,14 +67,12 @@ class Seen:
 
     def _has_room(self, piece: "_Piece", now_ms: int) -> bool:
         is_of_now = piece.since_ms <= now_ms < piece.since_ms + _PIECE_MS
-        is_kept = self._folder is None or piece.file is not None
-        return is_of_now and is_kept and len(piece.keys) < self._most_of_piece
+        return is_of_now and len(piece.keys) < self._most_of_piece
 
     def _read(self, folder: Path) -> None:
         for path in sorted(folder.glob("*.seen")):
             with contextlib.suppress(ValueError):
                 piece = _Piece(int(path.stem), path)
-                piece.close()
                 # Killed while writing, the last key may be cut short.
                 content = path.read_bytes()
                 whole = len(content) - len(content) % _KEY_BYTES
@@ -90,12 +86,26 @@ class _Piece:
         self.since_ms = since_ms
         self.keys: set[bytes] = set()
         self._path = path
-        self.file: BinaryIO | None = None if path is None else path.open("ab")
+        self.file: BinaryIO | None = None
+
+    def write(self, keys: list[bytes]) -> None:
+        """Append them. Raises OSError; the next time the file is opened anew."""
+        if self._path is None:
+            return
+        try:
+            if self.file is None:
+                self.file = self._path.open("ab")
+            self.file.write(b"".join(keys))
+            self.file.flush()
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        file, self.file = self.file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # what was not written is not known after a restart
+                file.close()
 
     def remove(self) -> None:
         self.close()

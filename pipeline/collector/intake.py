@@ -1,7 +1,7 @@
 """A request of a source to touchpoints: the steps of the collector that need neither network nor clock."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ from schemas.vocabulary import Vocabulary
 #: So many problems of one request are told; all are counted.
 _MOST_TOLD: Final = 5
 Authenticate = Callable[[Incoming, Body], None]
+
+
+EVERY: Final = range(1 << 30)
 
 
 class TooManyEventsError(ValueError):
@@ -95,8 +98,8 @@ class Intake:
         """The answer to a request whose events were taken."""
         return self.family.reply_to(request, self._constants)
 
-    def take(self, request: Incoming, is_known: bool = False) -> Taken:
-        """What the events of a request become. ``is_known``: who sent it needs no proof any more.
+    def take(self, request: Incoming, is_known: bool = False, only: Container[int] = EVERY) -> Taken:
+        """What the events of a request become. ``is_known``: who sent it needs no proof any more. ``only``: these.
 
         Raises AuthenticationError, BodyError, NotTakenApartError, TooManyEventsError.
         """
@@ -111,6 +114,8 @@ class Intake:
             raise TooManyEventsError(f"{len(apart.events)} events; at most {self.policy.most_events} are taken")
         clock, taken = Clock(request.received_ms, apart), Taken(len(apart.events))
         for index, event in enumerate(apart.events):
+            if index not in only:
+                continue
             self._take(Native(event, apart.batch, request, self._constants, index), clock, taken)
         return taken
 
@@ -172,7 +177,7 @@ def _nobody_asks(_request: Incoming, _body: Body) -> None:
 
 
 #: Where a list, a number or nothing stands where no document of the vendor has it. The request is kept.
-_UNFORESEEN: Final = (TypeError, AttributeError, LookupError, ArithmeticError, ValueError, RecursionError)
+_UNFORESEEN: Final = (TypeError, AttributeError, LookupError, ArithmeticError, ValueError, RecursionError, OSError)
 BOT: Final = "(bot)"
 NO_CONSENT: Final = "(no consent)"
 _UNREADABLE: Final = Body(Kind.EMPTY, None)

@@ -3,10 +3,12 @@
 from typing import Final
 
 from pipeline.metrics import Registered
+from schemas.events import TouchpointEvent
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 #: What vendors call their events is their affair; series are ours.
 _MOST_KINDS: Final = 50
+_FIELDS: Final = {*TouchpointEvent.model_fields, "event", "message", "request", "type"}
 
 
 class CollectorMetrics(Registered):
@@ -60,14 +62,15 @@ class CollectorMetrics(Registered):
 
     def note_ignored(self, source: str, kind: str, count: int) -> None:
         known = self._kinds.setdefault(source, set())
+        kind = kind[:80].encode("ascii", "backslashreplace").decode()
         if kind not in known and len(known) >= _MOST_KINDS:
             kind = "(other)"
         known.add(kind)
-        self.ignored.labels(source, kind[:80]).inc(count)
+        self.ignored.labels(source, kind).inc(count)
         self.events.labels(source, "ignored").inc(count)
 
     def note_invalid(self, source: str, field: str) -> None:
-        self.invalid.labels(source, field).inc()
+        self.invalid.labels(source, field if field in _FIELDS else "other").inc()
         self.events.labels(source, "invalid").inc()
 
     def note_newest(self, source: str, at_ms: int) -> None:

@@ -63,6 +63,10 @@ class Producing:
 
     async def send(self, touchpoints: Sequence[Finished], letters: Sequence[Outgoing], received_ms: int) -> Sent:
         """Return when all are in Kafka, each once. Raises NotTakenError."""
+        told = [
+            (DEADLETTERS_TOPIC, msgspec.json.encode(one.body), (one.key or "").encode(), received_ms, one.headers)
+            for one in letters
+        ]
         sent, others = Sent(), set[asyncio.Future[bool]]()
         batch = _Batch(asyncio.get_running_loop(), self._arrived)
         for one in touchpoints:
@@ -74,10 +78,7 @@ class Producing:
             topic, key = TOPIC_PREFIX + one.channel, one.session_id.encode()
             batch.messages.append((topic, one.payload, key, received_ms, ()))
         sent.new = len(batch.messages)
-        batch.messages += [
-            (DEADLETTERS_TOPIC, msgspec.json.encode(one.body), (one.key or "").encode(), received_ms, one.headers)
-            for one in letters
-        ]
+        batch.messages += told
         batch.put(self._producer)
         await self._all_there({batch.done, *others})
         return sent
@@ -107,14 +108,19 @@ class Producing:
             raise NotTakenError("Kafka does not take it now")
 
     def _arrived(self, batch: "_Batch") -> None:
-        if batch.has_failed:
-            logger.warning("Kafka has not taken a request's events (%s)", batch.error)
-        else:
-            self._seen.add(batch.keys, self._now_ms())
-        for key in batch.keys:
-            self._under_way.pop(key, None)
-        if not batch.done.done():
-            batch.done.set_result(not batch.has_failed)
+        try:
+            if batch.has_failed:
+                logger.warning("Kafka has not taken a request's events (%s)", batch.error)
+            else:
+                self._seen.add(batch.keys, self._now_ms())
+        except OSError as error:
+            # The events are in Kafka: what is lost is that a copy is known after a restart.
+            logger.error("copies cannot be remembered on disk: %s", error)
+        finally:
+            for key in batch.keys:
+                self._under_way.pop(key, None)
+            if not batch.done.done():
+                batch.done.set_result(not batch.has_failed)
 
     def _poll(self) -> None:
         while not self._is_closed.is_set():

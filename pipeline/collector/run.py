@@ -1,7 +1,6 @@
 """One collector process, put together."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -93,12 +92,12 @@ async def collector(
         # First nobody is let in any more; who is in is answered.
         for topic in topics:
             topic.stop()
-        await asyncio.gather(*reading)
+        await asyncio.gather(*reading, return_exceptions=True)
         await server.cleanup()
         await admin.cleanup()
         rows.close()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(storing, _CLOSING_S)
+        await asyncio.wait([storing], timeout=_CLOSING_S)
+        storing.cancel()
         await asyncio.to_thread(made.flush, _CLOSING_S)
         producing.close()
         seen.close()

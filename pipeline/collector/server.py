@@ -13,21 +13,13 @@ from pipeline.collector.cors import answer_headers, preflight_headers
 from pipeline.collector.families import Reply
 from pipeline.collector.incoming import Incoming
 from pipeline.collector.metrics import CollectorMetrics
+from pipeline.collector.reading import BusyError, Reading, SlowError, TooLargeError
 from pipeline.collector.sources_file import Source
 
 logger = logging.getLogger(__name__)
-_READ_S: Final = 15.0
-"""For a whole body: who sends slower keeps a place from others."""
 _LONGEST_LINE: Final = 65_536
+_LONGEST_PATH: Final = 2_048
 _METHODS: Final = ("POST", "PUT", "GET", "HEAD", "OPTIONS")
-
-
-class SlowError(TimeoutError):
-    """A body did not come in time."""
-
-
-class _TooLargeError(ValueError):
-    pass
 
 
 class Gate:
@@ -57,8 +49,10 @@ class Collector:
 
     def __init__(self, sources: Sequence[Source], collecting: Collecting, metrics: CollectorMetrics) -> None:
         self._by_path = {one.path: one for one in sources}
+        self._deepest = max((one.path.count("/") for one in sources), default=0) + 1
         self._gates = {one.name: Gate(one.settings.most_waiting, one.settings.rate) for one in sources}
         self._collecting, self._metrics = collecting, metrics
+        self._reading = Reading()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         source, rest = self._found(request.path)
@@ -73,6 +67,8 @@ class Collector:
             return _response(refusal(405, "POST is wanted"), allowed)
         if request.method == "HEAD":
             return web.Response(status=200, headers=allowed)  # some ask so before they send anything
+        if source.family.is_in_pages and "origin" in headers and not allowed:
+            return _response(refusal(403, "pages of this origin may not send"), {})
         started_s = time.monotonic()
         reply = await self._let_in(source, request, rest, headers)
         self._metrics.seconds.labels(source.name).observe(time.monotonic() - started_s)
@@ -83,11 +79,19 @@ class Collector:
         self, source: Source, request: web.BaseRequest, path: str, headers: Mapping[str, str]
     ) -> Reply:
         gate = self._gates[source.name]
+        # Who sends slowly keeps nobody out: only what is read counts as waiting.
+        try:
+            raw = await self._reading.read(request, source.settings.most_bytes)
+        except TooLargeError as error:
+            return refusal(413, str(error))
+        except BusyError as error:
+            return refusal(503, str(error))
+        except (SlowError, ConnectionError):
+            return refusal(408, "the body did not come in time")
         if (reply := gate.refused()) is not None:
             return reply
         gate.waiting += 1
         try:
-            raw = await _read(request, source.settings.most_bytes)
             incoming = Incoming(
                 request.method,
                 path,
@@ -98,48 +102,19 @@ class Collector:
                 request.query_string and request.rel_url.raw_query_string,
             )
             return await self._collecting.answer(source, incoming)
-        except _TooLargeError as error:
-            return refusal(413, str(error))
-        except SlowError:
-            return refusal(408, "the body did not come in time")
         finally:
             gate.waiting -= 1
 
     def _found(self, path: str) -> tuple[Source | None, str]:
         """The source of the longest path that this one begins with, and what follows it."""
-        at = len(path)
-        while True:
-            source = self._by_path.get(path[:at].rstrip("/"))
+        if len(path) > _LONGEST_PATH:
+            return None, path
+        parts = path.split("/")
+        for count in range(min(len(parts), self._deepest), 0, -1):
+            source = self._by_path.get("/".join(parts[:count]))
             if source is not None:
                 return source, path[len(source.path) :] or "/"
-            if at <= 0:
-                return None, path
-            at = path.rfind("/", 0, at)
-
-
-async def _read(request: web.BaseRequest, most: int) -> bytes:
-    """The body. Raises _TooLargeError, SlowError, and aiohttp's own where the sender has gone."""
-    if not request.can_read_body:
-        return b""
-    length = request.content_length
-    if length is not None and length > most:
-        raise _TooLargeError(f"{length} bytes; at most {most} are taken")
-    if request.content.is_eof():  # it came with the head, as those of most SDKs do
-        raw = request.content.read_nowait()
-        if len(raw) > most:
-            raise _TooLargeError(f"more than {most} bytes")
-        return raw
-    pieces, size = [], 0
-    try:
-        async with asyncio.timeout(_READ_S):
-            async for piece in request.content.iter_any():
-                size += len(piece)
-                if size > most:
-                    raise _TooLargeError(f"more than {most} bytes")
-                pieces.append(piece)
-    except TimeoutError as error:
-        raise SlowError from error
-    return b"".join(pieces)
+        return None, path
 
 
 def _response(reply: Reply, headers: Mapping[str, str]) -> web.Response:

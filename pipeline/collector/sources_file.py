@@ -17,6 +17,7 @@ from pipeline.collector.finishing import NO_CATALOGUE
 from pipeline.collector.intake import Intake, Policy
 from pipeline.collector.sources import FAMILIES, generic
 from pipeline.collector.tables import ATTRIBUTE, QUANTITY, SKU, TIME_IS_TRUE, Rule
+from pipeline.collector.tables import Field as Computed
 from pipeline.settings import Settings, vocabulary
 from pipeline.settings.config_file import ConfigFile
 from pipeline.settings.environment import SettingsError, nearest
@@ -230,8 +231,10 @@ def _check_fields(fields: Mapping[str, str], setting: str) -> None:
 
 
 def _rule(event: EventSettings) -> Rule:
-    when = {path: tuple(value) if isinstance(value, list) else value for path, value in event.when.items()}
-    return Rule(event.type, event.fields, when)
+    when: dict[Computed, Any] = {
+        path: tuple(value) if isinstance(value, list) else value for path, value in event.when.items()
+    }
+    return Rule(event.type, event.fields, when, is_own=True)
 
 
 def _constants(name: str, settings: SourceSettings) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.collector.clocks import Clock, When
 from pipeline.collector.expressions import Expression, compiled
 from pipeline.collector.incoming import Native
+from schemas.times import END_OF_TIME_MS
 
 Field = str | Callable[[Native], Any]
 """An expression, or a function where a table cannot say it."""
@@ -27,14 +28,23 @@ NOTHING: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
+class Not:
+    """Of a rule's condition: anything but this, nothing included."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One touchpoint that an event becomes, where the conditions hold."""
 
     type: str
     fields: Mapping[str, Field] = field(default_factory=dict)
     """Beside those of the table, or in their place; an empty text takes one away."""
-    when: Mapping[str, Any] = field(default_factory=dict)
-    """What stands at a path: a value, one of several (a tuple), ANYTHING or NOTHING."""
+    when: Mapping[Field, Any] = field(default_factory=dict)
+    """What a field has to be: a value, one of several (a tuple), ANYTHING, NOTHING, Not a value."""
+    is_own: bool = False
+    """Of a source's configuration: its fields stand over all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,11 @@ class Mapper:
 
     def __init__(self, table: Table, own: Mapping[str, Field] | None = None) -> None:
         """``own``: fields of the source's configuration, in place of the table's."""
-        fields = {**table.fields, **(own or {})}
+        shops = own or {}
         self._kind: Final = compute(table.kind)
         self._name: Final = table.name
         self._rules: Final = {
-            kind: [_Compiled(rule, {**fields, **rule.fields}) for rule in rules]
+            kind: [_Compiled(rule, _fields(table, rule, shops)) for rule in rules]
             for kind, rules in table.rules.items()
         }
 
@@ -97,6 +107,13 @@ class Mapper:
         chosen = [rule for rule in rules if rule.holds(native)]
         drafts = [rule.draft(native, clock, number) for number, rule in enumerate(chosen)]
         return drafts or Ignored(kind)
+
+
+def _fields(table: Table, rule: Rule, shops: Mapping[str, Field]) -> Mapping[str, Field]:
+    """What is particular stands over what is general, and what a shop says over what we do."""
+    if rule.is_own:
+        return {**table.fields, **shops, **rule.fields}
+    return {**table.fields, **rule.fields, **shops}
 
 
 class _Compiled:
@@ -119,6 +136,8 @@ class _Compiled:
         try:
             # First of all: a session may be named after the event's day.
             when = clock.when(self._at(native), bool(self._is_true(native)))
+            if not 0 <= when.at_ms < END_OF_TIME_MS:
+                raise ValueError(f"not in the years 1970 to 2199: {when.at_ms} ms")
             native.at_ms = when.at_ms
             for name, of in self._fields:
                 value = of(native)
@@ -144,6 +163,8 @@ def compute(one: Field) -> Expression:
 def _is(value: Any, wanted: Any) -> bool:
     if wanted is ANYTHING or wanted is NOTHING:
         return (value is not None) == (wanted is ANYTHING)
+    if isinstance(wanted, Not):
+        return bool(value != wanted.value)
     if isinstance(wanted, tuple):
         return value in wanted
     return bool(value == wanted)

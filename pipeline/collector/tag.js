@@ -16,7 +16,8 @@
   };
   const tab = (name, value) => stored(() => sessionStorage, name, value);
   const kept = (name, value) => stored(() => localStorage, name, value);
-  let allowed = data.consent === "granted" || kept("cx-consent") === "1";
+  const said = kept("cx-consent"); // what the customer says stands over what the page says
+  let allowed = said ? said === "1" : data.consent === "granted";
   let customer = tab("cx-customer") || undefined, page = {};
 
   // A session: of this tab, until half an hour passes without anything.
@@ -29,27 +30,31 @@
   const visitor = () => (allowed ? kept("cx-visitor") ?? kept("cx-visitor", id()) : undefined);
 
   // What is not taken yet, also over pages and while there is no network. Ids stay, so a copy is known.
-  let queue = JSON.parse(tab("cx-queue") || "[]"), timer, pause = 1e3, sending = false;
+  let queue = JSON.parse(tab("cx-queue") || "[]"), timer, pause = 1e3, sending = [], until = 0;
   const keep = () => tab("cx-queue", JSON.stringify(queue.slice(-200)));
   const body = (events) => JSON.stringify({ key: data.key, sent_at: new Date().toISOString(), events });
-  const later = (ms) => { clearTimeout(timer); timer = setTimeout(flush, ms); };
+  const later = (ms) => { clearTimeout(timer); timer = setTimeout(flush, Math.max(ms, until - now())); };
   const flush = async () => {
-    if (!queue.length || sending) return;
+    if (!queue.length || sending.length) return;
     const some = queue.slice(0, 50);
-    sending = true;
+    sending = some;
     let again = true;
     try {
       const answer = await fetch(url, { method: "POST", body: body(some), keepalive: true, headers: { "Content-Type": "text/plain" } });
       again = answer.status >= 500 || answer.status === 429 || answer.status === 408;
     } catch { /* no network: they stay */ }
-    sending = false;
+    sending = [];
     pause = again ? Math.min(pause * 2, 6e4) : 1e3;
+    until = again ? now() + pause : 0;
     if (!again) queue = queue.filter((one) => !some.includes(one));
     keep();
-    if (queue.length) later(pause);
+    if (queue.length) later(0);
   };
   // Whether a beacon arrives nobody says: the next page sends it again, and the collector knows a copy.
-  const leave = () => { if (queue.length && !sending) navigator.sendBeacon(url, body(queue.slice(-50))); };
+  const leave = () => {
+    const rest = queue.filter((one) => !sending.includes(one)).slice(-50);
+    if (rest.length) navigator.sendBeacon(url, body(rest));
+  };
 
   const tell = (type, fields = {}) => {
     if (silent) return;
@@ -72,7 +77,7 @@
   };
   cx.consent = (given) => {
     allowed = given;
-    kept("cx-consent", given ? "1" : null);
+    kept("cx-consent", given ? "1" : "0");
     if (!given) kept("cx-visitor", null);
   };
 
@@ -109,7 +114,7 @@
 
   // Forms: the first field, each field that is filled in (the last one tells where it was left), sent off.
   const field = (event) => event.target.name || event.target.id || undefined;
-  const counts = (form) => form && !form.matches("[role=search],:has([type=search])"); // a search is none
+  const counts = (form) => form && !form.matches("[role=search]") && !form.querySelector("[type=search]"); // a search is none
   const begun = new WeakSet();
   document.addEventListener("focusin", (event) => {
     const { form } = event.target;

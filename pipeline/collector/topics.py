@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Message, TopicPartition
 
 from pipeline.collector.collecting import Collecting
 from pipeline.collector.incoming import Incoming
@@ -34,6 +34,7 @@ class TopicReader:
             "bootstrap.servers": kafka.bootstrap_servers,
             "group.id": f"{kafka.group}-collector-{source.name}",
             "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
             "auto.offset.reset": "latest",
         }
         self._is_over = False
@@ -43,15 +44,15 @@ class TopicReader:
         self._is_over = True
 
     async def run(self) -> None:
-        """Until it is told to stop. Kafka's errors are logged, and it goes on."""
+        """Until it is told to stop. Whatever goes wrong is logged, and it goes on."""
         consumer = Consumer(self._config)
         consumer.subscribe([self._source.settings.topic])
         try:
             while not self._is_over:
                 try:
                     await self._turn(consumer)
-                except KafkaException as error:
-                    logger.error("source %s: %s", self._source.name, describe(error))
+                except Exception as error:
+                    logger.error("source %s: %s: %s", self._source.name, type(error).__name__, describe(error))
                     await asyncio.sleep(_PAUSE_S)
         finally:
             await asyncio.to_thread(consumer.close)
@@ -60,9 +61,10 @@ class TopicReader:
         messages = await asyncio.to_thread(consumer.consume, _MOST_AT_ONCE, _WAIT_S)
         for message in messages:
             if (error := message.error()) is not None:
-                raise KafkaException(error)
-        if messages and await self._take(messages):
-            await asyncio.to_thread(consumer.commit, asynchronous=False)
+                logger.error("source %s: %s", self._source.name, error.str())
+        good = [message for message in messages if message.error() is None]
+        if good and await self._take(good):
+            await asyncio.to_thread(consumer.commit, offsets=_after(good), asynchronous=False)
 
     async def _take(self, messages: Sequence[Message]) -> bool:
         """Whether all of it is in Kafka; not where it was told to stop before."""
@@ -82,5 +84,13 @@ class TopicReader:
             for name, value in readable_headers(message)
             if isinstance(value, bytes)
         }
-        value = message.value() or b""
-        return Incoming("POST", "/", {}, headers, bytes(value), time.time_ns() // 1_000_000)
+        value, (kind, at_ms) = message.value() or b"", message.timestamp()
+        # The same at each reading, whoever reads it.
+        received_ms = time.time_ns() // 1_000_000 if kind == TIMESTAMP_NOT_AVAILABLE else at_ms
+        return Incoming("POST", "/", {}, headers, bytes(value), received_ms)
+
+
+def _after(messages: Sequence[Message]) -> list[TopicPartition]:
+    """Where each partition is to be read on."""
+    ends = {(one.topic() or "", one.partition() or 0): (one.offset() or 0) + 1 for one in messages}
+    return [TopicPartition(topic, partition, offset) for (topic, partition), offset in ends.items()]

@@ -189,15 +189,17 @@ def _braze(told: Told, _key: str, _options: Options) -> Any:
 
 
 def _hubspot(told: Told, _key: str, options: Options) -> Any:
-    whose = customer_of(told)
+    """A contact has ids of theirs: the shop's visitor id is one where it is HubSpot's cookie (``hubspotutk``)."""
+    whose = visitor_of(told)
     if whose is None:
         return None
     return {
         "eventName": options["event_name"],
-        "objectId": whose,
+        "utk": whose,
         "occurredAt": time_of(told),
         "uuid": told["id"],
-        "properties": {name: str(value) for name, value in properties_of(told).items()},
+        "properties": {"customer_id": customer_of(told) or ""}
+        | {name: str(value) for name, value in properties_of(told).items()},
     }
 
 
@@ -231,7 +233,7 @@ DESTINATIONS: Final[Mapping[str, Destination]] = {
     ),
     "braze": Destination(_braze, _bearer, per_second=100.0, messages=_OF_PERSONS),
     "hubspot": Destination(
-        _hubspot, _bearer, "https://api.hubapi.com/events/v3/send", per_second=10.0, messages=_OF_PERSONS
+        _hubspot, _bearer, "https://api.hubapi.com/events/v3/send", per_second=10.0, messages=("journeys",)
     ),
 }
 OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {"hubspot": ("event_name",)}

@@ -1,9 +1,11 @@
 """Webhooks of shops, tills, surveys and contact centres: made from the vendors' public documents."""
 
+import re
 from typing import Any
 
 import pytest
 
+from pipeline.collector.agents import device_of, is_bot
 from tests.collector.support import NOW_MS, intake, request, touchpoints
 
 AT = "2026-11-28T03:59:00Z"
@@ -117,6 +119,51 @@ PIXEL = {
 }
 
 
+@pytest.mark.parametrize("source_name", [None, "580111", "subscription_contract", "web"])
+def test_orders_of_all_sales_channels_count(source_name: str | None) -> None:
+    found = one("shopify", {**ORDER, "source_name": source_name}, shopify("orders/create"))
+    assert found["type"] == "order_completed"
+
+
+def test_what_a_shop_says_of_a_field_stands_over_what_we_do() -> None:
+    own = {"value": "subtotal_price | num"}
+    source = intake("shopify", own=own)
+    (found,) = touchpoints(source, request({**ORDER, "subtotal_price": "30"}, headers=shopify("orders/create")))
+    assert found["value"] == 30.0
+
+
+def test_an_absurd_time_is_one_events_problem() -> None:
+    good = {"e": "pv", "eid": "1", "sid": "s", "dtm": str(NOW_MS), "aid": "a"}
+    data = [good, {**good, "eid": "2", "sid": None, "duid": "d", "dtm": "-100000000000000000000"}]
+    taken = intake("snowplow").take(request({"data": data}))
+    assert len(taken.finished) == len(taken.problems) == 1
+
+
+def test_the_same_thing_done_twice_without_a_time_counts_twice() -> None:
+    body = {"client_id": "c", "events": [{"name": "add_to_cart", "params": {"session_id": "1"}}]}
+    first = touchpoints(intake("ga4"), request(body, received_ms=NOW_MS))[0]
+    later = touchpoints(intake("ga4"), request(body, received_ms=NOW_MS + 60_000))[0]
+    assert first["event_id"] != later["event_id"]
+
+
+def test_the_tags_wire_of_ga4_with_several_hits_and_a_currency() -> None:
+    path = "/g/collect?v=2&tid=G-1&cid=c&sid=5&_p=1&cu=JPY"
+    body = b"en=add_to_cart&_s=1&epn.value=100\r\nen=purchase&_s=2&epn.value=100&ep.transaction_id=o1"
+    found = touchpoints(intake("ga4"), request(body, path))
+    assert [(event["type"], event["currency"], event["value"]) for event in found] == [
+        ("product_added", "JPY", 100.0),
+        ("order_completed", "JPY", 100.0),
+    ]
+
+
+def test_agents() -> None:
+    assert is_bot("Mozilla/5.0 (compatible; Googlebot/2.1)")
+    assert not is_bot("Mozilla/5.0 (Linux; Android 9; CUBOT_P20) Chrome/99 Mobile")
+    assert device_of("Mozilla/5.0 (Linux; Android 9; SM-T510) Chrome/99") == "tablet"
+    assert device_of("Mozilla/5.0 (Linux; Android 9) Chrome/99 Mobile") == "mobile"
+    assert device_of("android" * 600_000 + "mobile") == "tablet"  # at once: only its beginning is looked at
+
+
 def test_the_web_pixel() -> None:
     assert one("shopify_pixel", PIXEL) == {
         "type": "order_completed",
@@ -173,7 +220,7 @@ def test_orders_of_woocommerce() -> None:
         "occurred_at": AT_MS_TEXT,
     }
     assert one("woocommerce", {**WOO, "status": "cancelled"}, topic)["type"] == "order_cancelled"
-    refunded = one("woocommerce", {**WOO, "status": "refunded", "refunds": [{"total": "-5.00"}]}, topic)
+    refunded = one("woocommerce", {**WOO, "status": "refunded", "refunds": [{"id": 3, "total": "-5.00"}]}, topic)
     assert (refunded["type"], refunded["value"]) == ("order_refunded", 5.0)
     assert ignored("woocommerce", {**WOO, "status": "pending"}, topic) == ["order pending"]
     ping = intake("woocommerce").hand_shake(request(b"webhook_id=7"))
@@ -211,7 +258,7 @@ def test_payments_and_refunds_of_square() -> None:
         "store_id": "L1",
         "value": 1234.0,
         "currency": "JPY",
-        "order_id": "o1",
+        "order_id": "p1",
         "occurred_at": AT_MS_TEXT,
     }
     refund = square(
@@ -293,18 +340,39 @@ def test_how_a_ticket_ends(before: str, after: str, types: list[str]) -> None:
     assert [event["type"] for event in found] == types
 
 
+RETURN = "<LineItem{}><Return><ExtendedAmount>-3.00</ExtendedAmount></Return></LineItem><Total"
+
+
+def told_by_till(xml: str) -> list[tuple[str, float | None]]:
+    found = touchpoints(intake("poslog"), request(xml.encode()))
+    return [(event["type"], event.get("value")) for event in found if not event["type"].startswith("product")]
+
+
 def test_a_mixed_ticket_is_a_refund_and_a_sale() -> None:
-    back = "<LineItem><Return><ExtendedAmount>-3.00</ExtendedAmount></Return></LineItem><Total"
-    found = touchpoints(intake("poslog"), request(POSLOG.replace("<Total", back, 1).encode()))
-    assert [(event["type"], event.get("value")) for event in found[-2:]] == [
-        ("order_refunded", 3.0),
-        ("sale_completed", 2.5),
-    ]
+    mixed = POSLOG.replace("<Total", RETURN.format(""), 1).replace(">2.50</Total>", ">-0.50</Total>")
+    assert told_by_till(mixed) == [("order_refunded", 3.0), ("basket_opened", None), ("sale_completed", 2.5)]
+    voided = POSLOG.replace("<Total", RETURN.format(' VoidFlag="true"'), 1)
+    assert told_by_till(voided) == [("basket_opened", None), ("sale_completed", 2.5)]
+    off = mixed.replace('Status="Finished"', 'Status="Voided"')
+    assert told_by_till(off) == [("basket_opened", None), ("basket_voided", None)]
+
+
+def test_who_only_brings_something_back_has_no_basket() -> None:
+    back = re.sub(r"<LineItem[ >].*</LineItem>", RETURN.format("")[:-6], POSLOG, flags=re.DOTALL)
+    assert told_by_till(back) == [("order_refunded", 3.0)]
+
+
+def test_a_ticket_without_a_number_of_its_own_is_refused() -> None:
+    nameless = POSLOG.replace("<SequenceNumber>42</SequenceNumber>", "", 1)
+    assert "session_id" in problem("poslog", nameless.encode())
+    named = nameless.replace("<CurrencyCode>", "<TransactionID>T9</TransactionID><CurrencyCode>", 1)
+    assert touchpoints(intake("poslog"), request(named.encode()))[0]["session_id"] == "17:T9"
 
 
 def test_poslog_as_json() -> None:
     ticket = {
         "BusinessUnit": {"UnitID": "17"},
+        "BusinessDayDate": "2026-11-28",
         "WorkstationID": "3",
         "SequenceNumber": 42,
         "EndDateTime": "2026-11-28T03:59:00Z",

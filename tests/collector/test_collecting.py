@@ -15,12 +15,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pipeline.collector import server
 from pipeline.collector.collecting import Collecting
 from pipeline.collector.identity import Seen
-from pipeline.collector.letters import request_of, source_of
+from pipeline.collector.incoming import Incoming
+from pipeline.collector.letters import letter_of, request_of, source_of
 from pipeline.collector.metrics import CollectorMetrics
 from pipeline.collector.producing import Producing
+from pipeline.collector.reading import Reading
 from pipeline.collector.server import Collector, new_admin_app, new_server
 from pipeline.collector.sources_file import load_sources
 from pipeline.kafka.memory import MemoryProducer
@@ -45,6 +46,7 @@ auth = "none"
 shop = "x"
 most_bytes = 2048
 most_events = 3
+most_waiting = 20
 
 [sources.till.events."*"]
 type = "sale_completed"
@@ -58,6 +60,37 @@ store_id = "store"
 value = "total | num"
 order_id = "order"
 """
+SOURCES += """
+[sources.a]
+kind = "json"
+auth = "none"
+
+[sources.a.events."*"]
+type = "sale_completed"
+
+[sources.a.fields]
+event_id = "id"
+occurred_at = "at | iso"
+channel = "'pos'"
+session_id = "ticket"
+store_id = "store"
+order_id = "order"
+""" + """
+[sources.a]
+kind = "json"
+auth = "none"
+
+[sources.a.events."*"]
+type = "sale_completed"
+
+[sources.a.fields]
+event_id = "id"
+occurred_at = "at | iso"
+channel = "'pos'"
+session_id = "ticket"
+store_id = "store"
+order_id = "order"
+""".replace("sources.a", "sources.b")
 LATENESS = dict.fromkeys(("web", "app", "pos"), 3_600_000)
 KEY = {"Authorization": "Basic " + base64.b64encode(b"WK:").decode(), "Origin": "https://shop.example"}
 
@@ -272,10 +305,64 @@ def test_a_letter_leads_back_to_its_request(tmp_path: Path) -> None:
             await one.post("/in/till/a/b?x=1&api_key=hidden", {"id": 1})
             ((_, letter),) = one.kept
             assert "hidden" not in letter.error
-            again = request_of(letter.error, letter.payload, letter.received_ms)
+            again = request_of(letter.error, letter.payload, letter.received_ms).request
             assert (again.method, again.path, again.query["x"], again.raw) == ("POST", "/a/b", "1", b'{"id": 1}')
 
     run(scenario())
+
+
+@pytest.mark.parametrize("body", [b"", b'{"batch": [{"type": 1}'])
+def test_a_letter_of_a_query_and_its_events_lead_back(body: bytes) -> None:
+    query = "en=purchase&api_secret=hidden&cid=a%20b"
+    asked = Incoming("POST", "/g/collect", {}, {"user-agent": "A 'b' [c]", "x-other": "y"}, body, 5, query)
+    letter = letter_of(asked, "event 3: value: no number: 'x]'", b"", [3, 7])
+    assert b"hidden" not in letter.payload
+    assert "hidden" not in letter.error
+    kept = request_of(letter.error, letter.payload, letter.received_ms)
+    assert kept.request.raw == body
+    assert (kept.request.query["en"], kept.request.query["cid"]) == ("purchase", "a b")
+    assert kept.request.headers == {"user-agent": "A 'b' [c]"}
+    assert [number for number in range(10) if number in kept.only] == [3, 7]
+
+
+def test_a_disk_that_is_full_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_self: Seen, _keys: list[bytes], _now_ms: int) -> None:
+        raise OSError("no space left")
+
+    async def scenario() -> None:
+        async with running(tmp_path) as one:
+            monkeypatch.setattr(Seen, "add", full)
+            assert (await one.post("/web/v1/t", track("Product Added"), **KEY))[0] == 200
+            assert one.producing.waiting == 0
+
+    run(scenario())
+
+
+def test_orders_of_two_shops_are_two(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as one:
+            for path in ("/a", "/b"):
+                assert (await one.post(path, sale(1, order="1001")))[0] == 200
+            assert len(one.events()) == 2
+
+    run(scenario())
+
+
+def test_a_page_of_another_origin_may_not_send(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path) as one:
+            status, _, _ = await one.post("/web/v1/t", track("Product Added"), **KEY | {"Origin": "https://x"})
+            assert status == 403
+            assert one.events() == []
+
+    run(scenario())
+
+
+def test_what_vendors_call_their_events_cannot_break_the_metrics() -> None:
+    metrics = CollectorMetrics()
+    metrics.note_ignored("web", "\ud800" + "x" * 500, 1)
+    metrics.note_invalid("web", "a field that nobody knows")
+    assert b'field="other"' in metrics.exposition()
 
 
 def test_a_preflight_is_mirrored_for_pages_that_may_send(tmp_path: Path) -> None:
@@ -300,7 +387,7 @@ def test_a_preflight_is_mirrored_for_pages_that_may_send(tmp_path: Path) -> None
 
 
 def test_a_slow_body_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_READ_S", 0.3)
+    monkeypatch.setattr(Reading.__init__, "__defaults__", (0.3, 1 << 20))
 
     async def slowly() -> AsyncIterator[bytes]:
         for _ in range(20):
@@ -313,6 +400,45 @@ def test_a_slow_body_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
                 async with one.client.post(f"{one.base}/in/till", data=slowly()) as response:
                     assert response.status == 408
             assert (await one.post("/in/till", sale()))[0] == 200
+
+    run(scenario())
+
+
+def test_who_sends_slowly_or_goes_away_keeps_nobody_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"POST /in/till HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{"
+
+    async def scenario() -> None:
+        async with running(tmp_path) as one:
+            port = int(one.base.rpartition(":")[2])
+            half = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+            for _, writer in half:
+                writer.write(head)
+            await asyncio.sleep(0.5)
+            assert (await one.post("/in/till", sale()))[0] == 200
+            for _, writer in half:
+                writer.transport.abort()
+            await asyncio.sleep(0.5)
+            assert (await one.post("/in/till", sale(2)))[0] == 200
+
+    run(scenario())
+    assert not caplog.records
+
+
+def test_what_is_on_its_way_together_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reading.__init__, "__defaults__", (5.0, 3_000))
+    head = b"POST /in/till HTTP/1.1\r\nHost: x\r\nContent-Length: 1900\r\n\r\n" + b" " * 1_600
+
+    async def scenario() -> None:
+        async with running(tmp_path) as one:
+            port = int(one.base.rpartition(":")[2])
+            first = await asyncio.open_connection("127.0.0.1", port)
+            second = await asyncio.open_connection("127.0.0.1", port)
+            for _, writer in (first, second):
+                writer.write(head)
+                await asyncio.sleep(0.2)
+            assert (await second[0].read(12)) == b"HTTP/1.1 503"
+            first[1].write(b" " * 300)
+            assert (await first[0].read(12)) == b"HTTP/1.1 400"
 
     run(scenario())
 

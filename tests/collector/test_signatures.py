@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import hmac
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -15,7 +17,9 @@ from square.utils.webhooks_helper import verify_signature
 from standardwebhooks.webhooks import Webhook
 
 from pipeline.collector.signatures import SCHEMES, AuthenticationError, Signed, basic_user, is_one_of
+from pipeline.collector.sources_file import load_sources
 from pipeline.delivery.signatures import signed_headers
+from schemas.vocabulary import CONTRACT
 from tests.collector.support import request
 
 BODY = '{"id":1,"note":"café"}'.encode()
@@ -116,6 +120,18 @@ def test_a_form_is_signed_by_one_of_its_fields() -> None:
     signed("qualtrics", SECRET).check(request(body))
     with pytest.raises(AuthenticationError):
         signed("qualtrics", SECRET).check(request(body.replace(b"SV_1", b"SV_2")))
+
+
+def test_a_signed_field_is_read_as_a_form_only(tmp_path: Path) -> None:
+    (tmp_path / "k").write_text(SECRET)
+    (tmp_path / "k").chmod(0o600)
+    (tmp_path / "s.toml").write_text('[sources.q]\nkind = "qualtrics"\nsecret_files = ["k"]\n')
+    (source,) = load_sources(str(tmp_path / "s.toml"), CONTRACT, time.time)
+    message = "x"
+    signature = hmac.new(SECRET.encode(), message.encode(), "sha512").hexdigest()
+    forged = json.dumps({"a": f"&MSG={message}&HMAC={signature}&b=", "response_id": "evil", "score": 0}).encode()
+    with pytest.raises(AuthenticationError, match="a form is wanted"):
+        source.intake.take(request(forged))
 
 
 def test_what_this_project_signs_it_takes() -> None:

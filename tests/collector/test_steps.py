@@ -238,6 +238,16 @@ def test_keys_survive_a_restart_even_one_in_the_middle_of_writing(tmp_path: Path
     third.close()
 
 
+def test_many_restarts_forget_nothing(tmp_path: Path) -> None:
+    for number in range(40):
+        seen = Seen(folder=tmp_path)
+        seen.add([key(number)], NOW_MS + number)
+        seen.close()
+    last = Seen(folder=tmp_path)
+    assert all(key(number) in last for number in range(40))
+    last.close()
+
+
 def test_two_processes_do_not_share_a_memory(tmp_path: Path) -> None:
     one = Seen(folder=tmp_path)
     with pytest.raises(OSError, match="in use by another"):

@@ -6,9 +6,10 @@ Sources: WooCommerce's REST documentation of webhooks and orders; Square's of we
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.collector.converters import digest, text_of
+from pipeline.collector.bodies import Body
+from pipeline.collector.converters import digest, number_of, text_of
 from pipeline.collector.families import Family, Reply
-from pipeline.collector.incoming import Incoming, Native
+from pipeline.collector.incoming import Apart, Incoming, Native
 from pipeline.collector.paths import found
 from pipeline.collector.sources.shapes import json_object
 from pipeline.collector.tables import Rule, Table
@@ -19,19 +20,33 @@ _WOO_ORDER: Final = {
     "currency": "currency | upper",
     "order_id": "id | str",
 }
+_CHANGED: Final = "date_modified_gmt | iso_naive"
 _PAID: Final = ("processing", "completed")
 _PAYMENT: Final = "data.object.payment"
 _REFUND: Final = "data.object.refund"
 
 
+def _woo(request: Incoming, body: Body) -> Apart:
+    """The order as it stands, and each of its refunds."""
+    apart = json_object(request, body)
+    order = apart.events[0]
+    refunds = [one for one in order.get("refunds") or () if isinstance(one, dict)]
+    return Apart([order, *({**order, "$refund": one} for one in refunds)], is_trusted=True)
+
+
 def _woo_kind(native: Native) -> str:
     """Both order.created and order.updated are sent for one order: what counts is its status."""
+    if "$refund" in native.event:
+        return "refund"
     topic = native.request.headers.get("x-wc-webhook-topic", "")
     is_order = topic in ("order.created", "order.updated")
     return f"order {native.event.get('status')}" if is_order else topic
 
 
 def _woo_id(native: Native) -> str:
+    refund = native.event.get("$refund")
+    if refund is not None:
+        return digest(f"{native.event.get('id')}:refund:{refund.get('id')}")
     return digest(f"{native.event.get('id')}:{native.event.get('status')}")
 
 
@@ -49,10 +64,9 @@ def _woo_session(native: Native) -> str | None:
     return f"order-{text_of(own)}" if own is not None else None
 
 
-def _woo_refunded(native: Native) -> float | None:
+def _woo_refunded(native: Native) -> float:
     """Refunds are negative there."""
-    totals = [abs(float(one["total"])) for one in native.event.get("refunds") or () if isinstance(one, Mapping)]
-    return sum(totals) if totals else None
+    return abs(number_of(native.event["$refund"].get("total")))
 
 
 def _woo_ping(request: Incoming, _source: Mapping[str, Any]) -> Reply | None:
@@ -76,21 +90,17 @@ def _square_id(native: Native) -> str:
     return digest(f"{whose}:{_square_kind(native)}")
 
 
+_WOO_OFF: Final = {**_WOO_ORDER, "occurred_at": _CHANGED}
 WOOCOMMERCE: Final = Table(
     kind=_woo_kind,
     rules={
         **{f"order {status}": [Rule("order_completed", _WOO_ORDER)] for status in _PAID},
-        **{f"order {status}": [Rule("order_cancelled", _WOO_ORDER)] for status in ("cancelled", "failed")},
-        "order refunded": [
-            Rule(
-                "order_refunded",
-                {**_WOO_ORDER, "value": _woo_refunded, "occurred_at": "date_modified_gmt | iso_naive"},
-            )
-        ],
+        **{f"order {status}": [Rule("order_cancelled", _WOO_OFF)] for status in ("cancelled", "failed")},
+        "refund": [Rule("order_refunded", {**_WOO_OFF, "value": _woo_refunded})],
     },
     fields={
         "event_id": _woo_id,
-        "occurred_at": "date_created_gmt | iso_naive",
+        "occurred_at": "date_paid_gmt | iso_naive ?? date_created_gmt | iso_naive",
         "channel": lambda native: str(native.source.get("channel", "web")),
         "session_id": _woo_session,
         "customer_id": _woo_customer,
@@ -99,7 +109,8 @@ WOOCOMMERCE: Final = Table(
 _SALE: Final = {
     "value": f"{_PAYMENT}.total_money.amount | minor({_PAYMENT}.total_money.currency)",
     "currency": f"{_PAYMENT}.total_money.currency | upper",
-    "order_id": f"{_PAYMENT}.order_id | str",
+    # Several payments may make one order: each is a purchase.
+    "order_id": f"{_PAYMENT}.id | str",
 }
 SQUARE: Final = Table(
     kind=_square_kind,
@@ -113,17 +124,17 @@ SQUARE: Final = Table(
                 {
                     "value": f"{_REFUND}.amount_money.amount | minor({_REFUND}.amount_money.currency)",
                     "currency": f"{_REFUND}.amount_money.currency | upper",
-                    "order_id": f"{_REFUND}.order_id | str",
+                    "order_id": f"{_REFUND}.payment_id | str",
                     "session_id": f"{_REFUND}.order_id | str ?? {_REFUND}.payment_id | str",
                     "store_id": f"{_REFUND}.location_id | str",
-                    "occurred_at": f"{_REFUND}.updated_at | iso",
+                    "occurred_at": f"{_REFUND}.created_at | iso ?? {_REFUND}.updated_at | iso",
                 },
             )
         ],
     },
     fields={
         "event_id": _square_id,
-        "occurred_at": f"{_PAYMENT}.updated_at | iso",
+        "occurred_at": f"{_PAYMENT}.created_at | iso ?? {_PAYMENT}.updated_at | iso",
         "channel": "'pos'",
         "session_id": f"{_PAYMENT}.order_id | str ?? {_PAYMENT}.id | str",
         "customer_id": f"{_PAYMENT}.customer_id | str",
@@ -134,7 +145,7 @@ FAMILIES: Final = (
     Family(
         "woocommerce",
         WOOCOMMERCE,
-        json_object,
+        _woo,
         Reply(200),
         scheme="woocommerce",
         hand_shake=_woo_ping,

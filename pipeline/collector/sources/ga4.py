@@ -6,6 +6,7 @@ written on the tag's wire is not documented, so they are not read there: an even
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -59,9 +60,11 @@ _FIELDS: Final = {
 
 
 def _protocol_id(native: Native) -> str:
-    """There is none: what an event says stands for it, with its time or, without one, its place."""
+    """There is none: what an event says stands for it, with its time, or without one the second of its receipt:
+    the same thing may well be done twice.
+    """
     event = native.event
-    place = event.get("timestamp_micros") or native.index
+    place = event.get("timestamp_micros") or f"{native.request.received_ms // 1_000}:{native.index}"
     content = msgspec.json.encode(event.get("params"), order="deterministic").decode()
     return str(event.get("$id") or digest(f"{event.get('client_id')}:{event.get('name')}:{place}:{content}"))
 
@@ -89,13 +92,21 @@ def _take_apart(request: Incoming, body: Body) -> Apart:
             "timestamp_micros": content.get("timestamp_micros"),
         }
         return Apart([{**whose, **one} for one in events], content, is_trusted=True)
-    if request.query.get("en"):
-        return Apart([_from_wire(request.query)])
+    # Several hits are a line each, and share what the address says.
+    hits = [dict(parse_qsl(line)) for line in _lines(body, request)] or [{}]
+    if all({**request.query, **hit}.get("en") for hit in hits):
+        return Apart([_from_wire({**request.query, **hit}) for hit in hits])
     raise NotTakenApartError('JSON with a list "events" is wanted, or a parameter en')
+
+
+def _lines(body: Body, request: Incoming) -> list[str]:
+    return request.raw.decode("utf-8", "replace").splitlines() if body.kind is Kind.FORM else []
 
 
 def _from_wire(query: Mapping[str, str]) -> dict[str, Any]:
     params: dict[str, Any] = {"session_id": query.get("sid")}
+    if query.get("cu"):
+        params["currency"] = query["cu"]
     for name, value in query.items():
         if name.startswith(("ep.", "epn.")):
             params[name.partition(".")[2]] = value

@@ -118,26 +118,36 @@ def _steps(transaction: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if status in _SUSPENDED:
         yield {"kind": "suspended"}
         return
+    lines = [one for one in _list(retail.get("LineItem")) if isinstance(one, dict)]
+    is_void = status in _VOIDED or _is(transaction.get("@CancelFlag"))
+    returned = 0.0 if is_void else sum(_returned(line) for line in lines)
     base, begin, end = _base(transaction), text(_first(transaction, "BeginDateTime")), _end_of(transaction)
-    if begin:
-        yield {**base, "kind": "begin", "at": begin, "part": "begin"}
-    returned = 0.0
-    for number, line in enumerate(_list(retail.get("LineItem"))):
-        if isinstance(line, dict):
-            returned += _returned(line)
-            yield from ({**base, **one} for one in _sold(line, number, begin, end))
+    sold = [one for number, line in enumerate(lines) for one in _sold(line, number, begin, end)]
     if returned:
         yield {**base, "kind": "returned", "at": end, "part": "returned", "value": returned}
+    if returned and not sold:
+        return  # nobody has come to buy
+    if begin:
+        yield {**base, "kind": "begin", "at": begin, "part": "begin"}
+    yield from ({**base, **one} for one in sold)
     total = _total(retail)
-    if status in _VOIDED or _is(transaction.get("@CancelFlag")):
+    if is_void:
         yield {**base, "kind": "void", "at": end, "part": "end"}
-    elif not returned or (total or 0) > 0:
-        yield {**base, "kind": "end", "at": end, "part": "end", "value": total}
+    else:
+        # The total is less what was given back: that is told by itself.
+        yield {
+            **base,
+            "kind": "end",
+            "at": end,
+            "part": "end",
+            "value": None if total is None else total + returned,
+        }
 
 
 def _returned(line: dict[str, Any]) -> float:
     back = _at(line, "Return")
-    return 0.0 if back is None else abs(number_of(text(_at(back, "ExtendedAmount")) or 0))
+    is_none = back is None or _is(line.get("@VoidFlag")) or _is(line.get("@CancelFlag"))
+    return 0.0 if is_none else abs(number_of(text(_at(back, "ExtendedAmount")) or 0))
 
 
 def _sold(line: dict[str, Any], number: int, begin: str | None, end: str | None) -> Iterator[dict[str, Any]]:
@@ -154,7 +164,11 @@ def _base(transaction: dict[str, Any]) -> dict[str, Any]:
     retail = transaction["RetailTransaction"]
     store = text(transaction.get("RetailStoreID")) or text(_at(transaction, "BusinessUnit", "UnitID"))
     places = (transaction.get(name) for name in ("WorkstationID", "BusinessDayDate", "SequenceNumber"))
-    ticket = ":".join([store or "", *(text(one) or "" for one in places)])
+    named = [text(one) for one in places]
+    own = text(transaction.get("TransactionID"))
+    # A number alone comes again the next day, or at the next till: without the rest it tells nothing apart.
+    parts = [store, *named] if all((store, *named)) else [store, own] if own else []
+    ticket = ":".join(part or "" for part in parts) or None
     customer = text(_at(retail, "Customer", "CustomerID")) or text(_at(retail, "LoyaltyAccount", "LoyaltyID"))
     if customer is None:
         lines = (_at(line, "LoyaltyReward", "LoyaltyID") for line in _list(retail.get("LineItem")))

@@ -60,9 +60,14 @@ def _kind(native: Native) -> str:
 
 
 def _event_id(native: Native) -> str:
-    """The SDK's; without one the content stands for it, which is the same at each sending."""
-    own = native.event.get("messageId")
-    return text_of(own) if own else digest(json.dumps(native.event, sort_keys=True))
+    """The SDK's; without one the content stands for it, and without a time the second of its receipt."""
+    event = native.event
+    own = event.get("messageId")
+    if own:
+        return text_of(own)
+    has_time = event.get("timestamp") or event.get("originalTimestamp")
+    when = "" if has_time else f"{native.request.received_ms // 1_000}:{native.index}"
+    return digest(f"{json.dumps(event, sort_keys=True)}{when}")
 
 
 def _session(native: Native) -> str | None:

@@ -14,7 +14,7 @@ from pipeline.collector.families import Family, NotTakenApartError, Reply
 from pipeline.collector.incoming import Apart, Incoming, Native
 from pipeline.collector.paths import found
 from pipeline.collector.sources.shapes import json_object
-from pipeline.collector.tables import Rule, Table
+from pipeline.collector.tables import ANYTHING, Not, Rule, Table
 
 _TOTAL: Final = {"value": "total_price | num", "currency": "currency | upper"}
 _ORDER: Final = {**_TOTAL, "order_id": "id | str"}
@@ -73,7 +73,7 @@ def _refunded(native: Native) -> float | None:
     amounts = [
         float(one["amount"])
         for one in native.event.get("transactions") or ()
-        if isinstance(one, Mapping) and one.get("kind") == "refund"
+        if isinstance(one, Mapping) and one.get("kind") == "refund" and one.get("status") in (None, "success")
     ]
     return sum(amounts) if amounts else None
 
@@ -100,11 +100,12 @@ WEBHOOKS: Final = Table(
             Rule(
                 "checkout_step_completed",
                 {"event_id": _step_id, "step": _section, "occurred_at": "updated_at | iso"},
+                {_section: ANYTHING},
             )
         ],
         "orders/create": [
             Rule("sale_completed", _TILL, {"source_name": "pos"}),
-            Rule("order_completed", _ORDER, {"source_name": ("web", "shopify_draft_order", "checkout_one")}),
+            Rule("order_completed", _ORDER, {"source_name": Not("pos")}),
         ],
         "orders/cancelled": [
             Rule("order_cancelled", {**_ORDER, "occurred_at": "cancelled_at | iso ?? updated_at | iso"})
