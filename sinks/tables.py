@@ -14,6 +14,7 @@ TILES: Final = "tiles"
 DEAD_LETTERS: Final = "dead_letters"
 ALERTS: Final = "alerts"
 RECOVERIES: Final = "recoveries"
+SOURCES: Final = "sources"
 
 COUNTERS: Final = counter_names(STANDARD)
 """Those with a column of their own; of funnels of the shop's they are in ``by_funnel``."""
@@ -84,6 +85,20 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "severity",
         "explanation",
         "version",
+    ),
+    SOURCES: (
+        "source",
+        "kind",
+        "collector",
+        "at",
+        "requests",
+        "mapped",
+        "ignored",
+        "invalid",
+        "copies",
+        "orders_again",
+        "too_late",
+        "newest_at",
     ),
     DEAD_LETTERS: (
         "received_at",

@@ -10,7 +10,7 @@ from typing import Final
 
 _BOTS: Final = re.compile(
     r"(?<!cu)bot\b|(?<!cu)bot[/;_-]|crawler|spider|slurp|facebookexternalhit|embedly|preview|lighthouse|pagespeed|pingdom|"
-    r"uptime|monitor|archiver|mediapartners|feedfetcher|validator|curl/|wget/",
+    r"uptime|monitor|archiver|mediapartners|feedfetcher|validator",
     re.IGNORECASE,
 )
 _TABLET: Final = re.compile(r"ipad|tablet|kindle|silk/|playbook", re.IGNORECASE)

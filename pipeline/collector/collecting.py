@@ -84,11 +84,11 @@ class Collecting:
         for problem in taken.problems:
             metrics.note_invalid(name, problem.partition(":")[0])
         for note, count in taken.times.items():
-            metrics.times.labels(name, note).inc(count)
+            metrics.note_time(name, note, count)
         for one in taken.finished:
             metrics.note_newest(name, one.at_ms)
             if one.at_ms < now_ms - self._lateness_ms[one.channel]:
-                metrics.times.labels(name, "too_late").inc()
+                metrics.note_time(name, "too_late")
 
 
 def refusal(status: int, detail: str) -> Reply:

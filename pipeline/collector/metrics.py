@@ -1,5 +1,6 @@
 """The metrics of one collector. They add up over collectors."""
 
+from collections import Counter, defaultdict
 from typing import Final
 
 from pipeline.metrics import Registered
@@ -52,6 +53,8 @@ class CollectorMetrics(Registered):
         self.waiting = self._gauge(
             "cx_collector_unacknowledged", "Keys of touchpoints that Kafka has not acknowledged."
         )
+        self.totals: dict[str, Counter[str]] = defaultdict(Counter)
+        """By source the same counts, for their rows in ClickHouse: requests, and events by what became of them."""
         self._kinds: dict[str, set[str]] = {}
         self._newest_ms: dict[str, int] = {}
 
@@ -59,6 +62,7 @@ class CollectorMetrics(Registered):
         for outcome, count in (("mapped", new), ("copy", copies), ("order_again", orders_again)):
             if count:
                 self.events.labels(source, outcome).inc(count)
+                self.totals[source][outcome] += count
 
     def note_ignored(self, source: str, kind: str, count: int) -> None:
         known = self._kinds.setdefault(source, set())
@@ -68,10 +72,25 @@ class CollectorMetrics(Registered):
         known.add(kind)
         self.ignored.labels(source, kind).inc(count)
         self.events.labels(source, "ignored").inc(count)
+        self.totals[source]["ignored"] += count
 
     def note_invalid(self, source: str, field: str) -> None:
         self.invalid.labels(source, field if field in _FIELDS else "other").inc()
         self.events.labels(source, "invalid").inc()
+        self.totals[source]["invalid"] += 1
+
+    def note_request(self, source: str, status: int, seconds: float) -> None:
+        self.requests.labels(source, str(status)).inc()
+        self.seconds.labels(source).observe(seconds)
+        self.totals[source]["requests"] += 1
+
+    def note_time(self, source: str, note: str, count: int = 1) -> None:
+        self.times.labels(source, note).inc(count)
+        self.totals[source][note] += count
+
+    def newest_ms(self, source: str) -> int:
+        """Event time of its newest touchpoint; 0 where there is none."""
+        return self._newest_ms.get(source, 0)
 
     def note_newest(self, source: str, at_ms: int) -> None:
         if at_ms > self._newest_ms.get(source, -1):

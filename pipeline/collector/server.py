@@ -71,8 +71,7 @@ class Collector:
             return _response(refusal(403, "pages of this origin may not send"), {})
         started_s = time.monotonic()
         reply = await self._let_in(source, request, rest, headers)
-        self._metrics.seconds.labels(source.name).observe(time.monotonic() - started_s)
-        self._metrics.requests.labels(source.name, str(reply.status)).inc()
+        self._metrics.note_request(source.name, reply.status, time.monotonic() - started_s)
         return _response(reply, allowed)
 
     async def _let_in(

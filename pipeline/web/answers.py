@@ -117,6 +117,11 @@ class RecoveriesParameters(Parameters):
     """Of journeys that were entered in so many days up to the newest event."""
 
 
+class SourcesParameters(Parameters):
+    hours: Annotated[int, Field(ge=1, le=168)] = 24
+    """Of so many hours up to now."""
+
+
 class StreamParameters(Parameters):
     segment: Segment = "all"
     """Of this segment, and of the channels and the stores."""
@@ -239,6 +244,29 @@ class RecoveryRow(Row):
     """Of the lost journeys."""
     median_s: float
     """Of the recovered the median time from the journey's end to the purchase; 0 where there are none."""
+
+
+class SourceRow(Row):
+    """What a source of the collector has sent in the last hours."""
+
+    source: str
+    kind: str
+    requests: int
+    mapped: int
+    """Touchpoints."""
+    ignored: int
+    """Events that are none."""
+    invalid: int
+    """Events that could not be mapped: they are dead letters."""
+    copies: int
+    orders_again: int
+    """Orders that had been told before, by this or another source of the shop."""
+    too_late: int
+    """Touchpoints too far behind to count."""
+    newest_at: Time
+    """Event time of the newest touchpoint."""
+    told_at: Time
+    """Up to when this is known."""
 
 
 R = TypeVar("R", bound=Row)

@@ -1,10 +1,11 @@
 """What each address of the API gives: rows of the store, a page at a time."""
 
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.model.evidence import DAY_MS, hour_start
+from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.model.facts import RECOVERABLE
 from pipeline.web import answers as api
 from pipeline.web import queries
@@ -50,6 +51,7 @@ class Listings:
             Listing("funnels", "Where people leave", api.FunnelsParameters, api.FunnelRow, self.funnels),
             Listing("journeys", "Journeys that have ended", api.JourneysParameters, api.JourneyRow, self.journeys),
             Listing("recoveries", "Who came back", api.RecoveriesParameters, api.RecoveryRow, self.recoveries),
+            Listing("sources", "What sources send", api.SourcesParameters, api.SourceRow, self.sources),
             Listing("alerts", "Alerts, the newest first", api.AlertsParameters, api.AlertRow, self.alerts),
             Listing("segments", "Segments with events", api.SegmentsParameters, api.SegmentRow, self.segments),
         ]
@@ -148,6 +150,11 @@ class Listings:
             if funnel in RECOVERABLE
         ]
         return _page(rows, as_of, None)
+
+    async def sources(self, asked: api.SourcesParameters) -> Body:
+        since_ms = time.time_ns() // 1_000_000 - asked.hours * HOUR_MS
+        rows = await self._rows(queries.sources(since_ms))
+        return _page([_body(api.SourceRow, row, "newest_at", "told_at") for row in rows], None, None)
 
     async def alerts(self, asked: api.AlertsParameters) -> Body:
         after = from_cursor(asked.cursor, int, str)

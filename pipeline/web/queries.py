@@ -313,3 +313,15 @@ def segments(where: Filter, limit: int, after: str) -> Query:
 WHERE window = '1h' AND signal = 'friction' AND segment > %(after)s AND {where.sql}
 ORDER BY segment LIMIT %(limit)s"""
     return Query(sql, {"limit": limit, "after": after} | dict(where.values))
+
+
+def sources(since_ms: int) -> Query:
+    """What each source of the collector has sent since: columns of :class:`pipeline.web.answers.SourceRow`."""
+    sums = ", ".join(f"sum({name})" for name in _SENT)
+    times = ", ".join(f"toUnixTimestamp64Milli(max({name}))" for name in ("newest_at", "at"))
+    sql = f"""SELECT source, any(kind), {sums}, {times}
+FROM cx.sources FINAL WHERE at >= {_at("since")} GROUP BY source ORDER BY source"""
+    return Query(sql, {"since": since_ms})
+
+
+_SENT: Final = ("requests", "mapped", "ignored", "invalid", "copies", "orders_again", "too_late")

@@ -22,6 +22,7 @@ from pipeline.collector.letters import letter_of, request_of, source_of
 from pipeline.collector.metrics import CollectorMetrics
 from pipeline.collector.producing import Producing
 from pipeline.collector.reading import Reading
+from pipeline.collector.rows import CollectorRows
 from pipeline.collector.server import Collector, new_admin_app, new_server
 from pipeline.collector.sources_file import load_sources
 from pipeline.kafka.memory import MemoryProducer
@@ -31,6 +32,7 @@ from schemas.decoding import decode
 from schemas.times import format_rfc3339
 from schemas.touchpoint import Touchpoint
 from schemas.vocabulary import CONTRACT
+from sinks.memory import MemorySink
 
 SOURCES = """
 [sources.web]
@@ -531,3 +533,25 @@ def test_a_field_that_is_none_is_found_at_the_start(tmp_path: Path) -> None:
     path.write_text('[sources.a]\nkind="segment"\nkeys=["x"]\n[sources.a.fields]\nstoreid="b"')
     with pytest.raises(SettingsError, match=r"line 5: sources.a.fields.storeid: no such field.*store_id"):
         load_sources(str(path), CONTRACT, time.time)
+
+
+def test_what_sources_have_sent_is_a_row_and_so_is_each_letter() -> None:
+    async def scenario() -> None:
+        sink, metrics = MemorySink(), CollectorMetrics()
+        rows = CollectorRows(sink, metrics, {"web": "segment", "till": "json"}, "host:1", lambda: 7_000)
+        rows.start()
+        metrics.note_request("web", 200, 0.1)
+        metrics.note_sent("web", 3, 2, 1)
+        metrics.note_newest("web", 5_000)
+        rows.tell()
+        rows.tell()  # nothing new
+        metrics.note_request("web", 200, 0.1)
+        metrics.note_time("web", "too_late")
+        rows.keep(source_of("till"), letter_of(Incoming("POST", "/", {}, {}, b"x", 5), "wrong", b""))
+        await rows.close()
+        names = ("source", "at", "requests", "mapped", "copies", "orders_again", "too_late", "newest_at")
+        told = [tuple(row[name] for name in names) for row in sink.tables["sources"]]
+        assert told == [("web", 7_000, 1, 3, 2, 1, 0, 5_000), ("web", 7_000, 1, 0, 0, 0, 1, 5_000)]
+        assert [row["topic"] for row in sink.tables["dead_letters"]] == ["collector:till"]
+
+    run(scenario())

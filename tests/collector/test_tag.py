@@ -120,6 +120,21 @@ def test_what_is_bought_in_the_demo_shop_is_a_row_within_seconds(stack: Running,
     assert errors == []
 
 
+def test_the_console_shows_what_sources_have_sent(stack: Running, context: BrowserContext) -> None:
+    shop = context.new_page()
+    shop.goto(stack.addresses["shop"])
+    sent = "SELECT 1 FROM cx.sources WHERE source = 'web' AND mapped > 0"
+    wait_until(shop, lambda: bool(stack.sql(sent)), "no source has a row")
+    page = context.new_page()
+    page.goto(stack.addresses["web"])
+    row = page.locator("[data-source=web]")
+    row.wait_for(timeout=30_000)
+    assert "segment" in row.inner_text()
+    shown = int(row.locator("td").nth(1).inner_text().replace(",", ""))
+    stored = stack.sql("SELECT sum(mapped) FROM cx.sources FINAL WHERE source = 'web'")[0][0]
+    assert 0 < shown <= stored
+
+
 def test_forms_rage_and_dead_clicks_and_errors(stack: Running, context: BrowserContext, own: str) -> None:
     page = opened(context, own)
     page.fill("[name=q]", "a search is no form")
@@ -179,7 +194,12 @@ def test_a_visitor_is_kept_only_who_agreed(stack: Running, context: BrowserConte
     wait_until(page, lambda: len(told(stack, session)) == 2, "the cart was not told")
     assert told(stack, session)[1]["visitor_id"] == page.evaluate("localStorage.getItem('cx-visitor')")
     page.evaluate("cx.consent(false)")
-    assert page.evaluate("localStorage.length") == 0
+    assert page.evaluate("localStorage.getItem('cx-visitor')") is None
+    page.reload()
+    page.wait_for_function("window.cx !== undefined")
+    page.evaluate("cx('cart_viewed')")
+    wait_until(page, lambda: len(told(stack, session)) == 4, "after a no it is not told")
+    assert "visitor_id" not in told(stack, session)[3]  # what was said stands on the next page
 
 
 def test_who_does_not_want_to_be_followed_is_not(stack: Running, context: BrowserContext, own: str) -> None:

@@ -13,6 +13,7 @@ import { Model } from "./model.js";
 import { Money } from "./money.js";
 import { Recovery } from "./recovery.js";
 import { Shop } from "./shop.js";
+import { Sources } from "./sources.js";
 import { Stores } from "./stores.js";
 import { Stream } from "./stream.js";
 import { themes } from "./theme.js";
@@ -24,6 +25,7 @@ const picker = new SegmentPicker(byId("segment"), (segment) => choose({ segment 
 const figures = new Figures(byId("figures"));
 const money = new Money(byId("money"));
 const recovery = new Recovery(byId("recovery-panel"), byId("recovery"), () => status.paused);
+const sources = new Sources(byId("sources-panel"), byId("sources"), () => status.paused);
 const charts = new Charts(byId("charts"), (funnel) => choose({ funnel }), () => status.paused);
 const funnels = new Funnels(byId("funnels"), (funnel) => choose({ funnel }));
 const stores = new Stores(byId("stores"), byId("stores-all"), {
@@ -184,6 +186,7 @@ async function start() {
   money.begin(model.config);
   if (model.config.hasShop) shop.start();
   picker.load();
+  sources.load();
   look();
 }
 
