@@ -62,7 +62,7 @@ store_id = "store"
 value = "total | num"
 order_id = "order"
 """
-SOURCES += """
+_SHOP = """
 [sources.a]
 kind = "json"
 auth = "none"
@@ -77,22 +77,8 @@ channel = "'pos'"
 session_id = "ticket"
 store_id = "store"
 order_id = "order"
-""" + """
-[sources.a]
-kind = "json"
-auth = "none"
-
-[sources.a.events."*"]
-type = "sale_completed"
-
-[sources.a.fields]
-event_id = "id"
-occurred_at = "at | iso"
-channel = "'pos'"
-session_id = "ticket"
-store_id = "store"
-order_id = "order"
-""".replace("sources.a", "sources.b")
+"""
+SOURCES += _SHOP + _SHOP.replace("sources.a", "sources.b")
 LATENESS = dict.fromkeys(("web", "app", "pos"), 3_600_000)
 KEY = {"Authorization": "Basic " + base64.b64encode(b"WK:").decode(), "Origin": "https://shop.example"}
 

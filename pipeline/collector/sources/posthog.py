@@ -18,24 +18,12 @@ from pipeline.collector.families import Family, NotTakenApartError, Reply
 from pipeline.collector.incoming import Apart, Incoming, Native
 from pipeline.collector.paths import found
 from pipeline.collector.sources.shapes import answer, survey_of, time_or_none
-from pipeline.collector.sources.vocabulary import COMMERCE, snake_case
+from pipeline.collector.sources.vocabulary import commerce_rules, snake_case
 from pipeline.collector.tables import Rule, Table
 
 _APP: Final = ("posthog-ios", "posthog-android", "posthog-react-native", "posthog-flutter")
 _PAGES: Final = ("web", "js")
 _MOST_BYTES: Final = 20_000_000
-_TOTAL: Final = "properties.total | num ?? properties.revenue | num ?? properties.value | num"
-_CURRENCY: Final = "properties.currency | upper"
-_ORDER: Final = {"value": _TOTAL, "currency": _CURRENCY, "order_id": "properties.order_id | str"}
-_LINE: Final = {"value": "properties | lines(price) ?? properties.products | lines(price)", "currency": _CURRENCY}
-_FIELDS_OF: Final = {
-    "product_added": _LINE,
-    "product_removed": _LINE,
-    "checkout_started": {"value": _TOTAL, "currency": _CURRENCY},
-    "order_completed": _ORDER,
-    "order_cancelled": _ORDER,
-    "order_refunded": _ORDER,
-}
 
 
 def _property(native: Native, name: str) -> Any:
@@ -168,7 +156,7 @@ TABLE: Final = Table(
         "$dead_click": [Rule("dead_clicked")],
         "$exception": [Rule("error_shown")],
         "survey_sent": [answer(_survey, _score, event_id="properties.$survey_submission_id | str ?? uuid | str")],
-        **{name: [Rule(type_, _FIELDS_OF.get(type_, {}))] for name, type_ in COMMERCE.items()},
+        **commerce_rules(),
     },
     fields={
         "event_id": _event_id,

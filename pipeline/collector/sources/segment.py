@@ -17,7 +17,7 @@ from pipeline.collector.incoming import Apart, Incoming, Native
 from pipeline.collector.paths import found
 from pipeline.collector.signatures import basic_user
 from pipeline.collector.sources.shapes import time_or_none
-from pipeline.collector.sources.vocabulary import COMMERCE, snake_case
+from pipeline.collector.sources.vocabulary import commerce_rules, snake_case
 from pipeline.collector.tables import Rule, Table
 
 _APP: Final = re.compile(
@@ -26,29 +26,10 @@ _APP: Final = re.compile(
 _SERVER: Final = re.compile(r"node|python|ruby|golang|analytics-go|java\b|php|\.net|server", re.I)
 _SHORT: Final = {"t": "track", "p": "page", "s": "screen", "i": "identify", "g": "group", "a": "alias"}
 _TYPES: Final = frozenset({"track", "page", "screen", "identify", "group", "alias"})
-_TOTAL: Final = "properties.total | num ?? properties.revenue | num ?? properties.value | num"
-_CURRENCY: Final = "properties.currency | upper"
-_ORDER: Final = {"value": _TOTAL, "currency": _CURRENCY, "order_id": "properties.order_id | str"}
-_LINE: Final = {
-    "value": "properties | lines(price) ?? properties.products | lines(price)",
-    "currency": _CURRENCY,
-}
-_OPENING: Final = {
-    "value": "properties.value | num ?? properties.total | num ?? properties.revenue | num",
-    "currency": _CURRENCY,
-}
 _ANSWER: Final = {
     "survey": "properties.survey | lower",
     "score": "properties.score | num",
     "scale": "properties.scale | num",
-}
-_FIELDS_OF: Final = {
-    "product_added": _LINE,
-    "product_removed": _LINE,
-    "checkout_started": _OPENING,
-    "order_completed": _ORDER,
-    "order_cancelled": _ORDER,
-    "order_refunded": _ORDER,
 }
 
 
@@ -176,7 +157,7 @@ TABLE: Final = Table(
         "page": [Rule("page_viewed")],
         "screen": [Rule("page_viewed")],
         "survey_answered": [Rule("survey_answered", _ANSWER)],
-        **{name: [Rule(type_, _FIELDS_OF.get(type_, {}))] for name, type_ in COMMERCE.items()},
+        **commerce_rules(),
     },
     fields={
         "event_id": _event_id,

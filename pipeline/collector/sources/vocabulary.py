@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from pipeline.collector.tables import Rule
+
 _BETWEEN: Final = re.compile(r"[\s\-]+")
 #: Segment's specification version 2, which RudderStack, Jitsu and many others share; also what custom events of
 #: PostHog and others are usually called after.
@@ -39,6 +41,33 @@ OWN: Final = (
     "queue_left",
 )
 COMMERCE: Final = {**SEGMENT, **{name: name for name in OWN}}
+
+
+_TOTAL: Final = "properties.total | num ?? properties.revenue | num ?? properties.value | num"
+_CURRENCY: Final = "properties.currency | upper"
+_ORDER: Final = {"value": _TOTAL, "currency": _CURRENCY, "order_id": "properties.order_id | str"}
+_LINE: Final = {
+    "value": "properties | lines(price) ?? properties.products | lines(price)",
+    "currency": _CURRENCY,
+}
+_OPENING: Final = {
+    "value": "properties.value | num ?? properties.total | num ?? properties.revenue | num",
+    "currency": _CURRENCY,
+}
+#: What the specification's properties are, of the touchpoints that have something of their own.
+_FIELDS: Final = {
+    "product_added": _LINE,
+    "product_removed": _LINE,
+    "checkout_started": _OPENING,
+    "order_completed": _ORDER,
+    "order_cancelled": _ORDER,
+    "order_refunded": _ORDER,
+}
+
+
+def commerce_rules() -> dict[str, list[Rule]]:
+    """Of all events that the specification has, and of those under our own names."""
+    return {name: [Rule(type_, _FIELDS.get(type_, {}))] for name, type_ in COMMERCE.items()}
 
 
 def snake_case(name: str) -> str:
