@@ -78,6 +78,8 @@ class Chain:
         partitions = self._chance.choice([1, 2])
         self._routers = {topic: FactsRouter(topic, partitions) for topic in (VISITS_TOPIC, FACTS_TOPIC)}
         self._signals = Store()
+        self._furthest_ms = 0
+        """How far the touchpoints have ever been read: a stage that crashes falls back, what it told does not."""
         self.stages: dict[Source, Stage] = {}
         for source in logs:
             is_compiled = self._chance.random() < 0.5
@@ -109,6 +111,7 @@ class Chain:
 
         def step(state: Partition, records: Sequence[Record], _: int) -> list[Output]:
             out = state.process(records, FETCHED_MS)
+            self._furthest_ms = max(self._furthest_ms, state.latest_ms or 0)
             at = f"{source[0]}:{source[1]}", out.version, out.watermark_ms
             return [
                 self._routers[VISITS_TOPIC].output(*at, told[VISITS_TOPIC], out.visits, out.observations),
@@ -195,11 +198,10 @@ class Chain:
 
     def _announce(self) -> None:
         """Partitions of which nothing was read are taken for empty; they may begin with something old."""
-        touchpoints = {one: stage for one, stage in self.stages.items() if one[0].startswith(TOPIC_PREFIX)}
-        if max(stage.state.latest_ms or 0 for stage in touchpoints.values()) > START_MS + _KEPT_MS:
+        if self._furthest_ms > START_MS + _KEPT_MS:
             return
-        for source, stage in touchpoints.items():
-            if stage.state.latest_ms is None:
+        for source, stage in self.stages.items():
+            if source[0].startswith(TOPIC_PREFIX) and stage.state.latest_ms is None:
                 at = f"{source[0]}:{source[1]}", FIRST, None
                 self._send([router.output(*at, {}, []) for router in self._routers.values()])
                 self._send([TileRouter(1).output(*at, [], {})])

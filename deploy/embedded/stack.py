@@ -48,7 +48,7 @@ class Stack:
         self.clickhouse_port = 0
         self.web_port = 0
         self.collector_port = 0
-        self.collector_metrics_port = 0
+        self.collector_metrics_port = ""
         self.shop_port = 0
         """Of the demo shop; 0 where there is none."""
 
@@ -64,7 +64,8 @@ class Stack:
         self.clickhouse_port = _port(clickhouse_port, "ClickHouse")
         self.web_port = _port(web_port, "web")
         self.collector_port = _port(collector_port, "collector")
-        self.collector_metrics_port = free_port()
+        # One that somebody has chosen, for a Prometheus beside this, stays.
+        self.collector_metrics_port = os.environ.get("CX_COLLECTOR__METRICS_PORT") or str(free_port())
         if self._is_own:
             log = self.logs / "kafka.log"
             self.kafka = kafka.Kafka(self.data_dir / "kafka", own_port, log, self._kafka_home)
@@ -92,7 +93,7 @@ class Stack:
             "CX_WEB__PORT": str(self.web_port),
             "CX_COLLECTOR__HOST": "127.0.0.1",
             "CX_COLLECTOR__PORT": str(self.collector_port),
-            "CX_COLLECTOR__METRICS_PORT": str(self.collector_metrics_port),
+            "CX_COLLECTOR__METRICS_PORT": self.collector_metrics_port,
             "CX_COLLECTOR__MEMORY_DIR": str(self.data_dir / "collector"),
             **(self._of_own_broker() if self._is_own else {}),
         }

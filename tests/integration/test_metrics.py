@@ -24,17 +24,40 @@ TOKEN = "a-token-of-this-test"
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def metrics_port() -> int:
+    """Of the collector, whose metrics are not on the port that the world sends events to."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory, metrics_port: int) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("scraped")
-    system = Running.start(folder, "--simulate", "20", "--history", "40", environ={"CX_WEB__TOKEN": TOKEN})
+    environ = {"CX_WEB__TOKEN": TOKEN, "CX_COLLECTOR__METRICS_PORT": str(metrics_port)}
+    system = Running.start(folder, "--simulate", "20", "--history", "40", environ=environ)
     try:
+        send_to_the_collector(system.addresses["collector"])
         yield system
     finally:
         system.stop()
 
 
+def send_to_the_collector(address: str) -> None:
+    """One event as it should be, one that came much too late, and one that cannot be mapped."""
+    product = {"product_id": "mug", "price": 9.5, "quantity": 1}
+    events = [
+        {"event": "Product Added", "properties": product},
+        {"event": "Product Added", "properties": product, "timestamp": "2020-01-01T00:00:00Z"},
+        {"event": "Order Completed", "properties": {"order_id": 7, "total": "much"}},
+    ]
+    same = {"type": "track", "anonymousId": "somebody"}
+    batch = {"batch": [same | one | {"messageId": f"m-{n}"} for n, one in enumerate(events)], "writeKey": "demo"}
+    request = urllib.request.Request(f"{address}/web/v1/batch", json.dumps(batch).encode())
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+
+
 @pytest.fixture(scope="module")
-def prometheus(worker: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prometheus(worker: Running, metrics_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The shipped configuration, but for where the worker is and how often it is asked."""
     need(shutil.which("prometheus"), "prometheus is not installed (Debian's package has the same name)")
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
@@ -42,10 +65,16 @@ def prometheus(worker: Running, tmp_path_factory: pytest.TempPathFactory) -> Ite
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     configuration["rule_files"] = [str(PROMETHEUS / "rules.yml")]
     del configuration["alerting"]
-    (job,) = configuration["scrape_configs"]
-    del job["dns_sd_configs"]
-    target = worker.addresses["web"].removeprefix("http://")
-    job |= {"static_configs": [{"targets": [target]}], "authorization": {"credentials": TOKEN}}
+    targets = {
+        "cx-signals": worker.addresses["web"].removeprefix("http://"),
+        "cx-collector": f"127.0.0.1:{metrics_port}",
+    }
+    for job in configuration["scrape_configs"]:
+        del job["dns_sd_configs"]
+        job["static_configs"] = [{"targets": [targets.pop(job["job_name"])]}]
+        if job["job_name"] == "cx-signals":
+            job["authorization"] = {"credentials": TOKEN}
+    assert not targets
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     command = [
         "prometheus",

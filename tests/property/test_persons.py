@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.model.records import Record
@@ -68,6 +68,7 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
 @pytest.mark.parametrize("rules", [RULES, replace(RULES, most_later=3)], ids=["as it is", "short sessions"])
 @settings(max_examples=150)
 @given(seed=st.integers(0, 2**32), sessions=st.integers(1, 30))
+@example(seed=490, sessions=4)
 def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: int, sessions: int) -> None:
     chance = random.Random(seed)
     logs = drawn(chance, sessions)
