@@ -549,6 +549,21 @@ def test_zoho_desk() -> None:
     assert taken.ignored == {"Ticket_Add (ticket)": 1}
 
 
+def test_a_zoho_ticket_that_is_updated_after_it_was_closed_is_closed_once() -> None:
+    """A webhook that does not tell the state before tells of a closed ticket at each update of it."""
+
+    def update(at_ms: int, closed: str) -> dict[str, Any]:
+        ticket = {"id": "9", "channel": "Chat", "statusType": "Closed", "closedTime": closed}
+        return {"eventType": "Ticket_Update", "orgId": "1", "eventTime": str(at_ms), "payload": ticket}
+
+    first, second = "2026-11-28T03:58:00.000Z", "2026-11-28T03:59:00.000Z"
+    events = [update(NOW_MS, first), update(NOW_MS + 5_000, first), update(NOW_MS + 9_000, second)]
+    taken = intake("zoho_desk").take(request(events))
+    assert [one.type for one in taken.finished] == ["support_contact_resolved"] * 3
+    closed, again, reopened = (one.native for one in taken.finished)
+    assert closed == again != reopened
+
+
 def connect(kind: str, **detail: Any) -> dict[str, Any]:
     told = {
         "eventType": kind,

@@ -59,9 +59,14 @@ def _desk_kind(native: Native) -> str:
 
 
 def _desk_id(native: Native) -> str:
+    """A ticket is closed once at its closing time: where a webhook does not tell the state before, each later
+    update of a closed ticket reads as if it had been closed again.
+    """
     event = native.event
-    whose = found(event, ("payload", "id"))
-    return digest(f"{event.get('orgId')}:{event.get('eventType')}:{whose}:{event.get('eventTime')}")
+    whose, at = found(event, ("payload", "id")), event.get("eventTime")
+    if _desk_kind(native) == "Ticket_Closed":
+        at = found(event, ("payload", "closedTime")) or at
+    return digest(f"{event.get('orgId')}:{event.get('eventType')}:{whose}:{at}")
 
 
 def _desk_tickets(native: Native) -> str:
