@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
-from pipeline.collector.letters import request_of
+from pipeline.collector.letters import error_of_the_rest, request_of
 from pipeline.collector.sources_file import configured_sources
 from pipeline.settings import Settings, load
-from pipeline.tools.deadletters import Collected, Judged, Letter, Ready, Verdict, judge_for, send_again
+from pipeline.tools.deadletters import Collected, Found, Judged, Letter, Ready, Verdict, judge_for, send_again
 from schemas.deadletters import COLLECTOR_TOPIC_PREFIX, OWN_MARK
 from schemas.plain import json_shown
 from schemas.reasons import Reason
@@ -29,6 +29,13 @@ _HELP: Final = {
     Verdict.PAYLOAD_GONE: "payload no longer there",
     Verdict.NO_INPUT: "rows, no input",
 }
+#: Of the same place, and later: it is what FINAL gives.
+_STAY: Final = (
+    "INSERT INTO cx.dead_letters (received_at, topic, partition, offset, reason, error, payload, size, sha256) "
+    "SELECT received_at, topic, partition, offset, reason, %(rest)s, payload, size, sha256 "
+    "FROM cx.dead_letters FINAL "
+    "WHERE topic = %(topic)s AND partition = %(partition)s AND offset = %(offset)s"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -108,7 +115,7 @@ def _collected(settings: Settings) -> Collected | None:
         return None
     sources = {one.name: one for one in configured_sources(settings)}
 
-    def collected(letter: Letter) -> list[Ready] | str:
+    def collected(letter: Letter) -> Found | str:
         source = sources.get(letter.topic.removeprefix(COLLECTOR_TOPIC_PREFIX))
         if source is None:
             return f"no source of that name in {settings.collector.sources}"
@@ -118,9 +125,11 @@ def _collected(settings: Settings) -> Collected | None:
             taken = source.intake.take(kept.request, is_known=True, only=kept.only)
         except ValueError as error:
             return f"invalid: {error}"
-        if taken.problems:
+        ready = [Ready(one.channel, one.session_id, one.at_ms, one.payload) for one in taken.finished]
+        if taken.problems and not ready:
             return f"invalid: {taken.error}"
-        return [Ready(one.channel, one.session_id, one.at_ms, one.payload) for one in taken.finished]
+        rest = error_of_the_rest(letter.error, taken.error, taken.places) if taken.problems else ""
+        return Found(ready, rest)
 
     return collected
 
@@ -159,11 +168,18 @@ def _letters(client: Any, where: str, values: dict[str, Any]) -> list[Letter]:
 
 
 def _mark(client: Any, judged: list[Judged]) -> None:
-    """Remember what was sent: after the broker has it, for a second sending would be a duplicate only."""
+    """Remember what was sent: after the broker has it, for a second sending would be a duplicate only.
+
+    A letter of which something is left stays, as one of the rest.
+    """
+    sent = [one for one in judged if one.verdict is Verdict.SEND]
+    for one in sent:
+        if one.rest:
+            client.execute(_STAY, {"rest": one.rest, **_place(one.letter)})
     rows = [
         (j.letter.topic, j.letter.partition, j.letter.offset, j.letter.sha256, j.detail)
-        for j in judged
-        if j.verdict is Verdict.SEND
+        for j in sent
+        if not j.rest
     ]
     if rows:
         client.execute(
@@ -171,13 +187,10 @@ def _mark(client: Any, judged: list[Judged]) -> None:
         )
 
 
+def _place(letter: Letter) -> dict[str, Any]:
+    return {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
+
+
 def _shown(one: Judged) -> dict[str, Any]:
-    letter = one.letter
-    return {
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "reason": letter.reason,
-        "verdict": one.verdict,
-        "detail": one.detail,
-    }
+    shown = _place(one.letter) | {"reason": one.letter.reason, "verdict": one.verdict, "detail": one.detail}
+    return shown | ({"rest": one.rest} if one.rest else {})

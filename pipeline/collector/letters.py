@@ -63,6 +63,13 @@ def _told(request: Incoming, places: Sequence[int], is_private: bool) -> str:
     )
 
 
+def error_of_the_rest(error: str, problems: str, places: Sequence[int]) -> str:
+    """The error of a letter of which only these events fail still; ``problems``: why."""
+    _, mark, rest = error.rpartition(_MARK)
+    told = re.sub(f" {_EVENTS}=[0-9,]*", "", rest.removesuffix("]")) if mark else "POST /"
+    return f"{problems}{_MARK}{told} {_EVENTS}={','.join(map(str, places))}]"
+
+
 def request_of(error: str, payload: bytes, received_ms: int) -> Kept:
     """The request of a letter, as far as it was told; where it was not, a POST to the source's own path."""
     _, mark, rest = error.rpartition(_MARK)

@@ -76,10 +76,20 @@ class Judged:
     verdict: Verdict
     detail: str = ""
     ready: tuple[Ready, ...] = ()
+    rest: str = ""
+    """The error that the letter has once this is sent; empty: nothing of it is left."""
 
 
-Collected = Callable[[Letter], Sequence[Ready] | str]
-"""What a request that the collector could not read would become now; or why it would not."""
+class Found(NamedTuple):
+    """What a request that the collector could not read would become now."""
+
+    ready: Sequence[Ready]
+    rest: str = ""
+    """The error of what would be refused again; empty where there is nothing of that kind."""
+
+
+Collected = Callable[[Letter], Found | str]
+"""What a letter of the collector leads to; a text: why to nothing."""
 
 
 class Judge:
@@ -123,29 +133,28 @@ class Judge:
         found = self._of_request(letter) if is_collected else self._of_record(payload)
         if isinstance(found, str):
             return Judged(letter, Verdict.STILL_REFUSED, found)
-        in_time = [(one, late_ms) for one in found if (late_ms := self._late_ms(one)) <= 0]
-        if not in_time:
-            least_ms = min(self._late_ms(one) for one in found)
+        ready = tuple(one for one in found.ready if self._late_ms(one) <= 0)
+        if not ready:
+            least_ms = min(self._late_ms(one) for one in found.ready)
             return Judged(letter, Verdict.TOO_LATE, f"by {least_ms / 1000:.3f} s")
         self._sent.add(letter.sha256)
-        ready = tuple(one for one, _ in in_time)
         topics = ", ".join(sorted({TOPIC_PREFIX + one.channel for one in ready}))
-        return Judged(letter, Verdict.SEND, topics, ready)
+        return Judged(letter, Verdict.SEND, topics, ready, found.rest)
 
-    def _of_record(self, payload: bytes) -> Sequence[Ready] | str:
+    def _of_record(self, payload: bytes) -> Found | str:
         event = decode(payload, self._words)
         if isinstance(event, Refusal):
             error = Pseudonyms(self._key).in_error(event.error) if self._key else event.error
             return f"{event.reason}: {error}"
         if event.at_ms > self._now_ms + FUTURE_MS:
             return f"in_future: {(event.at_ms - self._now_ms) / 1000:.0f} s ahead"
-        return [Ready(event.channel, event.session_id, event.at_ms, payload)]
+        return Found([Ready(event.channel, event.session_id, event.at_ms, payload)])
 
-    def _of_request(self, letter: Letter) -> Sequence[Ready] | str:
+    def _of_request(self, letter: Letter) -> Found | str:
         if self._collected is None:
             return "no file of sources is named: set CX_COLLECTOR__SOURCES"
         found = self._collected(letter)
-        return found or "invalid: nothing in it is a touchpoint"
+        return found if isinstance(found, str) or found.ready else "invalid: nothing in it is a touchpoint"
 
     def _late_ms(self, one: Ready) -> int:
         """By how much it would be too late; not above 0: it would not."""

@@ -18,7 +18,7 @@ from aiohttp import web
 from pipeline.collector.collecting import Collecting
 from pipeline.collector.identity import Seen
 from pipeline.collector.incoming import Incoming
-from pipeline.collector.letters import letter_of, request_of, source_of
+from pipeline.collector.letters import error_of_the_rest, letter_of, request_of, source_of
 from pipeline.collector.metrics import CollectorMetrics
 from pipeline.collector.producing import Producing
 from pipeline.collector.reading import Reading
@@ -311,6 +311,9 @@ def test_a_letter_of_a_query_and_its_events_lead_back(body: bytes) -> None:
     assert (kept.request.query["en"], kept.request.query["cid"]) == ("purchase", "a b")
     assert kept.request.headers == {"user-agent": "A 'b' [c]"}
     assert [number for number in range(10) if number in kept.only] == [3, 7]
+    rest = request_of(error_of_the_rest(letter.error, "value: [still]", [7]), letter.payload, letter.received_ms)
+    assert rest.request == kept.request
+    assert [number for number in range(10) if number in rest.only] == [7]
 
 
 def test_a_disk_that_is_full_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,17 +5,21 @@ import hashlib
 import json
 import time
 from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.collector.incoming import Incoming
+from pipeline.collector.letters import letter_of, source_of
 from schemas.deadletters import DEADLETTERS_TOPIC, DeadLetterMessage
 from schemas.journeys import JOURNEYS_TOPIC, JourneyMessage
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC, SignalMessage
 from schemas.tiles import TILES_TOPIC, TilesMessage
 from schemas.times import format_rfc3339
 from tests.contract.test_decoding import REFUSED
-from tests.systems import System
+from tests.systems import System, cx
 
 # The broker lets messages up to 1 MiB in; larger ones are refused to the producer already.
 BROKEN = {name: payload for name, (payload, _) in REFUSED.items() if len(payload) < 900_000}
@@ -111,6 +115,46 @@ def test_dead_letters_are_sent_again_once_and_only_those_that_would_count(fed: S
     counted = "SELECT sum(events) FROM cx.tiles FINAL WHERE segment = 'channel=web'"
     fed.wait_for(lambda: fed.sql(counted) == [(len(BROKEN) + 3,)])
     fed.verify()
+
+
+def test_what_is_good_in_a_letter_of_the_collector_is_sent_and_the_rest_stays(fed: System, tmp_path: Path) -> None:
+    """Two events of a batch had failed; the file of sources has been mended for one of them."""
+    sources = tmp_path / "sources.toml"
+    sources.write_text('[sources.web]\nkind = "segment"\nkeys = ["k"]\n')
+    now = format_rfc3339(int(time.time() * 1000))
+    same = {"type": "track", "anonymousId": "a-visitor", "timestamp": now, "originalTimestamp": now}
+    batch = [
+        same | {"messageId": "mended", "event": "Product Added", "properties": {"price": 5, "quantity": 1}},
+        same
+        | {"messageId": "broken", "event": "Order Completed", "properties": {"order_id": "1", "total": "much"}},
+        same | {"messageId": "taken then", "event": "Product Added"},
+    ]
+    body = json.dumps({"batch": batch, "writeKey": "k"}).encode()
+    request = Incoming("POST", "/v1/batch", {}, {"user-agent": "a b"}, body, int(time.time() * 1000))
+    letter = letter_of(request, "event 0: as it was", b"", [0, 1])
+    topic, partition = source_of("web")
+    columns = "received_at, topic, partition, offset, reason, error, payload, size, sha256"
+    row = (datetime.now(UTC), topic, partition, letter.offset, letter.reason, letter.error)
+    fed.sql(f"INSERT INTO cx.dead_letters ({columns}) VALUES", [(*row, letter.payload, len(body), letter.sha256)])
+
+    def replay(*options: str) -> dict[str, Any]:
+        environ = fed.environ | {"CX_COLLECTOR__SOURCES": str(sources)}
+        done = cx("deadletters", "replay", "--topic", topic, *options, environ=environ)
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stdout.splitlines()
+        return dict(json.loads(line))
+
+    def added() -> Any:
+        return fed.sql("SELECT sum(events) FROM cx.tiles FINAL WHERE segment = 'channel=web'")[0][0]
+
+    before = added()
+    assert replay("--send")["verdict"] == "send"
+    fed.wait_for(lambda: added() == before + 1)
+    again = replay("--send")
+    assert again["verdict"] == "still_refused"
+    assert "no" in again["detail"]
+    ((error,),) = fed.sql(f"SELECT error FROM cx.dead_letters FINAL WHERE topic = '{topic}'")
+    assert error.endswith("[request: POST /v1/batch user-agent=a%20b events=1]")
 
 
 def test_every_output_message_keeps_its_contract_and_is_a_cloudevent(fed: System) -> None:
