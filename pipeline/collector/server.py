@@ -47,12 +47,19 @@ class Gate:
 class Collector:
     """Handles every request of the port that senders use."""
 
-    def __init__(self, sources: Sequence[Source], collecting: Collecting, metrics: CollectorMetrics) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        collecting: Collecting,
+        metrics: CollectorMetrics,
+        reading: Reading | None = None,
+    ) -> None:
+        """``reading``: with which bounds bodies are read; None: with the usual ones."""
         self._by_path = {one.path: one for one in sources}
         self._deepest = max((one.path.count("/") for one in sources), default=0) + 1
         self._gates = {one.name: Gate(one.settings.most_waiting, one.settings.rate) for one in sources}
         self._collecting, self._metrics = collecting, metrics
-        self._reading = Reading()
+        self._reading = reading or Reading()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         source, rest = self._found(request.path)

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import gzip
 import json
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -112,16 +113,20 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    tmp_path: Path, producer: MemoryProducer | None = None, wait_s: float = 2.0
+    tmp_path: Path,
+    producer: MemoryProducer | None = None,
+    wait_s: float = 2.0,
+    seen: Seen | None = None,
+    reading: Reading | None = None,
 ) -> AsyncIterator[Running]:
     path = tmp_path / "sources.toml"
     path.write_text(SOURCES)
     made, metrics = producer or MemoryProducer(), CollectorMetrics()
-    producing = Producing(made, Seen(), wait_s, lambda: time.time_ns() // 1_000_000)
+    producing = Producing(made, Seen() if seen is None else seen, wait_s, lambda: time.time_ns() // 1_000_000)
     sources = load_sources(str(path), CONTRACT, time.time)
     found: list[Running] = []
     collecting = Collecting(producing, metrics, lambda *letter: found[0].kept.append(letter), LATENESS)
-    runner = web.ServerRunner(new_server(Collector(sources, collecting, metrics)))
+    runner = web.ServerRunner(new_server(Collector(sources, collecting, metrics, reading)))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -316,17 +321,21 @@ def test_a_letter_of_a_query_and_its_events_lead_back(body: bytes) -> None:
     assert [number for number in range(10) if number in rest.only] == [7]
 
 
-def test_a_disk_that_is_full_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_self: Seen, _keys: list[bytes], _now_ms: int) -> None:
-        raise OSError("no space left")
+def test_a_disk_that_takes_nothing_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "seen"
+    seen = Seen(folder=folder)
 
     async def scenario() -> None:
-        async with running(tmp_path) as one:
-            monkeypatch.setattr(Seen, "add", full)
-            assert (await one.post("/web/v1/t", track("Product Added"), **KEY))[0] == 200
+        async with running(tmp_path, seen=seen) as one:
+            shutil.rmtree(folder)
+            for _ in range(2):
+                assert (await one.post("/web/v1/t", track("Product Added"), **KEY))[0] == 200
             assert one.producing.waiting == 0
+            assert len(one.events()) == 1
 
     run(scenario())
+    assert "copies cannot be remembered on disk" in caplog.text
+    seen.close()
 
 
 def test_orders_of_two_shops_are_two(tmp_path: Path) -> None:
@@ -377,16 +386,14 @@ def test_a_preflight_is_mirrored_for_pages_that_may_send(tmp_path: Path) -> None
     run(scenario())
 
 
-def test_a_slow_body_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Reading.__init__, "__defaults__", (0.3, 1 << 20))
-
+def test_a_slow_body_ends(tmp_path: Path) -> None:
     async def slowly() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b" "
             await asyncio.sleep(0.1)
 
     async def scenario() -> None:
-        async with running(tmp_path) as one:
+        async with running(tmp_path, reading=Reading(read_s=0.3)) as one:
             with contextlib.suppress(aiohttp.ClientError):
                 async with one.client.post(f"{one.base}/in/till", data=slowly()) as response:
                     assert response.status == 408
@@ -415,12 +422,11 @@ def test_who_sends_slowly_or_goes_away_keeps_nobody_out(tmp_path: Path, caplog: 
     assert not caplog.records
 
 
-def test_what_is_on_its_way_together_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Reading.__init__, "__defaults__", (5.0, 3_000))
+def test_what_is_on_its_way_together_is_bounded(tmp_path: Path) -> None:
     head = b"POST /in/till HTTP/1.1\r\nHost: x\r\nContent-Length: 1900\r\n\r\n" + b" " * 1_600
 
     async def scenario() -> None:
-        async with running(tmp_path) as one:
+        async with running(tmp_path, reading=Reading(read_s=5.0, most_together=3_000)) as one:
             port = int(one.base.rpartition(":")[2])
             first = await asyncio.open_connection("127.0.0.1", port)
             second = await asyncio.open_connection("127.0.0.1", port)

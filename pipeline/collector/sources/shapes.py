@@ -36,6 +36,11 @@ def time_or_none(value: Any) -> int | None:
         return None
 
 
+def channel_of(native: Native) -> str:
+    """What the configuration says, for a contact or an answer has no channel of the contract of its own."""
+    return str(native.source.get("channel", "web"))
+
+
 def survey_of(native: Native, name: str) -> Mapping[str, Any]:
     """What the configuration says of a survey: which kind and scale it is can never be told from the number.
 

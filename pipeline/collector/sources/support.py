@@ -13,10 +13,9 @@ from pipeline.collector.converters import digest, text_of
 from pipeline.collector.families import Family, Reply
 from pipeline.collector.incoming import Apart, Incoming, Native
 from pipeline.collector.paths import found
-from pipeline.collector.sources.shapes import json_object, json_objects
+from pipeline.collector.sources.shapes import channel_of, json_object, json_objects
 from pipeline.collector.tables import ANYTHING, NOTHING, Rule, Table
 
-_CHANNEL: Final = lambda native: str(native.source.get("channel", "web"))  # noqa: E731 - a field of tables
 _LIVE: Final = frozenset({"chat", "messaging", "native_messaging", "voice", "phone", "web_messaging", "whatsapp"})
 _RATINGS: Final = {"good": 1.0, "bad": 0.0}
 
@@ -135,7 +134,7 @@ ZENDESK: Final = Table(
     fields={
         "event_id": "id | str",
         "occurred_at": "time | iso",
-        "channel": _CHANNEL,
+        "channel": channel_of,
         "session_id": _zendesk_ticket,
         "customer_id": "detail.external_id | str ?? customer_id | str",
     },
@@ -155,7 +154,7 @@ INTERCOM: Final = Table(
     fields={
         "event_id": "id | str",
         "occurred_at": "created_at | epoch_s",
-        "channel": _CHANNEL,
+        "channel": channel_of,
         "session_id": "data.item.id | prefix(ic-)",
         "customer_id": "data.item.user.external_id | str ?? data.item.source.author.external_id | str",
     },
@@ -170,7 +169,7 @@ ZOHO_DESK: Final = Table(
     fields={
         "event_id": _desk_id,
         "occurred_at": "eventTime | epoch_ms",
-        "channel": _CHANNEL,
+        "channel": channel_of,
         "session_id": "payload.id | prefix(zdesk-)",
         "customer_id": "payload.contact.customerId | str",
     },
@@ -195,7 +194,7 @@ CONNECT: Final = Table(
     fields={
         "event_id": "id | str",
         "occurred_at": "detail.disconnectTimestamp | iso ?? time | iso",
-        "channel": _CHANNEL,
+        "channel": channel_of,
         "session_id": "detail.initialContactId | str ?? detail.contactId | str",
         "customer_id": "detail.customerId | str",
     },
@@ -213,7 +212,7 @@ GENESYS: Final = Table(
     fields={
         "event_id": "id | str",
         "occurred_at": f"{_BODY}.eventTime | epoch_ms",
-        "channel": _CHANNEL,
+        "channel": channel_of,
         "session_id": f"{_BODY}.conversationId | str",
     },
 )

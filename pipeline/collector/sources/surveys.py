@@ -13,11 +13,9 @@ from pipeline.collector.converters import digest
 from pipeline.collector.families import Family, NotTakenApartError, Reply
 from pipeline.collector.incoming import Apart, Incoming, Native
 from pipeline.collector.paths import found
-from pipeline.collector.sources.shapes import answer, json_object
+from pipeline.collector.sources.shapes import answer, channel_of, json_object
 from pipeline.collector.tables import Table
 
-#: Under what names the shop's own ids come back, and whose they are where it has given none.
-_CHANNEL: Final = lambda native: str(native.source.get("channel", "web"))  # noqa: E731 - a field of tables
 _CHOICES: Final = ("number", "boolean", "text")
 
 
@@ -91,7 +89,7 @@ TYPEFORM: Final = Table(
     fields={
         "event_id": _typeform_id,
         "occurred_at": "response.submitted_at | iso",
-        "channel": _CHANNEL,
+        "channel": channel_of,
         "session_id": "response.hidden.session_id | str ?? response.token | str",
         "customer_id": "response.hidden.customer_id | str",
         "store_id": "response.hidden.store_id | str",
@@ -109,7 +107,7 @@ QUALTRICS: Final = Table(
     fields={
         "event_id": "response_id | hash",
         "occurred_at": "recorded_at | iso_naive(%time_zone)",
-        "channel": _CHANNEL,
+        "channel": channel_of,
         "session_id": "session_id | str ?? response_id | str",
         "customer_id": "customer_id | str",
         "store_id": "store_id | str",
@@ -125,7 +123,7 @@ DELIGHTED: Final = Table(
     fields={
         "event_id": "event_data.id | prefix(dl-)",
         "occurred_at": "event_data.created_at | epoch_s",
-        "channel": _CHANNEL,
+        "channel": channel_of,
         "session_id": "event_data.person_properties.session_id | str ?? event_data.id | prefix(dl-)",
         "customer_id": "event_data.person_properties.customer_id | str",
         "store_id": "event_data.person_properties.store_id | str",
