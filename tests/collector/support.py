@@ -16,6 +16,8 @@ from schemas.vocabulary import CONTRACT
 
 CAPTURES = Path(__file__).with_name("captures")
 NOW_MS = parse_rfc3339("2026-11-28T04:00:00Z")
+AT = "2026-11-28T03:59:00Z"
+AT_MS_TEXT = "2026-11-28T03:59:00.000Z"
 
 
 def intake(family: str, policy: Policy | None = None, own: Mapping[str, str] | None = None, **told: Any) -> Intake:
@@ -47,6 +49,27 @@ def touchpoints(source: Intake, asked: Incoming) -> list[dict[str, Any]]:
     taken = source.take(asked)
     assert not taken.problems, taken.error
     return [json.loads(one.payload) for one in taken.finished]
+
+
+def one(
+    family: str, body: Any, headers: dict[str, str] | None = None, path: str = "/", **told: Any
+) -> dict[str, Any]:
+    found = touchpoints(intake(family, **told), request(body, path, headers=headers))
+    assert len(found) == 1, found
+    return {name: value for name, value in found[0].items() if name != "event_id"}
+
+
+def ignored(family: str, body: Any, headers: dict[str, str] | None = None, **told: Any) -> list[str]:
+    taken = intake(family, **told).take(request(body, headers=headers))
+    assert not taken.finished
+    assert not taken.problems, taken.error
+    return list(taken.ignored)
+
+
+def problem(family: str, body: Any, headers: dict[str, str] | None = None, **told: Any) -> str:
+    taken = intake(family, **told).take(request(body, headers=headers))
+    assert not taken.finished
+    return taken.error
 
 
 def captured(path: Path) -> Iterator[tuple[int, dict[str, Any], Incoming]]:

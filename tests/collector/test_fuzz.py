@@ -16,9 +16,12 @@ from pipeline.collector.intake import Intake, TooManyEventsError
 from pipeline.collector.signatures import AuthenticationError
 from schemas.decoding import decode
 from schemas.touchpoint import Touchpoint
-from tests.collector import test_backends as backends
 from tests.collector.support import CAPTURES, captured, intake, request
 from tests.collector.test_captures import CONFIGURED, NAMES, family_of
+from tests.collector.test_contacts import connect, zendesk
+from tests.collector.test_shops import ORDER, PIXEL, WOO, square
+from tests.collector.test_surveys import SURVEYS, typeform
+from tests.collector.test_tills import POSLOG
 
 REFUSED = (AuthenticationError, BodyError, NotTakenApartError, TooManyEventsError)
 #: In place of any value: what a decoder may not have thought of.
@@ -42,14 +45,14 @@ ODD: list[Any] = [
 ]
 SHOPIFY = {"x-shopify-topic": "orders/create"}
 BODIES: list[tuple[str, Any, dict[str, str]]] = [
-    ("shopify", backends.ORDER, SHOPIFY),
-    ("shopify_pixel", backends.PIXEL, {}),
-    ("woocommerce", backends.WOO, {"x-wc-webhook-topic": "order.created"}),
-    ("square", backends.square("payment.updated", id="p", status="COMPLETED", total_money={"amount": 1}), {}),
-    ("typeform", backends.typeform({"number": 9, "field": {"ref": "q1"}}), {}),
-    ("zendesk", backends.zendesk("ticket.created"), {}),
+    ("shopify", ORDER, SHOPIFY),
+    ("shopify_pixel", PIXEL, {}),
+    ("woocommerce", WOO, {"x-wc-webhook-topic": "order.created"}),
+    ("square", square("payment.updated", id="p", status="COMPLETED", total_money={"amount": 1}), {}),
+    ("typeform", typeform({"number": 9, "field": {"ref": "q1"}}), {}),
+    ("zendesk", zendesk("ticket.created"), {}),
     ("zoho_desk", [{"eventType": "Ticket_Add", "eventTime": "1", "payload": {"id": "9", "channel": "Chat"}}], {}),
-    ("amazon_connect", backends.connect("DISCONNECTED", queueInfo={"queueArn": "q"}), {}),
+    ("amazon_connect", connect("DISCONNECTED", queueInfo={"queueArn": "q"}), {}),
     (
         "intercom",
         {"topic": "conversation.user.created", "id": "x", "created_at": 1, "data": {"item": {"id": 1}}},
@@ -69,8 +72,8 @@ def seeds() -> list[tuple[Intake, Incoming]]:
             family = family_of(name, told["path"])
             found.append((intake(family, **CONFIGURED.get(family, {})), asked))
     for family, body, headers in BODIES:
-        found.append((intake(family, surveys=backends.SURVEYS), request(body, headers=headers)))
-    found.append((intake("poslog"), request(backends.POSLOG.encode())))
+        found.append((intake(family, surveys=SURVEYS), request(body, headers=headers)))
+    found.append((intake("poslog"), request(POSLOG.encode())))
     return found
 
 
