@@ -168,10 +168,10 @@ class Running(System):
     def stop(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)
         try:
-            return self.process.wait(30)
-        except subprocess.TimeoutExpired:
+            return self.process.wait(90)  # on a busy machine; it says which part it had to kill
+        except subprocess.TimeoutExpired as error:
             self.process.kill()
-            raise
+            raise AssertionError(f"up did not end: {self.log.read_text()[-2_000:]}") from error
 
 
 class Worker:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_HELD: Final[list[socket.socket]] = []
 
 
 class StartError(RuntimeError):
@@ -19,10 +21,47 @@ class StartError(RuntimeError):
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nothing listens on at the moment."""
+    """A TCP port on the loopback interface that nothing listens on, ours until this process ends.
+
+    It is given to a child that binds it seconds later. Until then nobody else may get it: the
+    system gives ports of its ephemeral range to any connection, so it is none of those, and of
+    others who call this one has it at a time.
+    """
+    for port in random.sample(_ports(), 200):
+        if _is_free(port) and _is_ours(port):
+            return port
+    raise StartError("no free port found on 127.0.0.1")
+
+
+def _ports() -> Sequence[int]:
+    """Below the ephemeral range, where there is room, as there is by default (32768 and up)."""
+    end = 32_768
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return range(20_000, end) if end > 21_000 else range(20_000, 60_000)
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _is_ours(port: int) -> bool:
+    """Take the name of the port; the kernel gives it back when this process is gone."""
+    if sys.platform != "linux":  # only Linux has names that vanish by themselves
+        return True
+    holder = socket.socket(socket.AF_UNIX)
+    try:
+        holder.bind(f"\0cx-signals-port-{port}")
+    except OSError:
+        holder.close()
+        return False
+    _HELD.append(holder)
+    return True
 
 
 def check_free(port: int, what: str) -> None:
@@ -80,17 +119,20 @@ class Child:
             return "(no log)"
         return " | ".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def stop(self, timeout_s: float = 20.0) -> None:
-        """Ask it to end, and make it end."""
+    def stop(self, timeout_s: float = 20.0) -> bool:
+        """Ask it to end, and make it end. False if it had to be made to."""
+        is_willing = True
         if self.process.poll() is None:
             self.process.terminate()
             try:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
+                is_willing = False
                 self.kill()
         if self._log:
             self._log.close()
             self._log = None
+        return is_willing
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""

@@ -123,13 +123,17 @@ class Stack:
         """Whether it goes on with the topics of an earlier start, or with those of a broker that is not ours."""
         return not self._is_new
 
-    def stop(self) -> None:
-        """End everything, the last started first."""
-        for child in reversed(list(self.children.values())):
-            child.stop()
+    def stop(self) -> list[str]:
+        """End everything, the last started first; gives what each one said last that had to be made to end."""
+        forced = [
+            f"{child.name} did not end when asked: {child.tail()}"
+            for child in reversed(list(self.children.values()))
+            if not child.stop()
+        ]
         self.children.clear()
         if self._temporary:
             shutil.rmtree(self.data_dir, ignore_errors=True)
+        return forced
 
     def _generation(self) -> int:
         """One more where Kafka's logs have started anew since: ClickHouse may hold rows of the former ones."""

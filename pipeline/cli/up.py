@@ -121,7 +121,8 @@ def up(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         running.forget()
-        stack.stop()
+        for line in stack.stop():
+            say(line)
 
 
 def _told(environ: Mapping[str, str]) -> dict[str, str]:

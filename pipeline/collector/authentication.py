@@ -9,6 +9,7 @@ from pipeline.collector.bodies import Body, Kind
 from pipeline.collector.families import Family
 from pipeline.collector.incoming import Incoming
 from pipeline.collector.intake import Authenticate
+from pipeline.collector.public_keys import PUBLIC_SCHEMES, PubliclySigned
 from pipeline.collector.signatures import SCHEMES, AuthenticationError, Signed, basic_user, is_one_of
 from pipeline.settings.secrets import read_secret
 
@@ -40,6 +41,12 @@ class Configured(Protocol):
     def auth_header(self) -> str: ...
     @property
     def public_url(self) -> str: ...
+    @property
+    def public_key_files(self) -> list[str]: ...
+    @property
+    def issuer(self) -> str: ...
+    @property
+    def audience(self) -> str: ...
 
 
 def authenticator(family: Family, settings: Configured, folder: Path, now_s: Callable[[], float]) -> Authenticate:
@@ -52,8 +59,11 @@ def authenticator(family: Family, settings: Configured, folder: Path, now_s: Cal
         if not settings.keys:
             raise SourceError("kind", f"keys: the public keys that a source of kind {family.name!r} is known by")
         return _by_key(settings.keys, family.keys_of, family.secret_of if secrets else None, secrets)
+    if how in PUBLIC_SCHEMES:
+        return _by_public_key(how, settings, folder, now_s)
     if how not in SCHEMES and how not in _OTHERS:
-        raise SourceError("auth", f"auth: no way to know a request by: {how!r}; {', '.join((*SCHEMES, *_OTHERS))}")
+        known = ", ".join((*SCHEMES, *PUBLIC_SCHEMES, *_OTHERS))
+        raise SourceError("auth", f"auth: no way to know a request by: {how!r}; {known}")
     if not secrets:
         raise SourceError("kind", "secret_files or secret_envs: the secret that its requests are signed with")
     if how == "header":
@@ -67,7 +77,7 @@ def _by_signature(
     how: str, settings: Configured, secrets: Sequence[str], now_s: Callable[[], float]
 ) -> Authenticate:
     scheme = SCHEMES[how]
-    if "url" in scheme.signed and not settings.public_url:
+    if any(part.startswith("url") for part in scheme.signed) and not settings.public_url:
         raise SourceError("kind", "public_url: the address as it is registered with the sender; it is signed too")
     try:
         signed = Signed(scheme, secrets, settings.public_url, now_s)
@@ -81,6 +91,29 @@ def _by_signature(
         signed.check(request)
 
     return check
+
+
+def _by_public_key(how: str, settings: Configured, folder: Path, now_s: Callable[[], float]) -> Authenticate:
+    scheme = PUBLIC_SCHEMES[how]
+    if not settings.public_key_files:
+        raise SourceError("auth", "public_key_files: the key that the sender hands out, as PEM or JWKS")
+    # Else what the vendor has signed for any other customer would be good here.
+    if scheme.is_shared and not settings.audience:
+        raise SourceError("auth", f"audience: for whom its messages are; {how} signs those of others too")
+    if scheme.is_token and not settings.issuer:
+        raise SourceError("auth", f"issuer: who makes its tokens ({how})")
+    texts = [_text_of(folder / name, name) for name in settings.public_key_files]
+    try:
+        return PubliclySigned(scheme, texts, settings.issuer, settings.audience, now_s).check
+    except ValueError as error:
+        raise SourceError("public_key_files", str(error)) from error
+
+
+def _text_of(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SourceError("public_key_files", f"{name} cannot be read ({error})") from error
 
 
 def _secrets(settings: Configured, folder: Path) -> list[str]:

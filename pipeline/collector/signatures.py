@@ -35,7 +35,8 @@ class Scheme:
     prefix: str = ""
     """Before the signature in its header; what several are told apart by."""
     signed: tuple[str, ...] = ("body",)
-    """``body``, ``url``, ``@header``, ``field:NAME`` of a form, ``params`` (a form's, sorted), or a text."""
+    """``body``, ``url``, ``url+hash`` (with the body's hash as ``bodySHA256``), ``@header``, ``field:NAME`` of a
+    form, ``params`` (a form's, sorted), or a text."""
     timestamp: str = ""
     """The header with the time of sending; empty: there is none."""
     tolerance_s: float = 300.0
@@ -62,6 +63,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "intercom": Scheme("x-hub-signature", algorithm="sha1", encoding="hex", prefix="sha1="),
     "meta": Scheme("x-hub-signature-256", encoding="hex", prefix="sha256="),
     "twilio": Scheme("x-twilio-signature", algorithm="sha1", signed=("url", "params")),
+    "twilio_json": Scheme("x-twilio-signature", algorithm="sha1", signed=("url+hash",)),
     "standard_webhooks": Scheme(
         "webhook-signature",
         prefix="v1,",
@@ -114,6 +116,9 @@ class Signed:
             return request.raw
         if part == "url":
             return self._url.encode()
+        if part == "url+hash":
+            mark = "&" if "?" in self._url else "?"
+            return f"{self._url}{mark}bodySHA256={hashlib.sha256(request.raw).hexdigest()}".encode()
         if part == "params":
             pairs = sorted(_form(request.raw).items())
             return "".join(name + value for name, value in pairs).encode()

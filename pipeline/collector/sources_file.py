@@ -82,6 +82,12 @@ class SourceSettings(BaseModel):
     """With ``auth = "header"``: the header that holds the secret."""
     public_url: str = ""
     """The address as it is registered with the sender, where that is signed too (Square, Twilio)."""
+    public_key_files: list[str] = []
+    """Files with the keys of a sender that signs with its own (Adobe, Zoho): PEM, or a JSON Web Key Set."""
+    audience: str = ""
+    """For whom its messages are: ``webhookId:ID`` (Zoho Desk), the client id (Adobe I/O)."""
+    issuer: str = ""
+    """Who makes its tokens: ``orgId:ID`` (Zoho Desk)."""
     origins: list[str] = ["*"]
     """Pages that may send, as ``https://shop.example``; ``*``: all."""
     shop: str = ""

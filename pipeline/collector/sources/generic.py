@@ -1,7 +1,7 @@
 """Any other JSON, form or file: which event is what, and where its fields are, the file of sources says."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from pipeline.collector.bodies import Body, Kind
 from pipeline.collector.families import Family, NotTakenApartError, Reply
@@ -38,8 +38,23 @@ def apart_at(path: str) -> Family:
     return _family(take_apart)
 
 
+def _try_out(request: Incoming, _source: Mapping[str, Any]) -> Reply | None:
+    """Adobe I/O and others try an address by a GET whose challenge has to come back."""
+    if request.method != "GET" or not (challenge := request.query.get("challenge", "")):
+        return None
+    return Reply(200, challenge.encode(), "text/plain", {"X-Content-Type-Options": "nosniff"})
+
+
 def _family(take_apart: Callable[[Incoming, Body], Apart]) -> Family:
-    return Family(KIND, _NOTHING, take_apart, Reply(200), scheme="standard_webhooks", user_agent="''")
+    return Family(
+        KIND,
+        _NOTHING,
+        take_apart,
+        Reply(200),
+        scheme="standard_webhooks",
+        hand_shake=_try_out,
+        user_agent="''",
+    )
 
 
 #: Until the file of sources says what is what.
