@@ -120,8 +120,8 @@ class Signed:
             mark = "&" if "?" in self._url else "?"
             return f"{self._url}{mark}bodySHA256={hashlib.sha256(request.raw).hexdigest()}".encode()
         if part == "params":
-            pairs = sorted(_form(request.raw).items())
-            return "".join(name + value for name, value in pairs).encode()
+            # Of a name that comes several times each value counts once, as Twilio does it.
+            return "".join(name + value for name, value in sorted(set(_pairs(request.raw)))).encode()
         if part.startswith("@"):
             return request.headers.get(part[1:], "").encode("latin-1", "replace")
         if part.startswith("field:"):
@@ -175,7 +175,11 @@ def _fixed(text: str) -> bytes:
 
 
 def _form(raw: bytes) -> dict[str, str]:
+    return dict(_pairs(raw))
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]]:
     try:
-        return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=1_000))
+        return parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=1_000)
     except ValueError:
-        return {}
+        return []

@@ -9,7 +9,6 @@ import functools
 import http.server
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -27,8 +26,8 @@ import pytest
 from aiohttp import web
 from playwright.sync_api import Browser, Route
 
+from tests.collector.node import node_modules, script
 from tests.console.conftest import browser  # noqa: F401 - a fixture
-from tests.needs import need
 from tests.systems import Running
 
 SDKS = Path(__file__).with_name("sdks")
@@ -117,17 +116,6 @@ class Proxy:
 
 
 @pytest.fixture(scope="module")
-def modules() -> Path:
-    npm = shutil.which("npm")
-    need(npm, "npm is not installed (Debian's package has the same name)")
-    lock = SDKS / "node_modules" / ".package-lock.json"
-    if not lock.exists():
-        done = subprocess.run([str(npm), "ci"], cwd=SDKS, capture_output=True, text=True, timeout=280, check=False)
-        assert done.returncode == 0, done.stderr
-    return SDKS
-
-
-@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("sdks")
     (folder / "sources.toml").write_text(SOURCES)
@@ -144,12 +132,12 @@ def proxy(stack: Running) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def pages(modules: Path) -> Iterator[str]:
+def pages() -> Iterator[str]:
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_args: object) -> None:
             return None
 
-    handler = functools.partial(Quiet, directory=str(modules))
+    handler = functools.partial(Quiet, directory=str(node_modules()))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/pages"
@@ -213,11 +201,9 @@ def forward(proxy: Proxy, route: Route) -> None:
         route.fulfill(status=error.code, body=error.read(), headers=dict(error.headers))
 
 
-def test_the_sdks_of_servers_in_node(stack: Running, proxy: Proxy, modules: Path) -> None:
-    node = shutil.which("node")
-    need(node, "node is not installed (Debian's package nodejs)")
+def test_the_sdks_of_servers_in_node(stack: Running, proxy: Proxy) -> None:
     proxy.lies = 2
-    command = [str(node), str(modules / "node" / "servers.mjs"), proxy.address]
+    command = script("servers.mjs", proxy.address)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for who in ("node-segment", "node-rudder", "node-posthog", "node-snowplow"):
