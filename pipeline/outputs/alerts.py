@@ -51,7 +51,7 @@ def alert_message(alert: Alert, version: int) -> dict[str, Any]:
 
 def alert_row(alert: Alert, version: int) -> tuple[Any, ...]:
     """The row of the table ``alerts``, in the order of its columns."""
-    found = alert.latest
+    found, stake = alert.latest, alert.stake
     return (
         alert.alert_id,
         alert.rule.name,
@@ -63,6 +63,13 @@ def alert_row(alert: Alert, version: int) -> tuple[Any, ...]:
         alert.resolved_ms,
         found.observed,
         found.expected,
+        found.n,
+        found.window_ms // 1000,
+        [part.where for part in alert.causes],
+        [part.share for part in alert.causes],
+        None if stake is None else stake.missing,
+        None if stake is None else stake.amount,
+        "" if stake is None else stake.currency,
         alert.rule.severity,
         sentence(alert),
         version,

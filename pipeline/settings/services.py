@@ -1,8 +1,9 @@
 """Settings of the servers and of what the worker serves."""
 
 from typing import Annotated, Final, Literal
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from sinks.address import Address
 
@@ -189,6 +190,24 @@ class WebSettings(Part):
     set."""
     shop_file: str = ""
     """File in which the console orders incidents of a simulated shop (``simulate --orders``); empty: no shop."""
+    time_zone: str = ""
+    """The shop's, as ``Europe/Berlin``: the console shows times in it; empty: in that of whoever looks."""
+    grafana: str = ""
+    """Where the console's links to Grafana go: its address, as ``https://grafana.example``; empty: no links."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        if name and name not in available_timezones():
+            raise ValueError(f"no time zone {name!r}: one of the IANA database is wanted, as Europe/Berlin")
+        return name
+
+    @field_validator("grafana")
+    @classmethod
+    def _is_a_page(cls, address: str) -> str:
+        if address and not address.startswith(("http://", "https://")):
+            raise ValueError(f"no address of a page: {address!r}")
+        return address.rstrip("/")
 
     @model_validator(mode="after")
     def _token_is_long(self) -> "WebSettings":

@@ -1,8 +1,9 @@
 """What the HTTP API takes and gives: parameters, rows, problems."""
 
+import re
 from typing import Annotated, Final, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from schemas.events import Channel
 from schemas.times import END_OF_TIME_MS
@@ -13,6 +14,15 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 _TYPES: Final = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC, to the millisecond."""
+
+
+def _is_rfc3339(text: object) -> object:
+    if isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:", text) is None:
+        raise ValueError("a time as RFC 3339 writes it is wanted: 2026-11-29T03:12:00Z")
+    return text  # numbers would be taken for seconds since the epoch
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339)]
 
 
 class Parameters(BaseModel):
@@ -29,9 +39,9 @@ class Paged(Parameters):
 
 
 class Spanned(Paged):
-    since: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    since: Annotated[Instant | None, Field(alias="from")] = None
     """Not before this time, RFC 3339."""
-    until: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    until: Annotated[Instant | None, Field(alias="to")] = None
     """Before this time, RFC 3339."""
 
     @property
@@ -41,11 +51,20 @@ class Spanned(Paged):
         return since, END_OF_TIME_MS if self.until is None else _clipped_ms(self.until)
 
 
+class Moment(Parameters):
+    at: Instant | None = None
+    """As it stood at this time, RFC 3339, as far as rows of it are still kept; default: now."""
+
+    @property
+    def at_ms(self) -> int | None:
+        return None if self.at is None else _clipped_ms(self.at)
+
+
 def _clipped_ms(time: AwareDatetime) -> int:
     return min(max(round(time.timestamp() * 1000), 0), END_OF_TIME_MS)
 
 
-class CurrentParameters(Paged):
+class CurrentParameters(Paged, Moment):
     segment: Segment | None = None
     """Only this segment: ``all``, ``channel=web``, ``channel=web|device=mobile``, ..."""
     dimension: Name | None = None
@@ -65,13 +84,39 @@ class HistoryParameters(Spanned):
     """Of which window. Those of 1m and 5m are kept for days, see the settings of retention."""
 
 
-class TrendsParameters(Parameters):
+class DayParameters(Moment):
+    segment: Segment = "all"
+    """Of which segment."""
+
+
+class TrendsParameters(Moment):
     signal: Name
     """Which signal."""
     dimension: Name
     """Of all segments of exactly these dimensions."""
     window: Window = "15m"
     """Of which window."""
+
+
+class HoursParameters(Moment):
+    signal: Name
+    """Which signal."""
+    dimension: Name
+    """Of all segments of exactly these dimensions."""
+
+
+class UsualParameters(Moment):
+    segment: Segment = "all"
+    """Of which segment."""
+
+
+class LettersParameters(Parameters):
+    hours: Annotated[int, Field(ge=1, le=168)] = 24
+    """Of so many hours up to now."""
+
+
+class CompletenessParameters(Parameters):
+    pass
 
 
 class JourneysParameters(Spanned):
@@ -89,7 +134,7 @@ class JourneysParameters(Spanned):
     """Only this device."""
 
 
-class AlertsParameters(Spanned):
+class AlertsParameters(Spanned, Moment):
     status: Literal["open", "pending", "firing", "resolved"] | None = None
     """``open``: pending or firing."""
     rule: Name | None = None
@@ -103,14 +148,14 @@ class SegmentsParameters(Paged):
     """Only those of exactly these dimensions."""
 
 
-class FunnelsParameters(Parameters):
+class FunnelsParameters(Moment):
     segment: Segment = "all"
     """Of which segment."""
     window: Window = "15m"
     """Journeys that ended in the newest window of this length."""
 
 
-class RecoveriesParameters(Parameters):
+class RecoveriesParameters(Moment):
     segment: Segment = "all"
     """Of which segment."""
     days: Annotated[int, Field(ge=1, le=90)] = 7
@@ -187,6 +232,17 @@ class AlertRow(Row):
     resolved_at: Time | None
     observed: float
     expected: float
+    n: float
+    window_s: int
+    """Observed, expected and n are of so long."""
+    causes: list[tuple[str, float]]
+    """What accounts for it, the surest first: dimensions and step, and the share of the difference."""
+    missing: float | None
+    """Completions expected since it began that have not come; null for what is not of a funnel."""
+    at_stake: float | None
+    """What they are worth; null where that is not known."""
+    currency: str
+    """Of ``at_stake``; empty where there is none."""
     explanation: str
     version: int
 
@@ -197,10 +253,61 @@ class SegmentRow(Row):
     """In the last hour of its data."""
 
 
+class HoursRow(Row):
+    """A segment by the hour, over the last day."""
+
+    segment: str
+    hours: list[tuple[Time, float, float]]
+    """End of the full hour, value (of money the sum) and n; the oldest first."""
+
+
+class UsualRow(Row):
+    """What is usual at this hour."""
+
+    signal: str
+    value: float
+    n: float
+    hours: int
+    """So many hours stand behind it."""
+    basis: Literal["week", "day", "all"]
+    """The same hour of the week, of the day, or all of the last 24."""
+
+
+class LettersRow(Row):
+    """Dead letters of one kind. What is in them, ``cx-signals deadletters list`` tells."""
+
+    topic: str
+    reason: str
+    letters: int
+    bytes: int
+    newest_at: Time
+
+
+class CompletenessRow(Row):
+    """An hour of the last day: how many of its windows of five minutes hold all that happened in them."""
+
+    until: Time
+    windows: int
+    complete: int
+
+
 class TrendRow(Row):
     segment: str
     points: list[tuple[Time, float]]
     """Time and value, the oldest first; at most 31."""
+
+
+class DayRow(Row):
+    """A signal over the last day, and what is usual at these hours."""
+
+    signal: str
+    points: list[tuple[Time, float, float]]
+    """Of the hours that ended then, every twenty minutes: time, value (of money the sum) and n."""
+    usual: list[tuple[Time, float, float]]
+    """The band by full hours, two standard deviations around the same hour of earlier days: end, lower, upper.
+
+    An hour of which fewer than three days are known is left out.
+    """
 
 
 class Exit(Row):

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 _encode: Final = msgspec.json.Encoder().encode
 _SEND_TIMEOUT_S: Final = 4.0  # shorter than what a stopping worker waits
 _PING_S: Final = 15.0
+_WORTH_PACKING: Final = 8_192  # bytes
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -81,7 +82,10 @@ async def _unknown(request: web.Request) -> web.StreamResponse:
 
 
 def answer(body: Any) -> web.Response:
-    return web.Response(body=_encode(body), content_type="application/json", headers={"Cache-Control": "no-store"})
+    told = web.Response(body=_encode(body), content_type="application/json", headers={"Cache-Control": "no-store"})
+    if told.content_length is not None and told.content_length > _WORTH_PACKING:
+        told.enable_compression()  # as the client takes it; large ones in a thread
+    return told
 
 
 def refusal(error: ParameterError) -> web.Response:

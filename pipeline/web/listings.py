@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.model.facts import RECOVERABLE
+from pipeline.model.signals import Unit
 from pipeline.web import answers as api
 from pipeline.web import queries
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.parameters import from_cursor, to_cursor
 from pipeline.web.queries import Filter
 from pipeline.web.reads import Reads, Rows
+from pipeline.web.usual import band, best_usual
 from schemas.times import format_rfc3339
 
 Body = dict[str, Any]
@@ -47,11 +49,22 @@ class Listings:
         return [
             Listing("signals", "Signals as they stand now", api.CurrentParameters, api.SignalRow, self.current),
             Listing("signals/history", "A signal over time", api.HistoryParameters, api.SignalRow, self.history),
+            Listing("signals/day", "The last day with what is usual", api.DayParameters, api.DayRow, self.day),
+            Listing("signals/hours", "Many segments by the hour", api.HoursParameters, api.HoursRow, self.hours),
+            Listing("signals/usual", "What is usual now", api.UsualParameters, api.UsualRow, self.usual),
             Listing("trends", "The last hour of many segments", api.TrendsParameters, api.TrendRow, self.trends),
             Listing("funnels", "Where people leave", api.FunnelsParameters, api.FunnelRow, self.funnels),
             Listing("journeys", "Journeys that have ended", api.JourneysParameters, api.JourneyRow, self.journeys),
             Listing("recoveries", "Who came back", api.RecoveriesParameters, api.RecoveryRow, self.recoveries),
             Listing("sources", "What sources send", api.SourcesParameters, api.SourceRow, self.sources),
+            Listing("deadletters", "What could not be read", api.LettersParameters, api.LettersRow, self.letters),
+            Listing(
+                "completeness",
+                "How complete the day is",
+                api.CompletenessParameters,
+                api.CompletenessRow,
+                self.completeness,
+            ),
             Listing("alerts", "Alerts, the newest first", api.AlertsParameters, api.AlertRow, self.alerts),
             Listing("segments", "Segments with events", api.SegmentsParameters, api.SegmentRow, self.segments),
         ]
@@ -65,15 +78,23 @@ class Listings:
                 break
         return int(end_ms) or None, self._events_until
 
+    async def _as_of(self, asked: api.Moment) -> int | None:
+        """The time that is asked about, at the latest the present; None: nothing is known yet."""
+        newest, _ = await self.newest()
+        return newest if newest is None or asked.at_ms is None else min(asked.at_ms, newest)
+
     async def current(self, asked: api.CurrentParameters) -> Body:
         after = from_cursor(asked.cursor, str, str) or ("", "")
-        as_of, _ = await self.newest()
+        as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
         where = Filter().equal(segment=asked.segment, signal=asked.signal).of_dimension(asked.dimension)
-        rows = await self._rows(
-            queries.current(asked.window, as_of, self.names.by_age, where, asked.limit + 1, after)
-        )
+        most = asked.limit + 1
+        if asked.at_ms is None:
+            query = queries.current(asked.window, as_of, self.names.by_age, where, most, after)
+        else:
+            query = queries.stood(asked.window, as_of, self.names.by_age, where, most, after)
+        rows = await self._rows(query)
         following = _following(rows, asked.limit, lambda row: to_cursor(row[1], row[0]))
         return _page([signal_body(row) for row in rows[: asked.limit]], as_of, following)
 
@@ -86,8 +107,54 @@ class Listings:
         following = _following(rows, asked.limit, lambda row: to_cursor(row[3]))
         return _page([signal_body(row) for row in rows[: asked.limit]], None, following)
 
+    async def day(self, asked: api.DayParameters) -> Body:
+        as_of = await self._as_of(asked)
+        if as_of is None:
+            return _page([], None, None)
+        sums = self._sums
+        where = asked.segment, as_of, self.names.signals
+        points: dict[str, list[Any]] = {}
+        for signal, end, numerator, n in await self._rows(queries.last_day(*where)):
+            value = numerator if signal in sums else numerator / n
+            points.setdefault(signal, []).append((format_rfc3339(end), value, n))
+        units = {one.name: one.unit for one in self.names.described}
+        usual: dict[str, list[Any]] = {}
+        for signal, back, *figures in await self._rows(queries.hours_of_the_day(*where)):
+            if (found := band(figures, units[signal])) is not None:
+                at = format_rfc3339(hour_start(as_of) - back * HOUR_MS)
+                usual.setdefault(signal, []).append((at, *found))
+        rows = [{"signal": one, "points": points[one], "usual": usual.get(one, [])} for one in points]
+        return _page(rows, as_of, None)
+
+    @property
+    def _sums(self) -> set[str]:
+        return {one.name for one in self.names.described if one.unit is Unit.MONEY}
+
+    async def hours(self, asked: api.HoursParameters) -> Body:
+        as_of = await self._as_of(asked)
+        if as_of is None:
+            return _page([], None, None)
+        is_sum = asked.signal in self._sums
+        found = [
+            {"segment": segment, "hours": [(format_rfc3339(at), a if is_sum else a / n, n) for at, a, n in hours]}
+            for segment, hours in await self._rows(queries.by_hour(asked.signal, asked.dimension, as_of))
+        ]
+        return _page(found, as_of, None)
+
+    async def usual(self, asked: api.UsualParameters) -> Body:
+        as_of = await self._as_of(asked)
+        if as_of is None:
+            return _page([], None, None)
+        found = await self.usual_of(asked.segment, as_of)
+        return _page([{"signal": signal, **best} for signal, best in found.items()], as_of, None)
+
+    async def usual_of(self, segment: str, as_of_ms: int) -> Body:
+        """By signal, what is usual at this hour."""
+        rows = await self._rows(queries.usual(segment, as_of_ms))
+        return {signal: best for signal, *kinds in rows if (best := best_usual(kinds)) is not None}
+
     async def trends(self, asked: api.TrendsParameters) -> Body:
-        as_of, _ = await self.newest()
+        as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
         rows = await self._rows(queries.trends(asked.signal, asked.dimension, asked.window, as_of))
@@ -98,7 +165,7 @@ class Listings:
         return _page(found, as_of, None)
 
     async def funnels(self, asked: api.FunnelsParameters) -> Body:
-        as_of, _ = await self.newest()
+        as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
         return _page(await self.exits(asked.segment, asked.window, as_of), as_of, None)
@@ -138,7 +205,7 @@ class Listings:
         return _page(found, None, following)
 
     async def recoveries(self, asked: api.RecoveriesParameters) -> Body:
-        as_of, _ = await self.newest()
+        as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
         where = asked.segment, (as_of - asked.days * DAY_MS, as_of), self.names
@@ -156,16 +223,32 @@ class Listings:
         rows = await self._rows(queries.sources(since_ms))
         return _page([_body(api.SourceRow, row, "newest_at", "told_at") for row in rows], None, None)
 
+    async def letters(self, asked: api.LettersParameters) -> Body:
+        rows = await self._rows(queries.letters(time.time_ns() // 1_000_000 - asked.hours * HOUR_MS))
+        return _page([_body(api.LettersRow, row, "newest_at") for row in rows], None, None)
+
+    async def completeness(self, asked: api.CompletenessParameters) -> Body:
+        as_of, _ = await self.newest()
+        if as_of is None:
+            return _page([], None, None)
+        rows = await self._rows(queries.completeness(as_of))
+        return _page([_body(api.CompletenessRow, row, "until") for row in rows], as_of, None)
+
     async def alerts(self, asked: api.AlertsParameters) -> Body:
         after = from_cursor(asked.cursor, int, str)
         where = Filter().equal(rule=asked.rule, segment=asked.segment)
-        if asked.status == "open":
+        if asked.at_ms is not None:  # all of them were firing then
+            where = where.open_at(asked.at_ms).and_("1" if asked.status in (None, "open", "firing") else "0")
+        elif asked.status == "open":
             where = where.and_("status IN ('pending', 'firing')")
         else:
             where = where.equal(status=asked.status)
         rows = await self._rows(queries.alerts(where, asked.span_ms, asked.limit + 1, after))
         following = _following(rows, asked.limit, lambda row: to_cursor(row[6], row[0]))
-        return _page([alert_body(row) for row in rows[: asked.limit]], None, following)
+        found = [alert_body(row) for row in rows[: asked.limit]]
+        if asked.at_ms is not None:
+            found = [_as_it_stood(one, format_rfc3339(asked.at_ms)) for one in found]
+        return _page(found, asked.at_ms, following)
 
     async def segments(self, asked: api.SegmentsParameters) -> Body:
         (after,) = from_cursor(asked.cursor, str) or ("",)
@@ -179,6 +262,12 @@ class Listings:
 
     async def _rows(self, query: queries.Query) -> Rows:
         return await self._reads.rows(query.sql, query.values)
+
+
+def _as_it_stood(alert: Body, at: str) -> Body:
+    """An alert while it was open. What it had come to by then is not kept: what is of later is left out."""
+    later = {"missing": None, "at_stake": None} if alert["updated_at"] > at else {}
+    return alert | {"status": "firing", "resolved_at": None} | later
 
 
 def signal_body(row: Sequence[Any]) -> Body:

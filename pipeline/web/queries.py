@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.core.windows.window_ends import WINDOWS
 from pipeline.model.dimensions import OTHER
 from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
+from pipeline.model.facts import HORIZON_MS
 from pipeline.model.tiles import BUCKET_MS
 from pipeline.web.catalogue import Catalogue
 from schemas.recoveries import ELSEWHERE, LOST, OPEN, RECOVERED, RETRACTED
@@ -17,6 +18,7 @@ from schemas.segments import parse_segment
 WINDOW_STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
 WINDOW_MS: Final = {window.name: window.length_ms for window in WINDOWS}
 TREND_POINTS: Final = 30
+DAY_STEP_MS: Final = 1_200_000
 _ACTIVE_MS: Final = 4 * HOUR_MS
 """A journey that went on for longer before its last event is not among the exits."""
 _LAG_MS: Final = 120_000
@@ -36,8 +38,8 @@ JOURNEY: Final = (
 """Of :class:`pipeline.web.answers.JourneyRow`."""
 ALERT: Final = (
     "alert_id, rule, signal, segment, status, severity, toUnixTimestamp64Milli(opened_at), "
-    "toUnixTimestamp64Milli(updated_at), toUnixTimestamp64Milli(resolved_at), observed, expected, explanation, "
-    "version"
+    "toUnixTimestamp64Milli(updated_at), toUnixTimestamp64Milli(resolved_at), observed, expected, n, window_s, "
+    "arrayZip(cause_where, cause_share), missing, at_stake, currency, explanation, version"
 )
 """Of :class:`pipeline.web.answers.AlertRow`."""
 
@@ -76,6 +78,15 @@ class Filter(NamedTuple):
             if value is not None:
                 found = found.and_(f"{name} = %({name}_is)s", **{f"{name}_is": value})
         return found
+
+    def open_at(self, at_ms: int) -> "Filter":
+        """Alerts that had fired and were not over yet."""
+        then = "fromUnixTimestamp64Milli(%(open_at)s, 'UTC')"
+        return self.and_(
+            f"opened_at <= {then} AND (resolved_at IS NULL OR resolved_at > {then}) "
+            "AND alert_id IN (SELECT alert_id FROM cx.alerts_fired)",
+            open_at=at_ms,
+        )
 
     def of_dimension(self, dimension: str | None) -> "Filter":
         """Segments of exactly these dimensions (``channel|device``, ``all``); None: of any."""
@@ -139,6 +150,23 @@ def current(
     return Query(sql, values | {"by_age": by_age} | dict(where.values))
 
 
+def stood(
+    window: str, at_ms: int, by_age: Sequence[str], where: Filter, limit: int, after: tuple[str, str]
+) -> Query:
+    """The same at an earlier time: rows of the newest window that was over then; see :func:`current`."""
+    end = at_ms - at_ms % WINDOW_STEP_MS[window]
+    asked = f"window = %(window)s AND (segment, signal) > (%(after_segment)s, %(after_signal)s) AND {where.sql}"
+    sql = f"""SELECT {SIGNAL} FROM (
+    SELECT * FROM cx.signals FINAL
+    WHERE (window_end = {_at("end")} OR signal IN %(by_age)s AND window_end < {_at("end")})
+      AND window_end <= {_at("end")} AND window_end > {_at("since")} AND {asked}
+    ORDER BY segment, signal, window_end DESC LIMIT 1 BY segment, signal
+) WHERE denominator > 0 ORDER BY segment, signal LIMIT %(limit)s"""
+    since = end - 2 * WINDOW_STEP_MS[window] - _LAG_MS
+    values = {"window": window, "end": end, "since": since, "by_age": by_age, "limit": limit}
+    return Query(sql, values | {"after_segment": after[0], "after_signal": after[1]} | dict(where.values))
+
+
 def now(window: str, where: Filter) -> Query:
     """The signals of the window that is filling."""
     sql = f"SELECT {_NOW} FROM cx.signals_now WHERE window = %(window)s AND {where.sql}"
@@ -165,6 +193,37 @@ ORDER BY window_end LIMIT %(limit)s"""
     return Query(sql, values | {"limit": limit})
 
 
+def last_day(segment: str, as_of_ms: int, signals: Sequence[str]) -> Query:
+    """Of each signal the hours that ended within the last day, every twenty minutes: (signal, end, figures)."""
+    sql = f"""SELECT signal, toUnixTimestamp64Milli(window_end), numerator, denominator FROM cx.signals FINAL
+WHERE signal IN %(signals)s AND segment = %(segment)s AND window = '1h' AND denominator > 0
+  AND window_end <= {_at("as_of")} AND window_end > {_at("since")}
+  AND modulo(toUnixTimestamp64Milli(window_end), {DAY_STEP_MS}) = 0
+ORDER BY signal, window_end"""
+    values = {"segment": segment, "as_of": as_of_ms, "since": as_of_ms - DAY_MS, "signals": signals}
+    return Query(sql, values)
+
+
+def hours_of_the_day(segment: str, as_of_ms: int, signals: Sequence[str]) -> Query:
+    """Of each signal what each hour of the day was like on the 27 days before the last one.
+
+    Rows: (signal, full hours back from the newest one, 0 to 23; hours with n, hours with any events; sums of
+    numerators, of their squares and of denominators; standard deviation of an hour's value).
+    """
+    begins = hour_start(as_of_ms)
+    back = f"intDiv(%(begins)s - toUnixTimestamp64Milli(window_end), {HOUR_MS})"
+    sql = f"""WITH found AS (
+    SELECT signal, numerator, denominator, modulo({back}, 24) AS hour FROM cx.signals_hourly FINAL
+    WHERE signal IN %(signals)s AND segment = %(segment)s AND denominator > 0
+      AND window_end <= {_at("until")} AND window_end > {_at("since")}
+), known AS (SELECT hour, count() AS hours FROM found WHERE signal = 'friction' GROUP BY hour)
+SELECT signal, hour, count() AS with_n, greatest(with_n, any(known.hours)), sum(numerator),
+    sum(numerator * numerator), sum(denominator), stddevSampStable(numerator / denominator)
+FROM found LEFT JOIN known USING (hour) GROUP BY signal, hour ORDER BY signal, hour DESC"""
+    span = {"until": begins - DAY_MS, "since": begins - 28 * DAY_MS}
+    return Query(sql, {"segment": segment, "begins": begins, "signals": signals} | span)
+
+
 def trends(signal: str, dimension: str, window: str, as_of_ms: int) -> Query:
     """By segment, its last hour in at most 31 points: (segment, [(time, value)])."""
     where = Filter().of_dimension(dimension)
@@ -178,6 +237,18 @@ GROUP BY segment ORDER BY segment"""
     return Query(
         sql, values | {"every": max(HOUR_MS // TREND_POINTS, WINDOW_STEP_MS[window])} | dict(where.values)
     )
+
+
+def by_hour(signal: str, dimension: str, as_of_ms: int) -> Query:
+    """By segment, its last 24 full hours: (segment, [(end, numerator, denominator)])."""
+    where = Filter().of_dimension(dimension)
+    sql = f"""SELECT segment, arraySort(groupArray((toUnixTimestamp64Milli(window_end), numerator, denominator)))
+FROM cx.signals_hourly FINAL
+WHERE signal = %(signal)s AND window_end <= {_at("as_of")} AND window_end > {_at("since")} AND denominator > 0
+  AND {where.sql}
+GROUP BY segment ORDER BY segment"""
+    values = {"signal": signal, "as_of": as_of_ms, "since": hour_start(as_of_ms) - DAY_MS}
+    return Query(sql, values | dict(where.values))
 
 
 def usual(segment: str, as_of_ms: int) -> Query:
@@ -264,11 +335,18 @@ def recoveries(segment: str, span: tuple[int, int], names: Catalogue) -> Query:
 
     Columns: of :class:`pipeline.web.answers.RecoveryRow`, but for ``abandoned``.
     """
-    where, is_one = _in_segment(segment, names), f"status = '{RECOVERED}'"
+    where, is_one = _in_segment(segment, names), f"stood = '{RECOVERED}'"
+    until, lost_ms = _at("until"), HORIZON_MS
+    # What was found out later was open then.
+    then = (
+        f"if(status = '{RECOVERED}' AND recovered_at > {until} "
+        f"OR status = '{LOST}' AND ended_at + toIntervalMillisecond({lost_ms}) > {until}, '{OPEN}', status)"
+    )
     took_s = "dateDiff('second', ended_at, assumeNotNull(recovered_at))"
-    sql = f"""SELECT funnel, count(), countIf(status = '{OPEN}'), countIf(status = '{ELSEWHERE}'),
-    countIf({is_one}), countIf({is_one} AND recovered_channel != channel), countIf(status = '{LOST}'),
-    sumIf(recovered_value, {is_one}), sumIf(value, status = '{LOST}'),
+    sql = f"""WITH {then} AS stood
+SELECT funnel, count(), countIf(stood = '{OPEN}'), countIf(stood = '{ELSEWHERE}'),
+    countIf({is_one}), countIf({is_one} AND recovered_channel != channel), countIf(stood = '{LOST}'),
+    sumIf(recovered_value, {is_one}), sumIf(value, stood = '{LOST}'),
     toFloat64(if(countIf({is_one}) > 0, quantileExactIf(0.5)({took_s}, {is_one}), 0))
 FROM cx.recoveries FINAL
 WHERE {_ENTERED} AND status != '{RETRACTED}' AND {where.sql}
@@ -322,6 +400,25 @@ def sources(since_ms: int) -> Query:
     sql = f"""SELECT source, any(kind), {sums}, {times}
 FROM cx.sources FINAL WHERE at >= {_at("since")} GROUP BY source ORDER BY source"""
     return Query(sql, {"since": since_ms})
+
+
+def letters(since_ms: int) -> Query:
+    """Dead letters since, by topic and reason: columns of :class:`pipeline.web.answers.LettersRow`."""
+    sql = f"""SELECT topic, reason, count(), sum(size), toUnixTimestamp64Milli(max(received_at))
+FROM cx.dead_letters FINAL WHERE received_at >= {_at("since")}
+GROUP BY topic, reason ORDER BY count() DESC, topic, reason LIMIT 1000"""
+    return Query(sql, {"since": since_ms})
+
+
+def completeness(as_of_ms: int) -> Query:
+    """Of each hour of the last day: (end, its windows of five minutes, those of them that are complete)."""
+    end = f"{HOUR_MS} * intDiv(toUnixTimestamp64Milli(window_end) + {HOUR_MS - 1}, {HOUR_MS})"
+    sql = f"""SELECT {end}, count(), countIf(complete)
+FROM cx.signals FINAL
+WHERE signal = 'friction' AND segment = 'all' AND window = '5m' AND window_end <= {_at("as_of")}
+  AND window_end > {_at("since")} GROUP BY 1 ORDER BY 1"""
+    newest = hour_start(as_of_ms)  # the running one is not over
+    return Query(sql, {"as_of": newest, "since": newest - DAY_MS})
 
 
 _SENT: Final = ("requests", "mapped", "ignored", "invalid", "copies", "orders_again", "too_late")

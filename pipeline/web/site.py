@@ -11,7 +11,7 @@ from pipeline.settings import WebSettings
 from pipeline.stages.lease import Leases
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.clients import Clients
-from pipeline.web.console import PARTS, add_console
+from pipeline.web.console import PAGES, PARTS, add_console
 from pipeline.web.guard import Doors, guard
 from pipeline.web.health import add_pages, vitals
 from pipeline.web.http import add_api
@@ -69,12 +69,14 @@ def add_site(
         "dimensions": names.dimensions,
         "timeouts": names.timeouts_s,
         "hasShop": shop is not None,
+        "timeZone": asked.time_zone,
+        "grafana": asked.grafana,
     }
     add_console(site, config)
     token, slowed = asked.token.get_secret_value(), Slowed()
     add_login(site, token, slowed)
     hosts = frozenset(name.lower() for name in (*asked.hosts, asked.host))
-    guard(site, Doors(token, ("/", PARTS, LOGIN), (SHOP, LOGIN), hosts), slowed)
+    guard(site, Doors(token, (*PAGES, PARTS, LOGIN), (SHOP, LOGIN), hosts), slowed)
     if not token and not _is_loopback(asked.host):
         logger.warning("anybody who reaches %s can read all that is served: set CX_WEB__TOKEN", asked.host)
     return live

@@ -1,6 +1,5 @@
 """One view of the present, a segment and a window: what of it is new to those who look at it."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -24,9 +23,6 @@ _OF_STORES: Final = (
 )
 _EXITS_EVERY_MS: Final = 5_000
 _USUAL_EVERY_MS: Final = 60_000
-
-_LEAST_USUAL: Final = 20
-"""Of fewer, what is usual is not known."""
 
 Row = tuple[Any, ...]
 Key = tuple[str, str, int]
@@ -61,7 +57,9 @@ class View:
             exits = await self._listings.exits(self._asked.segment, self._asked.window, as_of)
             frames += self._exits.changed({"funnels": exits}, now_ms)
         if self._usual.is_due(now_ms):
-            frames += self._usual.changed({"usual": await self._find_usual(as_of)}, now_ms)
+            frames += self._usual.changed(
+                {"usual": await self._listings.usual_of(self._asked.segment, as_of)}, now_ms
+            )
         return frames
 
     def whole(self) -> list[Frame]:
@@ -95,23 +93,6 @@ class View:
     async def _select(self, query: queries.Query) -> dict[Key, Row]:
         rows = await self._reads.rows(query.sql, query.values)
         return {(row[0], row[1], row[3]): (row[0], row[1], *row[3:10]) for row in rows}
-
-    async def _find_usual(self, as_of: int) -> dict[str, Any]:
-        query = queries.usual(self._asked.segment, as_of)
-        rows = await self._reads.rows(query.sql, query.values)
-        return {signal: best for signal, *kinds in rows if (best := best_usual(kinds)) is not None}
-
-
-def best_usual(kinds: Sequence[float]) -> dict[str, Any] | None:
-    """The closest kind of hour that there are enough of.
-
-    ``kinds``: hours, numerator and denominator of the same hour of the week, of the day, and of the day before.
-    """
-    for at, (basis, least) in enumerate((("week", 2), ("day", 1), ("all", 1))):
-        hours, numerator, denominator = kinds[3 * at : 3 * at + 3]
-        if hours >= least and denominator >= _LEAST_USUAL:
-            return {"value": numerator / denominator, "n": denominator, "hours": int(hours), "basis": basis}
-    return None
 
 
 class Slow:

@@ -26,8 +26,8 @@ import pytest
 from aiohttp import web
 from playwright.sync_api import Browser, Route
 
-from tests.collector.node import node_modules, script
 from tests.console.conftest import browser  # noqa: F401 - a fixture
+from tests.node import node_modules, script
 from tests.systems import Running
 
 SDKS = Path(__file__).with_name("sdks")

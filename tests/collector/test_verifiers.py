@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from pipeline.collector.signatures import SCHEMES, AuthenticationError, Signed
-from tests.collector.node import script
 from tests.collector.support import request
+from tests.node import script
 
 ADDRESSES = ("https://cx.example.com/in/a", "https://cx.example.com/in/a?x=1&y=%20'")
 LETTERS = 'ab1 +&=%"\\é\u3042\n'

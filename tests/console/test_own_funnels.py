@@ -111,8 +111,7 @@ def test_another_terminal_compares_by_the_same_file(shop: Running) -> None:
 
 def test_the_console_shows_them(shop: Running, open_page: Open) -> None:
     page = open_page(shop.addresses["web"])
-    expect(page.locator("[data-signal=pickup_abandonment] h3")).to_have_text("Pickup: given up")
-    expect(page.locator("[data-signal=pickup_value_abandoned] h3")).to_have_text("Pickup")
-    expect(page.locator("[data-funnel=pickup]")).to_be_visible()
-    page.goto(f"{shop.addresses['web']}?segment=loyalty%3Dgold")
+    expect(page.locator("[data-signal=pickup_abandonment] .name")).to_have_text("Pickup abandoned")
+    expect(page.locator("[data-signal=pickup_value_abandoned] .name")).to_have_text("Pickup: value abandoned")
+    page.goto(f"{shop.addresses['web']}/funnels?segment=loyalty%3Dgold")
     expect(page.locator("[data-funnel=pickup]")).to_be_visible()

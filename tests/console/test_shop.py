@@ -6,8 +6,10 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -69,31 +71,85 @@ def test_figures_move_within_a_minute_of_the_start(shop: Running, open_page: Ope
     expect(value).not_to_have_text(first, timeout=60_000)
 
 
-def test_everything_is_shown_and_agrees_with_clickhouse(settled: Running, open_page: Open) -> None:
+def test_the_first_screen_agrees_with_clickhouse(settled: Running, open_page: Open) -> None:
     page = open_page(settled.addresses["web"])
     is_live(page)
+    expect(page.locator(".part")).to_have_count(4)
     for signal in ("csat", "nps", "ces", "checkout_abandonment", "checkout_nowcast", "friction"):
         # One answer to CES comes in a minute or so: a window of five may well have none for a while.
         expect(page.locator(f"[data-signal={signal}]")).to_have_attribute("data-empty", "false", timeout=120_000)
     expect(page.locator("[data-signal=checkout_completion_ratio] .value")).to_contain_text("%")
-    expect(page.locator("[data-signal=csat] .verdict")).to_contain_text("usual")
-    expect(page.locator("#money .card")).to_have_count(3)
+    expect(page.locator("[data-signal=checkout_value_abandoned] .value")).to_contain_text("EUR")
+    line = page.locator("[data-signal=csat] .spark polyline")
+    expect(line.first).to_have_attribute("points", re.compile(r"\S+,\S+ \S+,\S+"), timeout=20_000)
+    _agree(settled, page)
+
+
+def test_what_stands_behind_a_figure_is_shown_on_demand(settled: Running, open_page: Open) -> None:
+    page = open_page(settled.addresses["web"])
+    is_live(page)
+    figure = page.locator("[data-signal=csat]")
+    expect(figure.locator(".tip")).to_be_hidden()
+    figure.hover()
+    expect(figure.locator(".tip .verdict")).to_contain_text("Usual", timeout=90_000)
+    page.mouse.move(0, 0)
+    expect(figure.locator(".tip")).to_be_hidden()
+    figure.get_by_role("button").focus()
+    expect(figure.locator(".tip .hint")).to_contain_text("4 or 5 out of 5")
+    page.keyboard.press("Escape")
+    expect(figure.locator(".tip")).to_be_hidden()
+
+
+def test_the_day_of_a_figure_is_that_of_clickhouse(settled: Running) -> None:
+    address = f"{settled.addresses['web']}/api/v1/signals/day"
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        found = {row["signal"]: row for row in json.load(answer)["rows"]}
+    stored = settled.sql(
+        "SELECT formatDateTime(window_end, '%Y-%m-%dT%H:%i:%S.000Z'), numerator / denominator, denominator "
+        "FROM cx.signals FINAL WHERE segment = 'all' AND signal = 'friction' AND window = '1h' "
+        "AND denominator > 0 AND window_end > now() - INTERVAL 1 DAY AND minute(window_end) % 20 = 0 "
+        "ORDER BY window_end"
+    )
+    assert len(stored) >= 15
+    # The newest hours may have had events meanwhile.
+    assert [tuple(point) for point in found["friction"]["points"]][:12] == stored[:12]
+    assert found["friction"]["usual"] == []  # no such hours on earlier days
+
+
+def test_every_page_shows_what_it_is_for(settled: Running, open_page: Open) -> None:
+    page = open_page(settled.addresses["web"])
+    is_live(page)
+
+    def go(name: str) -> None:
+        page.get_by_role("navigation").get_by_role("link", name=name).click()
+
+    go("Trends")
     expect(page.locator("#charts canvas")).to_have_count(4)
     expect(page.locator("#charts .legend").first).to_contain_text("web")
-    expect(page.locator("#charts .legend").first).to_contain_text("%")
+    expect(page.locator("#charts .legend").first).to_contain_text("%", timeout=20_000)
+    go("Funnels")
     expect(page.locator("#funnels .funnel")).to_have_count(7)
-    expect(page.locator("[data-funnel=checkout] .steps li").first).to_be_visible()
+    expect(page.locator("[data-funnel=checkout] .steps li").first).to_be_visible(timeout=20_000)
+    go("Stores")
     expect(page.locator("#stores tbody tr")).to_have_count(12)
-    expect(page.locator("#stores .spark polyline[points*=',']").first).to_be_attached(timeout=20_000)
+    expect(page.locator("#stores .trend polyline[points*=',']").first).to_be_attached(timeout=20_000)
+    expect(page.locator("#heat tbody td[title]").first).to_be_visible(timeout=20_000)
+    go("Recovery")
+    expect(page.locator("#recovery [data-funnel=checkout]")).to_be_visible(timeout=20_000)
+    go("Data")
     expect(page.locator("#health")).to_contain_text("Records a second")
-    _agree(settled, page)
+    expect(page.locator("#day li").first).to_be_visible(timeout=20_000)
+    go("Alerts")
+    expect(page.locator("#alerts-title")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#health")).to_be_visible()
 
 
 def _agree(system: Running, page: Page) -> None:
     """A figure may be one look older than the table: some look has to agree."""
     deadline, texts = time.monotonic() + 30, list[tuple[str, str]]()
     while True:
-        shown = page.locator("[data-signal=cart_abandonment]").inner_text()
+        shown = page.locator("[data-signal=cart_abandonment]").text_content() or ""
         rows = system.sql(
             "SELECT value, lower, upper, denominator FROM cx.signals_now WHERE signal = 'cart_abandonment' "
             "AND segment = 'all' AND window = '5m'"
@@ -111,27 +167,26 @@ def _shown(value: float, lower: float, upper: float, n: float) -> tuple[str, str
 
 
 def test_choices_are_in_the_address_and_come_back_from_it(settled: Running, open_page: Open) -> None:
-    page = open_page(settled.addresses["web"])
+    page = open_page(f"{settled.addresses['web']}/stores")
     is_live(page)
     expect(page.locator("#segment optgroup[label='Channel and device'] option").first).to_be_attached()
     page.select_option("#segment", "channel=web|device=mobile")
     page.get_by_label("15m", exact=True).check()
-    page.locator("[data-funnel=cart] button").click()
     page.get_by_role("button", name="Friction").click()
+    assert "/stores?" in page.url
     assert "segment=channel%3Dweb%7Cdevice%3Dmobile" in page.url
     assert "window=15m" in page.url
     again = open_page(page.url)
     is_live(again)
     expect(again.locator("#segment")).to_have_value("channel=web|device=mobile")
     expect(again.locator("#window input:checked")).to_have_value("15m")
-    expect(again.locator("#charts select")).to_have_value("cart")
     expect(again.locator("th[aria-sort=descending]")).to_contain_text("Friction")
-    expect(again.locator("[data-signal=cart_abandonment] .value")).to_contain_text("%", timeout=20_000)
-    page.go_back()  # to before the funnel was picked; a sorting is no place to come back to
-    page.go_back()
+    _is_sorted(again)
+    page.go_back()  # a sorting is no place to come back to
     expect(page.locator("#window input:checked")).to_have_value("5m")
     expect(page.locator("#segment")).to_have_value("channel=web|device=mobile")
-    _is_sorted(again)
+    again.goto(f"{settled.addresses['web']}/trends?funnel=cart")
+    expect(again.get_by_label("Funnel of the charts")).to_have_value("cart")
 
 
 def _is_sorted(page: Page) -> None:
@@ -160,13 +215,18 @@ def test_paused_it_stands_still_and_says_so(settled: Running, open_page: Open) -
     expect(page.locator("#figures")).not_to_have_text(before, timeout=20_000)
 
 
+PAGES = ("", "alerts", "trends", "funnels", "stores", "recovery", "data")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_has_no_serious_accessibility_fault(settled: Running, open_page: Open, scheme: str) -> None:
-    page = open_page(settled.addresses["web"], color_scheme=scheme)
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_has_a_serious_accessibility_fault(
+    settled: Running, open_page: Open, name: str, scheme: str
+) -> None:
+    page = open_page(f"{settled.addresses['web']}/{name}", color_scheme=scheme)
     is_live(page)
-    expect(page.locator("#stores tbody tr")).to_have_count(12)
     page.wait_for_timeout(1_500)
-    shoot(page, f"console-{scheme}")
+    shoot(page, f"console-{name or 'overview'}-{scheme}")
     found = [
         (one["id"], [node["html"] for node in one["nodes"][:3]])
         for one in Axe().run(page).response["violations"]
@@ -175,16 +235,70 @@ def test_it_has_no_serious_accessibility_fault(settled: Running, open_page: Open
     assert found == []
 
 
-def test_on_a_phone_nothing_sticks_out(settled: Running, open_page: Open) -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_on_a_phone_nothing_sticks_out(settled: Running, open_page: Open, name: str) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-    page = open_page(settled.addresses["web"], device_scale_factor=2, **phone)
+    page = open_page(f"{settled.addresses['web']}/{name}", device_scale_factor=2, **phone)
     is_live(page)
     page.wait_for_timeout(1_500)
-    shoot(page, "console-phone")
+    shoot(page, f"console-{name or 'overview'}-phone")
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
-    for control in ("#segment", "#pause", "#theme"):
+    for control in ("#segment", "#pause", "#theme", "#language"):
         assert page.locator(control).bounding_box()["height"] >= 32  # type: ignore[index] # None fails, too
+
+
+def test_a_moment_of_the_past_is_that_of_its_rows_and_can_be_sent(settled: Running, open_page: Open) -> None:
+    page = open_page(f"{settled.addresses['web']}/?window=1h")
+    is_live(page)
+    page.locator("#timeline input").evaluate(
+        "slider => { slider.value = slider.max - 2 * 3_600_000;"
+        " slider.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    expect(page.locator("#status")).to_have_attribute("data-state", "past", timeout=20_000)
+    expect(page.locator("#status-text")).to_contain_text("As it stood at")
+    at = datetime.fromisoformat(parse_qs(urlsplit(page.url).query)["at"][0])
+    (row,) = settled.sql(
+        "SELECT value, lower, upper, denominator FROM cx.signals FINAL WHERE signal = 'cart_abandonment' "
+        "AND segment = 'all' AND window = '1h' AND window_end <= %(at)s ORDER BY window_end DESC LIMIT 1",
+        {"at": at},
+    )
+    value, detail = _shown(*row)
+    again = open_page(page.url)  # a colleague's
+    for shown in (page, again):
+        figure = shown.locator("[data-signal=cart_abandonment]")
+        expect(figure.locator(".value")).to_have_text(value, timeout=20_000)
+        expect(figure.locator(".detail")).to_have_text(detail)
+    page.get_by_role("navigation").get_by_role("link", name="Stores").click()
+    expect(page.locator("#stores tbody tr")).to_have_count(12, timeout=20_000)
+    expect(page.locator("#status")).to_have_attribute("data-state", "past")
+    page.get_by_role("button", name="Back to live").click()
+    is_live(page)
+    assert "at=" not in page.url
+    gone = int(at.timestamp() * 1000)
+    settled.sql(  # as after three days, when short windows are kept no longer
+        f"ALTER TABLE cx.signals DELETE WHERE window = '1m' AND toUnixTimestamp64Milli(window_end) <= {gone} "
+        "SETTINGS mutations_sync = 2"
+    )
+    page.goto(f"{settled.addresses['web']}/?window=1m&at={at.isoformat().replace('+00:00', 'Z')}")
+    expect(page.locator("#status-text")).to_contain_text("15 minutes", timeout=20_000)
+    expect(page.locator("[data-signal=friction]")).to_have_attribute("data-empty", "false")
+    page.goto(f"{settled.addresses['web']}/?at=2020-01-01T00:00:00Z")
+    expect(page.locator("#status-text")).to_contain_text("Nothing is kept of", timeout=20_000)
+
+
+def test_it_speaks_japanese_and_remembers_it(settled: Running, open_page: Open) -> None:
+    page = open_page(settled.addresses["web"])
+    is_live(page)
+    page.select_option("#language", "ja")
+    expect(page.locator("nav a[data-page=stores]")).to_have_text("店舗")
+    assert page.evaluate("document.documentElement.lang") == "ja"
+    expect(page.locator("#status-text")).to_contain_text("ライブ")
+    shoot(page, "console-overview-japanese")
+    page.reload()
+    expect(page.locator("nav a[data-page=stores]")).to_have_text("店舗")
+    page.goto(f"{settled.addresses['web']}/?lang=en")  # the address comes first
+    expect(page.locator("nav a[data-page=stores]")).to_have_text("Stores")
 
 
 def test_it_can_be_used_by_keyboard(settled: Running, open_page: Open) -> None:
@@ -192,16 +306,25 @@ def test_it_can_be_used_by_keyboard(settled: Running, open_page: Open) -> None:
     is_live(page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    page.locator("#window input:checked").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#window input:checked")).to_have_value("15m")
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
     expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
-    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.locator("#timeline input").focus()
+    page.keyboard.press("PageDown")
+    expect(page.locator("#status")).to_have_attribute("data-state", "past")
+    page.keyboard.press("End")
+    is_live(page)
+    page.locator("#theme").focus()
     page.keyboard.press("Enter")
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.locator("nav a[data-page=funnels]").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#funnels")).to_be_visible()
+    assert page.evaluate("document.activeElement.id") == "main"  # one reads on where the page begins
 
 
 def test_an_incident_is_pressed_noticed_explained_and_mended(settled: Running, open_page: Open) -> None:
@@ -209,14 +332,24 @@ def test_an_incident_is_pressed_noticed_explained_and_mended(settled: Running, o
     is_live(page)
     page.get_by_role("button", name="Break mobile payment").click()
     expect(page.get_by_role("button", name="Mend mobile payment")).to_be_visible()
-    alert = page.locator(".alert[data-status=firing]", has_text="device=mobile").first
-    expect(alert).to_contain_text("step=payment", timeout=280_000)
+    sentence = page.locator(".sentence[data-state=failing] h1")
+    expect(sentence).to_contain_text("mobile", timeout=280_000)
+    expect(sentence).to_contain_text("payment", timeout=60_000)
+    expect(page.locator(".figure[data-marked=true]").first).to_be_visible()
     page.evaluate("scrollTo(0, 0)")
     shoot(page, "console-incident")
+    sentence.get_by_role("link").click()
+    detail = page.locator("#alert")
+    expect(detail.get_by_role("link", name="All alerts")).to_be_in_viewport()
+    expect(detail.locator(".causes li").first).to_contain_text("mobile")
+    expect(detail).to_contain_text("Expected")
+    expect(detail.locator("canvas")).to_have_count(1)
+    page.wait_for_timeout(1_000)
+    shoot(page, "console-alert")
     page.reload()
-    is_live(page)
-    expect(alert).to_be_visible(timeout=20_000)
+    expect(detail.locator(".causes li").first).to_contain_text("mobile", timeout=20_000)
     listed = json.load(urllib.request.urlopen(f"{settled.addresses['web']}/api/v1/alerts?status=open", timeout=10))
     assert any("device=mobile" in one["explanation"] for one in listed["rows"])
+    page.get_by_role("link", name="Overview").click()
     page.get_by_role("button", name="Mend mobile payment").click()
     expect(page.get_by_role("button", name="Break mobile payment")).to_be_visible()

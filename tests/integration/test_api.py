@@ -2,6 +2,7 @@
 
 import json
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from pipeline.web.parameters import to_cursor
 from schemas.times import format_rfc3339
+from sinks.tables import ALERTS, COLUMNS
 from tests.systems import Running
 
 CLIENTS = 4
@@ -133,6 +136,154 @@ def test_segments_and_trends_are_those_of_the_dimension(shop: Running) -> None:
     assert [one["segment"] for one in trends] == [name for name in names if name.startswith("store_id=")]
     assert all(10 < len(one["points"]) <= 31 for one in trends)
     assert all(one["points"] == sorted(one["points"]) for one in trends)
+
+
+def test_the_last_day_is_that_of_the_table_and_its_band_that_of_earlier_days(shop: Running) -> None:
+    page = ask(shop, "signals/day", segment="channel=app")
+    as_of = datetime.fromisoformat(page["as_of"])
+    hour = as_of.replace(minute=0, second=0, microsecond=0)
+    earlier = {
+        "friction": [(3, 50), (6, 60), (2, 80), (4, 70)],
+        "cart_value_abandoned": [(200, 4), (120, 2), (310, 5)],
+    }
+    rows = [
+        (signal, "channel=app", hour - timedelta(days=1 + days), float(numerator), float(n), 0.0, 0.0, 0.0, 1)
+        for signal, some in earlier.items()
+        for days, (numerator, n) in enumerate(some)
+    ]
+    rows += [("friction", "channel=app", hour - timedelta(days=1, hours=2), 1.0, 9.0, 0.0, 0.0, 0.0, 1)]  # alone
+    rows += [("friction", "channel=app", hour - timedelta(days=40), 9.0, 9.0, 0.0, 0.0, 0.0, 1)]  # too old
+    shop.sql(
+        "INSERT INTO cx.signals_hourly (signal, segment, window_end, numerator, denominator, value, lower, upper, "
+        "version) VALUES",
+        rows,
+    )
+    found = {one["signal"]: one for one in ask(shop, "signals/day", segment="channel=app")["rows"]}
+    shares, sums = [a / b for a, b in earlier["friction"]], [float(a) for a, _ in earlier["cart_value_abandoned"]]
+    middle, spread = 15 / 260, 2 * statistics.stdev(shares)
+    ((end, low, high),) = found["friction"]["usual"]
+    assert end == format_rfc3339(round(hour.timestamp() * 1000))
+    assert (low, high) == pytest.approx((max(0, middle - spread), middle + spread))
+    ((_, low, high),) = found["cart_value_abandoned"]["usual"]  # of money the sums count, and hours without any
+    spread = 2 * statistics.stdev([*sums, 0.0])
+    assert (low, high) == pytest.approx((max(0, 157.5 - spread), 157.5 + spread))
+    points = shop.sql(
+        "SELECT toUnixTimestamp64Milli(window_end), numerator, denominator FROM cx.signals FINAL "
+        "WHERE signal = 'cart_value_abandoned' AND segment = 'channel=app' AND window = '1h' AND denominator > 0 "
+        "AND minute(window_end) % 20 = 0 ORDER BY window_end"
+    )
+    assert len(points) >= 2
+    expected = [[format_rfc3339(at), value, n] for at, value, n in points if at <= as_of.timestamp() * 1000]
+    assert found["cart_value_abandoned"]["points"] == expected
+
+
+def test_an_earlier_moment_has_the_rows_of_its_window_alone(shop: Running) -> None:
+    at = datetime.fromtimestamp(time.time() // 300 * 300 - 900, UTC)
+    asked = {"window": "5m", "segment": "channel=web", "at": (at + timedelta(seconds=17)).isoformat()}
+    found = everything(shop, "signals", limit=7, **asked)
+    by_age = ("_nowcast", "_completion_ratio")
+    plain: list[Any] = [one for one in found if not one["signal"].endswith(by_age)]
+    stored = shop.sql(
+        "SELECT signal, numerator, denominator FROM cx.signals FINAL WHERE window = '5m' "
+        "AND segment = 'channel=web' AND window_end = %(at)s AND denominator > 0 "
+        "AND NOT endsWith(signal, '_nowcast') AND NOT endsWith(signal, '_completion_ratio') ORDER BY signal",
+        {"at": at},
+    )
+    assert len(stored) > 8
+    assert [(one["signal"], one["numerator"], one["denominator"]) for one in plain] == stored
+    assert any(one["signal"].endswith(by_age) for one in found)
+    assert all(one["window_end"] <= format_rfc3339(round(at.timestamp() * 1000)) for one in found)
+    funnels = {one["funnel"]: one for one in ask(shop, "funnels", window="1h", at=at.isoformat())["rows"]}
+    (n,) = shop.sql(
+        "SELECT countIf(outcome = 'abandoned') FROM cx.journeys FINAL WHERE funnel = 'cart' AND ended_at < %(at)s "
+        "AND ended_at >= %(at)s - INTERVAL 1 HOUR",
+        {"at": at},
+    )[0]
+    assert funnels["cart"]["abandoned"] == n > 0
+
+
+def test_who_came_back_later_was_open_then(shop: Running) -> None:
+    (last,) = shop.sql("SELECT max(recovered_at) FROM cx.recoveries FINAL WHERE status = 'recovered'")[0]
+    at = last - timedelta(minutes=10)
+    found = {one["funnel"]: one for one in ask(shop, "recoveries", at=at.isoformat())["rows"]}
+    rows = shop.sql(
+        "SELECT funnel, count(), countIf(status = 'recovered' AND recovered_at <= %(at)s) "
+        "FROM cx.recoveries FINAL WHERE status != 'retracted' AND entered_at < %(at)s GROUP BY funnel",
+        {"at": at},
+    )
+    assert {funnel: (found[funnel]["known"], found[funnel]["recovered"]) for funnel, _, _ in rows} == {
+        funnel: (known, recovered) for funnel, known, recovered in rows
+    }
+    now = {one["funnel"]: one for one in ask(shop, "recoveries")["rows"]}
+    assert sum(one["recovered"] for one in now.values()) > sum(one["recovered"] for one in found.values())
+
+
+def test_alerts_of_a_moment_are_those_that_were_open(shop: Running) -> None:
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
+
+    def row(name: str, opened: float, over: float | None, status: str, stake: float | None) -> tuple[Any, ...]:
+        resolved = None if over is None else at + timedelta(hours=over)
+        updated = resolved or at + timedelta(hours=1)
+        start = (name, "checkout", "checkout_abandonment", "all", status, at + timedelta(hours=opened))
+        return (
+            *start,
+            updated,
+            resolved,
+            5.0,
+            2.0,
+            10.0,
+            300,
+            ["device=mobile"],
+            [0.9],
+            3.0,
+            stake,
+            "EUR",
+            "x",
+            "y",
+            1,
+        )
+
+    shop.sql(
+        f"INSERT INTO cx.alerts ({', '.join(COLUMNS[ALERTS])}) VALUES",
+        [
+            row("before", -3, -1, "resolved", 1.0),
+            row("open", -2, 4, "resolved", 900.0),
+            row("later", 1, 2, "resolved", 1.0),
+            row("never", -2, 3, "pending", None),
+        ],
+    )
+    names = [("before",), ("open",), ("later",)]
+    shop.sql("INSERT INTO cx.alerts_fired (alert_id) VALUES", names)
+    try:
+        (one,) = ask(shop, "alerts", at=at.isoformat())["rows"]
+        assert (one["alert_id"], one["status"], one["resolved_at"]) == ("open", "firing", None)
+        assert one["at_stake"] is None  # it was less by then, and is not kept
+        assert one["causes"] == [["device=mobile", 0.9]]
+        assert len(ask(shop, "alerts", at=at.isoformat(), status="open")["rows"]) == 1
+        assert ask(shop, "alerts", at=at.isoformat(), status="resolved")["rows"] == []
+    finally:
+        shop.sql("ALTER TABLE cx.alerts DELETE WHERE explanation = 'y' SETTINGS mutations_sync = 2")
+
+
+def test_stores_by_the_hour_letters_and_completeness_are_those_of_the_tables(shop: Running) -> None:
+    found = ask(shop, "signals/hours", signal="friction", dimension="store_id")["rows"]
+    stored = shop.sql(
+        "SELECT segment, toUnixTimestamp64Milli(window_end), numerator / denominator, denominator "
+        "FROM cx.signals_hourly FINAL WHERE signal = 'friction' AND startsWith(segment, 'store_id=') "
+        "AND denominator > 0 ORDER BY 1, 2"
+    )
+    assert len(stored) >= 12
+    assert [(one["segment"], *hour) for one in found for hour in one["hours"]] == [
+        (segment, format_rfc3339(end), value, n) for segment, end, value, n in stored
+    ]
+    letters = ask(shop, "deadletters")["rows"]
+    assert letters
+    assert [(one["topic"], one["reason"], one["letters"], one["bytes"]) for one in letters] == shop.sql(
+        "SELECT topic, reason, count(), sum(size) FROM cx.dead_letters FINAL GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+    )
+    hours = ask(shop, "completeness")["rows"]
+    assert hours
+    assert all(one["until"].endswith(":00:00.000Z") and one["complete"] <= one["windows"] <= 60 for one in hours)
 
 
 def test_journeys_page_by_page_are_those_of_the_table(shop: Running) -> None:

@@ -14,7 +14,7 @@ from pipeline.web.clients import Client, Clients
 from pipeline.web.listings import Listings
 from pipeline.web.live import Live
 from pipeline.web.reads import ReadError, Rows, Values
-from pipeline.web.view import best_usual
+from pipeline.web.usual import best_usual
 
 NOW = 1_772_449_200_000
 NAMES = catalogue(Settings())
@@ -135,9 +135,9 @@ def test_alerts_are_told_when_they_change_and_no_more() -> None:
     async def work(store: Scripted, live: Live) -> None:
         client = live.join(StreamParameters())
         assert (await heard(client, "alerts")) == {"alerts": []}
-        store.alerts = [
-            ("a1", "rule", "friction", "all", "firing", "critical", NOW, NOW, None, 1.0, 2.0, "too much", 3)
-        ]
+        opened = ("a1", "rule", "friction", "all", "firing", "critical", NOW, NOW, None)
+        figures = (1.0, 2.0, 9.0, 300, [("device=mobile", 0.9)], None, None, "")
+        store.alerts = [(*opened, *figures, "too much", 3)]
         live.nudge()
         (alert,) = (await heard(client, "alerts"))["alerts"]
         assert alert["opened_at"] == "2026-03-02T11:00:00.000Z"

@@ -26,7 +26,7 @@ def test_all_that_is_wrong_is_said_at_once_with_what_is_allowed() -> None:
     found = faults(api.CurrentParameters, ("limit", "5000"), ("window", "3m"), ("colour", "red"))
     assert "1000" in found["limit"]
     assert "'1m', '5m', '15m' or '1h'" in found["window"]
-    assert found["colour"] == "no such parameter; there are: limit, cursor, segment, dimension, signal, window"
+    assert found["colour"] == "no such parameter; there are: at, limit, cursor, segment, dimension, signal, window"
 
 
 @pytest.mark.parametrize(

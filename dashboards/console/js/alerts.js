@@ -1,51 +1,121 @@
-// Alerts as they come, fire and are over, with what explains them.
+// Alerts: the last week as a timeline, those that are open, and one of them with what stands behind it.
 
-import { keepFocus, make, setText } from "./dom.js";
-import { ago, moment, now as clock, segmentName } from "./format.js";
+import { getAll } from "./api.js";
+import { Chart } from "./chart.js";
+import { describe, ofAlert } from "./describe.js";
+import { ago, count, day, moment, money, now, percent, segmentName } from "./format.js";
+import { lookOf, t } from "./i18n.js";
+import { Loaded } from "./loaded.js";
+import { addressOf } from "./place.js";
+import { sentence } from "./sentence.js";
+import { html } from "./ui.js";
 
-const STATUS = { firing: "Firing", pending: "Pending", resolved: "Over" };
-const LATELY_MS = 6 * 3_600_000;
+const WEEK_MS = 7 * 86_400_000;
+const DAY_MS = 86_400_000;
+const SHORT_MS = 2 * DAY_MS; // of what is older short windows may be gone
+const AROUND_MS = 3_600_000; // before it began, in its course
 
-export class Alerts {
-  constructor(root, announce, pick) {
-    Object.assign(this, { root, announce, pick, statuses: null });
-  }
+export function Alerts({ state, actions }) {
+  const { model, place, status } = state;
+  const until = timeOf(state);
+  const ask = (signal) => getAll("/api/v1/alerts", { from: new Date(until - 2 * WEEK_MS).toISOString(), to: new Date(until + 1).toISOString() }, undefined, signal);
+  return html`<${Loaded} what=${`alerts ${place.at}`} ask=${ask} isPaused=${status.paused}>${(found) => {
+    const alerts = together(found ?? [], model.alerts ?? [], model.past);
+    if (place.alert) return html`<${One} alert=${alerts.find((alert) => alert.alert_id === place.alert)} isKnown=${found !== null} state=${state} actions=${actions} />`;
+    return html`<${All} alerts=${alerts} isKnown=${found !== null || model.alerts !== null} until=${until} state=${state} actions=${actions} />`;
+  }}<//>`;
+}
 
-  show(model) {
-    if (model.alerts === null) {
-      setText(this.root, "Not known yet.");
-      return;
-    }
-    const now = model.asOf ?? clock();
-    const open = model.alerts.filter((alert) => alert.status !== "resolved");
-    const over = model.alerts.filter((alert) => alert.status === "resolved" && now - Date.parse(alert.resolved_at) < LATELY_MS);
-    open.sort((a, b) => (a.status === b.status ? 0 : a.status === "firing" ? -1 : 1));
-    const shown = JSON.stringify([open, over, Math.round(now / 60_000)]);
-    if (shown === this.shown) return;
-    this.shown = shown;
-    const past = over.length
-      ? make("details", { open: this.root.querySelector("details")?.open ?? false }, make("summary", {}, `${over.length} over in the last six hours`), ...over.map((alert) => this.#card(alert, now)))
-      : null;
-    const none = open.length ? null : make("p.note", {}, "No open alerts.");
-    keepFocus(this.root, () => this.root.replaceChildren(...[none, ...open.map((alert) => this.#card(alert, now)), past].filter(Boolean)));
-    this.#tell(model.alerts);
-  }
+/** The moment that is looked at, ms. */
+const timeOf = ({ model, place }) => (place.at ? Date.parse(place.at) : (model.asOf ?? now()));
 
-  #card(alert, now) {
-    const button = make("button.link", { type: "button", "data-key": alert.alert_id, onclick: () => this.pick(alert) }, `Look at ${segmentName(alert.segment)}`);
-    const times = alert.status === "resolved"
-      ? `${moment(Date.parse(alert.opened_at))} to ${moment(Date.parse(alert.resolved_at))}`
-      : `since ${moment(Date.parse(alert.opened_at))}, ${ago(now - Date.parse(alert.opened_at))}`;
-    return make("article.alert", { "data-status": alert.status, "data-severity": alert.severity, "data-alert": alert.alert_id },
-      make("h3", {}, make("span.badge", {}, STATUS[alert.status] ?? alert.status), ` ${alert.rule}, ${segmentName(alert.segment)} `, make("span.severity", {}, `(${alert.severity})`)),
-      make("p.explanation", {}, alert.explanation), make("p.detail", {}, `${times}. `, button));
-  }
+/** Of the week, with what the stream has told since; of the past as they stood then. */
+function together(listed, live, past) {
+  const then = past === null ? listed : listed.filter(({ opened_at: at }) => Date.parse(at) <= past).map((alert) => (alert.resolved_at && Date.parse(alert.resolved_at) > past ? { ...alert, status: "firing", resolved_at: null } : alert));
+  const byId = new Map([...then, ...live].sort((a, b) => a.version - b.version).map((alert) => [alert.alert_id, alert]));
+  return [...byId.values()].sort((a, b) => b.opened_at.localeCompare(a.opened_at));
+}
 
-  /** What has changed, for those who hear the page. */
-  #tell(alerts) {
-    const statuses = new Map(alerts.map((alert) => [alert.alert_id, alert.status]));
-    const changed = this.statuses ? alerts.filter((alert) => alert.status !== "pending" && this.statuses.get(alert.alert_id) !== alert.status) : [];
-    if (changed.length) setText(this.announce, changed.map((alert) => `${STATUS[alert.status]}: ${alert.explanation}`).join(" "));
-    this.statuses = statuses;
-  }
+function All({ alerts, isKnown, until, state, actions }) {
+  const open = alerts.filter((alert) => alert.status !== "resolved").sort((a, b) => rank(a) - rank(b));
+  const over = alerts.filter((alert) => alert.status === "resolved" && Date.parse(alert.resolved_at) > until - WEEK_MS);
+  const card = (alert) => html`<${Card} key=${alert.alert_id} alert=${alert} state=${state} actions=${actions} />`;
+  return html`<div class="stack">
+    <section id="alerts-panel" aria-labelledby="alerts-title"><h1 id="alerts-title">${t("alerts.open")}</h1>
+      <div id="alerts">${open.length ? open.map(card) : html`<p class="note">${t(isKnown ? "alerts.none" : "alerts.unknown")}</p>`}</div></section>
+    <section aria-labelledby="week-title"><h2 id="week-title">${t("alerts.week")}</h2><${Week} alerts=${alerts} until=${until} state=${state} actions=${actions} /></section>
+    <section aria-labelledby="over-title"><h2 id="over-title">${t("alerts.over")}</h2>
+      ${over.length ? over.map(card) : html`<p class="note">${t("alerts.none.over")}</p>`}</section>
+  </div>`;
+}
+
+const rank = (alert) => (alert.status === "firing" ? 0 : 1);
+
+const look = (alert, actions) => (event) => {
+  event.preventDefault();
+  actions.choose({ page: "alerts", alert: alert.alert_id });
+};
+
+function Card({ alert, state: { model, place }, actions }) {
+  return html`<article class="panel alert" data-status=${alert.status} data-severity=${alert.severity} data-alert=${alert.alert_id}>
+    <h3><span class="badge">${t(`alerts.status.${alert.status}`)}</span> <a href=${addressOf(place, { page: "alerts", alert: alert.alert_id })} onClick=${look(alert, actions)}>${sentence(alert, model.config)}</a></h3>
+    <p class="explanation">${alert.explanation}</p>
+    <p class="detail">${timesOf(alert, model)}</p>
+  </article>`;
+}
+
+function timesOf(alert, { past }) {
+  const opened = Date.parse(alert.opened_at);
+  if (alert.status === "resolved") return t("alerts.span", { from: moment(opened), to: moment(Date.parse(alert.resolved_at)) });
+  return t("alerts.since", { time: moment(opened), ago: ago((past ?? now()) - opened) });
+}
+
+/** A week as a strip for each rule: when it fired, and for how long. */
+function Week({ alerts, until, state, actions }) {
+  const from = until - WEEK_MS;
+  const at = (ms) => `${(100 * Math.min(Math.max(ms - from, 0), WEEK_MS)) / WEEK_MS}%`;
+  const rules = [...new Set(alerts.map(({ rule }) => rule))].sort();
+  const days = Array.from({ length: 7 }, (_, number) => until - (7 - number) * DAY_MS);
+  return html`<div class="panel week">
+    ${rules.map((rule) => html`<div class="lane" key=${rule}><span class="name">${rule}</span><div class="strip">
+      ${alerts.filter((alert) => alert.rule === rule).map((alert) => {
+        const [begin, end] = [Date.parse(alert.opened_at), alert.resolved_at ? Date.parse(alert.resolved_at) : until];
+        return html`<a key=${alert.alert_id} data-status=${alert.status} href=${addressOf(state.place, { page: "alerts", alert: alert.alert_id })} onClick=${look(alert, actions)}
+          title=${sentence(alert, state.model.config)} aria-label=${sentence(alert, state.model.config)} style=${{ left: at(begin), width: `max(6px, ${(100 * (end - begin)) / WEEK_MS}%)` }}></a>`;
+      })}</div></div>`)}
+    <div class="lane axis" aria-hidden="true"><span class="name"></span><div class="strip">${days.map((ms) => html`<span key=${ms} style=${{ left: at(ms) }}>${day(ms)}</span>`)}</div></div>
+  </div>`;
+}
+
+function One({ alert, isKnown, state, actions }) {
+  const { model, place, theme } = state;
+  const back = html`<p><a href=${addressOf(place, { alert: "" })} data-page="alerts">← ${t("alerts.back")}</a></p>`;
+  if (!alert) return html`<section>${back}<p class="note">${t(isKnown ? "alerts.gone" : "alerts.unknown")}</p></section>`;
+  const figure = describe(alert.signal, model.config);
+  const value = (x) => ofAlert(figure, x, alert.n);
+  const here = timeOf(state);
+  const [opened, ended] = [Date.parse(alert.opened_at), alert.resolved_at ? Date.parse(alert.resolved_at) : here];
+  const asOf = Math.min(ended + (alert.resolved_at ? AROUND_MS : 0), here);
+  const window = here - opened > SHORT_MS ? "15m" : "5m";
+  const facts = [
+    [t("alerts.observed"), value(alert.observed)],
+    [t("alerts.expected"), value(alert.expected)],
+    ...(alert.missing === null ? [] : [[t("alerts.missing"), count(alert.missing)]]),
+    ...(alert.at_stake === null ? [] : [[t("alerts.stake"), money(alert.currency)(alert.at_stake)]]),
+    [t("alerts.rule"), `${alert.rule} (${alert.severity})`],
+  ];
+  const config = model.config;
+  return html`<section class="stack" id="alert" data-status=${alert.status} aria-labelledby="alert-title">
+    ${back}
+    <div><h1 id="alert-title"><span class="badge">${t(`alerts.status.${alert.status}`)}</span> ${sentence(alert, config)}</h1>
+      <p class="explanation">${alert.explanation}</p><p class="detail">${timesOf(alert, model)}</p></div>
+    <dl class="panel facts">${facts.map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd>${text}</dd></div>`)}</dl>
+    ${alert.causes.length > 0 && html`<div class="panel"><h2>${t("alerts.causes")}</h2><ol class="steps causes">${alert.causes.map(([where, share]) => html`<li key=${where}>
+      <span class="share" aria-hidden="true" style=${{ width: `${100 * Math.min(1, Math.max(0, share))}%` }}></span>
+      <span class="step">${segmentName(where)}</span><span class="n">${t("alerts.causes.share", { share: percent(share) })}</span></li>`)}</ol></div>`}
+    ${figure && html`<${Chart} key=${alert.alert_id} title=${`${t("alerts.course")}: ${figure.name}`} signal=${alert.signal} segments=${[alert.segment]} window=${window} theme=${theme} look=${lookOf(state)} model=${null} isPaused=${alert.status === "resolved" || place.at}
+      asOf=${asOf} span=${asOf - opened + AROUND_MS} text=${figure.text} band=${true} />`}
+    <p><button type="button" onClick=${() => actions.choose({ page: "overview", segment: alert.segment, alert: "" })}>${t("alerts.look", { segment: segmentName(alert.segment) })}</button>
+      ${config.grafana && html` <a href=${`${config.grafana}/d/cx-live?from=${opened - AROUND_MS}&to=${asOf}`}>${t("alerts.grafana")}</a>`}</p>
+  </section>`;
 }

@@ -1,26 +1,35 @@
-// Numbers, times and segments as people read them.
+// Numbers, times and segments as people of the chosen language read them.
 
-const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
-const plain = new Map();
+import { known, spoken, t } from "./i18n.js";
 
-function decimals(digits) {
-  if (!plain.has(digits)) {
-    plain.set(digits, new Intl.NumberFormat(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits }));
-  }
-  return plain.get(digits);
+const made = new Map();
+let zone; // undefined: the viewer's
+let aheadMs = 0;
+
+/** Intl objects are dear: each is made once. */
+function format(kind, options) {
+  const key = JSON.stringify([kind, spoken(), zone, options]);
+  if (!made.has(key)) made.set(key, new Intl[kind](spoken(), options));
+  return made.get(key);
 }
 
-export const count = (x) => whole.format(x);
+const decimals = (digits) => format("NumberFormat", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const at = (options) => format("DateTimeFormat", { timeZone: zone, ...options });
+
+/** `name`: of the IANA database; empty: the viewer's own. */
+export function setZone(name) {
+  zone = name || undefined;
+  try {
+    at({ hour: "2-digit" }); // newer zones are not known to every browser
+  } catch {
+    zone = undefined;
+  }
+}
+
+export const count = (x) => decimals(0).format(x);
 export const percent = (x) => `${decimals(1).format(100 * x)} %`;
 export const number = (digits) => (x) => decimals(digits).format(x);
-export const money = (currency) => (x) => `${whole.format(x)} ${currency}`;
-
-const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const dayTime = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
-});
-
-let aheadMs = 0;
+export const money = (currency) => (x) => `${decimals(0).format(x)} ${currency}`;
 
 /** The worker's clock, whatever the one of this machine says. */
 export const now = () => Date.now() + aheadMs;
@@ -28,30 +37,37 @@ export function setNow(ms) {
   aheadMs = ms - Date.now();
 }
 
+export const clock = (ms) => at({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(ms);
+export const day = (ms) => at({ weekday: "short", month: "short", day: "numeric" }).format(ms);
+
 /** Today only the time, else the day as well. */
 export function moment(ms) {
-  return Math.abs(now() - ms) < 12 * 3_600_000 ? clockTime.format(ms) : dayTime.format(ms);
+  const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  const isNear = Math.abs(now() - ms) < 12 * 3_600_000;
+  return at(isNear ? time : { ...time, second: undefined, year: "numeric", month: "short", day: "numeric" }).format(ms);
 }
 
+const UNITS = [[86_400, 172_800, "days"], [3_600, 7_200, "hours"], [60, 120, "minutes"], [1, 0, "seconds"]];
+
+/** A length of time in its largest unit that it has at least two of. */
 export function ago(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 120) return `${seconds} s`;
-  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172_800) return `${Math.round(seconds / 3_600)} h`;
-  return `${Math.round(seconds / 86_400)} days`;
+  const [unit, , name] = UNITS.find(([, least]) => seconds >= least);
+  return t(`time.${name}`, { n: count(seconds / unit) });
 }
 
 /** `channel=web|device=mobile` → `web, mobile`. */
 export function segmentName(segment) {
-  if (segment === "all") return "everything";
+  if (segment === "all") return t("segment.all");
   try {
-    return segment.split("|").map((part) => decodeURIComponent(part.slice(part.indexOf("=") + 1))).join(", ");
+    const name = (part) => known(part.replace("=", ".")) ?? decodeURIComponent(part.slice(part.indexOf("=") + 1));
+    return segment.split("|").map(name).join(t("segment.and"));
   } catch {
     return segment; // not a segment as they are written
   }
 }
 
-export const WINDOW_NAMES = { "1m": "minute", "5m": "5 minutes", "15m": "15 minutes", "1h": "hour" };
+export const WINDOWS = ["1m", "5m", "15m", "1h"];
 export const WINDOW_MS = { "1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000 };
 export const STEP_MS = { "1m": 10_000, "5m": 60_000, "15m": 300_000, "1h": 600_000 };
 

@@ -1,51 +1,34 @@
 // Each funnel: how its journeys ended, and where those who gave up had come to.
 
-import { make, setAttribute, setText } from "./dom.js";
+import { funnelName } from "./describe.js";
 import { count, percent } from "./format.js";
+import { t } from "./i18n.js";
+import { addressOf } from "./place.js";
+import { html } from "./ui.js";
 
-const MOST_STEPS = 5;
+const MOST_STEPS = 6;
 
-export class Funnels {
-  constructor(root, pick) {
-    this.root = root;
-    this.pick = pick;
-    this.cards = new Map();
-  }
-
-  show(model, segment, picked) {
-    const known = new Map(model.funnels.map((one) => [one.funnel, one]));
-    for (const funnel of model.config.funnels) {
-      if (!this.cards.has(funnel)) this.cards.set(funnel, new Card(funnel, this.root, this.pick));
-      this.cards.get(funnel).show(model.now(segment, `${funnel}_abandonment`), known.get(funnel), funnel === picked);
-    }
-  }
-}
-
-class Card {
-  constructor(funnel, root, pick) {
-    this.button = make("button.link", { type: "button", title: "Show it in the charts", onclick: () => pick(funnel) }, funnel);
-    this.left = make("div.left");
-    this.bar = make("div.bar", { "aria-hidden": "true" }, this.left);
-    this.text = make("p.detail");
-    this.steps = make("ol.steps");
-    root.append(make("article.card.funnel", { "data-funnel": funnel }, make("h3", {}, this.button), this.bar, this.text, this.steps));
-  }
-
-  show(row, funnel, isPicked) {
-    const { exits = [], abandoned: all = 0, emptied = 0 } = funnel ?? {};
-    setAttribute(this.button, "aria-pressed", String(isPicked));
-    this.left.style.width = row ? `${100 * row.value}%` : "0";
-    const more = emptied ? ` (${count(emptied)} more were emptied)` : "";
-    setText(this.text, (row
-      ? `${percent(row.value)} left: ${count(row.numerator)} of ${count(row.n)} that ended`
-      : "None ended in the window") + (more || (row ? "" : ".")));
-    const rows = exits.slice(0, MOST_STEPS).map((exit) => {
-      const share = make("span.share", { "aria-hidden": "true" });
-      share.style.width = `${(100 * exit.abandoned) / all}%`;
-      return make("li", {}, share, make("span.step", {}, exit.step || "no step"), make("span.n", { title: `${count(exit.abandoned)} of ${count(all)}` }, percent(exit.abandoned / all)));
-    });
-    const shown = JSON.stringify(exits);
-    if (shown !== this.shown) this.steps.replaceChildren(...rows);
-    this.shown = shown;
-  }
+export function Funnels({ state: { model, place }, actions }) {
+  const known = new Map(model.funnels.map((one) => [one.funnel, one]));
+  const go = (funnel) => (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    actions.choose({ page: "trends", funnel });
+  };
+  return html`<section aria-labelledby="funnels-title">
+    <h1 id="funnels-title">${t("funnels.title")}</h1>
+    <div id="funnels" class="cards">${model.config.funnels.map((funnel) => {
+      const row = model.now(place.segment, `${funnel}_abandonment`);
+      const { exits = [], abandoned: all = 0, emptied = 0 } = known.get(funnel) ?? {};
+      const more = emptied ? t("funnels.emptied", { n: count(emptied) }) : "";
+      return html`<article class="panel funnel" key=${funnel} data-funnel=${funnel}>
+        <h2>${funnelName(funnel)} <a class="aside" href=${addressOf(place, { page: "trends", funnel })} onClick=${go(funnel)}>${t("funnels.show")}</a></h2>
+        <div class="bar" aria-hidden="true"><div class="left" style=${{ width: row ? `${100 * row.value}%` : "0" }}></div></div>
+        <p class="detail">${(row ? t("funnels.left", { share: percent(row.value), n: count(row.numerator), all: count(row.n) }) : t(model.isFresh(place.segment) ? "funnels.none" : "figure.stale")) + more}</p>
+        <ol class="steps">${exits.slice(0, MOST_STEPS).map((exit) => html`<li key=${exit.step}>
+          <span class="share" aria-hidden="true" style=${{ width: `${(100 * exit.abandoned) / all}%` }}></span>
+          <span class="step">${exit.step || t("funnels.nostep")}</span><span class="n">${percent(exit.abandoned / all)} <small>${count(exit.abandoned)}</small></span></li>`)}</ol>
+      </article>`;
+    })}</div>
+  </section>`;
 }

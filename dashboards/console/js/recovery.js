@@ -2,62 +2,36 @@
 // yet: that takes seven days.
 
 import { get } from "./api.js";
-import { make } from "./dom.js";
-import { ago, count, money, percent, title } from "./format.js";
+import { funnelName } from "./describe.js";
+import { ago, count, money, percent } from "./format.js";
+import { t } from "./i18n.js";
+import { Loaded } from "./loaded.js";
+import { then } from "./place.js";
+import { Table } from "./table.js";
+import { html } from "./ui.js";
 
-const AGAIN_MS = 30_000;
-const NAMES = { cart: "Carts", checkout: "Checkouts", basket: "Till baskets" };
+const HEAD = ["net", "abandoned", "known", "elsewhere", "came", "other", "after", "recovered", "open"];
 
-export class Recovery {
-  constructor(panel, root, isPaused) {
-    Object.assign(this, { panel, root, isPaused, segment: null, rows: null, net: new Map() });
-    setInterval(() => !this.isPaused() && !document.hidden && this.load(), AGAIN_MS);
-  }
+export function Recovery({ state: { model, place, status } }) {
+  const ask = (signal) => get("/api/v1/recoveries", { segment: place.segment, ...then(place) }, signal);
+  return html`<section id="recovery-panel" aria-labelledby="recovery-title">
+    <h1 id="recovery-title">${t("recovery.title")}</h1>
+    <${Loaded} what=${place.segment + place.at} ask=${ask} isPaused=${status.paused || place.at}>${(found) => {
+      const rows = (found?.rows ?? []).filter((row) => row.abandoned > 0);
+      if (found && !rows.length) return html`<p class="note">${t("recovery.none")}</p>`;
+      const cells = (row) => cellsOf(row, model.now(place.segment, `${row.funnel}_net_abandonment`), model.config.currency);
+      return html`<${Table} id="recovery" label="recovery-title" head=${["", ...HEAD.map((name) => t(`recovery.${name}`))]}
+        rows=${rows.map((row) => ({ key: row.funnel, attributes: { "data-funnel": row.funnel }, name: funnelName(row.funnel), cells: cells(row) }))} />`;
+    }}<//>
+    <p class="note">${t("recovery.note")}</p>
+  </section>`;
+}
 
-  look(segment, config) {
-    if (this.segment === segment && this.config === config) return;
-    this.segment = segment;
-    this.config = config;
-    this.rows = null;
-    this.load();
-  }
-
-  /** Beside what is asked for now and then, what stands for now: abandoned for good, of what ended in the window. */
-  show(model, segment) {
-    const net = Object.keys(NAMES).map((funnel) => [funnel, model.now(segment, `${funnel}_net_abandonment`)]);
-    const shown = JSON.stringify(net);
-    if (shown === this.shown) return;
-    this.shown = shown;
-    this.net = new Map(net);
-    if (this.rows !== null) this.#draw();
-  }
-
-  async load() {
-    const { segment } = this;
-    if (segment === null) return;
-    const page = await get("/api/v1/recoveries", { segment }).catch(() => null);
-    if (page === null || segment !== this.segment) return; // what is shown stays
-    this.rows = page.rows;
-    this.#draw();
-  }
-
-  #draw() {
-    const rows = this.rows.filter((row) => row.abandoned > 0);
-    this.panel.hidden = rows.length === 0;
-    const text = money(this.config.currency);
-    const of = (n, all) => (all ? `${count(n)} (${percent(n / all)})` : "–");
-    const head = ["", "Net now", "Abandoned", "Known", "Bought elsewhere", "Came back", "Other channel", "After", "Recovered", "Open"];
-    const cells = (row) => {
-      const left = row.known - row.completed_elsewhere;
-      const net = this.net.get(row.funnel) ?? null;
-      return [
-        net === null ? "–" : `${percent(net.value)} (n ${count(net.n)})`, count(row.abandoned), of(row.known, row.abandoned), of(row.completed_elsewhere, row.known), of(row.recovered, left),
-        of(row.recovered_elsewhere, row.recovered), row.recovered ? ago(1_000 * row.median_s) : "–", text(row.value_recovered), count(row.open),
-      ];
-    };
-    this.root.replaceChildren(make("table", {},
-      make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))),
-      make("tbody", {}, ...rows.map((row) => make("tr", { "data-funnel": row.funnel },
-        make("th", { scope: "row" }, NAMES[row.funnel] ?? title(row.funnel)), ...cells(row).map((cell) => make("td", {}, cell)))))));
-  }
+function cellsOf(row, net, currency) {
+  const of = (n, all) => (all ? `${count(n)} (${percent(n / all)})` : "–");
+  const left = row.known - row.completed_elsewhere;
+  return [
+    net === null ? "–" : `${percent(net.value)} (n ${count(net.n)})`, count(row.abandoned), of(row.known, row.abandoned), of(row.completed_elsewhere, row.known),
+    of(row.recovered, left), of(row.recovered_elsewhere, row.recovered), row.recovered ? ago(1_000 * row.median_s) : "–", money(currency)(row.value_recovered), count(row.open),
+  ];
 }

@@ -1,30 +1,32 @@
 // The simulated shop: break something, and watch it being noticed.
 
 import { get } from "./api.js";
-import { make, setAttribute, setText } from "./dom.js";
 import { ago, now } from "./format.js";
+import { known, t } from "./i18n.js";
+import { Component, html } from "./ui.js";
 
 const PATH = "/shop/incidents";
-const NAMES = { "payment-mobile": "mobile payment", "slow-till": "the tills", "search-broken": "search" };
 const MINUTES = 20;
+const AGAIN_MS = 5_000;
 
-export class Shop {
-  constructor(panel, root, announce) {
-    Object.assign(this, { panel, root, announce, rows: new Map() });
+export class Shop extends Component {
+  constructor() {
+    super();
+    this.state = { incidents: [], failed: "", said: "" };
   }
 
-  start() {
-    if (!this.panel.hidden) return;
-    this.panel.hidden = false;
-    this.failed = make("p.failed");
-    this.panel.append(this.failed);
+  componentDidMount() {
     this.load();
-    setInterval(() => document.hidden || this.load(), 5_000);
+    this.timer = setInterval(() => document.hidden || this.load(), AGAIN_MS);
+  }
+
+  componentWillUnmount() {
+    clearInterval(this.timer);
   }
 
   async load() {
     const found = await get(PATH).catch(() => null);
-    if (found) this.#show(found.incidents);
+    if (found) this.setState(found);
   }
 
   async order(name, minutes) {
@@ -33,28 +35,25 @@ export class Shop {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ name, minutes }),
     }).catch(() => null);
-    const what = NAMES[name] ?? name;
-    setText(this.failed, response?.ok ? "" : `That did not work: ${what}. The worker does not take the order.`);
-    if (!response?.ok) setText(this.announce, this.failed.textContent);
-    else {
-      this.#show((await response.json()).incidents);
-      setText(this.announce, minutes ? `${what}: broken for ${MINUTES} minutes.` : `${what}: mended.`);
+    const what = nameOf(name);
+    if (!response?.ok) {
+      this.setState({ failed: t("shop.failed", { what }) });
+      return;
     }
+    const { incidents } = await response.json();
+    this.setState({ incidents, failed: "", said: t(minutes ? "shop.broken" : "shop.mended", { what, n: minutes }) });
   }
 
-  #show(incidents) {
-    for (const { name, what, until } of incidents) {
-      if (!this.rows.has(name)) {
-        const button = make("button", { type: "button", "data-incident": name, onclick: () => this.order(name, button.dataset.on ? 0 : MINUTES) });
-        const text = make("p.detail");
-        this.root.append(make("div.incident", {}, button, text));
-        this.rows.set(name, { button, text });
-      }
-      const { button, text } = this.rows.get(name);
-      const known = NAMES[name] ?? name;
-      setText(button, until ? `Mend ${known}` : `Break ${known}`);
-      setAttribute(button, "data-on", until ? "yes" : "");
-      setText(text, until ? `${what}, for ${ago(until - now())} more` : what);
-    }
+  render(_, { incidents, failed, said }) {
+    return html`<section id="shop" class="panel" aria-labelledby="shop-title">
+      <h2 id="shop-title">${t("shop.title")}</h2>
+      <div id="incidents">${incidents.map(({ name, what, until }) => html`<div class="incident" key=${name}>
+        <button type="button" data-incident=${name} data-on=${until ? "yes" : ""} onClick=${() => this.order(name, until ? 0 : MINUTES)}>${t(until ? "shop.mend" : "shop.break", { what: nameOf(name) })}</button>
+        <p class="detail">${until ? t("shop.more", { what, ago: ago(until - now()) }) : what}</p>
+      </div>`)}</div>
+      <p class="failed">${failed}</p><p class="hidden" role="status">${failed || said}</p>
+    </section>`;
   }
 }
+
+const nameOf = (name) => known(`shop.${name}`) ?? name;

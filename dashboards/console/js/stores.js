@@ -1,148 +1,116 @@
 // The table of stores: worst first, each figure with its n, and the last hour as a line.
 
 import { get } from "./api.js";
-import { keepFocus, make, setAttribute, setText, svg } from "./dom.js";
-import { count, number, percent, segmentName, title } from "./format.js";
+import { funnelName } from "./describe.js";
+import { count, number, percent, segmentName } from "./format.js";
+import { Heat } from "./heat.js";
+import { known, t } from "./i18n.js";
+import { Loaded } from "./loaded.js";
+import { addressOf, then } from "./place.js";
+import { Component, html, Pure } from "./ui.js";
 
-const COLUMNS = [
-  { signal: "queue_abandonment", name: "Queues left", text: percent },
-  { signal: "basket_abandonment", name: "Baskets voided", text: percent },
-  { signal: "csat", name: "CSAT", text: percent },
-  { signal: "nps", name: "NPS", text: number(0) },
-  { signal: "friction", name: "Friction", text: percent },
-  { signal: "cart_abandonment", name: "Carts left", text: percent },
-  { signal: "checkout_abandonment", name: "Checkouts left", text: percent },
-];
+const STANDARD = ["queue_abandonment", "basket_abandonment", "csat", "nps", "friction", "cart_abandonment", "checkout_abandonment"];
 const OURS = ["search", "cart", "checkout", "form", "support", "queue", "basket"];
+const SHOWN = 20;
+const HOUR_MS = 3_600_000;
+const EVERY_MS = 60_000;
+const NONE = [];
 
-/** With one for each funnel of the shop's own. */
-function columnsOf({ signals, funnels }) {
-  const own = funnels.filter((funnel) => !OURS.includes(funnel));
-  const more = own.map((funnel) => ({ signal: `${funnel}_abandonment`, name: `${title(funnel)}: given up`, text: percent }));
-  return [...COLUMNS.filter((column) => signals[column.signal]), ...more];
+/** What is shown of stores, with one for each funnel of the shop's own; none where stores are not told apart. */
+export function storeSignals({ signals, funnels, dimensions }) {
+  if (!dimensions.includes("store_id")) return [];
+  const own = funnels.filter((funnel) => !OURS.includes(funnel)).map((funnel) => `${funnel}_abandonment`);
+  return [...STANDARD, ...own].filter((signal) => signals[signal]);
 }
 
-const SHOWN = 20;
-const NONE = [];
-const HOUR_MS = 3_600_000;
-const TREND_MS = 60_000;
+function columnsOf(config) {
+  const { signals } = config;
+  return storeSignals(config).map((signal) => ({
+    signal,
+    name: known(`stores.column.${signal}`) ?? t("stores.column.other", { funnel: funnelName(signals[signal].funnel) }),
+    text: signals[signal].unit === "score" ? number(0) : percent,
+  }));
+}
 
-export class Stores {
-  constructor(root, more, { sorted, picked, isPaused }) {
-    Object.assign(this, { root, more, sorted, picked, isPaused, rows: new Map(), trends: new Map(), all: false });
-    more.addEventListener("click", () => {
-      this.all = !this.all;
-      this.stale = true;
-    });
-    setInterval(() => this.load(), TREND_MS);
-  }
-
-  look(view, sort, config) {
-    const [signal, direction] = sort.split(":");
-    this.columns = columnsOf(config);
-    this.column = this.columns.find((column) => column.signal === signal) ?? this.columns[0];
-    this.direction = direction === "best" ? "best" : "worst";
-    this.byName = signal === "name";
-    this.view = view;
-    this.trends = new Map();
-    this.stale = true;
-    this.load();
-  }
-
-  async load() {
-    const { view, column } = this;
-    if (!view || this.isPaused()) return;
-    const { signal } = column;
-    const found = await get("/api/v1/trends", { signal, dimension: "store_id", window: view.window }).catch(() => null);
-    if (!found || view !== this.view || column !== this.column) return;
-    this.until = Date.parse(found.as_of);
-    this.trends = new Map(found.rows.map((row) => [row.segment, row.points]));
-    for (const row of this.rows.values()) row.trend = null;
-  }
-
-  show(model) {
+export class Stores extends Component {
+  render({ state, actions }, { isAll = false }) {
+    const { model, place, status } = state;
+    const columns = columnsOf(model.config);
     const names = model.segments("store_id=");
-    const used = this.columns.filter((column) => names.some((name) => model.now(name, column.signal)));
-    if (!names.length || !used.length) return false;
-    const heads = used.map((column) => column.signal).join();
-    if (heads !== this.heads || this.stale) keepFocus(this.root, () => this.#head(used, model));
-    this.heads = heads;
-    this.stale = false;
-    const ranked = this.#rank(names, model);
-    const shown = this.all ? ranked : ranked.slice(0, SHOWN);
-    keepFocus(this.root, () => this.#body(shown, model, used));
-    this.more.hidden = ranked.length <= SHOWN;
-    setText(this.more, this.all ? `Show the first ${SHOWN} only` : `Show all ${ranked.length} stores`);
-    return true;
+    const used = columns.filter(({ signal }) => names.some((name) => model.now(name, signal)));
+    const [by, direction] = place.sort.split(":");
+    const column = used.find(({ signal }) => signal === by) ?? used[0];
+    if (!column) return html`<section><h1>${t("stores.title")}</h1><p class="note">${t(!model.known ? "load.waiting" : model.past === null ? "stores.none" : "stores.none.past")}</p></section>`;
+    const sorting = { by: by === "name" ? "name" : column.signal, direction: direction === "best" ? "best" : "worst" };
+    const ranked = rank(names, model, sorting);
+    const shown = isAll ? ranked : ranked.slice(0, SHOWN);
+    const ask = (signal) => get("/api/v1/trends", { signal: column.signal, dimension: "store_id", window: model.window, ...then(place) }, signal);
+    const pick = (segment) => actions.choose({ page: "overview", segment });
+    return html`<section id="stores-panel" aria-labelledby="stores-title">
+      <h1 id="stores-title">${t("stores.title")}</h1><p class="note">${t("stores.note")}</p>
+      <${Loaded} what=${`${column.signal} ${model.window} ${place.at}`} ask=${ask} everyMs=${EVERY_MS} isPaused=${status.paused || place.at}>${(found) => {
+        const until = found ? Date.parse(found.as_of) : 0;
+        const lines = new Map((found?.rows ?? NONE).map((row) => [row.segment, row.points]));
+        return html`<div id="stores" class="panel wide" role="region" aria-labelledby="stores-title" tabindex="0"><table>
+          <${Head} columns=${used} column=${column} sorting=${sorting} better=${(signal) => model.better(signal)} sorted=${(sort) => actions.choose({ sort })} />
+          <tbody>${shown.map((name) => html`<${Store} key=${name} name=${name} place=${addressOf(place, { page: "overview", segment: name })} pick=${pick}
+            points=${lines.get(name) ?? NONE} until=${until} cells=${JSON.stringify(used.map((one) => cellOf(one, model.now(name, one.signal))))} />`)}</tbody></table></div>`;
+      }}<//>
+      <${Heat} column=${column} shown=${shown} state=${state} better=${model.better(column.signal)} />
+      ${ranked.length > SHOWN && html`<button type="button" id="stores-all" onClick=${() => this.setState({ isAll: !isAll })}>${t(isAll ? "stores.first" : "stores.all", { n: isAll ? SHOWN : ranked.length })}</button>`}
+    </section>`;
+  }
+}
+
+function Head({ columns, column, sorting, better, sorted }) {
+  const head = (signal, name) => {
+    const isSorted = sorting.by === signal;
+    const isWorst = sorting.direction === "worst";
+    const isUp = signal === "name" ? isWorst : (better(signal) === "low") !== isWorst;
+    return html`<th key=${signal} scope="col" aria-sort=${isSorted ? (isUp ? "ascending" : "descending") : null} class=${signal === "name" ? null : "number"}>
+      <button type="button" onClick=${() => sorted(`${signal}:${isSorted && isWorst ? "best" : "worst"}`)}>${name}<span aria-hidden="true">${isSorted ? (isWorst ? " ▾" : " ▴") : ""}</span></button></th>`;
+  };
+  return html`<thead><tr>${head("name", t("stores.store"))}${columns.map(({ signal, name }) => head(signal, name))}<th scope="col">${t("stores.trend", { name: column.name })}</th></tr></thead>`;
+}
+
+/** Texts of a cell: value, n, and what it says on demand. */
+function cellOf({ text }, row) {
+  if (!row) return ["–", "", t("figure.none")];
+  return [text(row.value), count(row.n), `${t("figure.interval", { lower: text(row.lower), upper: text(row.upper) })}${t("figure.n", { n: count(row.n) })}`];
+}
+
+class Store extends Pure {
+  shouldComponentUpdate(next) {
+    return ["cells", "points", "until", "place"].some((name) => next[name] !== this.props[name]);
   }
 
-  /** By the end of the interval that is nearer to the harmless side. */
-  #rank(names, model) {
-    if (this.byName) {
-      const order = names.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
-      return this.direction === "best" ? order.reverse() : order;
-    }
-    const { signal } = this.column;
-    const worst = this.direction === "worst";
-    const isHigh = (model.better(signal) === "low") === worst; // high values come first
-    const score = (name) => {
-      const row = model.now(name, signal);
-      if (!row) return -Infinity;
-      return isHigh ? row.lower : -row.upper;
-    };
-    const scores = new Map(names.map((name) => [name, score(name)]));
-    return names.sort((a, b) => scores.get(b) - scores.get(a) || (a < b ? -1 : 1));
-  }
-
-  #head(used, model) {
-    const head = (signal, name) => {
-      const isSorted = this.byName ? signal === "name" : signal === this.column.signal;
-      const next = isSorted && this.direction === "worst" ? "best" : "worst";
-      const arrow = isSorted ? (this.direction === "worst" ? " ▾" : " ▴") : "";
-      const isUp = signal === "name" ? this.direction === "worst" : (model.better(signal) === "low") !== (this.direction === "worst");
-      const order = isSorted ? (isUp ? "ascending" : "descending") : null;
-      const button = make("button", { type: "button", "data-key": `by ${signal}`, onclick: () => this.sorted(`${signal}:${next}`) }, name, make("span", { "aria-hidden": "true" }, arrow));
-      return make("th", { scope: "col", "aria-sort": order, class: signal === "name" ? null : "number" }, button);
-    };
-    const trend = make("th", { scope: "col" }, `${this.column.name}, last hour`);
-    this.body = make("tbody");
-    const heads = [head("name", "Store"), ...used.map((column) => head(column.signal, column.name)), trend];
-    this.root.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), this.body));
-    this.rows.clear();
-  }
-
-  #body(shown, model, used) {
-    shown.forEach((name, at) => {
-      let row = this.rows.get(name);
-      if (!row) this.rows.set(name, (row = this.#row(name, used)));
-      for (const { column, cell, n } of row.cells) {
-        const found = model.now(name, column.signal);
-        setText(cell, found ? column.text(found.value) : "–");
-        setText(n, found ? count(found.n) : "");
-        setAttribute(cell.parentElement, "title", found ? `${column.text(found.lower)} to ${column.text(found.upper)} (95 %), n = ${count(found.n)}` : "no data");
-      }
-      const points = this.trends.get(name) ?? NONE;
-      if (row.trend !== points) {
-        row.trend = points;
-        row.line.setAttribute("points", polyline(points, this.until));
-      }
-      if (this.body.children[at] !== row.root) this.body.insertBefore(row.root, this.body.children[at] ?? null);
-    });
-    while (this.body.children.length > shown.length) this.body.lastElementChild.remove();
-  }
-
-  #row(name, used) {
-    const cells = used.map((column) => ({ column, cell: make("span"), n: make("small") }));
-    const line = svg("polyline", { points: "" });
-    const link = make("a", { "data-key": name, href: `?segment=${encodeURIComponent(name)}`, onclick: (event) => {
+  render({ name, place, pick, points, until, cells }) {
+    const go = (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
-      this.picked(name);
-    } }, segmentName(name));
-    const chart = svg("svg", { class: "spark", viewBox: "0 0 100 20", preserveAspectRatio: "none", "aria-hidden": "true" }, line);
-    const columns = cells.map(({ cell, n }) => make("td.number", {}, cell, " ", n));
-    return { cells, line, trend: null, root: make("tr", { "data-store": name }, make("th", { scope: "row" }, link), ...columns, make("td", {}, chart)) };
+      pick(name);
+    };
+    return html`<tr data-store=${name}><th scope="row"><a href=${place} onClick=${go}>${segmentName(name)}</a></th>
+      ${JSON.parse(cells).map(([text, n, title], at) => html`<td key=${at} class="number" title=${title}><span>${text}</span> <small>${n}</small></td>`)}
+      <td><svg class="trend" viewBox="0 0 100 20" preserveAspectRatio="none" aria-hidden="true"><polyline points=${polyline(points, until)} /></svg></td></tr>`;
   }
+}
+
+/** By the end of the interval that is nearer to the harmless side. */
+function rank(names, model, { by, direction }) {
+  const isWorst = direction === "worst";
+  if (by === "name") {
+    const order = names.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+    return isWorst ? order : order.reverse();
+  }
+  const isHigh = (model.better(by) === "low") === isWorst; // high values come first
+  const score = (name) => {
+    const row = model.now(name, by);
+    if (!row) return -Infinity;
+    return isHigh ? row.lower : -row.upper;
+  };
+  const scores = new Map(names.map((name) => [name, score(name)]));
+  return names.sort((a, b) => scores.get(b) - scores.get(a) || (a < b ? -1 : 1));
 }
 
 function polyline(points, until) {
@@ -153,4 +121,3 @@ function polyline(points, until) {
   const y = (value) => (high === low ? 10 : 18 - (16 * (value - low)) / (high - low));
   return points.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
 }
-

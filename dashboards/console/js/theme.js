@@ -1,23 +1,19 @@
-// Light, dark, or as the system has it.
+// Light, dark, or as the system has it. A new object at each change, so that charts know that colours are others.
 
 const KEY = "cx-theme";
 const NEXT = { auto: "dark", dark: "light", light: "auto" };
-const NAMES = { auto: "Theme: as the system", dark: "Theme: dark", light: "Theme: light" };
 
-export function themes(button, changed) {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const apply = (theme) => {
-    document.documentElement.dataset.theme = theme;
-    button.textContent = NAMES[theme];
-    changed();
-  };
-  let theme = localStorage.getItem(KEY) ?? "auto";
-  if (!(theme in NEXT)) theme = "auto";
-  apply(theme);
-  button.addEventListener("click", () => {
-    theme = NEXT[theme];
-    localStorage.setItem(KEY, theme);
-    apply(theme);
-  });
-  system.addEventListener("change", changed);
+function apply(name) {
+  document.documentElement.dataset.theme = name;
+  return { name };
+}
+
+export function themeNow() {
+  const name = localStorage.getItem(KEY) ?? "auto";
+  return apply(name in NEXT ? name : "auto");
+}
+
+export function nextTheme({ name }) {
+  localStorage.setItem(KEY, NEXT[name]);
+  return apply(NEXT[name]);
 }

@@ -1,0 +1,86 @@
+// What each signal is called, how its value reads, and which belong together.
+
+import { count, money, number, percent, title, WINDOW_MS } from "./format.js";
+import { known, t } from "./i18n.js";
+
+const HOUR_MS = 3_600_000;
+const SCALES = { share: [0, 1], ratio: [0, 2], score: [-100, 100], points: [1, 7], money: [0, Infinity] };
+const STORE_FUNNELS = ["queue", "basket"];
+const SEVERAL = ["abandonment", "nowcast", "completion_ratio", "net_abandonment", "value_abandoned", "value_recovered_7d"];
+
+export const funnelName = (funnel) => known(`funnel.${funnel}`) ?? title(funnel);
+
+/** Name, hint, texts and range of a signal; null where the shop has none of that name. */
+export function describe(signal, { signals, currency }) {
+  const own = signals[signal];
+  if (!own) return null;
+  const { kind, funnel, unit } = own;
+  const isMoney = unit === "money";
+  const text = { share: percent, ratio: percent, score: number(0), points: number(2), money: money(currency) }[unit];
+  const values = { funnel: funnel ? funnelName(funnel) : "", signal };
+  const name = SEVERAL.includes(kind) || known(`figure.${kind}`) ? t(`figure.${kind}`, values) : signal;
+  return { signal, kind, funnel, unit, name, hint: known(`figure.${kind}.hint`) ?? "", text, isMoney, range: SCALES[unit] };
+}
+
+/** What an alert has counted, as its signal reads: detection takes all of them as shares of 0 to 1. */
+export function ofAlert(figure, counted, n) {
+  if (figure?.kind === "completion_ratio") return count(counted);
+  if (!n || !figure) return "–"; // told before that was kept
+  const share = counted / n;
+  return figure.text({ score: 200 * share - 100, points: 7 * share }[figure.unit] ?? share);
+}
+
+/** The figures of the first screen: of each part the leading one and the others. */
+export function partsOf(config) {
+  const { funnels } = config;
+  const online = funnels.filter((funnel) => !STORE_FUNNELS.includes(funnel));
+  const bought = funnels.filter((funnel) => config.signals[`${funnel}_net_abandonment`]);
+  const withMoney = [...new Set([...bought, ...funnels.filter((funnel) => !["search", "form", "support", "queue"].includes(funnel))])];
+  const parts = {
+    satisfaction: ["csat", "nps", "ces", "friction"],
+    online: ["checkout_abandonment", "checkout_completion_ratio", "checkout_nowcast", ...online.map((funnel) => `${funnel}_abandonment`)],
+    stores: STORE_FUNNELS.map((funnel) => `${funnel}_abandonment`),
+    money: ["checkout_value_abandoned", ...withMoney.map((funnel) => `${funnel}_value_abandoned`), "checkout_net_abandonment", "checkout_value_recovered_7d"],
+  };
+  return Object.entries(parts)
+    .map(([id, signals]) => [id, [...new Set(signals)].map((signal) => describe(signal, config)).filter(Boolean)])
+    .filter(([, figures]) => figures.length);
+}
+
+/** What a row says in a sentence: the interval and n, or that there is nothing. */
+export function detailOf(figure, row, isFresh, window) {
+  if (!row) return t(isFresh ? "figure.nothing" : "figure.stale");
+  const { text, isMoney, kind } = figure;
+  if (isMoney) return t("figure.each", { n: count(row.n), value: text(row.value), window: t(`window.${window}`) });
+  // Answers that all agree make no interval of a mean.
+  const interval = row.lower === row.upper ? "" : t("figure.interval", { lower: text(row.lower), upper: text(row.upper) });
+  return interval + t(kind === "completion_ratio" ? "figure.expected" : "figure.n", { n: count(row.n) });
+}
+
+/** What is usual, in a sentence. */
+export function usualOf(figure, usual, hoursWithEvents, window) {
+  if (figure.kind === "completion_ratio") return "";
+  if (!usual) return t("figure.usual.unknown");
+  const hours = Math.max(usual.hours, hoursWithEvents ?? 0); // in some hours nothing was left: they count as well
+  const value = figure.isMoney ? (usual.value * usual.n * (WINDOW_MS[window] / HOUR_MS)) / hours : usual.value;
+  return t("figure.usual", { value: figure.text(value), basis: t(`figure.usual.${usual.basis}`, { n: usual.hours }), n: count(usual.n) });
+}
+
+/** The value that is shown: of money the sum, of all else the value itself. */
+export const shownOf = (figure, row, isFresh) =>
+  row ? figure.text(figure.isMoney ? row.numerator : row.value) : figure.isMoney && isFresh ? figure.text(0) : t("figure.none");
+
+/** Whether an open alert is about a figure: of the segment that is looked at, of a part of it, or of more than it. */
+export function isMarked(figure, segment, firing) {
+  return firing.some((alert) => {
+    const isAbout = alert.signal === figure.signal || (figure.kind === "abandonment" && alert.signal === `${figure.funnel}_completion_ratio`);
+    return isAbout && overlap(alert.segment, segment);
+  });
+}
+
+/** Whether customers can be in both segments: no dimension says otherwise. */
+function overlap(one, other) {
+  const values = (segment) => new Map(segment === "all" ? [] : segment.split("|").map((part) => part.split("=")));
+  const theirs = values(other);
+  return [...values(one)].every(([name, value]) => (theirs.get(name) ?? value) === value);
+}
