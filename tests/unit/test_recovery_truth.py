@@ -59,6 +59,8 @@ class Weeks:
 
 
 BUYS = ("order_completed", "sale_completed")
+#: Three weeks are drawn and followed: two minutes, and more where others use the machine.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
