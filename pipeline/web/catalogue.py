@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core.detection.watch import Rule
 from pipeline.model.signals import Signal, signals_of
 from pipeline.settings import Settings, funnel_names, vocabulary
+from pipeline.settings.alert_rules import load_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Catalogue:
     currency: str
     timeouts_s: dict[str, float]
     """By funnel, after how long without an event a journey counts as abandoned."""
+    rules: tuple[Rule, ...] = ()
+    """What alerts come from."""
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -43,6 +47,19 @@ class Catalogue:
             for signal in self.described
         }
 
+    def rules_for_console(self) -> dict[str, dict[str, Any]]:
+        """By name of a rule, what it asks."""
+        return {
+            rule.name: {
+                "change": rule.change,
+                "least": rule.least,
+                "windows_s": [window // 1_000 for window in rule.windows_ms],
+                "for_s": rule.for_ms // 1_000,
+                "false_rate": rule.false_rate,
+            }
+            for rule in self.rules
+        }
+
 
 def catalogue(settings: Settings) -> Catalogue:
     """Of the pipeline with these settings."""
@@ -54,5 +71,6 @@ def catalogue(settings: Settings) -> Catalogue:
         known_dimensions=vocabulary(settings).dimensions,
         known=dict(settings.segments.known),
         currency=settings.pipeline.currency,
+        rules=load_rules(settings.alerts.rules, funnels),
         timeouts_s={name: funnel.timeout_s for name, funnel in settings.funnels.followed().items()},
     )

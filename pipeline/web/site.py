@@ -66,6 +66,7 @@ def add_site(
         "currency": names.currency,
         "funnels": names.funnels,
         "signals": names.for_console(),
+        "rules": names.rules_for_console(),
         "dimensions": names.dimensions,
         "timeouts": names.timeouts_s,
         "hasShop": shop is not None,

@@ -287,6 +287,21 @@ def test_a_moment_of_the_past_is_that_of_its_rows_and_can_be_sent(settled: Runni
     expect(page.locator("#status-text")).to_contain_text("Nothing is kept of", timeout=20_000)
 
 
+def test_two_segments_can_be_compared(settled: Running, open_page: Open) -> None:
+    page = open_page(f"{settled.addresses['web']}/funnels?segment=channel%3Dapp&window=1h")
+    is_live(page)
+    expect(page.locator("#compare option[value='channel=web']")).to_be_attached(timeout=20_000)
+    page.select_option("#compare", "channel=web")
+    sides = page.locator("[data-funnel=checkout] .side")
+    expect(sides).to_have_count(2, timeout=20_000)
+    expect(sides.first.locator("h3")).to_have_text("app")
+    expect(sides.last.locator("h3")).to_have_text("web")
+    expect(sides.last.locator(".detail")).to_contain_text("left:")
+    assert "compare=channel%3Dweb" in page.url
+    page.select_option("#compare", "")
+    expect(sides).to_have_count(1)
+
+
 def test_it_speaks_japanese_and_remembers_it(settled: Running, open_page: Open) -> None:
     page = open_page(settled.addresses["web"])
     is_live(page)
@@ -344,6 +359,7 @@ def test_an_incident_is_pressed_noticed_explained_and_mended(settled: Running, o
     expect(detail.locator(".causes li").first).to_contain_text("mobile")
     expect(detail).to_contain_text("Expected")
     expect(detail.locator("canvas")).to_have_count(1)
+    expect(detail).to_contain_text("What the rule")
     page.wait_for_timeout(1_000)
     shoot(page, "console-alert")
     page.reload()

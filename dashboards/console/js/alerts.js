@@ -1,13 +1,14 @@
 // Alerts: the last week as a timeline, those that are open, and one of them with what stands behind it.
 
-import { getAll } from "./api.js";
+import { get, getAll } from "./api.js";
 import { Chart } from "./chart.js";
-import { describe, ofAlert } from "./describe.js";
+import { askedBy, describe, expectedOf, ofAlert } from "./describe.js";
 import { ago, count, day, moment, money, now, percent, segmentName } from "./format.js";
 import { lookOf, t } from "./i18n.js";
 import { Loaded } from "./loaded.js";
 import { addressOf } from "./place.js";
 import { sentence } from "./sentence.js";
+import { Table } from "./table.js";
 import { html } from "./ui.js";
 
 const WEEK_MS = 7 * 86_400_000;
@@ -114,8 +115,29 @@ function One({ alert, isKnown, state, actions }) {
       <span class="share" aria-hidden="true" style=${{ width: `${100 * Math.min(1, Math.max(0, share))}%` }}></span>
       <span class="step">${segmentName(where)}</span><span class="n">${t("alerts.causes.share", { share: percent(share) })}</span></li>`)}</ol></div>`}
     ${figure && html`<${Chart} key=${alert.alert_id} title=${`${t("alerts.course")}: ${figure.name}`} signal=${alert.signal} segments=${[alert.segment]} window=${window} theme=${theme} look=${lookOf(state)} model=${null} isPaused=${alert.status === "resolved" || place.at}
-      asOf=${asOf} span=${asOf - opened + AROUND_MS} text=${figure.text} band=${true} />`}
+      asOf=${asOf} span=${asOf - opened + AROUND_MS} text=${figure.text} band=${true} level=${expectedOf(figure, alert)} levelFrom=${opened} />`}
+    ${figure?.funnel && html`<${Journeys} alert=${alert} funnel=${figure.funnel} from=${opened} until=${ended} state=${state} />`}
+    ${figure && config.rules[alert.rule] && html`<p class="note">${t("alerts.asks.title", { rule: alert.rule })} ${askedBy(config.rules[alert.rule], figure)}</p>`}
     <p><button type="button" onClick=${() => actions.choose({ page: "overview", segment: alert.segment, alert: "" })}>${t("alerts.look", { segment: segmentName(alert.segment) })}</button>
       ${config.grafana && html` <a href=${`${config.grafana}/d/cx-live?from=${opened - AROUND_MS}&to=${asOf}`}>${t("alerts.grafana")}</a>`}</p>
   </section>`;
+}
+
+const MOST_JOURNEYS = 20;
+const OF_JOURNEYS = ["channel", "store_id", "region", "device"];
+
+/** Journeys of its funnel, and of the part that explains it, that were entered meanwhile and given up. */
+function Journeys({ alert, funnel, from, until, state: { model, place, status } }) {
+  const [where, share] = alert.causes[0] ?? ["", 0];
+  const parts = [...(alert.segment === "all" ? [] : alert.segment.split("|")), ...(share >= 0.5 ? where.split("|") : [])].map((part) => part.split("="));
+  const of = Object.fromEntries(parts.filter(([name]) => OF_JOURNEYS.includes(name)).map(([name, value]) => [name, decodeURIComponent(value)]));
+  const asked = { funnel, outcome: "abandoned", from: new Date(from).toISOString(), to: new Date(until).toISOString(), limit: MOST_JOURNEYS, ...of };
+  const ask = (signal) => get("/api/v1/journeys", asked, signal);
+  return html`<section aria-labelledby="cost-title"><h2 id="cost-title">${t("alerts.journeys")}</h2>
+    <${Loaded} what=${JSON.stringify([alert.alert_id, of, place.at])} ask=${ask} isPaused=${status.paused || alert.status === "resolved"}>${(found) => {
+      if (!found?.rows.length) return html`<p class="note">${t(found ? "alerts.journeys.none" : "load.waiting")}</p>`;
+      const cells = (row) => [segmentName(`channel=${row.channel}`), row.store_id || "–", row.device || "–", row.last_step || "–", row.value ? money(model.config.currency)(row.value) : "–"];
+      return html`<${Table} id="cost" label="cost-title" head=${["entered", "channel", "store", "device", "step", "value"].map((name) => t(`alerts.journeys.${name}`))}
+        rows=${found.rows.map((row) => ({ key: row.journey_id, name: moment(Date.parse(row.entered_at)), cells: cells(row) }))} />`;
+    }}<//></section>`;
 }

@@ -88,10 +88,10 @@ export class Chart extends Component {
   }
 
   #draw() {
-    const { asOf, span, segments, window, band, column = "value" } = this.props;
+    const { asOf, span, segments, window, band, column = "value", level, levelFrom = 0 } = this.props;
     if (!this.plot || asOf === null) return;
     const rows = segments.map((segment) => this.#rows(segment));
-    const shown = JSON.stringify([asOf, span, rows.map((points) => [points.size, [...points].at(-1)])]);
+    const shown = JSON.stringify([asOf, span, level, rows.map((points) => [points.size, [...points].at(-1)])]);
     if (shown === this.shown) return;
     this.shown = shown;
     const longest = Math.max(MOST_MISSING * STEP_MS[window], LEAST_GAP_MS);
@@ -101,6 +101,7 @@ export class Chart extends Component {
       const of = (name) => gapped(x.map((end) => points.get(end)?.[name]), x, longest);
       return band ? [of("lower"), of("upper"), of("value")] : [of(column)];
     });
+    if (level !== undefined) columns.push(x.map((end) => (end >= levelFrom ? level : null)));
     this.plot.setData([x.map((end) => end / 1_000), ...columns], false);
     this.plot.setScale("x", { min: (asOf - span) / 1_000, max: asOf / 1_000 });
     const latest = rows.map((points) => {
@@ -112,7 +113,7 @@ export class Chart extends Component {
 
   #build() {
     if (!this.uPlot) return;
-    const { segments, band, text } = this.props;
+    const { segments, band, text, level } = this.props;
     this.plot?.destroy();
     this.shown = null;
     const style = getComputedStyle(document.documentElement);
@@ -123,6 +124,7 @@ export class Chart extends Component {
       const edge = { stroke: "transparent", spanGaps: false, points: { show: false } };
       return band ? [edge, edge, line] : [line];
     });
+    if (level !== undefined) series.push({ stroke: colour("--muted"), width: 1.5, dash: [4, 4], spanGaps: true, points: { show: false } });
     this.plot = new this.uPlot({
       width: this.#width(),
       height: HEIGHT,
@@ -139,11 +141,12 @@ export class Chart extends Component {
     return Math.max(200, this.frame.clientWidth);
   }
 
-  render({ title, segments, signal }, { latest = [] }) {
+  render({ title, segments, signal, level, text }, { latest = [] }) {
     const names = segments.map((segment) => known(segment.replace("=", ".")) ?? segmentName(segment));
     return html`<article class="panel chart">
       <h2>${title}</h2>
-      <ul class="legend">${segments.map((segment, at) => html`<li key=${segment}><span class="swatch" data-line=${lineOf(segment)} aria-hidden="true"></span>${names[at]} <b>${latest[at] ?? ""}</b></li>`)}</ul>
+      <ul class="legend">${segments.map((segment, at) => html`<li key=${segment}><span class="swatch" data-line=${lineOf(segment)} aria-hidden="true"></span>${names[at]} <b>${latest[at] ?? ""}</b></li>`)}
+        ${level !== undefined && html`<li><span class="swatch" data-line="level" aria-hidden="true"></span>${t("alerts.expected")} <b>${text(level)}</b></li>`}</ul>
       <div class="plot" role="img" aria-label=${`${title}, ${signal}: ${names.map((name, at) => `${name} ${latest[at] ?? ""}`).join(", ")}`} ref=${(element) => (this.frame = element)}></div>
     </article>`;
   }

@@ -1,6 +1,6 @@
 // What each signal is called, how its value reads, and which belong together.
 
-import { count, money, number, percent, title, WINDOW_MS } from "./format.js";
+import { ago, count, money, number, percent, title, WINDOW_MS } from "./format.js";
 import { known, t } from "./i18n.js";
 
 const HOUR_MS = 3_600_000;
@@ -26,8 +26,24 @@ export function describe(signal, { signals, currency }) {
 export function ofAlert(figure, counted, n) {
   if (figure?.kind === "completion_ratio") return count(counted);
   if (!n || !figure) return "–"; // told before that was kept
-  const share = counted / n;
-  return figure.text({ score: 200 * share - 100, points: 7 * share }[figure.unit] ?? share);
+  return figure.text(onScale(figure, counted / n));
+}
+
+const onScale = ({ unit }, share) => ({ score: 200 * share - 100, points: 7 * share })[unit] ?? share;
+
+/** The value that was expected, where its signal has one to be drawn at. */
+export function expectedOf(figure, { expected, n }) {
+  if (figure.kind === "completion_ratio") return 1;
+  return n ? onScale(figure, expected / n) : undefined;
+}
+
+/** What a rule asks for, in a sentence. */
+export function askedBy(rule, figure) {
+  const windows = rule.windows_s.map((seconds) => ago(1_000 * seconds)).join(", ");
+  const values = { windows, least: count(rule.least), lasting: ago(1_000 * rule.for_s), one: count(1 / rule.false_rate) };
+  if (figure.kind === "completion_ratio") return t("alerts.asks.ratio", { ...values, change: percent(rule.change) });
+  const change = { score: number(0)(200 * rule.change), points: number(2)(7 * rule.change) }[figure.unit] ?? number(1)(100 * rule.change);
+  return t("alerts.asks", { ...values, change });
 }
 
 /** The figures of the first screen: of each part the leading one and the others. */

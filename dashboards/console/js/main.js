@@ -57,7 +57,7 @@ function choose(change) {
   const before = state.place;
   state.place = { ...before, ...change };
   // Moving on within the past is one place, or a slider would fill the history.
-  const isElsewhere = ["page", "segment", "window", "alert"].some((name) => state.place[name] !== before[name]);
+  const isElsewhere = ["page", "segment", "window", "alert", "compare"].some((name) => state.place[name] !== before[name]);
   toAddress(state.place, isElsewhere || !before.at !== !state.place.at);
   look(before);
 }

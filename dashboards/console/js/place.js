@@ -1,7 +1,7 @@
 // Where one is: the page is the path; segment, window and the rest are the query. So what you see can be sent.
 
 export const PAGES = ["overview", "alerts", "trends", "funnels", "stores", "recovery", "data"];
-const DEFAULTS = { segment: "all", window: "5m", funnel: "checkout", sort: "queue_abandonment:worst", alert: "", at: "", lang: "" };
+const DEFAULTS = { segment: "all", window: "5m", funnel: "checkout", sort: "queue_abandonment:worst", alert: "", compare: "", at: "", lang: "" };
 const WINDOWS = ["1m", "5m", "15m", "1h"];
 
 export function fromAddress() {

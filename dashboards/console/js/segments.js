@@ -14,6 +14,14 @@ export class SegmentPicker extends Component {
     this.state = { segments: [] };
   }
 
+  componentDidMount() {
+    this.componentDidUpdate();
+  }
+
+  componentWillUnmount() {
+    clearInterval(this.timer);
+  }
+
   componentDidUpdate() {
     if (!this.props.isOn || this.timer) return;
     this.timer = setInterval(() => document.hidden || this.load(), AGAIN_MS);
@@ -26,10 +34,12 @@ export class SegmentPicker extends Component {
     if (rows && document.activeElement !== this.select) this.setState({ segments: rows.map((row) => row.segment) });
   }
 
-  render({ segment, changed }, { segments }) {
+  /** `none`: the name of choosing nothing, where that can be. */
+  render({ segment, changed, id = "segment", label = t("choice.segment"), none = null }, { segments }) {
     const option = (name) => html`<option key=${name} value=${name}>${segmentName(name)}</option>`;
-    return html`<label>${t("choice.segment")} <select id="segment" value=${segment} ref=${(element) => (this.select = element)} onChange=${(event) => changed(event.target.value)}>
-      ${grouped(["all", ...segments, segment]).map(([dimensions, names]) => (dimensions === ""
+    return html`<label>${label} <select id=${id} value=${segment} ref=${(element) => (this.select = element)} onChange=${(event) => changed(event.target.value)}>
+      ${none !== null && html`<option value="">${none}</option>`}
+      ${grouped(["all", ...segments, ...(segment ? [segment] : [])]).map(([dimensions, names]) => (dimensions === ""
         ? names.map(option)
         : html`<optgroup key=${dimensions} label=${known(`group.${dimensions}`) ?? dimensions.replaceAll("|", t("group.and"))}>${names.map(option)}</optgroup>`))}
     </select></label>`;

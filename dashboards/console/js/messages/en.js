@@ -256,4 +256,18 @@ export const en = {
   "load.waiting": "Loading …",
   "stores.none.past": "Nothing of stores is kept of that moment.",
   "data.present": "This page is of the present, whatever moment is chosen.",
+
+  "alerts.asks.title": "What the rule {rule} asks:",
+  "alerts.asks.ratio": "at least {change} fewer completions than expected, in one of {windows}, where {least} or more were expected, lasting {lasting} or certain at once. Of the findings of one moment one in {one} may be false.",
+  "alerts.asks": "at least {change} points worse than usual, in one of {windows}, of {least} or more, lasting {lasting} or certain at once. Of the findings of one moment one in {one} may be false.",
+  "alerts.journeys": "Journeys that were given up meanwhile",
+  "alerts.journeys.none": "None that began since then has ended so far.",
+  "alerts.journeys.entered": "Entered",
+  "alerts.journeys.channel": "Channel",
+  "alerts.journeys.store": "Store",
+  "alerts.journeys.device": "Device",
+  "alerts.journeys.step": "Last step",
+  "alerts.journeys.value": "Value",
+  "funnels.compare": "Compare with",
+  "funnels.compare.none": "nothing",
 };

@@ -256,4 +256,18 @@ export const ja = {
   "load.waiting": "読み込み中です…",
   "stores.none.past": "その時点の店舗の記録はありません。",
   "data.present": "このページは、選んだ時点によらず現在の状態を示します。",
+
+  "alerts.asks.title": "ルール{rule}の条件：",
+  "alerts.asks.ratio": "{windows}のいずれかで、期待値が{least}以上のとき、完了が期待より{change}以上少ない状態が{lasting}続くか、直ちに確実であること。ある時点の検出のうち誤りは{one}件に1件までです。",
+  "alerts.asks": "{windows}のいずれかで、{least}件以上あり、平常より{change}ポイント以上悪い状態が{lasting}続くか、直ちに確実であること。ある時点の検出のうち誤りは{one}件に1件までです。",
+  "alerts.journeys": "その間に離脱した行動",
+  "alerts.journeys.none": "それ以降に始まって離脱したものは、まだありません。",
+  "alerts.journeys.entered": "開始",
+  "alerts.journeys.channel": "チャネル",
+  "alerts.journeys.store": "店舗",
+  "alerts.journeys.device": "端末",
+  "alerts.journeys.step": "最後のステップ",
+  "alerts.journeys.value": "金額",
+  "funnels.compare": "比較対象",
+  "funnels.compare.none": "なし",
 };
