@@ -37,7 +37,10 @@ class Stack:
         self.logs.mkdir(exist_ok=True)
         self.shop_file = self.data_dir / "incidents.json"
         """What is ordered of a simulated shop."""
-        self.shop_file.unlink(missing_ok=True)
+        self.caught_up_file = self.data_dir / "caught-up"
+        """There as soon as the simulated past has been sent."""
+        for path in (self.shop_file, self.caught_up_file):
+            path.unlink(missing_ok=True)
         self.children: dict[str, Child] = {}
         self.kafka: kafka.Kafka | None = None
         """The broker that it has started."""

@@ -37,6 +37,9 @@ def simulate(
     orders: Annotated[
         Path | None, typer.Option(dir_okay=False, help="File of incidents ordered meanwhile, as the console does.")
     ] = None,
+    caught_up: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="File that is made when the history has been sent.")
+    ] = None,
     out_of_order: Annotated[float, typer.Option(**_SHARE, help="Share sent up to 30 s late.")] = 0.03,
     late: Annotated[float, typer.Option(**_SHARE, help="Share sent 5 to 50 min late.")] = 0.002,
     duplicate: Annotated[float, typer.Option(**_SHARE, help="Share sent twice.")] = 0.01,
@@ -68,7 +71,8 @@ def simulate(
     shop = ShopSettings(rate, seed, incidents=incidents, ordered=ordered, habits=habits)
     until_ms = start_ms + round(minutes * 60_000) if minutes else 2**62
     rates = Rates(out_of_order, late, duplicate, broken)
-    sent = run(settings, shop, rates, start_ms - round(history * 60_000), start_ms, until_ms, fast)
+    since_ms = start_ms - round(history * 60_000)
+    sent = run(settings, shop, rates, since_ms, start_ms, until_ms, fast, caught_up)
     say(f"sent {sent} messages")
 
 
@@ -80,8 +84,12 @@ def run(
     live_ms: int,
     until_ms: int,
     fast: bool,
+    caught_up: Path | None = None,
 ) -> int:
-    """Send what happens from ``from_ms`` to ``until_ms``; from ``live_ms`` on at its own pace."""
+    """Send what happens from ``from_ms`` to ``until_ms``; from ``live_ms`` on at its own pace.
+
+    ``caught_up``: a file that is made between the two, when the broker has all that is past.
+    """
     sender = Sender(settings.kafka)
     sent = 0
     behind = time.time() * 1000 - live_ms
@@ -91,6 +99,10 @@ def run(
         for sending in disturb(traffic(shop, from_ms), rates, shop.seed):
             if sending.send_ms >= until_ms:
                 break
+            if caught_up is not None and sending.send_ms > live_ms:
+                sender.finish()
+                caught_up.touch()
+                caught_up = None
             if not fast and sending.send_ms > live_ms:
                 _wait_until(sending.send_ms + behind, sender)
             event = sending.event

@@ -106,7 +106,7 @@ def up(
         _start_worker(stack, with_shop=not no_simulate)
         _start_collector(stack)
         if with_demo:
-            _start_demo(stack)
+            _start_demo(stack, waits=not no_simulate)
         running.remember(_told(environ))
         print(stack.ready_line(), flush=True)
         if not no_simulate:
@@ -148,11 +148,16 @@ def _start_collector(stack: Stack) -> None:
     child.wait_until(lambda: _answers(f"http://127.0.0.1:{stack.collector_metrics_port}/readyz"), _READY_S)
 
 
-def _start_demo(stack: Stack) -> None:
-    """A shop to click through, whose pages send to the collector."""
+def _start_demo(stack: Stack, waits: bool) -> None:
+    """A shop to click through, whose pages send to the collector.
+
+    ``waits``: it opens when the simulated past has been sent. What is clicked before would be newer than all of
+    that, and the rest of the past too late.
+    """
     stack.shop_port = free_port()
     address = "http://127.0.0.1:{}".format
     told = [str(stack.shop_port), address(stack.collector_port), address(stack.web_port), _DEMO_KEY]
+    told += [str(stack.caught_up_file)] if waits else []
     child = stack.run("shop", [sys.executable, "-m", "deploy.embedded.shop", *told], {})
     child.wait_until(lambda: _answers(address(stack.shop_port)), _READY_S)
 
@@ -175,7 +180,8 @@ def _answers(url: str) -> bool:
 def _start_shop(stack: Stack, rate: float, history_min: float, incidents: list[str]) -> None:
     options = [f"--incident={text}" for text in incidents]
     orders = f"--orders={stack.shop_file}"
-    command = ["simulate", f"--rate={rate}", f"--history={history_min:g}", orders, *options]
+    caught_up = f"--caught-up={stack.caught_up_file}"
+    command = ["simulate", f"--rate={rate}", f"--history={history_min:g}", orders, caught_up, *options]
     stack.run("simulator", [sys.executable, "-m", "pipeline", *command], {})
 
 

@@ -32,6 +32,9 @@ def test_a_simulated_shop_shows_signals_and_ends_leaving_nothing(tmp_path: Path,
         assert "n=" in line
         with urllib.request.urlopen(f"{system.addresses['web']}/metrics", timeout=5) as page:
             assert b'cx_events_total{outcome="accepted",topic="touchpoints.web"}' in page.read()
+        system.wait_for(lambda: "config.js" in _page(system.addresses["shop"]))  # open, once the past is sent
+        late = "SELECT count() FROM cx.dead_letters FINAL WHERE reason = 'too_late'"
+        assert system.sql(late) == [(0,)]
         asked = cx(
             "sql", "SELECT count() AS n, char(27, 91, 50, 74) AS odd FROM cx.signals FINAL", environ=system.environ
         )
@@ -44,6 +47,11 @@ def test_a_simulated_shop_shows_signals_and_ends_leaving_nothing(tmp_path: Path,
         status = system.stop(number)
     assert status == 0
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+
+
+def _page(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 def test_killed_hard_it_takes_its_children_along(tmp_path: Path) -> None:

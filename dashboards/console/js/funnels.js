@@ -54,7 +54,7 @@ function Side({ name, row, ended, isFresh }) {
   const text = row ? t("funnels.left", { share: percent(row.value), n: count(row.numerator), all: count(row.n) }) : t(isFresh ? "funnels.none" : "figure.stale");
   return html`<div class="side">
     ${name && html`<h3>${name}</h3>`}
-    <div class="bar" aria-hidden="true"><div class="left" style=${{ width: row ? `${100 * row.value}%` : "0" }}></div></div>
+    <div class="bar" data-empty=${String(!row)} aria-hidden="true"><div class="left" style=${{ width: row ? `${100 * row.value}%` : "0" }}></div></div>
     <p class="detail">${text + more}</p>
     <ol class="steps">${exits.slice(0, MOST_STEPS).map((exit) => html`<li key=${exit.step}>
       <span class="share" aria-hidden="true" style=${{ width: `${(100 * exit.abandoned) / all}%` }}></span>

@@ -18,7 +18,7 @@ export function sentence(alert, config) {
   const what = t(name, { funnel: funnel ? funnelName(funnel) : "", signal: alert.signal });
   const isUp = alert.n > 0 ? alert.observed > alert.expected : better !== "high";
   const verb = kind === "completion_ratio" ? "completion_ratio" : isUp ? "high" : "low";
-  const text = t("sentence.failing", { what, where: whereOf(alert), verb: t(`sentence.verb.${verb}`), time: clock(Date.parse(alert.opened_at)) });
+  const text = t(alert.status === "resolved" ? "sentence.failed" : "sentence.failing", { what, where: whereOf(alert), verb: t(`sentence.${alert.status === "resolved" ? "past" : "verb"}.${verb}`), time: clock(Date.parse(alert.opened_at)) });
   const stake = alert.at_stake === null ? "" : t("sentence.stake", { money: money(alert.currency)(alert.at_stake) });
   return text.replace(/ +/g, " ") + stake;
 }

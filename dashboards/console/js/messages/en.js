@@ -270,4 +270,8 @@ export const en = {
   "alerts.journeys.value": "Value",
   "funnels.compare": "Compare with",
   "funnels.compare.none": "nothing",
+  "sentence.failed": "{what} {where} {verb} from {time}",
+  "sentence.past.completion_ratio": "was failing",
+  "sentence.past.high": "was high",
+  "sentence.past.low": "was low",
 };

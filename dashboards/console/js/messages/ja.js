@@ -270,4 +270,8 @@ export const ja = {
   "alerts.journeys.value": "金額",
   "funnels.compare": "比較対象",
   "funnels.compare.none": "なし",
+  "sentence.failed": "{time}から{where}{what}{verb}",
+  "sentence.past.completion_ratio": "が完了しにくくなっていました",
+  "sentence.past.high": "が高くなっていました",
+  "sentence.past.low": "が低くなっていました",
 };
