@@ -9,7 +9,7 @@ from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.model.facts import RECOVERABLE
 from pipeline.model.signals import Unit
 from pipeline.web import answers as api
-from pipeline.web import queries
+from pipeline.web import past_queries, queries
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.parameters import from_cursor, to_cursor
 from pipeline.web.queries import Filter
@@ -93,7 +93,7 @@ class Listings:
         if asked.at_ms is None:
             query = queries.current(asked.window, as_of, self.names.by_age, where, most, after)
         else:
-            query = queries.stood(asked.window, as_of, self.names.by_age, where, most, after)
+            query = past_queries.stood(asked.window, as_of, self.names.by_age, where, most, after)
         rows = await self._rows(query)
         following = _following(rows, asked.limit, lambda row: to_cursor(row[1], row[0]))
         return _page([signal_body(row) for row in rows[: asked.limit]], as_of, following)
@@ -103,7 +103,9 @@ class Listings:
         if after := from_cursor(asked.cursor, int):
             since = max(since, after[0] + 1)
         span = since, until
-        rows = await self._rows(queries.history(asked.signal, asked.segment, asked.window, span, asked.limit + 1))
+        rows = await self._rows(
+            past_queries.history(asked.signal, asked.segment, asked.window, span, asked.limit + 1)
+        )
         following = _following(rows, asked.limit, lambda row: to_cursor(row[3]))
         return _page([signal_body(row) for row in rows[: asked.limit]], None, following)
 
@@ -114,12 +116,12 @@ class Listings:
         sums = self._sums
         where = asked.segment, as_of, self.names.signals
         points: dict[str, list[Any]] = {}
-        for signal, end, numerator, n in await self._rows(queries.last_day(*where)):
+        for signal, end, numerator, n in await self._rows(past_queries.last_day(*where)):
             value = numerator if signal in sums else numerator / n
             points.setdefault(signal, []).append((format_rfc3339(end), value, n))
         units = {one.name: one.unit for one in self.names.described}
         usual: dict[str, list[Any]] = {}
-        for signal, back, *figures in await self._rows(queries.hours_of_the_day(*where)):
+        for signal, back, *figures in await self._rows(past_queries.hours_of_the_day(*where)):
             if (found := band(figures, units[signal])) is not None:
                 at = format_rfc3339(hour_start(as_of) - back * HOUR_MS)
                 usual.setdefault(signal, []).append((at, *found))
@@ -137,7 +139,7 @@ class Listings:
         is_sum = asked.signal in self._sums
         found = [
             {"segment": segment, "hours": [(format_rfc3339(at), a if is_sum else a / n, n) for at, a, n in hours]}
-            for segment, hours in await self._rows(queries.by_hour(asked.signal, asked.dimension, as_of))
+            for segment, hours in await self._rows(past_queries.by_hour(asked.signal, asked.dimension, as_of))
         ]
         return _page(found, as_of, None)
 
@@ -150,14 +152,14 @@ class Listings:
 
     async def usual_of(self, segment: str, as_of_ms: int) -> Body:
         """By signal, what is usual at this hour."""
-        rows = await self._rows(queries.usual(segment, as_of_ms))
+        rows = await self._rows(past_queries.usual(segment, as_of_ms))
         return {signal: best for signal, *kinds in rows if (best := best_usual(kinds)) is not None}
 
     async def trends(self, asked: api.TrendsParameters) -> Body:
         as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
-        rows = await self._rows(queries.trends(asked.signal, asked.dimension, asked.window, as_of))
+        rows = await self._rows(past_queries.trends(asked.signal, asked.dimension, asked.window, as_of))
         found = [
             {"segment": segment, "points": [(format_rfc3339(at_ms), value) for at_ms, value in points]}
             for segment, points in rows
@@ -231,7 +233,7 @@ class Listings:
         as_of, _ = await self.newest()
         if as_of is None:
             return _page([], None, None)
-        rows = await self._rows(queries.completeness(as_of))
+        rows = await self._rows(past_queries.completeness(as_of))
         return _page([_body(api.CompletenessRow, row, "until") for row in rows], as_of, None)
 
     async def alerts(self, asked: api.AlertsParameters) -> Body:

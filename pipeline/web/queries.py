@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.core.windows.window_ends import WINDOWS
 from pipeline.model.dimensions import OTHER
-from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
+from pipeline.model.evidence import HOUR_MS
 from pipeline.model.facts import HORIZON_MS
 from pipeline.model.tiles import BUCKET_MS
 from pipeline.web.catalogue import Catalogue
@@ -17,11 +17,9 @@ from schemas.segments import parse_segment
 
 WINDOW_STEP_MS: Final = {window.name: window.step_ms for window in WINDOWS}
 WINDOW_MS: Final = {window.name: window.length_ms for window in WINDOWS}
-TREND_POINTS: Final = 30
-DAY_STEP_MS: Final = 1_200_000
 _ACTIVE_MS: Final = 4 * HOUR_MS
 """A journey that went on for longer before its last event is not among the exits."""
-_LAG_MS: Final = 120_000
+LAG_MS: Final = 120_000
 """So long after its end a window is complete at the latest, where all goes well."""
 _FIGURES: Final = (
     "signal, segment, window, toUnixTimestamp64Milli(window_end) AS end, "
@@ -102,7 +100,7 @@ class Filter(NamedTuple):
         )
 
 
-def _at(name: str) -> str:
+def at(name: str) -> str:
     return f"fromUnixTimestamp64Milli(%({name})s, 'UTC')"
 
 
@@ -131,7 +129,7 @@ def current(
     values = {
         "window": window,
         "as_of": as_of_ms,
-        "since": as_of_ms - 2 * WINDOW_STEP_MS[window] - _LAG_MS,
+        "since": as_of_ms - 2 * WINDOW_STEP_MS[window] - LAG_MS,
         "after_segment": after[0],
         "after_signal": after[1],
         "limit": limit,
@@ -143,28 +141,11 @@ def current(
     UNION ALL
     SELECT {SIGNAL} FROM (
         SELECT * FROM cx.signals FINAL
-        WHERE signal IN %(by_age)s AND window_end <= {_at("as_of")} AND window_end > {_at("since")} AND {asked}
+        WHERE signal IN %(by_age)s AND window_end <= {at("as_of")} AND window_end > {at("since")} AND {asked}
         ORDER BY segment, signal, window_end DESC LIMIT 1 BY segment, signal
     ) WHERE denominator > 0
 ) ORDER BY segment, signal LIMIT %(limit)s"""
     return Query(sql, values | {"by_age": by_age} | dict(where.values))
-
-
-def stood(
-    window: str, at_ms: int, by_age: Sequence[str], where: Filter, limit: int, after: tuple[str, str]
-) -> Query:
-    """The same at an earlier time: rows of the newest window that was over then; see :func:`current`."""
-    end = at_ms - at_ms % WINDOW_STEP_MS[window]
-    asked = f"window = %(window)s AND (segment, signal) > (%(after_segment)s, %(after_signal)s) AND {where.sql}"
-    sql = f"""SELECT {SIGNAL} FROM (
-    SELECT * FROM cx.signals FINAL
-    WHERE (window_end = {_at("end")} OR signal IN %(by_age)s AND window_end < {_at("end")})
-      AND window_end <= {_at("end")} AND window_end > {_at("since")} AND {asked}
-    ORDER BY segment, signal, window_end DESC LIMIT 1 BY segment, signal
-) WHERE denominator > 0 ORDER BY segment, signal LIMIT %(limit)s"""
-    since = end - 2 * WINDOW_STEP_MS[window] - _LAG_MS
-    values = {"window": window, "end": end, "since": since, "by_age": by_age, "limit": limit}
-    return Query(sql, values | {"after_segment": after[0], "after_signal": after[1]} | dict(where.values))
 
 
 def now(window: str, where: Filter) -> Query:
@@ -177,99 +158,9 @@ def lately(window: str, as_of_ms: int, signals: Sequence[str], segments: list[st
     """The newest rows of some segments of windows that are over, those taken back (n = 0) included."""
     sql = f"""SELECT {SIGNAL} FROM cx.signals FINAL
 WHERE signal IN %(signals)s AND segment IN %(segments)s AND window = %(window)s
-  AND window_end <= {_at("as_of")} AND window_end > {_at("since")}"""
-    since = as_of_ms - 2 * WINDOW_STEP_MS[window] - _LAG_MS
+  AND window_end <= {at("as_of")} AND window_end > {at("since")}"""
+    since = as_of_ms - 2 * WINDOW_STEP_MS[window] - LAG_MS
     values = {"window": window, "as_of": as_of_ms, "since": since, "segments": segments, "signals": signals}
-    return Query(sql, values)
-
-
-def history(signal: str, segment: str, window: str, span: tuple[int, int], limit: int) -> Query:
-    """A signal of a segment over time, the oldest first."""
-    sql = f"""SELECT {SIGNAL} FROM cx.signals FINAL
-WHERE signal = %(signal)s AND segment = %(segment)s AND window = %(window)s
-  AND window_end >= {_at("since")} AND window_end < {_at("until")} AND denominator > 0
-ORDER BY window_end LIMIT %(limit)s"""
-    values = {"signal": signal, "segment": segment, "window": window, "since": span[0], "until": span[1]}
-    return Query(sql, values | {"limit": limit})
-
-
-def last_day(segment: str, as_of_ms: int, signals: Sequence[str]) -> Query:
-    """Of each signal the hours that ended within the last day, every twenty minutes: (signal, end, figures)."""
-    sql = f"""SELECT signal, toUnixTimestamp64Milli(window_end), numerator, denominator FROM cx.signals FINAL
-WHERE signal IN %(signals)s AND segment = %(segment)s AND window = '1h' AND denominator > 0
-  AND window_end <= {_at("as_of")} AND window_end > {_at("since")}
-  AND modulo(toUnixTimestamp64Milli(window_end), {DAY_STEP_MS}) = 0
-ORDER BY signal, window_end"""
-    values = {"segment": segment, "as_of": as_of_ms, "since": as_of_ms - DAY_MS, "signals": signals}
-    return Query(sql, values)
-
-
-def hours_of_the_day(segment: str, as_of_ms: int, signals: Sequence[str]) -> Query:
-    """Of each signal what each hour of the day was like on the 27 days before the last one.
-
-    Rows: (signal, full hours back from the newest one, 0 to 23; hours with n, hours with any events; sums of
-    numerators, of their squares and of denominators; standard deviation of an hour's value).
-    """
-    begins = hour_start(as_of_ms)
-    back = f"intDiv(%(begins)s - toUnixTimestamp64Milli(window_end), {HOUR_MS})"
-    sql = f"""WITH found AS (
-    SELECT signal, numerator, denominator, modulo({back}, 24) AS hour FROM cx.signals_hourly FINAL
-    WHERE signal IN %(signals)s AND segment = %(segment)s AND denominator > 0
-      AND window_end <= {_at("until")} AND window_end > {_at("since")}
-), known AS (SELECT hour, count() AS hours FROM found WHERE signal = 'friction' GROUP BY hour)
-SELECT signal, hour, count() AS with_n, greatest(with_n, any(known.hours)), sum(numerator),
-    sum(numerator * numerator), sum(denominator), stddevSampStable(numerator / denominator)
-FROM found LEFT JOIN known USING (hour) GROUP BY signal, hour ORDER BY signal, hour DESC"""
-    span = {"until": begins - DAY_MS, "since": begins - 28 * DAY_MS}
-    return Query(sql, {"segment": segment, "begins": begins, "signals": signals} | span)
-
-
-def trends(signal: str, dimension: str, window: str, as_of_ms: int) -> Query:
-    """By segment, its last hour in at most 31 points: (segment, [(time, value)])."""
-    where = Filter().of_dimension(dimension)
-    sql = f"""SELECT segment, arraySort(groupArray((toUnixTimestamp64Milli(window_end), value)))
-FROM cx.signals FINAL
-WHERE window = %(window)s AND window_end <= {_at("as_of")} AND window_end >= {_at("since")}
-  AND modulo(toUnixTimestamp64Milli(window_end), %(every)s) = 0
-  AND signal = %(signal)s AND denominator > 0 AND {where.sql}
-GROUP BY segment ORDER BY segment"""
-    values = {"signal": signal, "window": window, "as_of": as_of_ms, "since": as_of_ms - HOUR_MS}
-    return Query(
-        sql, values | {"every": max(HOUR_MS // TREND_POINTS, WINDOW_STEP_MS[window])} | dict(where.values)
-    )
-
-
-def by_hour(signal: str, dimension: str, as_of_ms: int) -> Query:
-    """By segment, its last 24 full hours: (segment, [(end, numerator, denominator)])."""
-    where = Filter().of_dimension(dimension)
-    sql = f"""SELECT segment, arraySort(groupArray((toUnixTimestamp64Milli(window_end), numerator, denominator)))
-FROM cx.signals_hourly FINAL
-WHERE signal = %(signal)s AND window_end <= {_at("as_of")} AND window_end > {_at("since")} AND denominator > 0
-  AND {where.sql}
-GROUP BY segment ORDER BY segment"""
-    values = {"signal": signal, "as_of": as_of_ms, "since": hour_start(as_of_ms) - DAY_MS}
-    return Query(sql, values | dict(where.values))
-
-
-def usual(segment: str, as_of_ms: int) -> Query:
-    """Of each signal, hours, numerator and denominator at three kinds of full hours before this one.
-
-    That is of the last 28 days those at the same hour of the week; at the same hour of the day; and of the last
-    24 hours, all. One row: (signal, 3 x (hours, numerator, denominator)).
-    """
-    begins = hour_start(as_of_ms - 1)
-    kinds = {
-        "week": f"modulo(%(begins)s - toUnixTimestamp64Milli(window_end) + {HOUR_MS}, {7 * DAY_MS}) = 0",
-        "day": f"modulo(%(begins)s - toUnixTimestamp64Milli(window_end) + {HOUR_MS}, {DAY_MS}) = 0",
-        "all": f"window_end > {_at('yesterday')}",
-    }
-    sums = ", ".join(
-        f"countIf({is_one}), sumIf(numerator, {is_one}), sumIf(denominator, {is_one})" for is_one in kinds.values()
-    )
-    sql = f"""SELECT signal, {sums} FROM cx.signals_hourly FINAL
-WHERE segment = %(segment)s AND denominator > 0 AND window_end <= {_at("begins")} AND window_end > {_at("since")}
-GROUP BY signal"""
-    values = {"segment": segment, "begins": begins, "yesterday": begins - DAY_MS, "since": begins - 28 * DAY_MS}
     return Query(sql, values)
 
 
@@ -298,8 +189,8 @@ def exits(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
     sql = f"""SELECT funnel, outcome, if(outcome = 'abandoned', last_step, '') AS step, count() AS n, sum(value),
     sum(count()) OVER (PARTITION BY funnel, outcome)
 FROM cx.journeys_by_entry FINAL
-WHERE ended_at >= {_at("start")} AND ended_at < {_at("as_of")} AND outcome != 'retracted'
-  AND toStartOfHour(entered_at) >= toStartOfHour({_at("entered")}) AND toStartOfHour(entered_at) <= {_at("as_of")}
+WHERE ended_at >= {at("start")} AND ended_at < {at("as_of")} AND outcome != 'retracted'
+  AND toStartOfHour(entered_at) >= toStartOfHour({at("entered")}) AND toStartOfHour(entered_at) <= {at("as_of")}
   AND {where.sql}
 GROUP BY funnel, outcome, step ORDER BY funnel, n DESC, step LIMIT 10 BY funnel, outcome"""
     longest_ms = round(max(names.timeouts_s.values()) * 1000) + _ACTIVE_MS
@@ -316,14 +207,14 @@ def journeys(funnel: str, where: Filter, span: tuple[int, int], limit: int, afte
     if after:
         names = ("after_hour", "after_channel", "after_session", "after_journey", "after_entered")
         where = where.and_(
-            f"({key}) > (toDateTime({_at(names[0])}, 'UTC'), %({names[1]})s, %({names[2]})s, %({names[3]})s, "
-            f"{_at(names[4])})",
+            f"({key}) > (toDateTime({at(names[0])}, 'UTC'), %({names[1]})s, %({names[2]})s, %({names[3]})s, "
+            f"{at(names[4])})",
             **dict(zip(names, after, strict=True)),
         )
         span = max(span[0], after[0]), span[1]
     sql = f"""SELECT {JOURNEY} FROM cx.journeys_by_entry FINAL
-WHERE funnel = %(funnel)s AND toStartOfHour(entered_at) >= toStartOfHour({_at("since")})
-  AND toStartOfHour(entered_at) <= {_at("until")} AND entered_at >= {_at("since")} AND entered_at < {_at("until")}
+WHERE funnel = %(funnel)s AND toStartOfHour(entered_at) >= toStartOfHour({at("since")})
+  AND toStartOfHour(entered_at) <= {at("until")} AND entered_at >= {at("since")} AND entered_at < {at("until")}
   AND outcome != 'retracted' AND {where.sql}
 ORDER BY {key} LIMIT %(limit)s"""
     values = {"funnel": funnel, "since": span[0], "until": span[1], "limit": limit}
@@ -336,7 +227,7 @@ def recoveries(segment: str, span: tuple[int, int], names: Catalogue) -> Query:
     Columns: of :class:`pipeline.web.answers.RecoveryRow`, but for ``abandoned``.
     """
     where, is_one = _in_segment(segment, names), f"stood = '{RECOVERED}'"
-    until, lost_ms = _at("until"), HORIZON_MS
+    until, lost_ms = at("until"), HORIZON_MS
     # What was found out later was open then.
     then = (
         f"if(status = '{RECOVERED}' AND recovered_at > {until} "
@@ -373,12 +264,12 @@ def alerts(where: Filter, span: tuple[int, int], limit: int, after: tuple[Any, .
     """
     if after:
         where = where.and_(
-            f"(opened_at, alert_id) < ({_at('after_opened')}, %(after_id)s)",
+            f"(opened_at, alert_id) < ({at('after_opened')}, %(after_id)s)",
             after_opened=after[0],
             after_id=after[1],
         )
     sql = f"""SELECT {ALERT} FROM cx.alerts FINAL
-WHERE opened_at >= {_at("since")} AND opened_at < {_at("until")} AND {where.sql}
+WHERE opened_at >= {at("since")} AND opened_at < {at("until")} AND {where.sql}
   AND status != 'retracted' AND (status != 'resolved' OR alert_id IN (SELECT alert_id FROM cx.alerts_fired))
 ORDER BY opened_at DESC, alert_id DESC LIMIT %(limit)s"""
     values = {"since": span[0], "until": span[1], "limit": limit}
@@ -398,27 +289,16 @@ def sources(since_ms: int) -> Query:
     sums = ", ".join(f"sum({name})" for name in _SENT)
     times = ", ".join(f"toUnixTimestamp64Milli(max({name}))" for name in ("newest_at", "at"))
     sql = f"""SELECT source, any(kind), {sums}, {times}
-FROM cx.sources FINAL WHERE at >= {_at("since")} GROUP BY source ORDER BY source"""
+FROM cx.sources FINAL WHERE at >= {at("since")} GROUP BY source ORDER BY source"""
     return Query(sql, {"since": since_ms})
 
 
 def letters(since_ms: int) -> Query:
     """Dead letters since, by topic and reason: columns of :class:`pipeline.web.answers.LettersRow`."""
     sql = f"""SELECT topic, reason, count(), sum(size), toUnixTimestamp64Milli(max(received_at))
-FROM cx.dead_letters FINAL WHERE received_at >= {_at("since")}
+FROM cx.dead_letters FINAL WHERE received_at >= {at("since")}
 GROUP BY topic, reason ORDER BY count() DESC, topic, reason LIMIT 1000"""
     return Query(sql, {"since": since_ms})
-
-
-def completeness(as_of_ms: int) -> Query:
-    """Of each hour of the last day: (end, its windows of five minutes, those of them that are complete)."""
-    end = f"{HOUR_MS} * intDiv(toUnixTimestamp64Milli(window_end) + {HOUR_MS - 1}, {HOUR_MS})"
-    sql = f"""SELECT {end}, count(), countIf(complete)
-FROM cx.signals FINAL
-WHERE signal = 'friction' AND segment = 'all' AND window = '5m' AND window_end <= {_at("as_of")}
-  AND window_end > {_at("since")} GROUP BY 1 ORDER BY 1"""
-    newest = hour_start(as_of_ms)  # the running one is not over
-    return Query(sql, {"as_of": newest, "since": newest - DAY_MS})
 
 
 _SENT: Final = ("requests", "mapped", "ignored", "invalid", "copies", "orders_again", "too_late")

@@ -36,8 +36,8 @@ def best_usual(kinds: Sequence[float]) -> dict[str, Any] | None:
 def band(figures: Sequence[float], unit: Unit) -> tuple[float, float] | None:
     """Between what and what an hour usually is; None where too few are known.
 
-    ``figures``: of the same hour of earlier days, see :func:`pipeline.web.queries.hours_of_the_day`. Of money the
-    sum of an hour counts, and hours in which nothing was left are zeros.
+    ``figures``: of the same hour of earlier days, see :func:`pipeline.web.past_queries.hours_of_the_day`. Of money
+    the sum of an hour counts, and hours in which nothing was left are zeros.
     """
     with_n, hours, numerators, squares, denominators, spread = figures
     if (hours if unit is Unit.MONEY else with_n) < _LEAST_HOURS:
