@@ -93,7 +93,7 @@ class Listings:
         if asked.at_ms is None:
             query = queries.current(asked.window, as_of, self.names.by_age, where, most, after)
         else:
-            query = past_queries.stood(asked.window, as_of, self.names.by_age, where, most, after)
+            query = past_queries.stood(asked.window, as_of, self.names, where, most, after)
         rows = await self._rows(query)
         following = _following(rows, asked.limit, lambda row: to_cursor(row[1], row[0]))
         return _page([signal_body(row) for row in rows[: asked.limit]], as_of, following)

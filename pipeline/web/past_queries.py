@@ -7,26 +7,29 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
+from pipeline.web.catalogue import Catalogue
 from pipeline.web.queries import LAG_MS, SIGNAL, WINDOW_STEP_MS, Filter, Query, at
 
 TREND_POINTS: Final = 30
 DAY_STEP_MS: Final = 1_200_000
 
 
-def stood(
-    window: str, at_ms: int, by_age: Sequence[str], where: Filter, limit: int, after: tuple[str, str]
-) -> Query:
-    """The same at an earlier time: rows of the newest window that was over then; see :func:`current`."""
+def stood(window: str, at_ms: int, names: Catalogue, where: Filter, limit: int, after: tuple[str, str]) -> Query:
+    """Of each signal of each segment the row of the newest window that was over then.
+
+    As :func:`pipeline.web.queries.current` of now. All signals are named, for the table is in their order.
+    """
     end = at_ms - at_ms % WINDOW_STEP_MS[window]
     asked = f"window = %(window)s AND (segment, signal) > (%(after_segment)s, %(after_signal)s) AND {where.sql}"
     sql = f"""SELECT {SIGNAL} FROM (
     SELECT * FROM cx.signals FINAL
-    WHERE (window_end = {at("end")} OR signal IN %(by_age)s AND window_end < {at("end")})
+    WHERE signal IN %(signals)s AND (window_end = {at("end")} OR signal IN %(by_age)s AND window_end < {at("end")})
       AND window_end <= {at("end")} AND window_end > {at("since")} AND {asked}
     ORDER BY segment, signal, window_end DESC LIMIT 1 BY segment, signal
 ) WHERE denominator > 0 ORDER BY segment, signal LIMIT %(limit)s"""
     since = end - 2 * WINDOW_STEP_MS[window] - LAG_MS
-    values = {"window": window, "end": end, "since": since, "by_age": by_age, "limit": limit}
+    values = {"window": window, "end": end, "since": since, "by_age": names.by_age, "limit": limit}
+    values["signals"] = names.signals
     return Query(sql, values | {"after_segment": after[0], "after_signal": after[1]} | dict(where.values))
 
 
