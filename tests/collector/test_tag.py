@@ -126,7 +126,7 @@ def test_the_console_shows_what_sources_have_sent(stack: Running, context: Brows
     sent = "SELECT 1 FROM cx.sources WHERE source = 'web' AND mapped > 0"
     wait_until(shop, lambda: bool(stack.sql(sent)), "no source has a row")
     page = context.new_page()
-    page.goto(stack.addresses["web"])
+    page.goto(f"{stack.addresses['web']}/data")
     row = page.locator("[data-source=web]")
     row.wait_for(timeout=30_000)
     assert "segment" in row.inner_text()
