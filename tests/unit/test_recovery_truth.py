@@ -18,7 +18,7 @@ from tests.support import RULES
 START_MS = parse_rfc3339("2026-02-02T00:00:00Z")
 DAY_MS = 86_400_000
 WEEK_MS = 7 * DAY_MS
-SHOP = ShopSettings(0.08, seed=5, customers=2_500, habits=Habits(known=0.5, shared_devices=0.1))
+SHOP = ShopSettings(0.05, seed=5, customers=1_500, habits=Habits(known=0.5, shared_devices=0.1))
 
 
 class Weeks:
@@ -59,7 +59,7 @@ class Weeks:
 
 
 BUYS = ("order_completed", "sale_completed")
-#: Three weeks are drawn and followed: two minutes, and more where others use the machine.
+#: Three weeks are drawn and followed: a minute, and more where others use the machine.
 pytestmark = pytest.mark.timeout(900)
 
 
