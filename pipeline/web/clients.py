@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from pipeline.web.answers import StreamParameters
+from pipeline.web.asked import StreamParameters
 
 #: Frames that may wait for a client; a second gives one to five.
 MOST_WAITING: Final = 60

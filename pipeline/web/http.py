@@ -8,7 +8,8 @@ import msgspec
 from aiohttp import web
 from aiohttp_sse import sse_response
 
-from pipeline.web.answers import Fault, Problem, StreamParameters
+from pipeline.web.answers import Fault, Problem
+from pipeline.web.asked import StreamParameters
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.clients import TooManyClients
 from pipeline.web.listings import Listing, Listings

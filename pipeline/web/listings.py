@@ -9,6 +9,7 @@ from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.model.facts import RECOVERABLE
 from pipeline.model.signals import Unit
 from pipeline.web import answers as api
+from pipeline.web import asked as asks
 from pipeline.web import past_queries, queries
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.parameters import from_cursor, to_cursor
@@ -31,7 +32,7 @@ class Listing:
 
     path: str
     summary: str
-    parameters: type[api.Parameters]
+    parameters: type[asks.Parameters]
     row: type[api.Row]
     find: Callable[[Any], Coroutine[Any, Any, Body]]
 
@@ -47,26 +48,28 @@ class Listings:
     def all(self) -> list[Listing]:
         """Every address, in the order of the documentation."""
         return [
-            Listing("signals", "Signals as they stand now", api.CurrentParameters, api.SignalRow, self.current),
-            Listing("signals/history", "A signal over time", api.HistoryParameters, api.SignalRow, self.history),
-            Listing("signals/day", "The last day with what is usual", api.DayParameters, api.DayRow, self.day),
-            Listing("signals/hours", "Many segments by the hour", api.HoursParameters, api.HoursRow, self.hours),
-            Listing("signals/usual", "What is usual now", api.UsualParameters, api.UsualRow, self.usual),
-            Listing("trends", "The last hour of many segments", api.TrendsParameters, api.TrendRow, self.trends),
-            Listing("funnels", "Where people leave", api.FunnelsParameters, api.FunnelRow, self.funnels),
-            Listing("journeys", "Journeys that have ended", api.JourneysParameters, api.JourneyRow, self.journeys),
-            Listing("recoveries", "Who came back", api.RecoveriesParameters, api.RecoveryRow, self.recoveries),
-            Listing("sources", "What sources send", api.SourcesParameters, api.SourceRow, self.sources),
-            Listing("deadletters", "What could not be read", api.LettersParameters, api.LettersRow, self.letters),
+            Listing("signals", "Signals as they stand now", asks.CurrentParameters, api.SignalRow, self.current),
+            Listing("signals/history", "A signal over time", asks.HistoryParameters, api.SignalRow, self.history),
+            Listing("signals/day", "The last day with what is usual", asks.DayParameters, api.DayRow, self.day),
+            Listing("signals/hours", "Many segments by the hour", asks.HoursParameters, api.HoursRow, self.hours),
+            Listing("signals/usual", "What is usual now", asks.UsualParameters, api.UsualRow, self.usual),
+            Listing("trends", "The last hour of many segments", asks.TrendsParameters, api.TrendRow, self.trends),
+            Listing("funnels", "Where people leave", asks.FunnelsParameters, api.FunnelRow, self.funnels),
+            Listing(
+                "journeys", "Journeys that have ended", asks.JourneysParameters, api.JourneyRow, self.journeys
+            ),
+            Listing("recoveries", "Who came back", asks.RecoveriesParameters, api.RecoveryRow, self.recoveries),
+            Listing("sources", "What sources send", asks.SourcesParameters, api.SourceRow, self.sources),
+            Listing("deadletters", "What could not be read", asks.LettersParameters, api.LettersRow, self.letters),
             Listing(
                 "completeness",
                 "How complete the day is",
-                api.CompletenessParameters,
+                asks.CompletenessParameters,
                 api.CompletenessRow,
                 self.completeness,
             ),
-            Listing("alerts", "Alerts, the newest first", api.AlertsParameters, api.AlertRow, self.alerts),
-            Listing("segments", "Segments with events", api.SegmentsParameters, api.SegmentRow, self.segments),
+            Listing("alerts", "Alerts, the newest first", asks.AlertsParameters, api.AlertRow, self.alerts),
+            Listing("segments", "Segments with events", asks.SegmentsParameters, api.SegmentRow, self.segments),
         ]
 
     async def newest(self) -> tuple[int | None, int | None]:
@@ -78,12 +81,12 @@ class Listings:
                 break
         return int(end_ms) or None, self._events_until
 
-    async def _as_of(self, asked: api.Moment) -> int | None:
+    async def _as_of(self, asked: asks.Moment) -> int | None:
         """The time that is asked about, at the latest the present; None: nothing is known yet."""
         newest, _ = await self.newest()
         return newest if newest is None or asked.at_ms is None else min(asked.at_ms, newest)
 
-    async def current(self, asked: api.CurrentParameters) -> Body:
+    async def current(self, asked: asks.CurrentParameters) -> Body:
         after = from_cursor(asked.cursor, str, str) or ("", "")
         as_of = await self._as_of(asked)
         if as_of is None:
@@ -98,7 +101,7 @@ class Listings:
         following = _following(rows, asked.limit, lambda row: to_cursor(row[1], row[0]))
         return _page([signal_body(row) for row in rows[: asked.limit]], as_of, following)
 
-    async def history(self, asked: api.HistoryParameters) -> Body:
+    async def history(self, asked: asks.HistoryParameters) -> Body:
         since, until = asked.span_ms
         if after := from_cursor(asked.cursor, int):
             since = max(since, after[0] + 1)
@@ -109,7 +112,7 @@ class Listings:
         following = _following(rows, asked.limit, lambda row: to_cursor(row[3]))
         return _page([signal_body(row) for row in rows[: asked.limit]], None, following)
 
-    async def day(self, asked: api.DayParameters) -> Body:
+    async def day(self, asked: asks.DayParameters) -> Body:
         as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
@@ -132,7 +135,7 @@ class Listings:
     def _sums(self) -> set[str]:
         return {one.name for one in self.names.described if one.unit is Unit.MONEY}
 
-    async def hours(self, asked: api.HoursParameters) -> Body:
+    async def hours(self, asked: asks.HoursParameters) -> Body:
         as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
@@ -143,7 +146,7 @@ class Listings:
         ]
         return _page(found, as_of, None)
 
-    async def usual(self, asked: api.UsualParameters) -> Body:
+    async def usual(self, asked: asks.UsualParameters) -> Body:
         as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
@@ -155,7 +158,7 @@ class Listings:
         rows = await self._rows(past_queries.usual(segment, as_of_ms))
         return {signal: best for signal, *kinds in rows if (best := best_usual(kinds)) is not None}
 
-    async def trends(self, asked: api.TrendsParameters) -> Body:
+    async def trends(self, asked: asks.TrendsParameters) -> Body:
         as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
@@ -166,7 +169,7 @@ class Listings:
         ]
         return _page(found, as_of, None)
 
-    async def funnels(self, asked: api.FunnelsParameters) -> Body:
+    async def funnels(self, asked: asks.FunnelsParameters) -> Body:
         as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
@@ -188,7 +191,7 @@ class Listings:
                 one["exits"].append({"step": step, "abandoned": count, "value": value})
         return list(found.values())
 
-    async def journeys(self, asked: api.JourneysParameters) -> Body:
+    async def journeys(self, asked: asks.JourneysParameters) -> Body:
         after = from_cursor(asked.cursor, int, str, str, str, int)
         where = Filter().equal(
             outcome=asked.outcome,
@@ -206,7 +209,7 @@ class Listings:
         found = [_body(api.JourneyRow, row, "entered_at", "ended_at") for row in rows[: asked.limit]]
         return _page(found, None, following)
 
-    async def recoveries(self, asked: api.RecoveriesParameters) -> Body:
+    async def recoveries(self, asked: asks.RecoveriesParameters) -> Body:
         as_of = await self._as_of(asked)
         if as_of is None:
             return _page([], None, None)
@@ -220,23 +223,23 @@ class Listings:
         ]
         return _page(rows, as_of, None)
 
-    async def sources(self, asked: api.SourcesParameters) -> Body:
+    async def sources(self, asked: asks.SourcesParameters) -> Body:
         since_ms = time.time_ns() // 1_000_000 - asked.hours * HOUR_MS
         rows = await self._rows(queries.sources(since_ms))
         return _page([_body(api.SourceRow, row, "newest_at", "told_at") for row in rows], None, None)
 
-    async def letters(self, asked: api.LettersParameters) -> Body:
+    async def letters(self, asked: asks.LettersParameters) -> Body:
         rows = await self._rows(queries.letters(time.time_ns() // 1_000_000 - asked.hours * HOUR_MS))
         return _page([_body(api.LettersRow, row, "newest_at") for row in rows], None, None)
 
-    async def completeness(self, asked: api.CompletenessParameters) -> Body:
+    async def completeness(self, asked: asks.CompletenessParameters) -> Body:
         as_of, _ = await self.newest()
         if as_of is None:
             return _page([], None, None)
         rows = await self._rows(past_queries.completeness(as_of))
         return _page([_body(api.CompletenessRow, row, "until") for row in rows], as_of, None)
 
-    async def alerts(self, asked: api.AlertsParameters) -> Body:
+    async def alerts(self, asked: asks.AlertsParameters) -> Body:
         after = from_cursor(asked.cursor, int, str)
         where = Filter().equal(rule=asked.rule, segment=asked.segment)
         if asked.at_ms is not None:  # all of them were firing then
@@ -252,7 +255,7 @@ class Listings:
             found = [_as_it_stood(one, format_rfc3339(asked.at_ms)) for one in found]
         return _page(found, asked.at_ms, following)
 
-    async def segments(self, asked: api.SegmentsParameters) -> Body:
+    async def segments(self, asked: asks.SegmentsParameters) -> Body:
         (after,) = from_cursor(asked.cursor, str) or ("",)
         as_of, _ = await self.newest()
         if as_of is None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pipeline.web import queries
-from pipeline.web.answers import StreamParameters
+from pipeline.web.asked import StreamParameters
 from pipeline.web.clients import Client, Clients, Frame
 from pipeline.web.listings import Listings, alert_body
 from pipeline.web.queries import Filter

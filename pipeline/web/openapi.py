@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from pipeline.web.answers import Page, Parameters, Problem, StreamParameters
+from pipeline.web.answers import Page, Problem
+from pipeline.web.asked import Parameters, StreamParameters
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.listings import Listing
 from pipeline.web.parameters import allowed

@@ -9,7 +9,8 @@ import msgspec
 from pydantic import ValidationError
 
 from pipeline.model.segments import canonical
-from pipeline.web.answers import Fault, Parameters
+from pipeline.web.answers import Fault
+from pipeline.web.asked import Parameters
 from pipeline.web.catalogue import Catalogue
 from schemas.segments import parse_segment
 from schemas.times import END_OF_TIME_MS

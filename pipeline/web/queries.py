@@ -79,7 +79,7 @@ class Filter(NamedTuple):
 
     def open_at(self, at_ms: int) -> "Filter":
         """Alerts that had fired and were not over yet."""
-        then = "fromUnixTimestamp64Milli(%(open_at)s, 'UTC')"
+        then = at("open_at")
         return self.and_(
             f"opened_at <= {then} AND (resolved_at IS NULL OR resolved_at > {then}) "
             "AND alert_id IN (SELECT alert_id FROM cx.alerts_fired)",

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.web import queries
-from pipeline.web.answers import StreamParameters
+from pipeline.web.asked import StreamParameters
 from pipeline.web.clients import Frame
 from pipeline.web.listings import Listings
 from pipeline.web.queries import Filter

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline.web.answers import StreamParameters
+from pipeline.web.asked import StreamParameters
 from pipeline.web.clients import MOST_WAITING, Clients, Frame, TooManyClients
 
 ALL = StreamParameters()

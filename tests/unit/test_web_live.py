@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.settings import Settings
-from pipeline.web.answers import StreamParameters
+from pipeline.web.asked import StreamParameters
 from pipeline.web.catalogue import catalogue
 from pipeline.web.clients import Client, Clients
 from pipeline.web.listings import Listings

@@ -4,7 +4,7 @@ import pytest
 from multidict import MultiDict
 
 from pipeline.settings import Settings
-from pipeline.web import answers as api
+from pipeline.web import asked as api
 from pipeline.web.catalogue import catalogue
 from pipeline.web.parameters import ParameterError, from_cursor, parse, to_cursor
 
