@@ -99,6 +99,8 @@ class Listings:
             query = past_queries.stood(asked.window, as_of, self.names, where, most, after)
         rows = await self._rows(query)
         following = _following(rows, asked.limit, lambda row: to_cursor(row[1], row[0]))
+        # A bucket may have come since the present was asked for. Rows of what is filling say what they are of.
+        as_of = max([as_of, *(row[3] for row in rows if row[-1] is None)])
         return _page([signal_body(row) for row in rows[: asked.limit]], as_of, following)
 
     async def history(self, asked: asks.HistoryParameters) -> Body:
