@@ -48,6 +48,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "outcome",
         "reason",
         "last_step",
+        "steps",
+        "step_after_ms",
         "value",
         "version",
     ),

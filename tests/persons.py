@@ -165,12 +165,13 @@ class Chain:
         for message in messages:
             m = msgspec.json.decode(message, type=TilesRead)
             state.merge(m.source, m.version, m.watermark, m.tiles, m.more)
-            if self._chance.random() < 0.1:
+            if self._chance.random() < 0.1 and not state.is_mid_batch:
                 due = None if self._chance.random() < 0.7 else state.sources.newest_ms
                 self._signals.take_signals(
                     state, None, is_correcting=self._chance.random() < 0.3, persons_due_ms=due
                 )
-        self._signals.take_signals(state)
+        if not state.is_mid_batch:
+            self._signals.take_signals(state)
         return []
 
     def run(self, crashes: float) -> None:
@@ -179,6 +180,7 @@ class Chain:
             ready = [stage for stage in self.stages.values() if stage.at < len(stage.log)]
             if not ready:
                 if not self._tell_the_rest():
+                    self._signals.take_signals(self.stages[_TILES].state)  # it waits for none for ever
                     return
                 continue
             if self._chance.random() < 0.05:

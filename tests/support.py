@@ -117,6 +117,7 @@ class Store:
                 device or "",
                 j.last_step or "",
                 j.value,
+                j.steps,
             )
             _put(self.journeys, key, out.version, row)
         for tile in out.tiles:

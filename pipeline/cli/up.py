@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -21,6 +22,7 @@ from pipeline.cli.common import say
 from pipeline.kafka.topics import Bounds
 from pipeline.settings import funnel_names, load, running
 from pipeline.settings.alert_rules import load_rules
+from pipeline.settings.places import load_places
 
 _PORT = {"min": 1, "max": 65_535}
 #: What is usual has to be learned before anything can be called unusual: two full hours that nothing can change.
@@ -85,6 +87,7 @@ def up(
     """
     settings = load(is_new_stack=True)
     load_rules(settings.alerts.rules, funnel_names(settings))
+    load_places(settings.web.stores)
     os.umask(0o077)  # what it writes is for its user alone
     embedded, password = settings.embedded, settings.clickhouse.password.get_secret_value()
     stack = Stack(data_dir, settings.clickhouse.user, password, embedded.kafka, embedded.kafka_home)
@@ -139,6 +142,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _start_worker(stack: Stack, with_shop: bool) -> None:
     environ = {"CX_WEB__SHOP_FILE": str(stack.shop_file)} if with_shop else {}
+    if with_shop and "CX_WEB__STORES" not in os.environ:
+        environ["CX_WEB__STORES"] = str(files("pipeline.tools.simulator") / "stores.csv")
     child = stack.run("worker", [sys.executable, "-m", "pipeline", "worker"], environ)
     child.wait_until(lambda: _answers(f"http://127.0.0.1:{stack.web_port}/readyz"), _READY_S)
 

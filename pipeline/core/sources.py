@@ -36,7 +36,8 @@ class Sources:
         self.first_version: Final = first_version
         self._count: Final = count
         self._mid_batch: set[str] = set()
-        """Sources of which a part of a batch has come, and not all of it."""
+        """Sources of which not all has come that belongs to the highest version: a part of a batch is missing, or
+        one that has crashed tells again, in other batches, what it takes back once it is as far as it was."""
         self.versions: dict[str, int] = {}
         """By source: the highest version received."""
         self.watermarks: dict[str, int] = {}
@@ -51,8 +52,8 @@ class Sources:
         """
         if version < self.first_version:
             return False
-        self.versions[source] = max(version, self.versions.get(source, version))
-        (self._mid_batch.add if more else self._mid_batch.discard)(source)
+        highest = self.versions[source] = max(version, self.versions.get(source, version))
+        (self._mid_batch.add if more or version < highest else self._mid_batch.discard)(source)
         if watermark_ms is not None:
             # One that tells again what a run that has crashed told takes nothing back.
             self.watermarks[source] = max(watermark_ms, self.watermarks.get(source, watermark_ms))
@@ -63,7 +64,7 @@ class Sources:
 
     @property
     def is_mid_batch(self) -> bool:
-        """Whether a part of a batch is missing yet."""
+        """Whether what is known of a source is not yet what its version says."""
         return bool(self._mid_batch)
 
     @property

@@ -1,7 +1,7 @@
 """Journeys: message and row. Compiled, for it is done for every one of them."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from pipeline.core.sessions.outputs import JourneyRow
 from pipeline.outputs.outgoing import Outgoing, Output
@@ -11,6 +11,10 @@ from schemas.times import format_rfc3339
 from schemas.units import from_units
 from schemas.versioning import SCHEMA_VERSION
 from sinks.tables import JOURNEYS
+
+_NO_STEPS: Final[list[Any]] = []
+_MOST_MS: Final = 2**32 - 1
+"""49 days: what the column holds."""
 
 
 def journeys_output(channel: str, rows: list[JourneyRow], version: int) -> Output:
@@ -37,7 +41,7 @@ def journey_messages(channel: str, rows: list[JourneyRow], version: int) -> Iter
 def journey_body(channel: str, row: JourneyRow, version: int) -> JourneyBody:
     session_id, journey = row
     # Taken apart, for a field looked up by its name costs three times as much.
-    funnel, opened, ended_ms, outcome, reason, value, last_step, customer_id, visitor_id = journey
+    funnel, opened, ended_ms, outcome, reason, value, last_step, customer_id, visitor_id, _ = journey
     _, store_id, region, device, *_ = opened.dims
     entered_ms, journey_id = opened.at_ms, f"{funnel}:{opened.event_id}"
     return JourneyBody(
@@ -64,12 +68,12 @@ def journey_body(channel: str, row: JourneyRow, version: int) -> JourneyBody:
 
 def journey_columns(channel: str, rows: list[JourneyRow], version: int) -> list[list[Any]]:
     """The columns of the table ``journeys``."""
-    columns: list[list[Any]] = [[] for _ in range(14)]
+    columns: list[list[Any]] = [[] for _ in range(16)]
     ids, funnels, sessions, customers, visitors, stores, regions, devices, entered, ended, *more = columns
-    outcomes, reasons, last_steps, values = more
+    outcomes, reasons, last_steps, all_steps, all_after, values = more
     for row in rows:
         session_id, journey = row
-        funnel, opened, ended_ms, outcome, reason, value, last_step, customer_id, visitor_id = journey
+        funnel, opened, ended_ms, outcome, reason, value, last_step, customer_id, visitor_id, steps = journey
         _, store_id, region, device, *_ = opened.dims
         ids.append(f"{funnel}:{opened.event_id}")
         funnels.append(funnel)
@@ -84,6 +88,8 @@ def journey_columns(channel: str, rows: list[JourneyRow], version: int) -> list[
         outcomes.append(outcome)
         reasons.append(reason or "")
         last_steps.append(last_step or "")
+        all_steps.append([step for step, _ in steps] if steps else _NO_STEPS)
+        all_after.append([min(after_ms, _MOST_MS) for _, after_ms in steps] if steps else _NO_STEPS)
         values.append(from_units(value))
     count = len(rows)
     return [*columns[:5], [channel] * count, *columns[5:], [version] * count]

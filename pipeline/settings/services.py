@@ -190,6 +190,9 @@ class WebSettings(Part):
     set."""
     shop_file: str = ""
     """File in which the console orders incidents of a simulated shop (``simulate --orders``); empty: no shop."""
+    stores: str = ""
+    """CSV file that says where stores are, for the console's map: its first line is
+    ``store_id,name,latitude,longitude``; empty: no map."""
     time_zone: str = ""
     """The shop's, as ``Europe/Berlin``: the console shows times in it; empty: in that of whoever looks."""
     grafana: str = ""

@@ -163,6 +163,27 @@ class FunnelRow(Row):
     """Where those who abandoned had come to; the most frequent ten."""
 
 
+class StepRow(Row):
+    """How one step of a funnel was passed, by journeys that were completed or abandoned.
+
+    From a step: it was the last one that they came to for the first time.
+    """
+
+    funnel: str
+    step: str
+    """Empty: the opening, before any step."""
+    entered: int
+    """Journeys that came to it."""
+    completed: int
+    """Those of them that were completed from it."""
+    left: int
+    """Those that were abandoned from it."""
+    median_s: float | None
+    """From coming to it to the next step, or to completion; null where all left."""
+    next: list[tuple[str, int]]
+    """The steps that followed and how often, the most frequent five."""
+
+
 class RecoveryRow(Row):
     """What has become of the abandoned journeys of a funnel."""
 

@@ -1,12 +1,17 @@
 """What can be asked for: the names that the settings give rise to."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from pipeline.core.detection.watch import Rule
 from pipeline.model.signals import Signal, signals_of
 from pipeline.settings import Settings, funnel_names, vocabulary
 from pipeline.settings.alert_rules import load_rules
+from pipeline.settings.places import Place, load_places
+from pipeline.settings.shop import OnSettings
+
+_AT_TILLS: Final = ("queue_joined", "basket_opened")
+"""These event types come from stores, whatever the channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,10 @@ class Catalogue:
     currency: str
     timeouts_s: dict[str, float]
     """By funnel, after how long without an event a journey counts as abandoned."""
+    till_funnels: tuple[str, ...] = ()
+    """Funnels that nothing but what happens in stores opens."""
+    places: dict[str, Place] = field(default_factory=dict)
+    """Where stores are, as far as it is known."""
     rules: tuple[Rule, ...] = ()
     """What alerts come from."""
 
@@ -61,6 +70,10 @@ class Catalogue:
         }
 
 
+def _is_at_till(opening: OnSettings) -> bool:
+    return opening.channel == "pos" or opening.type in _AT_TILLS
+
+
 def catalogue(settings: Settings) -> Catalogue:
     """Of the pipeline with these settings."""
     funnels = funnel_names(settings)
@@ -71,6 +84,10 @@ def catalogue(settings: Settings) -> Catalogue:
         known_dimensions=vocabulary(settings).dimensions,
         known=dict(settings.segments.known),
         currency=settings.pipeline.currency,
+        places=load_places(settings.web.stores),
+        till_funnels=tuple(
+            name for name, funnel in settings.funnels.followed().items() if all(map(_is_at_till, funnel.opens_on))
+        ),
         rules=load_rules(settings.alerts.rules, funnels),
         timeouts_s={name: funnel.timeout_s for name, funnel in settings.funnels.followed().items()},
     )

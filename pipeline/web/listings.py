@@ -22,6 +22,7 @@ Body = dict[str, Any]
 _LATELY_MS: Final = 300_000
 _NOBODY: Final = (0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
 """What has become of journeys of which none is somebody's."""
+_MOST_NEXT: Final = 5
 _LONG_AGO_MS: Final = 7 * 86_400_000
 """So far back the newest event is looked for, once, where there was none lately."""
 
@@ -58,6 +59,7 @@ class Listings:
             Listing(
                 "journeys", "Journeys that have ended", asks.JourneysParameters, api.JourneyRow, self.journeys
             ),
+            Listing("funnels/steps", "How steps are passed", asks.FunnelsParameters, api.StepRow, self.steps),
             Listing("recoveries", "Who came back", asks.RecoveriesParameters, api.RecoveryRow, self.recoveries),
             Listing("sources", "What sources send", asks.SourcesParameters, api.SourceRow, self.sources),
             Listing("deadletters", "What could not be read", asks.LettersParameters, api.LettersRow, self.letters),
@@ -193,6 +195,14 @@ class Listings:
                 one["exits"].append({"step": step, "abandoned": count, "value": value})
         return list(found.values())
 
+    async def steps(self, asked: asks.FunnelsParameters) -> Body:
+        as_of = await self._as_of(asked)
+        if as_of is None:
+            return _page([], None, None)
+        found = await self._rows(queries.steps(asked.segment, asked.window, as_of, self.names))
+        rows = [_body(api.StepRow, _step(row)) for row in found if row[0] in self.names.funnels]
+        return _page(rows, as_of, None)
+
     async def journeys(self, asked: asks.JourneysParameters) -> Body:
         after = from_cursor(asked.cursor, int, str, str, str, int)
         where = Filter().equal(
@@ -283,6 +293,13 @@ def signal_body(row: Sequence[Any]) -> Body:
 
 def alert_body(row: Sequence[Any]) -> Body:
     return _body(api.AlertRow, row, "opened_at", "updated_at", "resolved_at")
+
+
+def _step(row: Sequence[Any]) -> list[Any]:
+    """A row of :func:`pipeline.web.queries.steps` as fields of ``StepRow``."""
+    *figures, median_ms, (names, counts) = row
+    nexts = sorted(zip(names, counts, strict=True), key=lambda one: (-one[1], one[0]))[:_MOST_NEXT]
+    return [*figures, None if median_ms is None else median_ms / 1000, nexts]
 
 
 def _body(model: type[api.Row], row: Sequence[Any], *times: str) -> Body:

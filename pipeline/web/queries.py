@@ -184,18 +184,52 @@ def exits(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
 
     The ten most frequent steps of each, the most frequent first; of those not abandoned the step is empty.
     """
-    where = _in_segment(segment, names)
-    start = as_of_ms - WINDOW_MS[window]
+    ended = _ended(segment, window, as_of_ms, names)
     sql = f"""SELECT funnel, outcome, if(outcome = 'abandoned', last_step, '') AS step, count() AS n, sum(value),
     sum(count()) OVER (PARTITION BY funnel, outcome)
 FROM cx.journeys_by_entry FINAL
-WHERE ended_at >= {at("start")} AND ended_at < {at("as_of")} AND outcome != 'retracted'
-  AND toStartOfHour(entered_at) >= toStartOfHour({at("entered")}) AND toStartOfHour(entered_at) <= {at("as_of")}
-  AND {where.sql}
+WHERE outcome != 'retracted' AND {ended.sql}
 GROUP BY funnel, outcome, step ORDER BY funnel, n DESC, step LIMIT 10 BY funnel, outcome"""
+    return Query(sql, dict(ended.values))
+
+
+def steps(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Query:
+    """Of the journeys that ended in the window, completed or abandoned, how each step was passed.
+
+    Rows: (funnel, step, journeys that came to it, completed from it, left from it, median ms from it to what
+    followed, [steps that followed it], [how often]). From a step: it was the last one that they came to for the
+    first time. The empty step is the opening. The order is that in which journeys come to them, on the whole.
+    """
+    ended = _ended(segment, window, as_of_ms, names)
+    sql = f"""WITH passed AS (
+    SELECT funnel, outcome, toUInt32(least(dateDiff('millisecond', entered_at, ended_at), {2**32 - 1})) AS whole,
+        arrayJoin(arrayZip(arrayEnumerate(arrayConcat([''], steps)), arrayConcat([''], steps),
+            arrayConcat([toUInt32(0)], step_after_ms), arrayConcat(steps, ['']),
+            arrayConcat(step_after_ms, [whole]))) AS one,
+        one.1 AS place, one.2 AS step, one.4 AS following, one.5 - one.3 AS took
+    FROM cx.journeys_by_entry FINAL
+    WHERE outcome IN ('completed', 'abandoned') AND {ended.sql}
+)
+SELECT funnel, step, count() AS n, countIf(following = '' AND outcome = 'completed'),
+    countIf(following = '' AND outcome = 'abandoned') AS gone,
+    if(n > gone, quantileExactIf(0.5)(took, following != '' OR outcome = 'completed'), NULL),
+    sumMap(if(following = '', [], [toString(following)]), if(following = '', [], [toUInt64(1)])) AS nexts
+FROM passed GROUP BY funnel, step ORDER BY funnel, avg(place), n DESC, step"""
+    return Query(sql, dict(ended.values))
+
+
+def _ended(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Filter:
+    """Journeys of a segment that ended in a window."""
+    start = as_of_ms - WINDOW_MS[window]
     longest_ms = round(max(names.timeouts_s.values()) * 1000) + _ACTIVE_MS
-    values = {"start": start, "as_of": as_of_ms, "entered": start - longest_ms}
-    return Query(sql, values | dict(where.values))
+    return _in_segment(segment, names).and_(
+        f"ended_at >= {at('start')} AND ended_at < {at('as_of')} "
+        f"AND toStartOfHour(entered_at) >= toStartOfHour({at('entered')}) "
+        f"AND toStartOfHour(entered_at) <= {at('as_of')}",
+        start=start,
+        as_of=as_of_ms,
+        entered=start - longest_ms,
+    )
 
 
 def journeys(funnel: str, where: Filter, span: tuple[int, int], limit: int, after: tuple[Any, ...]) -> Query:

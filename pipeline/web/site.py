@@ -65,6 +65,8 @@ def add_site(
     config = {
         "currency": names.currency,
         "funnels": names.funnels,
+        "tillFunnels": names.till_funnels,
+        "places": names.places,
         "signals": names.for_console(),
         "rules": names.rules_for_console(),
         "dimensions": names.dimensions,

@@ -295,8 +295,48 @@ def test_two_segments_can_be_compared(settled: Running, open_page: Open) -> None
     expect(sides.last.locator("h3")).to_have_text("web")
     expect(sides.last.locator(".detail")).to_contain_text("left:")
     assert "compare=channel%3Dweb" in page.url
+    page.select_option("#compare", "-1h")
+    expect(sides.last.locator("h3")).to_have_text("an hour earlier")
+    expect(sides.first.locator("h3")).to_have_text("now")
     page.select_option("#compare", "")
     expect(sides).to_have_count(1)
+
+
+def test_stores_are_on_a_map_where_their_places_are_known(settled: Running, open_page: Open) -> None:
+    page = open_page(f"{settled.addresses['web']}/stores?sort=friction:worst&window=1h")
+    is_live(page)
+    expect(page.locator("#map [data-place]")).to_have_count(12, timeout=20_000)
+    at = {one: page.locator(f"[data-place={one}] circle").bounding_box() for one in ("store-01", "store-04")}
+    hamburg, munich = at["store-01"], at["store-04"]
+    assert hamburg is not None
+    assert munich is not None
+    assert hamburg["y"] < munich["y"]
+    assert hamburg["x"] < munich["x"]
+    told = page.locator("[data-place=store-04]").get_attribute("aria-label") or ""
+    shown = page.locator("[data-store='store_id=store-04'] td").all_inner_texts()
+    assert told.startswith("Munich: ")
+    assert any(told.removeprefix("Munich: ").split(",")[0] in text for text in shown)
+    page.locator("[data-place=store-04]").click()
+    expect(page.locator("#segment")).to_have_value("store_id=store-04")
+
+
+def test_steps_are_bars_as_long_as_those_who_came(settled: Running, open_page: Open) -> None:
+    page = open_page(f"{settled.addresses['web']}/funnels?window=1h")
+    is_live(page)
+    steps = page.locator("[data-funnel=checkout] [data-step]")
+    expect(steps.first).to_be_visible(timeout=20_000)
+    address = f"{settled.addresses['web']}/api/v1/funnels/steps?window=1h"
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        rows = {one["step"]: one for one in json.load(answer)["rows"] if one["funnel"] == "checkout"}
+    shown = {one.get_attribute("data-step"): one for one in steps.all()}
+    assert shown.keys() == {"address", "delivery", "payment", "review"}
+    assert rows["payment"]["next"][0][0] == "review"
+    expect(shown["payment"].locator(".next")).to_contain_text("then review")
+    widths = [one.locator(".off").evaluate("bar => bar.getBoundingClientRect().width") for one in steps.all()]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] / widths[0] == pytest.approx(
+        rows["review"]["entered"] / rows["address"]["entered"], abs=0.02
+    )
 
 
 def test_it_speaks_japanese_and_remembers_it(settled: Running, open_page: Open) -> None:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -284,6 +285,41 @@ def test_stores_by_the_hour_letters_and_completeness_are_those_of_the_tables(sho
     hours = ask(shop, "completeness")["rows"]
     assert hours
     assert all(one["until"].endswith(":00:00.000Z") and one["complete"] <= one["windows"] <= 60 for one in hours)
+
+
+def test_steps_are_passed_as_the_journeys_of_the_table_went(shop: Running) -> None:
+    page = ask(shop, "funnels/steps", segment="channel=web", window="1h")
+    until = f"parseDateTime64BestEffort('{page['as_of']}', 3, 'UTC')"
+    journeys = shop.sql(
+        "SELECT funnel, outcome, steps, step_after_ms, dateDiff('millisecond', entered_at, ended_at) "
+        "FROM cx.journeys FINAL WHERE channel = 'web' AND outcome IN ('completed', 'abandoned') "
+        f"AND ended_at >= {until} - INTERVAL 1 HOUR AND ended_at < {until}"
+    )
+    entered, left, took = Counter[Any](), Counter[Any](), defaultdict[Any, list[int]](list)
+    completed, nexts = Counter[Any](), defaultdict[Any, Counter[str]](Counter)
+    for funnel, outcome, steps, after_ms, whole_ms in journeys:
+        times = [0, *after_ms, whole_ms]
+        for at, step in enumerate(["", *steps]):
+            entered[funnel, step] += 1
+            is_last = at == len(steps)
+            left[funnel, step] += is_last and outcome == "abandoned"
+            completed[funnel, step] += is_last and outcome == "completed"
+            if not is_last:
+                nexts[funnel, step][steps[at]] += 1
+            if not is_last or outcome == "completed":
+                took[funnel, step].append(times[at + 1] - times[at])
+    rows = {(one["funnel"], one["step"]): one for one in page["rows"]}
+    assert {"address", "payment", ""} <= {step for funnel, step in rows if funnel == "checkout"}
+    assert rows.keys() == entered.keys()
+    for key, row in rows.items():
+        assert (row["entered"], row["completed"], row["left"]) == (entered[key], completed[key], left[key])
+        assert sorted(nexts[key].values(), reverse=True)[:5] == [n for _, n in row["next"]]
+        assert all(nexts[key][step] == n for step, n in row["next"])
+        if row["median_s"] is None:
+            assert not took[key]
+        else:
+            assert round(row["median_s"] * 1000) in took[key]
+            assert statistics.median_low(took[key]) <= round(row["median_s"] * 1000) <= max(took[key])
 
 
 def test_journeys_page_by_page_are_those_of_the_table(shop: Running) -> None:

@@ -100,7 +100,7 @@ def test_what_was_published_after_the_last_checkpoint_is_undone_by_the_next_run(
 
 def base_of(session: StoredSession) -> list[tuple[object, ...]]:
     return [
-        (one.funnel, one.opened_by, one.value, one.last_step, one.customer_id)
+        (one.funnel, one.opened_by, one.value, one.last_step, one.customer_id, one.steps)
         for one in (session.base.open if session.base is not None else ())
     ]
 

@@ -69,6 +69,7 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
 @settings(max_examples=150)
 @given(seed=st.integers(0, 2**32), sessions=st.integers(1, 30))
 @example(seed=490, sessions=4)
+@example(seed=62957, sessions=28)
 def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: int, sessions: int) -> None:
     chance = random.Random(seed)
     logs = drawn(chance, sessions)

@@ -96,6 +96,7 @@ def test_step_customer_and_dimensions() -> None:
     )
     journey = found["cart:a@0"]
     assert (journey.last_step, journey.customer_id) == ("review", "ben")
+    assert journey.steps == (("address", 1), ("review", 3))
     assert journey.opened_by.dims[3] == "mobile"
 
 

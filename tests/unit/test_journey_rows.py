@@ -22,9 +22,11 @@ OPENED = Entry(
     ("web", "store-1", "north", "phone", "spring"),
 )
 BARE = Entry(0, "e-2", "product_added", None, None, None, None, None, ("web", None, None, None, None))
+STEPS = (("address", 0), ("payment", 2**32))
 ROWS = [
     JourneyRow(
-        "s-1", Journey("checkout", OPENED, 61_501, "abandoned", "timeout", 199_900, "payment", "c-2", "v-2")
+        "s-1",
+        Journey("checkout", OPENED, 61_501, "abandoned", "timeout", 199_900, "payment", "c-2", "v-2", STEPS),
     ),
     JourneyRow("s-2", Journey("cart", BARE, 0, "retracted", None, 0, None, None, None)),
 ]
@@ -36,6 +38,8 @@ def test_the_row_says_what_the_message_says() -> None:
     for row, message in zip(rows, journey_messages("web", ROWS, 7), strict=True):
         told = JourneyMessage.model_validate(msgspec.to_builtins(message.body)).model_dump()
         assert message.key == told["session_id"]
+        steps = list(zip(row.pop("steps"), row.pop("step_after_ms"), strict=True))
+        assert steps == ([("address", 0), ("payment", 2**32 - 1)] if message.key == "s-1" else [])
         assert dict(message.headers)["ce_id"].decode() == told.pop("id")
         del told["schema_version"]
         times = {name: format_rfc3339(row[name]) for name in ("entered_at", "ended_at")}

@@ -181,6 +181,16 @@ def test_no_row_is_made_between_two_parts_of_what_a_partition_tells() -> None:
     assert not windows.is_mid_batch
 
 
+def test_no_row_is_made_while_one_that_has_crashed_tells_again_what_it_takes_back_later() -> None:
+    windows = new_windows()
+    windows.merge(WEB, 1, T0, [])
+    windows.merge(PERSONS, 10, T0, [("all", T0, {"cart_known": 1})])
+    windows.merge(PERSONS, 6, T0, [("all", T0 + 10_000, {"cart_known": 1})])
+    assert windows.is_mid_batch  # by then the sum of versions is that of other content
+    windows.merge(PERSONS, 12, T0, [("all", T0 + 10_000, {"cart_known": 0})])
+    assert not windows.is_mid_batch
+
+
 def test_corrections_of_many_hours_keep_few_of_them_open() -> None:
     setting = Setting(hours=12 * 24)
     setting.persons(1)

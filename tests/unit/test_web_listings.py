@@ -38,3 +38,17 @@ def test_the_present_is_that_of_the_rows() -> None:
     filling = ("csat", "all", "1h", LATER, *figures, False, None)
     assert now_of([stored, filling])["as_of"] == format_rfc3339(LATER)
     assert now_of([stored])["as_of"] == now_of([])["as_of"] == format_rfc3339(NOW)
+
+
+def test_a_funnel_is_of_stores_where_only_stores_open_it() -> None:
+    opened = {
+        "returns": [{"type": "page_viewed", "step": "returns", "channel": "pos"}],
+        "fitting": [{"type": "page_viewed", "channel": "pos"}, {"type": "page_viewed", "channel": "app"}],
+    }
+    own = {name: funnel(on) for name, on in opened.items()}
+    assert catalogue(Settings()).till_funnels == ("queue", "basket")
+    assert catalogue(Settings.model_validate({"funnels": own})).till_funnels == ("queue", "basket", "returns")
+
+
+def funnel(opens_on: list[dict[str, str]]) -> dict[str, Any]:
+    return {"opens_on": opens_on, "completes_on": ["order_completed"], "timeout_s": 60}

@@ -15,7 +15,7 @@ import { Stores } from "./stores.js";
 import { Timeline } from "./timeline.js";
 import { Token } from "./token.js";
 import { Trends } from "./trends.js";
-import { classes, Component, html } from "./ui.js";
+import { classes, Component, html, Skeleton } from "./ui.js";
 
 const VIEWS = { overview: Overview, alerts: Alerts, trends: Trends, funnels: Funnels, stores: Stores, recovery: Recovery, data: Data };
 
@@ -35,7 +35,7 @@ export class App extends Component {
       <a class="skip" href="#main">${t("nav.skip")}</a>
       <${Header} state=${state} actions=${actions} />
       <main id="main" tabindex="-1" data-page=${place.page}>
-        ${model.isConfigured ? html`<${View} key=${place.page} state=${state} actions=${actions} />` : html`<${Skeleton} />`}
+        ${model.isConfigured ? html`<${View} key=${place.page} state=${state} actions=${actions} />` : html`<div class="overview"><p class="sentence" data-state="unknown">${t("sentence.unknown")}</p><${Skeleton} /></div>`}
       </main>
       <${Announcer} state=${state} />
       ${state.isLocked && html`<${Token} open=${actions.unlock} />`}
@@ -67,12 +67,6 @@ function Header({ state, actions }) {
       </select></span>
     </div>
   </header>`;
-}
-
-/** Boxes of the size of what will be there. */
-function Skeleton() {
-  return html`<div class="overview" aria-hidden="true"><p class="sentence" data-state="unknown">${t("sentence.unknown")}</p>
-    <div class="parts">${[1, 2, 3, 4].map((key) => html`<div key=${key} class="part skeleton"></div>`)}</div></div>`;
 }
 
 const WORTH_SAYING = ["lost", "trouble", "still"];

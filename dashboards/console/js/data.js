@@ -5,33 +5,36 @@ import { ago, clock, count, now, number, percent } from "./format.js";
 import { known, t } from "./i18n.js";
 import { Loaded } from "./loaded.js";
 import { Table } from "./table.js";
-import { html } from "./ui.js";
+import { html, Skeleton } from "./ui.js";
 
 const SILENT_MS = 1_800_000;
 const HEAD = ["kind", "mapped", "ignored", "invalid", "copies", "again", "late", "newest"];
 
 export function Data({ state: { model, status } }) {
+  const ask = (signal) => Promise.all(["sources", "completeness", "deadletters"].map((path) => get(`/api/v1/${path}`, {}, signal)));
   return html`<div class="stack">
     ${model.past !== null && html`<p class="note">${t("data.present")}</p>`}
-    <section id="sources-panel" aria-labelledby="sources-title">
-      <h1 id="sources-title">${t("data.sources")}</h1>
-      <${Loaded} what="sources" ask=${(signal) => get("/api/v1/sources", {}, signal)} isPaused=${status.paused}>${(found) => {
-        if (found && !found.rows.length) return html`<p class="note">${t("data.sources.none")}</p>`;
-        return html`<${Table} id="sources" label="sources-title" head=${["", ...HEAD.map((name) => t(`data.${name}`))]}
-          rows=${(found?.rows ?? []).map((one) => ({ key: one.source, attributes: { "data-source": one.source }, name: one.source, cells: cellsOf(one) }))} />`;
-      }}<//>
-    </section>
-    <section aria-labelledby="day-title"><h2 id="day-title">${t("data.day")}</h2><p class="note">${t("data.day.note")}</p>
-      <${Loaded} what="day" ask=${(signal) => get("/api/v1/completeness", {}, signal)} isPaused=${status.paused}>${(found) => html`<${Day} rows=${found?.rows ?? []} />`}<//></section>
-    <section aria-labelledby="letters-title"><h2 id="letters-title">${t("data.letters.day")}</h2>
-      <${Loaded} what="letters" ask=${(signal) => get("/api/v1/deadletters", {}, signal)} isPaused=${status.paused}>${(found) => {
-        if (found && !found.rows.length) return html`<p class="note">${t("data.letters.none")}</p>`;
-        return html`<${Table} id="letters" label="letters-title" head=${["", ...LETTERS.map((name) => t(`data.letters.${name}`))]}
-          rows=${(found?.rows ?? []).map((one) => ({ key: `${one.topic} ${one.reason}`, name: one.topic, cells: lettersOf(one) }))} />
-          <p class="note">${t("data.letters.more")} <code>cx-signals deadletters list</code></p>`;
-      }}<//></section>
-    <section aria-labelledby="health-title"><h2 id="health-title">${t("data.pipeline")}</h2><${Health} vitals=${model.vitals} rate=${model.rate} /></section>
+    <${Loaded} what="data" ask=${ask} isPaused=${status.paused}>${(found) => (found ? html`<${Parts} found=${found.map(({ rows }) => rows)} model=${model} />` : html`<${Skeleton} />`)}<//>
   </div>`;
+}
+
+function Parts({ found: [sources, hours, letters], model: { vitals, rate } }) {
+  return html`<section id="sources-panel" aria-labelledby="sources-title">
+      <h1 id="sources-title">${t("data.sources")}</h1>
+      ${sources.length
+        ? html`<${Table} id="sources" label="sources-title" head=${["", ...HEAD.map((name) => t(`data.${name}`))]}
+          rows=${sources.map((one) => ({ key: one.source, attributes: { "data-source": one.source }, name: one.source, cells: cellsOf(one) }))} />`
+        : html`<p class="note">${t("data.sources.none")}</p>`}
+    </section>
+    <section aria-labelledby="day-title"><h2 id="day-title">${t("data.day")}</h2><p class="note">${t("data.day.note")}</p><${Day} rows=${hours} /></section>
+    <section aria-labelledby="letters-title"><h2 id="letters-title">${t("data.letters.day")}</h2>
+      ${letters.length
+        ? html`<${Table} id="letters" label="letters-title" head=${["", ...LETTERS.map((name) => t(`data.letters.${name}`))]}
+          rows=${letters.map((one) => ({ key: `${one.topic} ${one.reason}`, name: one.topic, cells: lettersOf(one) }))} />
+          <p class="note">${t("data.letters.more")} <code>cx-signals deadletters list</code></p>`
+        : html`<p class="note">${t("data.letters.none")}</p>`}
+    </section>
+    <section aria-labelledby="health-title"><h2 id="health-title">${t("data.pipeline")}</h2><${Health} vitals=${vitals} rate=${rate} /></section>`;
 }
 
 function cellsOf(one) {

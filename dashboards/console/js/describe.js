@@ -5,7 +5,6 @@ import { known, t } from "./i18n.js";
 
 const HOUR_MS = 3_600_000;
 const SCALES = { share: [0, 1], ratio: [0, 2], score: [-100, 100], points: [1, 7], money: [0, Infinity] };
-const STORE_FUNNELS = ["queue", "basket"];
 const SEVERAL = ["abandonment", "nowcast", "completion_ratio", "net_abandonment", "value_abandoned", "value_recovered_7d"];
 
 export const funnelName = (funnel) => known(`funnel.${funnel}`) ?? title(funnel);
@@ -48,14 +47,14 @@ export function askedBy(rule, figure) {
 
 /** The figures of the first screen: of each part the leading one and the others. */
 export function partsOf(config) {
-  const { funnels } = config;
-  const online = funnels.filter((funnel) => !STORE_FUNNELS.includes(funnel));
+  const { funnels, tillFunnels } = config;
+  const online = funnels.filter((funnel) => !tillFunnels.includes(funnel));
   const bought = funnels.filter((funnel) => config.signals[`${funnel}_net_abandonment`]);
   const withMoney = [...new Set([...bought, ...funnels.filter((funnel) => !["search", "form", "support", "queue"].includes(funnel))])];
   const parts = {
     satisfaction: ["csat", "nps", "ces", "friction"],
     online: ["checkout_abandonment", "checkout_completion_ratio", "checkout_nowcast", ...online.map((funnel) => `${funnel}_abandonment`)],
-    stores: STORE_FUNNELS.map((funnel) => `${funnel}_abandonment`),
+    stores: [...tillFunnels].sort((a, b) => (b === "queue") - (a === "queue")).map((funnel) => `${funnel}_abandonment`),
     money: ["checkout_value_abandoned", ...withMoney.map((funnel) => `${funnel}_value_abandoned`), "checkout_net_abandonment", "checkout_value_recovered_7d"],
   };
   return Object.entries(parts)

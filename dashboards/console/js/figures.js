@@ -25,18 +25,20 @@ export class Figure extends Component {
     document.removeEventListener("keydown", this.key);
   }
 
+  // A value of another length is another element: it stands at the right, and one that moved would be a layout shift.
   render({ figure, state, day, scale, until, isLead }, { isOpen }) {
     const { model, place } = state;
     const row = model.now(place.segment, figure.signal);
     const isFresh = model.isFresh(place.segment);
     const marked = isMarked(figure, place.segment, model.firing);
     const tip = `tip-${figure.signal}`;
+    const shown = shownOf(figure, row, isFresh);
     const value = row ? (figure.isMoney ? null : row.value) : null;
     return html`<div class=${classes("figure", isLead && "lead")} data-signal=${figure.signal} data-empty=${String(row === null)} data-marked=${String(marked)}
         onMouseEnter=${this.show} onMouseLeave=${this.hide}>
       <button type="button" aria-describedby=${tip} aria-expanded=${String(isOpen)} onClick=${this.show} onFocus=${this.show} onBlur=${this.hide}>
         <span class="name">${figure.name}</span>
-        <span class="value">${shownOf(figure, row, isFresh)}</span>
+        <span class="value" key=${shown}>${shown}</span>
         ${marked && html`<span class="mark">${t("figure.marked")}</span>`}
       </button>
       <${Spark} day=${day} low=${scale.low} high=${scale.high} until=${until} now=${value} height=${isLead ? 72 : 24} />

@@ -13,7 +13,7 @@ export class Model {
     this.vitals = null;
     this.rate = null; // records a second
     this.isConfigured = false;
-    this.config = { currency: "", funnels: [], dimensions: [], hasShop: false, signals: {}, timeZone: "", grafana: "", rules: {} };
+    this.config = { currency: "", funnels: [], tillFunnels: [], places: {}, dimensions: [], hasShop: false, signals: {}, timeZone: "", grafana: "", rules: {} };
   }
 
   /** Another segment or window or time is looked at. */

@@ -34,12 +34,13 @@ export class SegmentPicker extends Component {
     if (rows && document.activeElement !== this.select) this.setState({ segments: rows.map((row) => row.segment) });
   }
 
-  /** `none`: the name of choosing nothing, where that can be. */
-  render({ segment, changed, id = "segment", label = t("choice.segment"), none = null }, { segments }) {
+  /** `none`: the name of choosing nothing, where that can be. `first`: what can be chosen besides, [value, name]. */
+  render({ segment, changed, id = "segment", label = t("choice.segment"), none = null, first = [] }, { segments }) {
     const option = (name) => html`<option key=${name} value=${name}>${segmentName(name)}</option>`;
     return html`<label>${label} <select id=${id} value=${segment} ref=${(element) => (this.select = element)} onChange=${(event) => changed(event.target.value)}>
       ${none !== null && html`<option value="">${none}</option>`}
-      ${grouped(["all", ...segments, ...(segment ? [segment] : [])]).map(([dimensions, names]) => (dimensions === ""
+      ${first.map(([value, name]) => html`<option key=${value} value=${value}>${name}</option>`)}
+      ${grouped(["all", ...segments, ...(segment && !first.some(([value]) => value === segment) ? [segment] : [])]).map(([dimensions, names]) => (dimensions === ""
         ? names.map(option)
         : html`<optgroup key=${dimensions} label=${known(`group.${dimensions}`) ?? dimensions.replaceAll("|", t("group.and"))}>${names.map(option)}</optgroup>`))}
     </select></label>`;

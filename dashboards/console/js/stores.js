@@ -6,6 +6,7 @@ import { count, number, percent, segmentName } from "./format.js";
 import { Heat } from "./heat.js";
 import { known, t } from "./i18n.js";
 import { Loaded } from "./loaded.js";
+import { StoreMap } from "./map.js";
 import { addressOf, then } from "./place.js";
 import { Component, html, Pure } from "./ui.js";
 
@@ -56,6 +57,7 @@ export class Stores extends Component {
           <tbody>${shown.map((name) => html`<${Store} key=${name} name=${name} place=${addressOf(place, { page: "overview", segment: name })} pick=${pick}
             points=${lines.get(name) ?? NONE} until=${until} cells=${JSON.stringify(used.map((one) => cellOf(one, model.now(name, one.signal))))} />`)}</tbody></table></div>`;
       }}<//>
+      <${StoreMap} state=${state} actions=${actions} column=${column} better=${model.better(column.signal)} />
       <${Heat} column=${column} shown=${shown} state=${state} better=${model.better(column.signal)} />
       ${ranked.length > SHOWN && html`<button type="button" id="stores-all" onClick=${() => this.setState({ isAll: !isAll })}>${t(isAll ? "stores.first" : "stores.all", { n: isAll ? SHOWN : ranked.length })}</button>`}
     </section>`;

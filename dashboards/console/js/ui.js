@@ -14,5 +14,8 @@ export class Pure extends Component {
   }
 }
 
+/** Boxes of the size of what will be there. */
+export const Skeleton = () => html`<div class="parts" aria-hidden="true">${[1, 2, 3, 4].map((key) => html`<div key=${key} class="part skeleton"></div>`)}</div>`;
+
 /** Class names that hold: `classes("row", isOpen && "open")`. */
 export const classes = (...names) => names.filter(Boolean).join(" ");

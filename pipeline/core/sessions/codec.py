@@ -2,9 +2,10 @@
 
 Numbers are little-endian. A session is the bytes of its block (4) and of the id in it (2), and how many journeys
 of its base are open (2). If any are: the time of the base (8), where the kept events begin in the block (4), and
-32 bytes for each journey: value (8); where its opening event, last step and customer are (4 each); its funnel by
+96 bytes for each journey: value (8); where its opening event, last step and customer are (4 each); its funnel by
 number and whether it has timed out (1 each); how often 10**18 goes into the value besides (2); its lines (4);
-where its last visitor is (4). Then the block.
+where its last visitor is (4); how many steps it came to (4), and where the first event at each is (15 times 4).
+Then the block.
 
 A block is the session's id and the records of its events: a head of 40 bytes, the event's id, and texts that no
 event before it had, each with its length (2) before it. A head refers to texts by their distance from the
@@ -17,13 +18,13 @@ from typing import Final, NamedTuple
 
 from pipeline.core.sessions.entry import Entry
 from pipeline.core.sessions.session import Session
-from pipeline.core.sessions.walk import OpenJourney, Walk
+from pipeline.core.sessions.walk import MOST_STEPS, OpenJourney, Walk
 from pipeline.model.dimensions import Dims
 from pipeline.model.rules import Rules
 
 _SIZES: Final = Struct("<IHH")
 _BASE: Final = Struct("<qI")
-_OPEN: Final = Struct("<qIIIBBHII")
+_OPEN: Final = Struct(f"<qIIIBBHIII{MOST_STEPS}I")
 #: Time; amount; where dims, step, customer, visitor and order are; bytes of the record; bytes of the id and type.
 _HEAD: Final = Struct("<qqIIIIIHH")
 _LENGTH: Final = Struct("<H")
@@ -63,11 +64,14 @@ def _encoded(session: Session, numbers: dict[str, int], codes: dict[str, int]) -
 
 def _encoded_open(block: "_Block", journey: OpenJourney, numbers: dict[str, int]) -> bytes:
     wholes, value = divmod(journey.value, _WHOLE)
-    opened_by = block.opening(journey.opened_by)
+    opened_by = block.once(journey.opened_by)
     step, customer = block.text_of(journey.last_step), block.text_of(journey.customer_id)
     number = numbers[journey.funnel.name]
     visitor, wholes = block.text_of(journey.visitor_id), min(wholes, _MOST_WHOLES)
-    return _OPEN.pack(value, opened_by, step, customer, number, 0, wholes, journey.lines, visitor)
+    steps = [block.once(entry) for entry in journey.steps]
+    places = steps + [0] * (MOST_STEPS - len(steps))
+    head = value, opened_by, step, customer, number, 0, wholes, journey.lines, visitor
+    return _OPEN.pack(*head, len(steps), *places)
 
 
 class _Block:
@@ -77,13 +81,13 @@ class _Block:
         self._codes = codes
         self.content = bytearray(session_id.encode())
         self._texts: dict[bytes, int] = {}
-        self._openings: dict[Entry, int] = {}
+        self._kept: dict[Entry, int] = {}
 
-    def opening(self, entry: Entry) -> int:
-        """Where the opening event of a journey is; several journeys may have the same."""
-        found = self._openings.get(entry)
+    def once(self, entry: Entry) -> int:
+        """Where an event that journeys refer to is, written now if it is new."""
+        found = self._kept.get(entry)
         if found is None:
-            found = self._openings[entry] = self.event(entry)
+            found = self._kept[entry] = self.event(entry)
         return found
 
     def event(self, entry: Entry) -> int:
@@ -179,11 +183,14 @@ class _Reader:
         )
 
     def open_journey(self, row: tuple[int, ...]) -> OpenJourney:
-        value, opened_by, step, customer, number, _, wholes, lines, visitor = row
+        value, opened_by, step, customer, number, _, wholes, lines, visitor, count, *steps = row
         journey = OpenJourney(self._funnels.all[number], self.event(opened_by))
         journey.value, journey.lines = wholes * _WHOLE + value, lines
         journey.last_step, journey.customer_id = self._text(step), self._text(customer)
         journey.visitor_id = self._text(visitor)
+        if count > MOST_STEPS:
+            raise ValueError("stored sessions are broken: a journey with too many steps")
+        journey.steps = tuple([self.event(position) for position in steps[:count]])
         return journey
 
     def _text(self, position: int) -> str | None:

@@ -13,6 +13,8 @@ from pipeline.model.funnels import Funnel, Funnels
 ADDS: Final = "product_added"
 SUBTRACTS: Final = "product_removed"
 SETS: Final = "checkout_started"
+MOST_STEPS: Final = 15
+"""Of a journey so many steps are kept. The compiled engine has room for no more (``native/block.pxd``)."""
 
 
 class OpenJourney:
@@ -25,6 +27,7 @@ class OpenJourney:
         "last_step",
         "lines",
         "opened_by",
+        "steps",
         "value",
         "visitor_id",
     )
@@ -34,6 +37,8 @@ class OpenJourney:
         self.opened_by = opened_by
         self.value = 0
         self.last_step: str | None = None
+        self.steps: tuple[Entry, ...] = ()
+        """The first event at each step, of the first ``MOST_STEPS`` steps."""
         self.customer_id: str | None = None
         self.visitor_id: str | None = None
         self.lines = 0
@@ -44,7 +49,7 @@ class OpenJourney:
     def copy(self) -> "OpenJourney":
         copied = OpenJourney(self.funnel, self.opened_by)
         copied.value, copied.last_step, copied.customer_id = self.value, self.last_step, self.customer_id
-        copied.lines, copied.visitor_id = self.lines, self.visitor_id
+        copied.lines, copied.visitor_id, copied.steps = self.lines, self.visitor_id, self.steps
         return copied
 
 
@@ -60,6 +65,8 @@ class Journey(NamedTuple):
     last_step: str | None
     customer_id: str | None
     visitor_id: str | None
+    steps: tuple[tuple[str, int], ...] = ()
+    """The first ``MOST_STEPS`` steps in the order in which they came, and the ms from its opening to each."""
 
     @property
     def journey_id(self) -> str:
@@ -175,13 +182,14 @@ def _end(journey: OpenJourney, at_ms: int, outcome: str, reason: str | None) -> 
         journey.last_step,
         journey.customer_id,
         journey.visitor_id,
+        tuple([(entry.step or "", entry.at_ms - journey.opened_by.at_ms) for entry in journey.steps]),
     )
 
 
 def _count(journey: OpenJourney, entry: Entry) -> None:
     """Let an event of the journey, its first and last included, change its value, step, customer, visitor."""
     if entry.step is not None:
-        journey.last_step = entry.step
+        _count_step(journey, entry, entry.step)
     if entry.customer_id is not None:
         journey.customer_id = entry.customer_id
     if entry.visitor_id is not None:
@@ -196,6 +204,12 @@ def _count(journey: OpenJourney, entry: Entry) -> None:
         journey.value += entry.amount
     elif entry.type == SUBTRACTS:
         journey.value = max(0, journey.value - entry.amount)
+
+
+def _count_step(journey: OpenJourney, entry: Entry, step: str) -> None:
+    if step != journey.last_step and step not in [seen.step for seen in journey.steps]:
+        journey.steps = (*journey.steps, entry)[:MOST_STEPS]
+    journey.last_step = step
 
 
 def _count_lines(journey: OpenJourney, entry: Entry) -> None:

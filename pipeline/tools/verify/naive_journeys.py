@@ -93,4 +93,14 @@ def _row(
         first.device or "",
         step,
         value,
+        _steps(inside),
     )
+
+
+def _steps(inside: list[Touchpoint]) -> tuple[tuple[str, int], ...]:
+    """The first 15 steps that a journey came to."""
+    found: dict[str, int] = {}
+    for event in inside:
+        if event.step is not None:
+            found.setdefault(event.step, event.at_ms - inside[0].at_ms)
+    return tuple(list(found.items())[:15])

@@ -79,6 +79,8 @@ class JourneyValue(NamedTuple):
     device: str
     last_step: str
     value_units: int
+    steps: tuple[tuple[str, int], ...]
+    """Step, and the ms from the opening of the journey to the first event at it."""
 
 
 TileKey = tuple[str, int, str]

@@ -24,14 +24,12 @@ def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
     query = (
         "SELECT channel, session_id, journey_id, toUnixTimestamp64Milli(entered_at), funnel, "
         "toUnixTimestamp64Milli(ended_at), outcome, reason, customer_id, visitor_id, store_id, region, device, "
-        "last_step, value, version FROM cx.journeys FINAL"
+        "last_step, value, arrayZip(steps, step_after_ms), version FROM cx.journeys FINAL"
     )
     for row in client.execute_iter(query):
-        *key, funnel, ended, outcome, reason, customer, visitor, store, region, device, step, value, version = row
-        found = JourneyValue(
-            funnel, ended, outcome, reason, customer, visitor, store, region, device, step, round(value * 10_000)
-        )
-        yield JourneyKey(*key), found, version
+        value, steps, version = row[14:]
+        found = JourneyValue._make((*row[4:14], round(value * 10_000), tuple(steps)))
+        yield JourneyKey(*row[:4]), found, version
 
 
 def recoveries(client: Any) -> Iterator[tuple[RecoveryKey, RecoveryValue]]:

@@ -38,6 +38,8 @@ class Result:
     named: dict[Trouble, str] = field(default_factory=dict)
     """What the alert named as its cause, last."""
     false: list[str] = field(default_factory=list)
+    marked: set[int] = field(default_factory=set)
+    """Minutes at which a console shows a false alert as firing."""
 
 
 def troubles(seed: int, first_week: int, weeks: int) -> tuple[Trouble, ...]:
@@ -87,6 +89,8 @@ class Run:
         self._series: list[Floats] = []
         self._of: dict[str, Trouble | None] = {}
         self._hours: dict[int, Floats] = {}
+        self._firing: dict[str, int] = {}
+        """False alerts, from when on."""
 
     def go(self) -> Result:
         before = Day()
@@ -99,6 +103,8 @@ class Run:
                     self._teach(at, counts)
                     for alert in self.decider.step(at, counts):
                         self._note(at + STEP_MS, alert)
+                    if self._firing:
+                        self.result.marked.add((at + STEP_MS) // MINUTE)
             before = day
         return self.result
 
@@ -137,6 +143,7 @@ class Run:
 
     def _note(self, at: int, alert: Alert) -> None:
         if alert.status != FIRING:
+            self._firing.pop(alert.alert_id, None)
             return
         if alert.alert_id not in self._of:
             trouble = self._trouble(at)
@@ -146,6 +153,7 @@ class Run:
                 self.result.found.setdefault(trouble, minutes)
             elif at >= 7 * DAY:
                 self.result.false.append(f"{alert.rule.name} ({alert.segment}) on day {at / DAY:.2f}")
+                self._firing[alert.alert_id] = at
         trouble = self._of[alert.alert_id]
         if trouble is not None and alert.causes:
             self.result.named[trouble] = alert.causes[0].where
@@ -167,6 +175,9 @@ def show(rate: float, runs: list[Run]) -> None:
     for name, results in by_name.items():
         false = [text for result in results for text in result.false]
         print(f"  {name}: {len(false)} false alerts in {weeks:g} weeks")
+        if name == "cx-signals":
+            marked, looks = sum(len(result.marked) for result in results), weeks * 7 * DAY / MINUTE
+            print(f"    looked at every minute: {marked} of {looks:,.0f} looks show one")
         for kind, strength in sorted({(t.kind, t.strength) for t in incidents}):
             _show_kind(runs, results, kind, strength)
         if name == "cx-signals":

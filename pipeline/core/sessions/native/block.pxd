@@ -14,6 +14,7 @@ from pipeline.core.sessions.native.words cimport Known
 cdef enum:
     ABSENT = 0xFFFF  # instead of a length: a dimension that the event does not have
     NONE = 0  # no text: the session's id is there
+    MOST_STEPS = 15  # of a journey, as ``walk.MOST_STEPS``
     WHERE_BYTES = 12 * (2 + 256)  # the longest that ``where_of`` writes
 
 
@@ -39,6 +40,8 @@ cdef struct Open:      # a journey between its opening and its closing event
     uint16_t wholes    # how often WHOLE goes into the value besides
     uint32_t lines     # what was filled in and not taken out again, where the funnel counts it
     uint32_t visitor
+    uint32_t count     # of the steps that it came to first,
+    uint32_t steps[MOST_STEPS]  # and where the first event at each is
 
 
 cdef struct Session:

@@ -11,7 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.sessions.native.ahead cimport Ahead
 from pipeline.core.sessions.native.bases cimport Base, Bases
-from pipeline.core.sessions.native.block cimport NONE, WHERE_BYTES, Event, Open, Session, event_at, is_event, is_text, make_room, session_id, text_at, where_of
+from pipeline.core.sessions.native.block cimport MOST_STEPS, NONE, WHERE_BYTES, Event, Open, Session, event_at, is_event, is_text, make_room, session_id, text_at, where_of
 from pipeline.core.sessions.native.columns cimport RecordColumns
 from pipeline.core.sessions.native.folding cimport fold
 from pipeline.core.sessions.native.late cimport DUPLICATE, TAKEN, TOO_FAR_BACK, LateSessions, Outcome
@@ -602,13 +602,25 @@ cdef class NativeEngine:
                     return False
                 if not is_text(stored, base.open[at].step) or not is_text(stored, base.open[at].customer):
                     return False
-                if not is_text(stored, base.open[at].visitor):
+                if not is_text(stored, base.open[at].visitor) or not self._has_steps(stored, &base.open[at]):
                     return False
             position = base.start
         while position < stored.size:
             if not is_event(stored, position, &self._words.known, types):
                 return False
             position += event_at(stored, position).size
+        return True
+
+    cdef bint _has_steps(self, Session *stored, Open *journey):
+        """Whether the events of a stored journey's steps lie in its session."""
+        cdef uint32_t at
+        if journey.count > MOST_STEPS:
+            return False
+        for at in range(journey.count):
+            if not is_event(stored, journey.steps[at], &self._words.known, len(self._words.types)):
+                return False
+            if event_at(stored, journey.steps[at]).step == NONE:
+                return False
         return True
 
     cdef int _restore(self, Session *stored, Base base, int64_t watermark_ms) except -1:

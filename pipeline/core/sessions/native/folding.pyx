@@ -48,17 +48,13 @@ cdef int fold(Session *session, uint64_t handle, uint32_t until, Bases bases, Wa
 
 
 cdef int _move(Session *session, Session *fresh, Base base) except -1:
-    """Copy what a base refers to: opening events, last steps, customers and visitors."""
+    """Copy what a base refers to: opening events and those of its steps, last steps, customers and visitors."""
     cdef dict moved = {}
-    cdef uint32_t at, position
-    cdef Touch one
-    cdef Text place
+    cdef uint32_t at, step
     for at in range(base.opens):
-        position = base.open[at].opened_by
-        if position not in moved:
-            place = next_event(session, &position, &one)
-            moved[base.open[at].opened_by] = append(fresh, &one, place)
-        base.open[at].opened_by = moved[base.open[at].opened_by]
+        base.open[at].opened_by = _moved(session, fresh, base.open[at].opened_by, moved)
+        for step in range(base.open[at].count):
+            base.open[at].steps[step] = _moved(session, fresh, base.open[at].steps[step], moved)
     for at in range(base.opens):
         if base.open[at].step != NONE:
             base.open[at].step = put_text(fresh, text_at(session, base.open[at].step))
@@ -68,3 +64,14 @@ cdef int _move(Session *session, Session *fresh, Base base) except -1:
             base.open[at].visitor = put_text(fresh, text_at(session, base.open[at].visitor))
     base.start = fresh.size
     return 0
+
+
+cdef uint32_t _moved(Session *session, Session *fresh, uint32_t position, dict moved) except 0:
+    """Copy an event once; gives where it is now. ``moved``: the same of those that have been."""
+    cdef uint32_t before = position
+    cdef Touch one
+    cdef Text place
+    if before not in moved:
+        place = next_event(session, &position, &one)
+        moved[before] = append(fresh, &one, place)
+    return moved[before]

@@ -64,9 +64,10 @@ cdef class Walks:
     cdef int64_t shortest(self, Session *session) noexcept
     cdef int64_t deadline(self, Session *session) noexcept
     cdef list timed_out(self, Session *session)
-    cdef int _pass(self, Session *session, Event *event, int64_t before_ms) except -1
+    cdef int _pass(self, Session *session, uint32_t position, int64_t before_ms) except -1
     cdef int _open(self, Session *session, uint32_t position, uint64_t opening) except -1
-    cdef void _add_up(self, Open *journey, Event *event) noexcept
+    cdef void _add_up(self, Session *session, Open *journey, uint32_t position) noexcept
+    cdef tuple _steps_of(self, Session *session, Open *journey)
     cdef int _end(self, Session *session, Open *journey, int64_t at_ms, str outcome, object reason) except -1
     cdef int _time_out(self, Session *session, Open *journey, int64_t last_ms) except -1
     cdef void _look_up(self, Session *session, Event *event) noexcept

@@ -6,7 +6,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from pipeline.core.sessions.native.bases cimport Base
-from pipeline.core.sessions.native.block cimport NONE, Event, Open, Session, append, event_at, id_of, session_id, text_at, type_in
+from pipeline.core.sessions.native.block cimport MOST_STEPS, NONE, Event, Open, Session, append, event_at, id_of, session_id, text_at, type_in
 from pipeline.core.sessions.native.places cimport Places
 from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch
 from pipeline.core.sessions.native.texts cimport str_of, text_of
@@ -138,14 +138,15 @@ cdef class Walks:
                 funnel = session.open[at].funnel
                 if event.at_ms - before_ms <= self._timeout_ms[funnel]:
                     opening &= ~(<uint64_t>1 << funnel)
-            self._pass(session, event, before_ms)
+            self._pass(session, position, before_ms)
         if opening:
             self._open(session, position, opening)
         opened[0] = opening
         return 0
 
-    cdef int _pass(self, Session *session, Event *event, int64_t before_ms) except -1:
+    cdef int _pass(self, Session *session, uint32_t position, int64_t before_ms) except -1:
         """Let the open journeys see the event."""
+        cdef Event *event = event_at(session, position)
         cdef uint32_t at, kept = 0
         cdef Open *journey
         cdef uint64_t bit
@@ -155,7 +156,7 @@ cdef class Walks:
             if event.at_ms - before_ms > self._timeout_ms[journey.funnel]:
                 self._time_out(session, journey, before_ms)
                 continue
-            self._add_up(journey, event)
+            self._add_up(session, journey, position)
             if self._completing & bit:
                 self._end(session, journey, event.at_ms, COMPLETED, None)
             elif self._abandoning & bit:
@@ -177,14 +178,18 @@ cdef class Walks:
                 session.open = opens
                 memset(&opens[session.opens], 0, sizeof(Open))
                 opens[session.opens].funnel, opens[session.opens].opened_by = funnel, position
-                self._add_up(&opens[session.opens], event_at(session, position))
+                self._add_up(session, &opens[session.opens], position)
                 session.opens += 1
         return 0
 
-    cdef void _add_up(self, Open *journey, Event *event) noexcept:
-        """Let an event of the journey change its value, step, customer and visitor. Amounts are at most 10**16."""
+    cdef void _add_up(self, Session *session, Open *journey, uint32_t position) noexcept:
+        """Let an event of the journey change its value, steps, customer and visitor. Amounts are at most 10**16."""
+        cdef Event *event = event_at(session, position)
         cdef int type_ = type_in(event)
         if event.step != NONE:
+            if event.step != journey.step and _is_new(session, journey, event.step):
+                journey.steps[journey.count] = position
+                journey.count += 1
             journey.step = event.step
         if event.customer != NONE:
             journey.customer = event.customer
@@ -232,10 +237,22 @@ cdef class Walks:
                 last_step,
                 customer,
                 visitor,
+                self._steps_of(session, journey) if journey.count else (),
             ),
         )
         self._ended.append((str_of(session_id(session)), ended))
         return 0
+
+    cdef tuple _steps_of(self, Session *session, Open *journey):
+        """The steps that it came to first, and the ms from its opening to each."""
+        cdef int64_t opened_ms = event_at(session, journey.opened_by).at_ms
+        cdef uint32_t at
+        cdef Event *event
+        cdef list found = []
+        for at in range(journey.count):
+            event = event_at(session, journey.steps[at])
+            found.append((str_of(text_at(session, event.step)), event.at_ms - opened_ms))
+        return tuple(found)
 
     cdef object entry(self, Session *session, Event *event):
         return Entry(
@@ -310,3 +327,14 @@ cdef class Walks:
         """The funnels whose journeys have timed out, and are open to the walk."""
         cdef uint32_t at
         return [self.name_of(&session.open[at]) for at in range(session.opens) if session.open[at].has_timed_out]
+
+
+cdef bint _is_new(Session *session, Open *journey, uint32_t step) noexcept:
+    """Whether the journey has not come to the step before, and there is room for it."""
+    cdef Text text = text_at(session, step), there
+    cdef uint32_t at
+    for at in range(journey.count):
+        there = text_at(session, event_at(session, journey.steps[at]).step)
+        if there.size == text.size and memcmp(there.at, text.at, text.size) == 0:
+            return False
+    return journey.count < MOST_STEPS
