@@ -117,6 +117,9 @@ class Metrics(Registered):
         )
         self.visitors = self._of_source("cx_visitors", "Visitors of whom facts or customers are kept.")
         self.persons = self._of_source("cx_persons", "Persons of whom facts are kept.")
+        self.moments = self._counter(
+            "cx_moments_total", "Moments told, by rule and status: fired or withdrawn.", "rule", "status"
+        )
         self.recoveries = self._counter(
             "cx_recoveries_total", "Rows told of what has become of journeys, by status.", "status"
         )

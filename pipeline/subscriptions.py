@@ -20,24 +20,27 @@ from pydantic import BaseModel, ValidationError
 from pipeline.kafka.errors import is_passing
 from schemas.alerts import ALERTS_TOPIC, AlertMessage
 from schemas.journeys import JOURNEYS_TOPIC, JourneyMessage
+from schemas.moments import MOMENTS_TOPIC, MomentMessage
 from schemas.plain import shown
 from schemas.recoveries import RECOVERIES_TOPIC, RecoveryMessage
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC, SignalMessage
 from schemas.versioning import SchemaVersion
 
 logger = logging.getLogger(__name__)
-M = TypeVar("M", bound=SignalMessage | JourneyMessage | RecoveryMessage | AlertMessage)
+M = TypeVar("M", bound=SignalMessage | JourneyMessage | RecoveryMessage | MomentMessage | AlertMessage)
 
 TOPICS: Final[dict[type[BaseModel], tuple[str, ...]]] = {
     SignalMessage: (SATISFACTION_TOPIC, ABANDONMENT_TOPIC),
     JourneyMessage: (JOURNEYS_TOPIC,),
     RecoveryMessage: (RECOVERIES_TOPIC,),
+    MomentMessage: (MOMENTS_TOPIC,),
     AlertMessage: (ALERTS_TOPIC,),
 }
 _KEYS: Final[dict[type[BaseModel], tuple[str, ...]]] = {
     SignalMessage: ("signal", "segment", "window", "window_end"),
     JourneyMessage: ("channel", "session_id", "journey_id", "entered_at"),
     RecoveryMessage: ("person", "channel", "session_id", "journey_id", "entered_at"),
+    MomentMessage: ("moment_id", "channel", "session_id", "at"),
     AlertMessage: ("alert_id",),
 }
 _POLL_S: Final = 0.2
@@ -76,7 +79,7 @@ class Newest:
 
 
 class Subscription(Generic[M]):
-    """Messages of a model: SignalMessage, JourneyMessage, RecoveryMessage or AlertMessage.
+    """Messages of a model: SignalMessage, JourneyMessage, RecoveryMessage, MomentMessage or AlertMessage.
 
     Iterate over it; leave it with ``close`` or as a context manager. ``group``: who asks; members of one group
     share the partitions. ``where``: only those. ``from_beginning``: a new group starts with the oldest message

@@ -12,6 +12,7 @@ from schemas.evidence import EVIDENCE_TOPIC, EVIDENCE_TYPE
 from schemas.export import json_schemas
 from schemas.facts import FACTS_TOPIC, FACTS_TYPE, VISITS_TOPIC, VISITS_TYPE
 from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC
+from schemas.moments import MOMENT_TYPE, MOMENTS_TOPIC
 from schemas.recoveries import RECOVERIES_TOPIC, RECOVERY_TYPE
 from schemas.signals import ABANDONMENT_TOPIC, ABANDONMENT_TYPE, SATISFACTION_TOPIC, SATISFACTION_TYPE
 from schemas.tiles import TILES_TOPIC, TILES_TYPE
@@ -38,6 +39,12 @@ _OUT: Final = {
         "person",
         RECOVERY_TYPE,
         "What has become of the abandoned journeys of somebody known.",
+    ),
+    MOMENTS_TOPIC: (
+        "moment",
+        "person",
+        MOMENT_TYPE,
+        "A rule about one person has fired, or what it fired on is not so.",
     ),
     ALERTS_TOPIC: ("alert", "alert_id", ALERT_TYPE, "Incidents from pending through firing to resolved."),
     DEADLETTERS_TOPIC: ("deadletter", "topic", DEADLETTER_TYPE, "Input that was refused, and why."),

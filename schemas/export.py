@@ -10,6 +10,7 @@ from schemas.events import TouchpointEvent
 from schemas.evidence import EvidenceMessage
 from schemas.facts import FactsMessage, VisitsMessage
 from schemas.journeys import JourneyMessage
+from schemas.moments import MomentMessage
 from schemas.recoveries import RecoveryMessage
 from schemas.signals import SignalMessage
 from schemas.tiles import TilesMessage
@@ -20,6 +21,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "signal": SignalMessage,
     "journey": JourneyMessage,
     "recovery": RecoveryMessage,
+    "moment": MomentMessage,
     "tiles": TilesMessage,
     "visits": VisitsMessage,
     "facts": FactsMessage,

@@ -1,9 +1,10 @@
 """Facts: what is known of a person, and the messages on ``cx.visits`` and ``cx.facts`` that carry them.
 
-A fact is an abandoned journey of a funnel in which things are bought, a purchase, or a cancellation. Facts of a
-session with a customer go to ``cx.facts``; those of a session with a visitor only go to ``cx.visits``, where the
-person is found who is behind the visitor, and from there to ``cx.facts``. A statement says that a fact is one of
-this person's, or no longer is; a newer one of the same source replaces it. All of a person are in one partition.
+A fact is an abandoned journey of a funnel in which things are bought, a purchase, or a cancellation; and what
+rules about moments name: events, and how journeys ended. Facts of a session with a customer go to ``cx.facts``;
+those of a session with a visitor only go to ``cx.visits``, where the person is found who is behind the visitor,
+and from there to ``cx.facts``. A statement says that a fact is one of this person's, or no longer is; a newer one
+of the same source replaces it. All of a person are in one partition.
 """
 
 from typing import Annotated, Final
@@ -20,10 +21,17 @@ VISITS_TYPE: Final = "cx.visits"
 ABANDONED: Final = "abandoned"
 PURCHASE: Final = "purchase"
 CANCELLATION: Final = "cancellation"
+EVENT: Final = "event"
+"""An event of a type that rules about moments name."""
+OUTCOME: Final = "outcome:"
+"""Begins the kind of a journey that ended as rules about moments name it: ``outcome:completed``."""
 CUSTOMER: Final = "c:"
 """Begins the name of a person who is known as a customer."""
 VISITOR: Final = "v:"
 """Begins the name of a person of whom only the visitor is known."""
+KNOWN: Final = (CUSTOMER, VISITOR)
+SESSION: Final = "s:"
+"""Begins the name of one of whom nothing is known but the session: channel, ``:``, session."""
 
 _DAY_MS: Final = 86_400_000
 _YEAR_2200_MS: Final = 7_258_118_400_000
@@ -38,9 +46,9 @@ _Short = Annotated[str, msgspec.Meta(max_length=_MOST)]
 class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Something that a person has done. The fields of ``key`` say which; the others may be corrected."""
 
-    kind: Annotated[str, msgspec.Meta(pattern=r"^(abandoned|purchase|cancellation)\Z")]
+    kind: Annotated[str, msgspec.Meta(pattern=r"^(abandoned|purchase|cancellation|event|outcome:[a-z]{1,16})\Z")]
     funnel: _Short
-    """Of a journey; else empty."""
+    """Of a journey; of an event its type; else empty."""
     channel: Annotated[str, msgspec.Meta(pattern=r"^(web|app|pos)\Z")]
     session_id: _Text
     event_id: _Text
@@ -54,7 +62,12 @@ class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     order_id: _Short | None
     """Of purchases and cancellations."""
     dims: tuple[_Short | None, ...]
-    """Of a journey, the dimensions of its opening event but the channel; else empty."""
+    """Of an event its dimensions but the channel; of a journey those of its opening event; else empty."""
+    step: _Short | None = None
+    """Of an event; of a journey the last one, where rules about moments name such journeys."""
+    survey: _Short | None = None
+    score: float | None = None
+    """Of an answer, on its survey's usual scale."""
 
     @property
     def key(self) -> tuple[str, str, str, str, str, int]:
@@ -109,7 +122,9 @@ class VisitsRead(msgspec.Struct):
         return self.watermark
 
 
-_FactRow = tuple[str, str, str, str, str, int, int, float, str | None, list[str | None]]
+_FactRow = tuple[
+    str, str, str, str, str, int, int, float, str | None, list[str | None], str | None, str | None, float | None
+]
 
 
 class FactsMessage(BaseModel):
@@ -126,7 +141,7 @@ class FactsMessage(BaseModel):
     """Whether further parts of the same batch follow in this partition."""
     statements: list[tuple[str, bool, _FactRow, int]]
     """Who (a person; on ``cx.visits`` a visitor), whether the fact is theirs, and the fact: kind, funnel, channel,
-    session, event, time, end, value, order, dimensions of the opening event; and by which visitor it is known, as
+    session, event, time, end, value, order, dimensions, step, survey, score; and by which visitor it is known, as
     the CRC-32 of the id, else 0."""
 
 

@@ -14,6 +14,7 @@ TILES: Final = "tiles"
 DEAD_LETTERS: Final = "dead_letters"
 ALERTS: Final = "alerts"
 RECOVERIES: Final = "recoveries"
+MOMENTS: Final = "moments"
 SOURCES: Final = "sources"
 
 COUNTERS: Final = counter_names(STANDARD)
@@ -67,6 +68,20 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "recovered_channel",
         "recovered_session",
         "recovered_value",
+        "store_id",
+        "region",
+        "device",
+        "version",
+    ),
+    MOMENTS: (
+        "moment_id",
+        "rule",
+        "person",
+        "channel",
+        "session_id",
+        "at",
+        "status",
+        "events",
         "store_id",
         "region",
         "device",

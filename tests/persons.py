@@ -16,14 +16,16 @@ from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.source import Source
 from pipeline.outputs.facts import FactsRouter, Told
+from pipeline.outputs.moments import moment_row
 from pipeline.outputs.outgoing import Output
 from pipeline.outputs.recoveries import recovery_row
 from pipeline.outputs.tiles import TileRouter
 from pipeline.stages.inner import TilesRead
 from pipeline.tools.verify.naive_returns import SIGNALS
-from pipeline.tools.verify.naive_types import RecoveryKey, RecoveryValue, SignalValue
+from pipeline.tools.verify.naive_types import MomentKey, MomentValue, RecoveryKey, RecoveryValue, SignalValue
 from schemas.events import TOPIC_PREFIX
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC, FactsRead, VisitsRead
+from schemas.moments import FIRED
 from schemas.tiles import TILES_TOPIC
 from tests.support import FETCHED_MS, RULES, START_MS, Store, lay
 
@@ -75,6 +77,7 @@ class Chain:
     def __init__(self, logs: Mapping[Source, Sequence[Record]], seed: int, rules: Rules) -> None:
         self._chance, self._rules = random.Random(seed), rules
         self.rows: dict[RecoveryKey, tuple[int, RecoveryValue]] = {}
+        self._moments: dict[MomentKey, tuple[int, MomentValue | None]] = {}
         partitions = self._chance.choice([1, 2])
         self._routers = {topic: FactsRouter(topic, partitions) for topic in (VISITS_TOPIC, FACTS_TOPIC)}
         self._signals = Store()
@@ -91,7 +94,7 @@ class Chain:
             self.stages[visits] = Stage(visits, lambda: Visitors(FIRST, sources, lateness), self._visitors(visits))
             self.stages[facts] = Stage(
                 facts,
-                lambda: Persons(FIRST, sources + partitions, lateness, rules.segmenter),
+                lambda: Persons(FIRST, sources + partitions, lateness, rules.segmenter, rules.moments),
                 self._persons(facts),
             )
         self.stages[_TILES] = Stage(_TILES, lambda: self._new_windows(sources, partitions), self._windows)
@@ -151,6 +154,7 @@ class Chain:
                 key = RecoveryKey(person, channel, session, journey_id, entered)
                 if version >= self.rows.get(key, (-1, None))[0]:
                     self.rows[key] = version, RecoveryValue(funnel, ended, value, *rest)
+            self._note_moments(state, version)
             state.segmenter.values.admit(state.undecided())
             state.fold()
             tiles = state.take_tiles(is_due=self._chance.random() < 0.2)
@@ -160,6 +164,17 @@ class Chain:
             return [TileRouter(1).output(*at, tiles, told)]
 
         return step
+
+    def _note_moments(self, state: Persons, version: int) -> None:
+        for moment in state.take_moments():
+            moment_id, rule, person, channel, session, at_ms, status, events, *_ = moment_row(moment, version)
+            key, row = MomentKey(moment_id, channel, session, at_ms), MomentValue(rule, person, tuple(events))
+            if version >= self._moments.get(key, (-1, None))[0]:
+                self._moments[key] = version, row if status == FIRED else None
+
+    def moments(self) -> dict[MomentKey, MomentValue]:
+        """Those that have fired."""
+        return {key: row for key, (_, row) in self._moments.items() if row is not None}
 
     def _windows(self, state: Windows, messages: Sequence[bytes], _: int) -> list[Output]:
         for message in messages:

@@ -1,6 +1,7 @@
-"""``backtest``: which alerts there would have been."""
+"""``backtest``: which alerts, or moments, there would have been."""
 
 import json
+import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +13,18 @@ from pipeline.core.detection.detection import is_of_persons
 from pipeline.core.detection.incidents import Alert
 from pipeline.core.detection.sentence import sentence
 from pipeline.kafka.values import read_values
+from pipeline.model.privacy import pseudonym
 from pipeline.model.records import Record
+from pipeline.model.rules import Rules
 from pipeline.model.source import Source
-from pipeline.settings import Settings, funnel_names, load, rules
+from pipeline.settings import Settings, SettingsError, funnel_names, load, rules
 from pipeline.settings.alert_rules import load_rules
+from pipeline.settings.shop import MomentsSettings
 from pipeline.tools.backtest import Backtest, logs_of
+from pipeline.tools.moments_backtest import MomentsBacktest, Told
 from pipeline.tools.replay.formats import FORMATS, reader_of
 from pipeline.tools.verify.run import read_logs, refused_by_clock
+from schemas.facts import KNOWN
 from schemas.plain import shown
 from schemas.times import format_rfc3339
 
@@ -35,7 +41,10 @@ def backtest(
         typer.Argument(exists=True, dir_okay=False, readable=True, help="History; default: the topics."),
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.")] = "touchpoints",
-    rules_file: Annotated[str, typer.Option("--rules", help="Alert rules to try (TOML).")] = "",
+    rules_file: Annotated[str, typer.Option("--rules", help="Alert rules, or moment rules, to try (TOML).")] = "",
+    of_moments: Annotated[
+        bool, typer.Option("--moments", help="Moments of single persons, under pseudonyms, instead of alerts.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
 ) -> None:
     """Run detection over history and print the alerts there would have been. Publishes nothing.
@@ -46,14 +55,14 @@ def backtest(
     if file_format not in FORMATS:
         raise typer.BadParameter(f"there are: {', '.join(FORMATS)}", param_hint="--format")
     settings = load()
+    if of_moments:
+        _moments(settings, file, file_format, rules_file, as_json)
+        return
     alert_rules = load_rules(rules_file or settings.alerts.rules, funnel_names(settings))
     if left_out := [rule.name for rule in alert_rules if is_of_persons(rule)]:
         say(f"left out, for they are about persons, whose stages do not run here: {', '.join(left_out)}")
     deciding = rules(settings)
-    if file is None:
-        logs = _topics(settings)
-    else:
-        logs = logs_of(read_events(file, reader_of(file_format, deciding.vocabulary)(file)))
+    logs = _logs(settings, deciding, file, file_format)
     records = sum(map(len, logs.values()))
     if file is None:
         deciding.segmenter.values.admit(read_values(settings.kafka)[0])
@@ -67,6 +76,70 @@ def backtest(
         print(json.dumps({"weeks": round(weeks, 4), "alerts_per_week": round(per_week, 2), "alerts": found}))
     else:
         _print(found, weeks)
+
+
+def _logs(settings: Settings, deciding: Rules, file: Path | None, file_format: str) -> dict[Source, list[Record]]:
+    if file is None:
+        return _topics(settings)
+    return logs_of(read_events(file, reader_of(file_format, deciding.vocabulary)(file)))
+
+
+def _moments(settings: Settings, file: Path | None, file_format: str, rules_file: str, as_json: bool) -> None:
+    """Run rules about single persons over history, and print what they would have told."""
+    if rules_file:
+        settings = settings.model_copy(update={"moments": MomentsSettings(rules=rules_file)})
+    deciding = rules(settings)
+    if not deciding.moments:
+        raise SettingsError("there are no moment rules: CX_MOMENTS__RULES is 'none', or its file is empty")
+    logs = _logs(settings, deciding, file, file_format)
+    test = MomentsBacktest(deciding, list(logs))
+    with progress("walking", sum(map(len, logs.values()))) as advance:
+        told = test.run(logs, advance)
+    hidden = _Hidden(settings.privacy.customer_key.get_secret_value())
+    found = [_moment(one, hidden) for one in told]
+    weeks, names = test.seen_ms / _WEEK_MS, [rule.name for rule in deciding.moments]
+    sums = [_sum(name, [one for one in told if one.rule == name], weeks, len(test.known)) for name in names]
+    if as_json:
+        print(json.dumps({"weeks": round(weeks, 4), "persons": len(test.known), "rules": sums, "moments": found}))
+        return
+    for one in found:
+        print(shown(f"{one['at']}  {one['rule']}  {one['person']}  {one['channel']}  {' '.join(one['events'])}"))
+    if not weeks:
+        say("no events")
+        return
+    for row in sums:
+        print(f"{row['rule']}: {row['fired']} in {weeks:.2f} weeks, {row['persons']} persons")
+
+
+def _moment(told: Told, hidden: "_Hidden") -> dict[str, Any]:
+    rest = told._asdict()
+    return {"at": format_rfc3339(rest.pop("at_ms"))} | rest | {"person": hidden.of(told)}
+
+
+def _sum(name: str, told: list[Told], weeks: float, known: int) -> dict[str, Any]:
+    persons = len({one.person for one in told})
+    per_week = len(told) / weeks if weeks else 0.0
+    share = 1000 * persons / known if known else 0.0
+    return {
+        "rule": name,
+        "fired": len(told),
+        "per_week": round(per_week, 2),
+        "persons": persons,
+        "per_1000_persons": round(share, 3),
+    }
+
+
+class _Hidden:
+    """Persons as they are shown: as pseudonyms under the shop's key, or else under one of this run."""
+
+    def __init__(self, key: str) -> None:
+        self._is_hidden = bool(key)
+        self._key = secrets.token_bytes(32)
+
+    def of(self, told: Told) -> str:
+        if self._is_hidden or not told.person.startswith(KNOWN):
+            return told.person
+        return told.person[:2] + pseudonym(self._key, told.person[2:])[:12]
 
 
 def _topics(settings: Settings) -> dict[Source, list[Record]]:

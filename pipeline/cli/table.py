@@ -48,6 +48,15 @@ _LAYOUTS: Final[dict[str, _Layout]] = {
         ("95 %", 20, _interval),
         ("n", 8, _number("denominator")),
     ),
+    "moment_id": (
+        ("at (UTC)", 19, _time("at")),
+        ("rule", 22, _field("rule")),
+        ("status", 9, _field("status")),
+        ("channel", 7, _field("channel")),
+        ("store", 10, _field("store_id")),
+        ("device", 8, _field("device")),
+        ("person", 0, _field("person")),
+    ),
     "alert_id": (
         ("updated_at (UTC)", 19, _time("updated_at")),
         ("status", 8, _field("status")),

@@ -36,8 +36,10 @@ class Sources:
         self.first_version: Final = first_version
         self._count: Final = count
         self._mid_batch: set[str] = set()
-        """Sources of which not all has come that belongs to the highest version: a part of a batch is missing, or
-        one that has crashed tells again, in other batches, what it takes back once it is as far as it was."""
+        """Sources of which a part of a batch has come, and not all of it."""
+        self._again: set[str] = set()
+        """Sources that have crashed and tell again, in other batches: what they have said since and take back once
+        they are as far as they were is not taken back yet."""
         self.versions: dict[str, int] = {}
         """By source: the highest version received."""
         self.watermarks: dict[str, int] = {}
@@ -53,7 +55,8 @@ class Sources:
         if version < self.first_version:
             return False
         highest = self.versions[source] = max(version, self.versions.get(source, version))
-        (self._mid_batch.add if more or version < highest else self._mid_batch.discard)(source)
+        (self._mid_batch.add if more else self._mid_batch.discard)(source)
+        (self._again.add if version < highest else self._again.discard)(source)
         if watermark_ms is not None:
             # One that tells again what a run that has crashed told takes nothing back.
             self.watermarks[source] = max(watermark_ms, self.watermarks.get(source, watermark_ms))
@@ -64,8 +67,13 @@ class Sources:
 
     @property
     def is_mid_batch(self) -> bool:
-        """Whether what is known of a source is not yet what its version says."""
+        """Whether a part of a batch is missing yet."""
         return bool(self._mid_batch)
+
+    @property
+    def is_told_again(self) -> bool:
+        """Whether what is known of a source need not be what its version says."""
+        return bool(self._again)
 
     @property
     def version(self) -> int:

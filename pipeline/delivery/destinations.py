@@ -32,6 +32,7 @@ _SHOWN: Final = (
     "opened_at",
 )
 _OF_JOURNEY: Final = (
+    "rule",
     "funnel",
     "channel",
     "journey_id",
@@ -63,15 +64,17 @@ class Destination:
     """Where all of its customers post to; empty: the file says."""
     per_second: float = 10.0
     """So many posts at most."""
-    messages: tuple[str, ...] = ("alerts", "journeys", "recoveries")
+    messages: tuple[str, ...] = ("alerts", "journeys", "recoveries", "moments")
     needs_key: bool = True
 
 
 def name_of(told: Told) -> str:
-    """``CX Alert Firing``, ``CX Journey Abandoned``, ``CX Recovery Completed Elsewhere``."""
+    """``CX Alert Firing``, ``CX Journey Abandoned``, ``CX Recovery Completed Elsewhere``, ``CX Moment Fired``."""
     kind, state = "Journey", told.get("outcome")
     if "alert_id" in told:
         kind, state = "Alert", told["status"]
+    elif "moment_id" in told:
+        kind, state = "Moment", told["status"]
     elif "person" in told:
         kind, state = "Recovery", told["status"]
     return f"{_PREFIX} {kind} {str(state).replace('_', ' ').title()}"
@@ -96,7 +99,7 @@ def visitor_of(told: Told) -> str | None:
 
 def time_of(told: Told) -> str:
     """RFC 3339, event time."""
-    return str(told.get("updated_at") or told.get("recovered_at") or told.get("ended_at"))
+    return str(told.get("updated_at") or told.get("recovered_at") or told.get("ended_at") or told.get("at"))
 
 
 def properties_of(told: Told) -> dict[str, Any]:
@@ -122,6 +125,8 @@ def _sentence(told: Told) -> str:
     if "alert_id" in told:
         return str(told["explanation"])
     whose = customer_of(told) or visitor_of(told) or told.get("session_id")
+    if "moment_id" in told:
+        return f"{name_of(told)}: {told['rule']} of {whose}"
     return f"{name_of(told)}: {told.get('funnel')} of {whose}, worth {told.get('value')}"
 
 
@@ -172,7 +177,7 @@ def _klaviyo(told: Told, _key: str, _options: Options) -> Any:
     attributes = {
         "properties": properties_of(told),
         "time": time_of(told),
-        "value": told.get("value", 0),
+        "value": told.get("value", 0.0),
         "unique_id": told["id"],
         "metric": metric,
         "profile": profile,
@@ -219,7 +224,7 @@ def _of_klaviyo(key: str) -> Mapping[str, str]:
     }
 
 
-_OF_PERSONS: Final = ("journeys", "recoveries")
+_OF_PERSONS: Final = ("journeys", "recoveries", "moments")
 #: By the name that the file of webhooks uses.
 DESTINATIONS: Final[Mapping[str, Destination]] = {
     "segment": Destination(_segment, _basic),

@@ -3,7 +3,7 @@
 [[webhook]]
 name = "recovery"
 url = "https://mail.example/journeys"
-messages = "journeys"                  # or "recoveries" or "alerts"
+messages = "journeys"                  # or "recoveries", "moments" or "alerts"
 secret_file = "/run/secrets/recovery"  # shared with the receiver
 where = { funnel = ["cart"], outcome = ["abandoned"] }
 """
@@ -22,13 +22,15 @@ from pipeline.settings import SettingsError
 from pipeline.settings.secrets import read_secret
 from schemas.alerts import AlertMessage
 from schemas.journeys import JourneyMessage
+from schemas.moments import MomentMessage
 from schemas.recoveries import RecoveryMessage
 
-Message = AlertMessage | JourneyMessage | RecoveryMessage
+Message = AlertMessage | JourneyMessage | RecoveryMessage | MomentMessage
 MODELS: Final[dict[str, type[Message]]] = {
     "alerts": AlertMessage,
     "journeys": JourneyMessage,
     "recoveries": RecoveryMessage,
+    "moments": MomentMessage,
 }
 _SHORTEST_SECRET: Final = 16
 
@@ -52,7 +54,7 @@ class Hook(BaseModel):
     """Instead: a file with the address, where that is a secret itself (Slack, Teams)."""
     options: dict[str, str] = {}
     """What the destination has to be told besides."""
-    messages: Literal["alerts", "journeys", "recoveries"]
+    messages: Literal["alerts", "journeys", "recoveries", "moments"]
     secret_file: str = ""
     """File of the secret that sendings are signed with; of a vendor the key."""
     where: dict[str, list[str]] = {}
@@ -148,14 +150,14 @@ class Hook(BaseModel):
 
 
 class Wanted:
-    """Which messages one receiver gets: those it wants, and of journeys what becomes of those it was given.
+    """Which messages one receiver gets: those it wants, and what becomes of journeys and moments it was given.
 
-    An abandonment may turn out to be none, by an event that came late, or be recovered: who acts on abandonments
-    has to hear of it, though what is left of it is no abandonment any more.
+    An abandonment may turn out to be none, by an event that came late, or be recovered, and a moment be withdrawn:
+    who acts on them has to hear of it, though what is left is not what was asked for.
     """
 
     def __init__(self, hook: Hook, remembered: int = 100_000) -> None:
-        """``remembered``: journeys, the last ones given."""
+        """``remembered``: journeys or moments, the last ones given."""
         self._hook = hook
         self._remembered = remembered
         self._given: OrderedDict[tuple[str, ...], None] = OrderedDict()
@@ -165,14 +167,21 @@ class Wanted:
         wants = self._hook.wants(message)
         if isinstance(message, AlertMessage):
             return wants
-        person = message.person if isinstance(message, RecoveryMessage) else ""
-        key = person, message.channel, message.session_id, message.journey_id, message.entered_at
+        key = _key_of(message)
         if wants:
             self._given[key] = None
             self._given.move_to_end(key)
             if len(self._given) > self._remembered:
                 self._given.popitem(last=False)
         return key in self._given
+
+
+def _key_of(message: JourneyMessage | RecoveryMessage | MomentMessage) -> tuple[str, ...]:
+    """By which versions of the same are known."""
+    if isinstance(message, MomentMessage):
+        return message.moment_id, message.channel, message.session_id, message.at
+    person = message.person if isinstance(message, RecoveryMessage) else ""
+    return person, message.channel, message.session_id, message.journey_id, message.entered_at
 
 
 def load_hooks(path: str, plain_http: bool = False) -> list[Hook]:

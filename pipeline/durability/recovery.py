@@ -176,7 +176,8 @@ class Recovery:
         """Persons of a partition of ``cx.facts``. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         rules, sources = self._rules, self._count(*TOUCHPOINT_TOPICS, VISITS_TOPIC)
-        persons = Persons(rules.first_version, sources, rules.longest_lateness_ms, rules.segmenter)
+        which = rules.first_version, sources, rules.longest_lateness_ms
+        persons = Persons(*which, rules.segmenter, rules.moments)
         if manifest is not None:
             with _as_checkpoint_error(source):
                 persons.restore(manifest.head, shards)

@@ -19,6 +19,7 @@ from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.journeys import JOURNEYS_TOPIC
+from schemas.moments import MOMENTS_TOPIC
 from schemas.recoveries import RECOVERIES_TOPIC
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC
 from schemas.tiles import TILES_TOPIC
@@ -80,6 +81,7 @@ def topic_specs(
         ABANDONMENT_TOPIC: 3,
         JOURNEYS_TOPIC: 7,
         RECOVERIES_TOPIC: 7,
+        MOMENTS_TOPIC: 7,
         ALERTS_TOPIC: 30,
         DEADLETTERS_TOPIC: 30,
     }

@@ -20,6 +20,8 @@ KEPT_MS: Final = 2 * HORIZON_MS
 """So long, and the lateness, a journey is kept: what a purchase within the horizon means can change so long."""
 PURCHASES_KEPT_MS: Final = KEPT_MS + _DAY_MS
 """Longer than the journeys that they end, which began before them and may have ended after them."""
+NAMED_KEPT_MS: Final = KEPT_MS + HORIZON_MS
+"""What rules about moments name: as long as a moment can change, and as far as a rule looks back from there."""
 ASKED_AFTER_MS: Final = {"1h": 3_600_000, "1d": _DAY_MS, "7d": HORIZON_MS}
 """So long after its end it is asked of an abandoned journey whether it has been recovered."""
 STEP_MS: Final = 60_000
@@ -69,4 +71,5 @@ unpack_session: Final = msgspec.msgpack.Decoder(tuple[_VisitContent | None, list
 """The last visit of the events that were folded away; the facts, each with the person it was told of."""
 unpack_visitor: Final = msgspec.msgpack.Decoder(tuple[dict[str, list[int]], list[Held]]).decode
 """By customer when they were named together, and the facts."""
-unpack_person: Final = msgspec.msgpack.Decoder(list[Held]).decode
+unpack_person: Final = msgspec.msgpack.Decoder(tuple[list[Held], int, dict[str, int]]).decode
+"""The facts; up to when moments can change no more, and when rules fired last before that."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.model.funnels import Funnels
+from pipeline.model.moments import MomentRule
 from pipeline.model.segments import Segmenter
 from schemas.events import CHANNELS
 from schemas.versioning import OFFSET_BITS
@@ -29,6 +30,8 @@ class Rules:
     vocabulary: Vocabulary = CONTRACT
     most_later: int = 20_000
     """An event with so many later ones in its session is too late: the price of an event has a bound."""
+    moments: tuple[MomentRule, ...] = ()
+    """About single persons."""
     customer_key: bytes = b""
     """Customer ids are replaced by their HMAC under this key; empty: kept as they are."""
 

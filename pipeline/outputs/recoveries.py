@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.core.persons.persons import RecoveryRow
+from pipeline.core.persons.changing import RecoveryRow
 from pipeline.outputs.outgoing import Outgoing, Output, columns_of
 from schemas.cloudevents import headers
 from schemas.facts import Fact

@@ -1,6 +1,5 @@
 """The alert rules' file: read, checked, and made into the core's rules."""
 
-import re
 import tomllib
 from collections.abc import Callable, Iterator, Set
 from importlib.resources import files
@@ -15,6 +14,7 @@ from pipeline.model.facts import RECOVERABLE
 from pipeline.model.funnels import STANDARD
 from pipeline.model.signals import OF_FUNNEL, SATISFACTION, Kind, kinds_of, name_of, signal_of, signals_of
 from pipeline.settings.environment import SettingsError
+from pipeline.settings.toml_lines import line_of
 
 _MINUTE_MS: Final = 60_000
 
@@ -157,13 +157,4 @@ def _listed(funnels: tuple[str, ...]) -> str:
 
 def _at(name: str, text: str, number: int, key: str, problem: str) -> RulesError:
     """The error with the line of the rule's key, or of its beginning where it has none."""
-    line, seen, start = 0, -1, 0
-    for at, content in enumerate(text.splitlines(), start=1):
-        if re.match(r"\s*\[", content):
-            seen += content.strip().startswith("[[rule]]")
-            if seen > number:
-                break
-            start = at if seen == number else start
-        if seen == number and re.match(rf"\s*{re.escape(key)}\s*=", content):
-            line = at
-    return RulesError(f"{name}, line {line or start}: {problem}")
+    return RulesError(f"{name}, line {line_of(text, 'rule', number, key)}: {problem}")

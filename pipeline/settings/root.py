@@ -43,6 +43,7 @@ from pipeline.settings.shop import (
     EventsSettings,
     FunnelSettings,
     FunnelsSettings,
+    MomentsSettings,
     PipelineSettings,
     SegmentsSettings,
 )
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     segments: SegmentsSettings = SegmentsSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     alerts: AlertsSettings = AlertsSettings()
+    moments: MomentsSettings = MomentsSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
     web: WebSettings = WebSettings()

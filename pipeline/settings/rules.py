@@ -1,5 +1,6 @@
 """What of the settings decides the content of states and outputs."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pipeline.model.funnels import Funnel, Funnels, Occasions, On
 from pipeline.model.privacy import pseudonym
 from pipeline.model.rules import Rules
 from pipeline.model.segments import Segmenter
+from pipeline.settings.moment_rules import load_moment_rules
 from pipeline.settings.root import Settings
 from pipeline.settings.shop import OnSettings
 from schemas.vocabulary import CONTRACT, Vocabulary
@@ -41,6 +43,8 @@ def rules_digest(settings: Settings) -> str:
         decisive.append(settings.pipeline.own_lateness_s)
     if vocabulary(settings) != CONTRACT:
         decisive.append([settings.events.types, settings.segments.attributes])
+    if moments := load_moment_rules(settings.moments.rules, funnel_names(settings), vocabulary(settings)):
+        decisive.append([dataclasses.asdict(dataclasses.replace(rule, says="")) for rule in moments])
     text = json.dumps(decisive, sort_keys=True, default=sorted)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -93,5 +97,6 @@ def rules(settings: Settings) -> Rules:
         generation=pipeline.generation,
         vocabulary=words,
         most_later=pipeline.session_events,
+        moments=load_moment_rules(settings.moments.rules, funnel_names(settings), words),
         customer_key=settings.privacy.customer_key.get_secret_value().encode(),
     )

@@ -155,6 +155,12 @@ class AlertsSettings(Part):
     """File of the alert rules (TOML); empty: those shipped, ``pipeline/settings/alert_rules.toml``."""
 
 
+class MomentsSettings(Part):
+    rules: str = ""
+    """File of the moment rules (TOML); empty: those shipped, ``pipeline/settings/moment_rules.toml``; ``none``:
+    none. Like a funnel, a rule decides what is kept: to change one, see the page on moments."""
+
+
 class PipelineSettings(Part):
     generation: Annotated[int, Field(ge=1, lt=MOST_GENERATIONS)] = 1
     """Rises by one whenever a topic was emptied and starts anew: versions then keep rising."""

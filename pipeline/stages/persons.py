@@ -19,6 +19,7 @@ from pipeline.model.facts import MOST_FACTS
 from pipeline.model.records import Record
 from pipeline.model.source import Source
 from pipeline.outputs.facts import FactsRouter
+from pipeline.outputs.moments import moments_output
 from pipeline.outputs.recoveries import recoveries_output
 from pipeline.outputs.tiles import TileRouter
 from pipeline.stages.admission import Admission, Decisions
@@ -26,6 +27,7 @@ from pipeline.stages.inner import Inner
 from pipeline.stages.lease import Leases, RevokedError, TellingLease, lease_of
 from pipeline.stages.outbox import Outbox, Receipt
 from schemas.facts import FACTS_TOPIC, FactsRead, VisitsRead
+from schemas.moments import FIRED, WITHDRAWN
 from schemas.tiles import TILES_TOPIC
 
 #: Others get their turn after so many.
@@ -190,6 +192,12 @@ class PersonsStage(_Stage[Persons]):
             await self._decisions.decide(persons.segmenter.values, wanted)
         persons.fold()
         lease.check()
+        if moments := persons.take_moments():
+            for moment in moments:
+                status = FIRED if moment.holds else WITHDRAWN
+                self._metrics.moments.labels(moment.moment.rule, status).inc()
+            await self._outbox.put(receipt, moments_output(moments, version))
+            lease.check()
         if rows:
             for row in rows:
                 self._metrics.recoveries.labels(row.recovery.status).inc()

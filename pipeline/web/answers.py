@@ -184,6 +184,20 @@ class StepRow(Row):
     """The steps that followed and how often, the most frequent five."""
 
 
+class MomentsRow(Row):
+    """How often a rule about single persons has fired in a day. Whom it was about, this API never tells."""
+
+    rule: str
+    says: str
+    fired: int
+    withdrawn: int
+    """Told and taken back since, or never told."""
+    newest_at: Time | None
+    """Of those that have fired."""
+    hours: list[int]
+    """How many fired in each of the 24 hours, the oldest first."""
+
+
 class RecoveryRow(Row):
     """What has become of the abandoned journeys of a funnel."""
 

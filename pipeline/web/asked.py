@@ -153,6 +153,11 @@ class FunnelsParameters(Moment):
     """Journeys that ended in the newest window of this length."""
 
 
+class MomentsParameters(Moment):
+    segment: Segment = "all"
+    """Of which segment; of segments of a dimension that no moment has there are none."""
+
+
 class RecoveriesParameters(Moment):
     segment: Segment = "all"
     """Of which segment."""

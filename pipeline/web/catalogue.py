@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.core.detection.watch import Rule
+from pipeline.model.moments import MomentRule
 from pipeline.model.signals import Signal, signals_of
 from pipeline.settings import Settings, funnel_names, vocabulary
 from pipeline.settings.alert_rules import load_rules
+from pipeline.settings.moment_rules import load_moment_rules
 from pipeline.settings.places import Place, load_places
 from pipeline.settings.shop import OnSettings
 
@@ -29,6 +31,8 @@ class Catalogue:
     """By funnel, after how long without an event a journey counts as abandoned."""
     till_funnels: tuple[str, ...] = ()
     """Funnels that nothing but what happens in stores opens."""
+    moments: tuple[MomentRule, ...] = ()
+    """Rules about single persons."""
     places: dict[str, Place] = field(default_factory=dict)
     """Where stores are, as far as it is known."""
     rules: tuple[Rule, ...] = ()
@@ -84,6 +88,7 @@ def catalogue(settings: Settings) -> Catalogue:
         known_dimensions=vocabulary(settings).dimensions,
         known=dict(settings.segments.known),
         currency=settings.pipeline.currency,
+        moments=load_moment_rules(settings.moments.rules, funnels, vocabulary(settings)),
         places=load_places(settings.web.stores),
         till_funnels=tuple(
             name for name, funnel in settings.funnels.followed().items() if all(map(_is_at_till, funnel.opens_on))

@@ -23,6 +23,7 @@ _LATELY_MS: Final = 300_000
 _NOBODY: Final = (0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
 """What has become of journeys of which none is somebody's."""
 _MOST_NEXT: Final = 5
+_HOURS: Final = 24
 _LONG_AGO_MS: Final = 7 * 86_400_000
 """So far back the newest event is looked for, once, where there was none lately."""
 
@@ -61,6 +62,7 @@ class Listings:
             ),
             Listing("funnels/steps", "How steps are passed", asks.FunnelsParameters, api.StepRow, self.steps),
             Listing("recoveries", "Who came back", asks.RecoveriesParameters, api.RecoveryRow, self.recoveries),
+            Listing("moments", "Moments of a day", asks.MomentsParameters, api.MomentsRow, self.moments),
             Listing("sources", "What sources send", asks.SourcesParameters, api.SourceRow, self.sources),
             Listing("deadletters", "What could not be read", asks.LettersParameters, api.LettersRow, self.letters),
             Listing(
@@ -233,6 +235,21 @@ class Listings:
             for funnel in self.names.funnels
             if funnel in RECOVERABLE
         ]
+        return _page(rows, as_of, None)
+
+    async def moments(self, asked: asks.MomentsParameters) -> Body:
+        as_of = await self._as_of(asked)
+        if as_of is None:
+            return _page([], None, None)
+        where = queries.in_segment(asked.segment, self.names)
+        found = {row[0]: row for row in await self._rows(past_queries.moments(where, as_of))}
+        rows = []
+        for rule in self.names.moments:
+            _, fired, withdrawn, newest, (backs, counts) = found.get(rule.name, (rule.name, 0, 0, None, ((), ())))
+            by_back = dict(zip(backs, counts, strict=True))
+            hours = [by_back.get(back, 0) for back in reversed(range(_HOURS))]
+            told = (rule.name, rule.says, fired, withdrawn, newest, hours)
+            rows.append(_body(api.MomentsRow, told, "newest_at"))
         return _page(rows, as_of, None)
 
     async def sources(self, asked: asks.SourcesParameters) -> Body:

@@ -9,6 +9,7 @@ from typing import Final
 from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.queries import LAG_MS, SIGNAL, WINDOW_STEP_MS, Filter, Query, at
+from schemas.moments import FIRED, WITHDRAWN
 
 TREND_POINTS: Final = 30
 DAY_STEP_MS: Final = 1_200_000
@@ -72,6 +73,18 @@ SELECT signal, hour, count() AS with_n, greatest(with_n, any(known.hours)), sum(
 FROM found LEFT JOIN known USING (hour) GROUP BY signal, hour ORDER BY signal, hour DESC"""
     span = {"until": begins - DAY_MS, "since": begins - 28 * DAY_MS}
     return Query(sql, {"segment": segment, "begins": begins, "signals": signals} | span)
+
+
+def moments(segment: Filter, as_of_ms: int) -> Query:
+    """Of the last day, by rule: (rule, fired, withdrawn, when it fired last, ([hours back], [fired in each]))."""
+    back = f"toUInt8(intDiv(%(until)s - 1 - toUnixTimestamp64Milli(at), {HOUR_MS}))"
+    sql = f"""SELECT rule, countIf(status = '{FIRED}') AS fired, countIf(status = '{WITHDRAWN}'),
+    if(fired > 0, toUnixTimestamp64Milli(maxIf(at, status = '{FIRED}')), NULL),
+    sumMapIf([{back}], [toUInt64(1)], status = '{FIRED}')
+FROM cx.moments FINAL
+WHERE at >= {at("since")} AND at < {at("as_of")} AND {segment.sql} GROUP BY rule ORDER BY rule"""
+    values = {"since": as_of_ms - DAY_MS, "as_of": as_of_ms, "until": as_of_ms}
+    return Query(sql, values | dict(segment.values))
 
 
 def trends(signal: str, dimension: str, window: str, as_of_ms: int) -> Query:

@@ -164,8 +164,11 @@ WHERE signal IN %(signals)s AND segment IN %(segments)s AND window = %(window)s
     return Query(sql, values)
 
 
-def _in_segment(segment: str, names: Catalogue) -> Filter:
-    """Journeys of a segment. Stored with some of the dimensions, there are none of a segment of others."""
+def in_segment(segment: str, names: Catalogue) -> Filter:
+    """Journeys, or moments, of a segment.
+
+    Stored with some of the dimensions, there are none of a segment of others.
+    """
     where = Filter()
     for name, value in parse_segment(segment, names.known_dimensions).items():
         if name not in _OF_JOURNEYS:
@@ -222,7 +225,7 @@ def _ended(segment: str, window: str, as_of_ms: int, names: Catalogue) -> Filter
     """Journeys of a segment that ended in a window."""
     start = as_of_ms - WINDOW_MS[window]
     longest_ms = round(max(names.timeouts_s.values()) * 1000) + _ACTIVE_MS
-    return _in_segment(segment, names).and_(
+    return in_segment(segment, names).and_(
         f"ended_at >= {at('start')} AND ended_at < {at('as_of')} "
         f"AND toStartOfHour(entered_at) >= toStartOfHour({at('entered')}) "
         f"AND toStartOfHour(entered_at) <= {at('as_of')}",
@@ -260,7 +263,7 @@ def recoveries(segment: str, span: tuple[int, int], names: Catalogue) -> Query:
 
     Columns: of :class:`pipeline.web.answers.RecoveryRow`, but for ``abandoned``.
     """
-    where, is_one = _in_segment(segment, names), f"stood = '{RECOVERED}'"
+    where, is_one = in_segment(segment, names), f"stood = '{RECOVERED}'"
     until, lost_ms = at("until"), HORIZON_MS
     # What was found out later was open then.
     then = (
@@ -281,7 +284,7 @@ GROUP BY funnel ORDER BY funnel"""
 
 def abandoned(segment: str, span: tuple[int, int], names: Catalogue) -> Query:
     """How many journeys that were entered then were abandoned, by funnel."""
-    where = _in_segment(segment, names)
+    where = in_segment(segment, names)
     sql = f"""SELECT funnel, count() FROM cx.journeys_by_entry FINAL
 WHERE {_ENTERED} AND outcome = 'abandoned' AND {where.sql} GROUP BY funnel"""
     return Query(sql, _entered(span) | dict(where.values))

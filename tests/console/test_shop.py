@@ -302,6 +302,18 @@ def test_two_segments_can_be_compared(settled: Running, open_page: Open) -> None
     expect(sides).to_have_count(1)
 
 
+def test_moments_are_counted_by_rule(settled: Running, open_page: Open) -> None:
+    page = open_page(f"{settled.addresses['web']}/recovery")
+    is_live(page)
+    rows = page.locator("#moments [data-rule]")
+    expect(rows).to_have_count(6, timeout=20_000)
+    fired = dict(settled.sql("SELECT rule, countIf(status = 'fired') FROM cx.moments FINAL GROUP BY rule"))
+    assert fired["second-contact"] > 0
+    shown = page.locator("[data-rule=second-contact] td").first.inner_text()
+    assert abs(int(shown.replace(",", "")) - fired["second-contact"]) <= 5  # the shop goes on
+    expect(page.locator("[data-rule=second-contact] th")).to_have_text("Asked for help twice within a week")
+
+
 def test_stores_are_on_a_map_where_their_places_are_known(settled: Running, open_page: Open) -> None:
     page = open_page(f"{settled.addresses['web']}/stores?sort=friction:worst&window=1h")
     is_live(page)

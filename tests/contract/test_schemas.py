@@ -101,6 +101,7 @@ def test_the_asyncapi_document_names_every_topic_that_others_read_or_write_and_r
         "cx.signals.abandonment",
         "cx.journeys",
         "cx.recoveries",
+        "cx.moments",
         "cx.alerts",
         "cx.deadletters",
         "cx.tiles",

@@ -322,6 +322,30 @@ def test_steps_are_passed_as_the_journeys_of_the_table_went(shop: Running) -> No
             assert statistics.median_low(took[key]) <= round(row["median_s"] * 1000) <= max(took[key])
 
 
+def test_moments_of_a_day_are_those_of_the_table_and_tell_of_nobody(shop: Running) -> None:
+    page = ask(shop, "moments", segment="channel=web")
+    until = f"parseDateTime64BestEffort('{page['as_of']}', 3, 'UTC')"
+    stored = shop.sql(
+        "SELECT rule, countIf(status = 'fired'), countIf(status = 'withdrawn'), "
+        "toUnixTimestamp64Milli(maxIf(at, status = 'fired')) FROM cx.moments FINAL "
+        f"WHERE channel = 'web' AND at >= {until} - INTERVAL 1 DAY AND at < {until} GROUP BY rule"
+    )
+    counted = {rule: (fired, withdrawn) for rule, fired, withdrawn, _ in stored}
+    assert sum(fired for fired, _ in counted.values()) > 20
+    assert len(page["rows"]) == 6
+    for row in page["rows"]:
+        assert (row["fired"], row["withdrawn"]) == counted.get(row["rule"], (0, 0))
+        assert (len(row["hours"]), sum(row["hours"])) == (24, row["fired"])
+        assert row["says"]
+    newest = {rule: format_rfc3339(at) for rule, fired, _, at in stored if fired}
+    assert {row["rule"]: row["newest_at"] for row in page["rows"] if row["fired"]} == newest
+    people = {
+        text for (person,) in shop.sql("SELECT DISTINCT person FROM cx.moments") for text in (person, person[2:])
+    }
+    assert not any(person in json.dumps(page) for person in people)
+    assert len(people) > 20
+
+
 def test_journeys_page_by_page_are_those_of_the_table(shop: Running) -> None:
     found = everything(shop, "journeys", funnel="checkout", outcome="abandoned", device="mobile", limit=9)
     rows = shop.sql(

@@ -15,6 +15,7 @@ from pipeline.delivery.hooks import Hook, HooksError, load_hooks
 from pipeline.delivery.run import delivery
 from schemas.alerts import AlertMessage
 from schemas.journeys import JourneyMessage
+from schemas.moments import MomentMessage
 from schemas.recoveries import RecoveryMessage
 from sinks.base import SinkUnavailableError
 from sinks.http import MemoryPoster
@@ -85,7 +86,23 @@ RECOVERY = RecoveryMessage(
     device=None,
     version=8,
 )
-BY_KIND = {"alerts": ALERT, "journeys": JOURNEY, "recoveries": RECOVERY}
+MOMENT = MomentMessage(
+    schema_version="2.0",
+    id="second-contact:c:c1:e9/web/s1/1/9",
+    moment_id="second-contact:c:c1:e9",
+    rule="second-contact",
+    person="c:c1",
+    channel="web",
+    session_id="s1",
+    at="2026-11-28T04:31:00.000Z",
+    status="fired",
+    events=["e1", "e9"],
+    store_id=None,
+    region=None,
+    device="mobile",
+    version=9,
+)
+BY_KIND = {"alerts": ALERT, "journeys": JOURNEY, "recoveries": RECOVERY, "moments": MOMENT}
 Headers = Mapping[str, str]
 
 

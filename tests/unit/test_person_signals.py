@@ -185,10 +185,16 @@ def test_no_row_is_made_while_one_that_has_crashed_tells_again_what_it_takes_bac
     windows = new_windows()
     windows.merge(WEB, 1, T0, [])
     windows.merge(PERSONS, 10, T0, [("all", T0, {"cart_known": 1})])
+    list(windows.emit())
     windows.merge(PERSONS, 6, T0, [("all", T0 + 10_000, {"cart_known": 1})])
     assert windows.is_mid_batch  # by then the sum of versions is that of other content
     windows.merge(PERSONS, 12, T0, [("all", T0 + 10_000, {"cart_known": 0})])
     assert not windows.is_mid_batch
+    assert not windows.is_told_again
+    windows.merge(PERSONS, 7, T0, [])
+    windows.merge(WEB, 2, T0 + 3_600_000, [])
+    assert windows.is_told_again
+    assert not windows.is_mid_batch  # rows of an hour do not wait
 
 
 def test_corrections_of_many_hours_keep_few_of_them_open() -> None:

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from pipeline.core.book import LEAST_ROOM, Book
+from pipeline.core.persons.changing import RecoveryRow
 from pipeline.core.persons.held import HeldFacts
-from pipeline.core.persons.persons import Persons, RecoveryRow
+from pipeline.core.persons.persons import Persons
 from pipeline.core.persons.recoveries import Recovery
 from pipeline.core.persons.visitors import Visitors
 from pipeline.model.facts import HORIZON_MS, KEPT_MS, MOST_CUSTOMERS, MOST_FACTS

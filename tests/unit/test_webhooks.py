@@ -13,6 +13,7 @@ from pipeline.delivery.posting import Delivery, signed
 from pipeline.delivery.signatures import SIGNATURE, TIMESTAMP, SignatureError, check, key_of, signed_headers
 from pipeline.settings import SettingsError
 from schemas.journeys import JourneyMessage, journey_message_id
+from schemas.moments import MomentMessage
 from sinks.base import SinkError, SinkRejectedError, SinkUnavailableError
 from sinks.http import MemoryPoster
 from sinks.memory import MemorySink
@@ -219,7 +220,7 @@ def test_the_file_says_who_gets_what(tmp_path: Path) -> None:
         ("hook = 1", r"\[\[webhook\]\]"),
         ("[[webhook", "end of an array declaration"),
         (FILE.format(secret="x").replace("funnel =", "colour ="), "no field colour; there are"),
-        (FILE.format(secret="x").replace("journeys", "signals"), "'journeys' or 'recoveries'"),
+        (FILE.format(secret="x").replace("journeys", "signals"), "'journeys', 'recoveries' or 'moments'"),
         (FILE.format(secret="x").replace("https:", "mailto:"), "url"),
         (FILE.format(secret="x") * 2, "two webhooks 'mail'"),
     ],
@@ -280,6 +281,20 @@ def test_who_was_given_an_abandonment_is_told_that_it_was_none() -> None:
     for session in "abc":
         assert wanted(journey(session_id=session))
     assert not wanted(journey(outcome="retracted", reason=None, session_id="a")), "that is long ago"
+
+
+def test_who_was_given_a_moment_is_told_that_it_was_none() -> None:
+    def moment(status: str, version: int, session_id: str = "s") -> MomentMessage:
+        given: dict[str, Any] = {"schema_version": "2.0", "id": f"i{version}", "moment_id": "r:c:a:e", "rule": "r"}
+        given |= {"person": "c:a", "events": [], "channel": "web", "session_id": session_id}
+        given |= {"at": "2026-11-28T04:31:00.000Z", "store_id": None, "region": None, "device": None}
+        return MomentMessage.model_validate(given | {"status": status, "version": version})
+
+    wanted = Wanted(hook(messages="moments", where={"status": ["fired"], "rule": ["r"]}))
+    assert not wanted(moment("withdrawn", 1))
+    assert wanted(moment("fired", 2))
+    assert wanted(moment("withdrawn", 3))
+    assert not wanted(moment("withdrawn", 3, session_id="t"))
 
 
 def test_who_was_given_a_cart_that_is_open_is_told_what_becomes_of_it() -> None:

@@ -3,8 +3,8 @@
 
 import { get } from "./api.js";
 import { funnelName } from "./describe.js";
-import { ago, count, money, percent } from "./format.js";
-import { t } from "./i18n.js";
+import { ago, count, money, now, percent } from "./format.js";
+import { known, t } from "./i18n.js";
 import { Loaded } from "./loaded.js";
 import { then } from "./place.js";
 import { Table } from "./table.js";
@@ -24,7 +24,29 @@ export function Recovery({ state: { model, place, status } }) {
         rows=${rows.map((row) => ({ key: row.funnel, attributes: { "data-funnel": row.funnel }, name: funnelName(row.funnel), cells: cells(row) }))} />`;
     }}<//>
     <p class="note">${t("recovery.note")}</p>
+    <${Moments} place=${place} status=${status} />
   </section>`;
+}
+
+/** How often rules about single customers have fired; never whom. */
+function Moments({ place, status }) {
+  const ask = (signal) => get("/api/v1/moments", { segment: place.segment, ...then(place) }, signal);
+  return html`<h2 id="moments-title">${t("moments.title")}</h2>
+    <${Loaded} what=${`moments ${place.segment} ${place.at}`} ask=${ask} isPaused=${status.paused || place.at}>${(found) => {
+      if (found && !found.rows.length) return html`<p class="note">${t("moments.none")}</p>`;
+      const until = place.at ? Date.parse(place.at) : now();
+      return html`<${Table} id="moments" label="moments-title" head=${["", ...["fired", "newest", "hours"].map((name) => t(`moments.${name}`))]}
+        rows=${(found?.rows ?? []).map((row) => ({
+          key: row.rule, attributes: { "data-rule": row.rule }, name: known(`moment.${row.rule}`) ?? (row.says || row.rule),
+          cells: [count(row.fired), row.newest_at ? t("data.ago", { ago: ago(until - Date.parse(row.newest_at)) }) : "–", html`<${Hours} hours=${row.hours} />`],
+        }))} />`;
+    }}<//>
+    <p class="note">${t("moments.note")}</p>`;
+}
+
+function Hours({ hours }) {
+  const most = Math.max(1, ...hours);
+  return html`<span class="hours" role="img" aria-label=${hours.map(count).join(", ")}>${hours.map((n, at) => html`<i key=${at} style=${{ height: `${(100 * n) / most}%` }}></i>`)}</span>`;
 }
 
 function cellsOf(row, net, currency) {

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pipeline.model.facts import HORIZON_MS, KEPT_MS, PURCHASES_KEPT_MS, Held
+from pipeline.model.facts import HORIZON_MS, KEPT_MS, NAMED_KEPT_MS, PURCHASES_KEPT_MS, Held
 from schemas.facts import ABANDONED, CANCELLATION, PURCHASE, Fact
 
 FactKey = tuple[str, str, str, str, str, int]
@@ -117,4 +117,6 @@ class HeldFacts:
 
 def due_ms(fact: Fact) -> int:
     """When a fact is let go."""
-    return fact.ended_ms + (KEPT_MS if fact.kind == ABANDONED else PURCHASES_KEPT_MS)
+    if fact.kind == ABANDONED:
+        return fact.ended_ms + KEPT_MS
+    return fact.ended_ms + (PURCHASES_KEPT_MS if fact.kind in (PURCHASE, CANCELLATION) else NAMED_KEPT_MS)

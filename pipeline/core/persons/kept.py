@@ -30,11 +30,19 @@ class Kept:
         generation.
         """
         # By what had been passed before: a message may tell old facts and how far time has come at once.
-        if (passed_ms := self.sources.all_passed_ms()) is not None:
+        if (passed_ms := self.sources.all_passed_ms()) is not None and self.may_forget:
             self.over_ms = max(self.over_ms, passed_ms - self._lateness_ms)
         if not self.sources.hear(source, version, watermark_ms, more):
             return None
         return self._numbers.setdefault(source, len(self._numbers))
+
+    @property
+    def may_forget(self) -> bool:
+        """Whether nothing is on its way that is older than what all have passed.
+
+        A source that has crashed and tells again is not as far as it once said.
+        """
+        return not self.sources.is_mid_batch and not self.sources.is_told_again
 
     def put(self, name: str, content: bytes | None, due_ms: int | None) -> None:
         """Keep what there is of a name; None: nothing.

@@ -1,117 +1,46 @@
-"""The facts of persons, what has become of their journeys, and what is counted of that (docs/persons.md).
+"""The facts of persons, what has become of their journeys, their moments, and what is counted (docs/persons.md).
 
 What is put out of a person is a function of the set of the person's facts, and of what all sources have passed.
-What differs is told. While that is read again which a run that has crashed may have read, the run may have told
-what lies between two batches: where something was taken away, or what was added undoes something, all of the
-person's journeys are told then (law 2).
+What differs is told (``changing``).
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from pipeline.core.cuts import Cut, Head, Shards
-from pipeline.core.persons.counts import Place, buckets, counted, dims_of, is_asked_between, next_asked_ms
-from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
+from pipeline.core.persons.changing import Changing, MomentRow, RecoveryRow
+from pipeline.core.persons.counts import Place, buckets, counted, dims_of, next_asked_ms
+from pipeline.core.persons.held import due_ms
 from pipeline.core.persons.kept import Kept
-from pipeline.core.persons.recoveries import Recovery, recoveries
 from pipeline.core.persons.tiles import PersonTiles
 from pipeline.core.sources import later
 from pipeline.model.dimensions import Value
 from pipeline.model.event_time import NEVER_MS
-from pipeline.model.facts import KEPT_MS, MOST_FACTS, Held, pack, step_of, unpack_person
+from pipeline.model.facts import KEPT_MS, MOST_FACTS, Held, step_of, unpack_person
+from pipeline.model.moments import MomentRule
 from pipeline.model.segments import Segmenter
 from pipeline.model.tiles import Counters, Tile, add
-from schemas.facts import ABANDONED, CANCELLATION, CUSTOMER, PURCHASE, VISITOR, Fact, Statement
-from schemas.recoveries import RETRACTED
+from schemas.facts import ABANDONED, KNOWN, SESSION, Statement
 
-KNOWN: Final = (CUSTOMER, VISITOR)
 _VIA_BITS: Final = 16
 _MOST_UNTOLD: Final = 5_000
 """Tiles that wait for the next step of time."""
 
 
-class RecoveryRow(NamedTuple):
-    """What is to be told of a journey."""
-
-    person: str
-    recovery: Recovery
-
-
-class _Changing:
-    """A person while a batch changes the facts."""
-
-    def __init__(self, held: list[Held], passed_ms: int | None) -> None:
-        self.facts = HeldFacts(held)
-        self.before = recoveries(self.facts.that_hold(), passed_ms)
-        self.now: dict[FactKey, Recovery] = {}
-        self.is_undone = False
-        """Whether something that may have been told is so no more, and leaves no trace in what is now."""
-        self.taken_back: dict[FactKey, Fact] = {}
-        self.added: set[str] = set()
-        """Kinds of facts told."""
-        self.stated: list[Fact] = []
-        """Journeys told of."""
-
-    def state(self, source: int, version: int, statement: Statement) -> None:
-        fact = statement.fact
-        taken = self.facts.take(source, version, statement.holds, fact)
-        if not taken.is_news:
-            return
-        if fact.kind == ABANDONED and statement.holds:
-            self.stated.append(fact)
-        is_undoing = fact.kind == CANCELLATION or self.facts.has_another_of_order(fact)
-        self.added.add(fact.kind)
-        # A journey that is added takes a purchase's value from another; a purchase added besides may give it back.
-        is_undoing = is_undoing or {ABANDONED, PURCHASE} <= self.added
-        if not statement.holds or not taken.is_new or is_undoing:
-            self.is_undone = True
-            self.taken_back[fact.key] = fact
-
-    def settle(self, passed_ms: int | None) -> None:
-        """What follows from the facts, when all of this time has been passed."""
-        self.now = recoveries(self.facts.that_hold(), passed_ms)
-
-    def rows(self, person: str, is_catching_up: bool) -> list[RecoveryRow]:
-        """What is to be told."""
-        now, is_undone = self.now, self.is_undone and is_catching_up
-        told = [one for key, one in now.items() if is_undone or self.before.get(key) != one]
-        gone = {key: one.journey for key, one in self.before.items()}
-        if is_undone:
-            gone |= self.taken_back
-        for key, fact in gone.items():
-            if key not in now and fact.kind == ABANDONED:
-                told.append(Recovery(fact, RETRACTED, None, 0.0))
-        return [RecoveryRow(person, one) for one in told]
-
-    def changed(self, before_ms: int | None, passed_ms: int | None) -> Iterator[tuple[Recovery, int | None, int]]:
-        """What counts otherwise than before: a row, by what had passed it counts, and how often.
-
-        ``before_ms``: what all sources had passed before; both by whole steps.
-        """
-        for key, one in self.before.items():
-            after = self.now.get(key)
-            if after == one and not is_asked_between(one.journey, before_ms, passed_ms):
-                continue
-            yield one, before_ms, -1
-            if after is not None:
-                yield after, passed_ms, 1
-        for key, one in self.now.items():
-            if key not in self.before:
-                yield one, passed_ms, 1
-
-    def journeys(self) -> Iterator[Fact]:
-        """All that may have been counted: those told of, those there are and those there were."""
-        yield from self.stated
-        for some in (self.before, self.now):
-            for one in some.values():
-                yield one.journey
-
-
 class Persons:
     """State of one partition of ``cx.facts``."""
 
-    def __init__(self, first_version: int, sources: int, lateness_ms: int, segmenter: Segmenter) -> None:
-        """``sources``: how many there are, heard of or not."""
+    def __init__(
+        self,
+        first_version: int,
+        sources: int,
+        lateness_ms: int,
+        segmenter: Segmenter,
+        rules: Sequence[MomentRule] = (),
+    ) -> None:
+        """``sources``: how many there are, heard of or not. ``rules``: of moments."""
+        self._rules: Final = tuple(rules)
+        self._moments: list[MomentRow] = []
         self.kept: Final = Kept(first_version, sources, lateness_ms)
         self.segmenter: Final = segmenter
         self.tiles: Final = PersonTiles()
@@ -120,7 +49,7 @@ class Persons:
         """What all sources had passed when rows were put out last."""
         self._tiles_told_ms: int | None = None
         """The step of that when tiles were."""
-        self._changing: dict[str, _Changing] = {}
+        self._changing: dict[str, Changing] = {}
         self._deltas: dict[Place, Counters] = {}
         self._rewritten: set[Place] = set()
         self.shortened = 0
@@ -137,7 +66,7 @@ class Persons:
 
     def facts(self) -> int:
         """How many facts are kept: to be measured, for it looks at every person."""
-        return sum(len(unpack_person(self.kept.book.get(person) or b"")) for person in self.kept.book)
+        return sum(len(unpack_person(self.kept.book.get(person) or b"")[0]) for person in self.kept.book)
 
     def take(
         self,
@@ -153,18 +82,17 @@ class Persons:
             return
         for statement in statements:
             # What was let go is told again by a run that has crashed only.
-            if statement.who.startswith(KNOWN) and due_ms(statement.fact) >= self.kept.over_ms:
+            if statement.who.startswith((*KNOWN, SESSION)) and due_ms(statement.fact) >= self.kept.over_ms:
                 one = self._of(statement.who)
                 one.state(number | statement.via << _VIA_BITS, version, statement)
                 if len(one.facts) > 2 * MOST_FACTS:
                     self.shortened += one.facts.shorten(MOST_FACTS)
 
-    def _of(self, person: str) -> _Changing:
+    def _of(self, person: str) -> Changing:
         found = self._changing.get(person)
         if found is None:
             stored = self.kept.book.get(person)
-            held = [] if stored is None else unpack_person(stored)
-            found = self._changing[person] = _Changing(held, self._told_ms)
+            found = self._changing[person] = Changing(person, stored, self._told_ms, self._rules)
         return found
 
     def settle(self) -> list[RecoveryRow]:
@@ -182,16 +110,23 @@ class Persons:
         for person, one in self._changing.items():
             one.settle(passed_ms)
             rows += one.rows(person, self.is_catching_up)
+            self._moments += one.moment_rows(person, self.is_catching_up)
             self._count(one, passed_ms)
             self.shortened += one.facts.shorten(MOST_FACTS)
-            if passed_ms is not None:
+            if passed_ms is not None and self.kept.may_forget:
+                one.settle_moments(passed_ms - self._lateness_ms - KEPT_MS)
                 one.facts.forget(passed_ms - self._lateness_ms)
-            self._keep(person, one.facts.all(), passed_ms)
+            self._keep(person, one, passed_ms)
         self._changing.clear()
         self._told_ms = passed_ms
         return rows
 
-    def _count(self, one: _Changing, passed_ms: int | None) -> None:
+    def take_moments(self) -> list[MomentRow]:
+        """What batches settled since the last call have led to of moments."""
+        taken, self._moments = self._moments, []
+        return taken
+
+    def _count(self, one: Changing, passed_ms: int | None) -> None:
         before_ms, now_ms, dimensions = _step(self._told_ms), _step(passed_ms), self.segmenter.dimensions
         for row, by_ms, times in one.changed(before_ms, now_ms):
             dims = dims_of(row.journey, dimensions)
@@ -236,8 +171,8 @@ class Persons:
         """What all sources have passed, by whole steps."""
         return _step(self._told_ms)
 
-    def _keep(self, person: str, held: list[Held], passed_ms: int | None) -> None:
-        self.kept.put(person, pack(held) if held else None, self._next_due(held, passed_ms))
+    def _keep(self, person: str, one: Changing, passed_ms: int | None) -> None:
+        self.kept.put(person, one.content(), self._next_due(one.facts.all(), passed_ms))
 
     def _next_due(self, held: list[Held], passed_ms: int | None) -> int | None:
         """When something is to be told, or let go."""
@@ -265,7 +200,7 @@ class Persons:
         self._told_ms, self._tiles_told_ms = head["told_ms"], head["tiles_told_ms"]
         self.tiles.restore(head, shards)
         for person in self.kept.book:
-            held = unpack_person(self.kept.book.get(person) or b"")
+            held, _, _ = unpack_person(self.kept.book.get(person) or b"")
             self.kept.note_due(person, self._next_due(held, self._told_ms))
 
 

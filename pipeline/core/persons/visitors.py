@@ -172,7 +172,7 @@ class Visitors:
                 self._of(visitor_id)
         for visitor_id, one in self._changing.items():
             self.shortened += one.shorten()
-            if visitor_id in due and passed_ms is not None:
+            if visitor_id in due and passed_ms is not None and self.kept.may_forget:
                 one.forget(passed_ms - self._lateness_ms)
             if one.has_changed or visitor_id in due:
                 self._keep(visitor_id, one)

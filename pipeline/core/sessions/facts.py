@@ -5,16 +5,29 @@ which a run that has crashed may have read, it is taken back from everybody else
 fact could first be told (law 2).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.core.book import Book
 from pipeline.core.sessions.outputs import Outputs
 from pipeline.core.sessions.visits import Named, Visit, visits_of
 from pipeline.core.sessions.walk import ABANDONED, Journey
-from pipeline.model.facts import CANCELS, MOST_FACTS, RECOVERABLE, customer, pack, unpack_session, visitor
+from pipeline.model.dimensions import Dims
+from pipeline.model.facts import (
+    CANCELS,
+    FACT_TYPES,
+    MOST_FACTS,
+    RECOVERABLE,
+    customer,
+    pack,
+    unpack_session,
+    visitor,
+)
+from pipeline.model.moments import MomentFacts
 from schemas import facts as contract
+from schemas.events import DEFAULT_SCALE
 from schemas.facts import VISITOR, Fact, Statement
+from schemas.touchpoint import Touchpoint
 from schemas.units import from_units
 
 FactKey = tuple[str, str, str, str, str, int]
@@ -29,6 +42,18 @@ class FactEvent(NamedTuple):
     type: str
     amount: int | None
     order_id: str | None
+    step: str | None
+    dims: Dims
+    survey: str | None = None
+    score: float | None = None
+
+
+def answered(event: Touchpoint) -> tuple[str | None, float | None]:
+    """Survey and score, on the survey's usual scale, of an event that is an answer."""
+    if event.survey is None:
+        return None, None
+    usual = DEFAULT_SCALE[event.survey]
+    return event.survey, event.score_units * usual / event.scale_units
 
 
 class Whereabouts(Protocol):
@@ -45,8 +70,12 @@ class Whereabouts(Protocol):
 class SessionFacts:
     """The facts of the sessions that the engine still has."""
 
-    def __init__(self, channel: str, longest_timeout_ms: int) -> None:
+    def __init__(self, channel: str, longest_timeout_ms: int, named: MomentFacts) -> None:
+        """``named``: what rules about moments name."""
         self._channel: Final = channel
+        self._types: Final = named.types
+        self._kinds: Final = {funnel: _kinds_of(funnel, named) for funnel in {*RECOVERABLE, *named.outcomes}}
+        """By funnel the kinds of facts that its journeys can be, and the outcome of each."""
         self._longest_ms: Final = longest_timeout_ms
         self.book: Final = Book(is_exact=True)
         self.is_catching_up = True
@@ -56,15 +85,16 @@ class SessionFacts:
         """Put into ``out`` the statements that a batch leads to. ``walked``: the sessions with late events."""
         changes: dict[str, dict[FactKey, tuple[Fact, bool]]] = {}
         for session_id, journey in out.journeys:
-            if journey.funnel not in RECOVERABLE:
+            if journey.funnel not in self._kinds:
                 continue
-            holds = journey.outcome == ABANDONED
-            if holds or session_id in walked:
-                fact = self._of_journey(session_id, journey)
-                changes.setdefault(session_id, {})[fact.key] = fact, holds
+            for kind, outcome in self._kinds[journey.funnel]:
+                holds = journey.outcome == outcome
+                if holds or session_id in walked:
+                    fact = self._of_journey(session_id, journey, kind)
+                    changes.setdefault(session_id, {})[fact.key] = fact, holds
         for event in engine.take_facts():
-            fact = self._of_event(event)
-            changes.setdefault(event.session_id, {})[fact.key] = fact, True
+            for fact in self._of_event(event):
+                changes.setdefault(event.session_id, {})[fact.key] = fact, True
         moved = {one for one in (*engine.take_named(), *walked) if one in self.book or one in changes}
         for session_id in (*changes, *(moved - changes.keys())):
             self._tell(session_id, changes.get(session_id, {}), session_id in moved, engine, out)
@@ -89,10 +119,13 @@ class SessionFacts:
             visit = next((one for one in visits if one.has(fact.at_ms, fact.ended_ms)), None)
             if visit is None:
                 continue  # of a visit that nothing can change any more
-            now = _person(visit) if holds else ""
+            nobody = self._session(fact)
+            now = (_person(visit) or nobody) if holds else ""
             others = {was}
-            if self.is_catching_up and (has_moved or not self._was_told_nobody_else(visit, before, events, fact)):
-                others.update(_all_of(visit))
+            if self.is_catching_up:
+                others.add(nobody)
+                if has_moved or not self._was_told_nobody_else(visit, before, events, fact):
+                    others.update(_all_of(visit))
             _put(out, fact, now, others)
             if self.is_catching_up or key in changes or now != was:
                 _put(out, fact, now)
@@ -126,16 +159,30 @@ class SessionFacts:
                 return False
         return _person(then) == now
 
-    def _of_journey(self, session_id: str, journey: Journey) -> Fact:
+    def _of_journey(self, session_id: str, journey: Journey, kind: str) -> Fact:
         opened, value = journey.opened_by, from_units(journey.value)
         times = opened.at_ms, max(opened.at_ms, journey.ended_ms)
-        which = contract.ABANDONED, journey.funnel, self._channel, session_id, opened.event_id
-        return Fact(*which, *times, value, None, opened.dims[1:])
+        which = kind, journey.funnel, self._channel, session_id, opened.event_id
+        step = journey.last_step if kind != contract.ABANDONED else None
+        return Fact(*which, *times, value, None, opened.dims[1:], step)
 
-    def _of_event(self, event: FactEvent) -> Fact:
-        kind = contract.CANCELLATION if event.type == CANCELS else contract.PURCHASE
-        which = kind, "", self._channel, event.session_id, event.event_id
-        return Fact(*which, event.at_ms, event.at_ms, from_units(event.amount or 0), event.order_id, ())
+    def _of_event(self, event: FactEvent) -> Iterator[Fact]:
+        """What it is to recoveries, and what it is to moments."""
+        value, times = from_units(event.amount or 0), (event.at_ms, event.at_ms)
+        where = self._channel, event.session_id, event.event_id
+        if event.type in FACT_TYPES:
+            kind = contract.CANCELLATION if event.type == CANCELS else contract.PURCHASE
+            yield Fact(kind, "", *where, *times, value, event.order_id, ())
+        if event.type in self._types:
+            answer = event.survey, event.score
+            which = contract.EVENT, event.type, *where
+            yield Fact(*which, *times, value, None, event.dims[1:], event.step, *answer)
+
+    def _session(self, fact: Fact) -> str:
+        """The name of whom nothing is known, where moments can be of such; else empty."""
+        if fact.kind in (contract.ABANDONED, contract.PURCHASE, contract.CANCELLATION):
+            return ""
+        return f"{contract.SESSION}{self._channel}:{fact.session_id}"
 
     def _kept(self, session_id: str) -> tuple[Visit | None, list[tuple[Fact, str]]]:
         """The last visit of the events that were folded away; the facts, each with the person it was told of."""
@@ -176,6 +223,11 @@ class SessionFacts:
                 self.book.remove(session_id)
             else:
                 engine.watch(session_id)
+
+
+def _kinds_of(funnel: str, named: MomentFacts) -> list[tuple[str, str]]:
+    own = [(contract.ABANDONED, ABANDONED)] if funnel in RECOVERABLE else []
+    return own + [(contract.OUTCOME + outcome, outcome) for outcome in sorted(named.outcomes.get(funnel, ()))]
 
 
 def _end(item: tuple[FactKey, tuple[Fact, str]]) -> tuple[int, FactKey]:

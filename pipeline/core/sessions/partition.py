@@ -28,6 +28,7 @@ from pipeline.core.sessions.tile_book import TileBook
 from pipeline.core.sessions.walk import RETRACTED, Journey, JourneyKey, journey_key
 from pipeline.model.dimensions import STEP, Dims, Value
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
+from pipeline.model.moments import MomentFacts
 from pipeline.model.privacy import Pseudonyms
 from pipeline.model.records import ClockRefusal, Record
 from pipeline.model.rules import GENERATION_SHIFT, Rules
@@ -69,7 +70,7 @@ class Partition:
         self._number: Final = number
         self.spread_over(partitions)
         self.book: Final = TileBook()
-        self.facts: Final = SessionFacts(channel, rules.funnels.longest_timeout_ms)
+        self.facts: Final = SessionFacts(channel, rules.funnels.longest_timeout_ms, MomentFacts(rules.moments))
         self.refused: dict[int, ClockRefusal] = {}
         """Records to come that an earlier reading refused by its wall clock, by offset."""
         self._journeys = JourneyCounters(rules.funnels)

@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.core.sessions import codec
 from pipeline.core.sessions.entry import Entry
-from pipeline.core.sessions.facts import FactEvent
+from pipeline.core.sessions.facts import FactEvent, answered
 from pipeline.core.sessions.late import Rewalk, changes
 from pipeline.core.sessions.session import Late, Session
 from pipeline.core.sessions.shards import SessionShards
@@ -22,6 +22,7 @@ from pipeline.model.ages import AgeCounters
 from pipeline.model.dimensions import Dims
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
 from pipeline.model.facts import FACT_TYPES
+from pipeline.model.moments import MomentFacts
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.tiles import EVENTS, FRICTION_TYPES, STEP_COUNTERS, Counters, bucket_of
@@ -44,6 +45,7 @@ class ReferenceEngine:
         self._lateness_ms: Final = rules.lateness_of(channel)
         self._opened: Final = {f.name: AgeCounters.of(f.name, f.timeout_ms).opened for f in rules.funnels.all}
         self._pseudonym: Final = pseudonym
+        self._fact_types: Final = FACT_TYPES | MomentFacts(rules.moments).types
         self._number = self._partitions = 0
         self.latest_ms = self.reached_ms = self._watermark_ms = self._cutoff_ms = -NEVER_MS
         self._sessions: dict[str, Session] = {}
@@ -115,7 +117,7 @@ class ReferenceEngine:
             self._long[session_id] = len(session.entries)
             self._to_shorten[session_id] = session
         self._count(entry, opened)
-        self._note(session, entry)
+        self._note(session, entry, event)
         return True
 
     def _entry(self, event: Touchpoint) -> Entry:
@@ -176,11 +178,12 @@ class ReferenceEngine:
 
     # --- who it was -----------------------------------------------------------------------------
 
-    def _note(self, session: Session, entry: Entry) -> None:
+    def _note(self, session: Session, entry: Entry, event: Touchpoint) -> None:
         """Take note of an event that is a fact, or that may make a session's facts somebody else's."""
-        if entry.type in FACT_TYPES:
+        if entry.type in self._fact_types:
             which = session.session_id, entry.at_ms, entry.event_id, entry.type
-            self._facts.append(FactEvent(*which, entry.amount, entry.order_id))
+            what = entry.amount, entry.order_id, entry.step, entry.dims
+            self._facts.append(FactEvent(*which, *what, *answered(event)))
         if session.is_watched and (entry.customer_id is not None or entry.visitor_id is not None):
             self._named.append(session.session_id)
 

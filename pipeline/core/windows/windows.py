@@ -179,8 +179,22 @@ class Windows:
 
     @property
     def is_mid_batch(self) -> bool:
-        """Whether a part of what a source sent is missing yet."""
-        return self.sources.is_mid_batch or self.persons.sources.is_mid_batch
+        """Whether rows are to wait for the rest: equal versions must mean equal content.
+
+        A part of what a source sent is missing; or one that has crashed tells again, unless more than minutes of
+        event time would wait for it, for what is kept to make rows of has an end.
+        """
+        if self.sources.is_mid_batch or self.persons.sources.is_mid_batch:
+            return True
+        newest_ms = self.sources.newest_ms
+        if not self.is_told_again or newest_ms is None or self.complete_ms is None:
+            return False
+        return newest_ms - self.complete_ms <= APART_MS
+
+    @property
+    def is_told_again(self) -> bool:
+        """Whether the content need not be what the versions say (:class:`pipeline.core.sources.Sources`)."""
+        return self.sources.is_told_again or self.persons.sources.is_told_again
 
     def is_due(self, due_ms: int | None, persons_due_ms: int | None = None) -> bool:
         """Whether rows wait that would be put out if ends up to then were due."""

@@ -17,6 +17,8 @@ from pipeline.tools.verify.naive_returns import persons_passed_ms
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
+    MomentKey,
+    MomentValue,
     RecoveryKey,
     RecoveryValue,
     SignalValue,
@@ -24,6 +26,7 @@ from pipeline.tools.verify.naive_types import (
     Tables,
     TileKey,
 )
+from schemas.moments import FIRED
 from schemas.versioning import OFFSET_BITS
 
 _SHOWN: Final = 20
@@ -129,6 +132,37 @@ def compare_recoveries(
         else:
             report.differ(f"{_place(key)}: not in ClickHouse, expected {_shown(expected)}")
     return report
+
+
+def compare_moments(found: Iterable[tuple[MomentKey, MomentValue, str]], tables: Tables, bounds: Bounds) -> Report:
+    """What rules about persons have told.
+
+    For seven days later events can change what a person did, so what differs so is left out; and while a rule is
+    silent all depends on when it fired.
+    """
+    report = Report("moments")
+    missing = dict(tables.moments)
+    for key, row, status in found:
+        expected = missing.pop(key, None)
+        actual = row if status == FIRED else None
+        if actual == expected:
+            report.compared += 1
+        elif row.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms:
+            report.left_out += 1
+        elif expected is not None or bounds.generation == 1:
+            report.compared += 1
+            report.differ(f"{_moment(key, row)}: ClickHouse has {status}, expected {_shown(expected)}")
+    for key, expected in missing.items():
+        if expected.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms:
+            report.left_out += 1
+        else:
+            report.differ(f"{_moment(key, expected)}: not in ClickHouse")
+    return report
+
+
+def _moment(key: MomentKey, row: MomentValue) -> str:
+    """Without the person."""
+    return f"{row.rule} of {key.channel}/{key.session_id} at {key.at_ms}"
 
 
 def _may_change(row: RecoveryValue | None, bounds: Bounds) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.tools.verify import naive_returns
 from pipeline.tools.verify.naive_journeys import hidden, walk
+from pipeline.tools.verify.naive_moments import Happenings, moments
 from pipeline.tools.verify.naive_nowcast import Stay
 from pipeline.tools.verify.naive_persons import Seen, crowds, look, recoveries, visits
 from pipeline.tools.verify.naive_signals import by_age, signals
@@ -47,15 +48,16 @@ def compute(
     """
     tables = Tables()
     tiles: dict[tuple[str, int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    seen = Seen()
+    seen, happened = Seen(), Happenings(rules)
     stays: dict[str, dict[str, list[Stay]]] = {funnel.name: defaultdict(list) for funnel in rules.funnels}
     for source, records in sorted(logs.items()):
         events = _accept(source, records, rules, refused_by_clock, tables)
         for event in events:
             count_event(event, f"{source[0]}:{source[1]}", rules, tiles)
         for session in _sessions(events):
-            _take_session(session, source, rules, tables, tiles, stays, seen)
+            _take_session(session, source, rules, tables, tiles, stays, seen, happened)
     hide = partial(hidden, rules=rules)
+    tables.moments = moments(happened.all, seen, rules, hide)
     tables.recoveries, tables.crowds = recoveries(seen, tables.watermarks.values(), hide), crowds(seen, hide)
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:
@@ -72,6 +74,7 @@ def _take_session(
     tiles: Any,
     stays: Mapping[str, dict[str, list[Stay]]],
     seen: Seen,
+    happened: Happenings,
 ) -> None:
     name, watermark = f"{source[0]}:{source[1]}", tables.watermarks.get(source)
     journeys: dict[JourneyKey, JourneyValue] = {}
@@ -92,7 +95,8 @@ def _take_session(
             if row.outcome == "abandoned":
                 seen.segments.setdefault(key, tuple(segments_of(opening, rules)))
     for visit in visits(session, rules):
-        look(visit, journeys, rules, seen)
+        who = look(visit, journeys, rules, seen)
+        happened.take(who, visit, journeys)
 
 
 def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[str, list[Stay]]]) -> None:

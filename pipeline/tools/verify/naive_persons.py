@@ -64,8 +64,8 @@ def visits(session: Sequence[Touchpoint], rules: NaiveRules) -> Iterable[list[To
 
 def look(
     visit: Sequence[Touchpoint], journeys: Mapping[JourneyKey, JourneyValue], rules: NaiveRules, seen: Seen
-) -> None:
-    """Take note of a visit. ``journeys``: those of its session."""
+) -> Who:
+    """Take note of a visit; gives whom it is of. ``journeys``: those of its session."""
     customers = [event.customer_id for event in visit if event.customer_id is not None]
     visitors = [event.visitor_id for event in visit if event.visitor_id is not None]
     who = Who(customers[-1] if customers else None, visitors[-1] if visitors else None)
@@ -84,14 +84,15 @@ def look(
             seen.cancelled[which] = who, event.at_ms, event.order_id
         if event.customer_id is not None and event.visitor_id is not None:
             seen.named[event.visitor_id].append((event.at_ms, event.customer_id))
+    return who
 
 
 def crowds(seen: Seen, hide: Callable[[str], str]) -> set[str]:
     """Persons that are many. ``hide``: gives what stands for an id."""
     facts: Counter[str] = Counter()
-    facts.update(_person(who, row.ended_ms, seen) or "" for who, row in seen.journeys.values())
-    facts.update(_person(who, one.at_ms, seen) or "" for who, one in seen.bought.values())
-    facts.update(_person(who, at_ms, seen) or "" for who, at_ms, _ in seen.cancelled.values())
+    facts.update(person_of(who, row.ended_ms, seen) or "" for who, row in seen.journeys.values())
+    facts.update(person_of(who, one.at_ms, seen) or "" for who, one in seen.bought.values())
+    facts.update(person_of(who, at_ms, seen) or "" for who, at_ms, _ in seen.cancelled.values())
     found = {person for person, count in facts.items() if count > MOST_FACTS}
     of_visitor = Counter(who.visitor_id for who, *_ in (*seen.journeys.values(), *seen.bought.values()))
     for visitor, named in seen.named.items():
@@ -108,16 +109,16 @@ def recoveries(
     bought: dict[str, list[Bought]] = defaultdict(list)
     cancelled: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for who, one in seen.bought.values():
-        if person := _person(who, one.at_ms, seen):
+        if person := person_of(who, one.at_ms, seen):
             bought[person].append(one)
     for who, at_ms, order in seen.cancelled.values():
-        if person := _person(who, at_ms, seen):
+        if person := person_of(who, at_ms, seen):
             cancelled[person].append((at_ms, order))
     passed = min(watermarks, default=0) // MINUTE * MINUTE
     rows: dict[RecoveryKey, RecoveryValue] = {}
     having: dict[tuple[str, str, Bought], list[RecoveryKey]] = defaultdict(list)
     for key, (who, row) in seen.journeys.items():
-        person = _person(who, row.ended_ms, seen)
+        person = person_of(who, row.ended_ms, seen)
         if person is None:
             continue
         mine = _counted(bought[person], cancelled[person])
@@ -133,7 +134,8 @@ def recoveries(
     return rows
 
 
-def _person(who: Who, at_ms: int, seen: Seen) -> str | None:
+def person_of(who: Who, at_ms: int, seen: Seen) -> str | None:
+    """None: nobody is known."""
     if who.customer_id is not None:
         return f"c:{who.customer_id}"
     if who.visitor_id is None:

@@ -41,6 +41,32 @@ class FunnelRule(NamedTuple):
     empties: Sequence[EventRule]
 
 
+class Wanted(NamedTuple):
+    """A condition of a moment. None, or empty: any."""
+
+    types: frozenset[str]
+    """Of events; empty: of a journey."""
+    funnel: str
+    outcome: str
+    step: str | None
+    channel: str | None
+    survey: str | None
+    scores: tuple[float | None, float | None]
+    """From and to."""
+    value: float | None
+    least: int
+    """So many are needed."""
+
+
+class MomentRule(NamedTuple):
+    name: str
+    wanted: Sequence[Wanted]
+    within_ms: int
+    unless: frozenset[str]
+    cooldown_ms: int
+    of_session: bool
+
+
 @dataclass(frozen=True)
 class NaiveRules:
     funnels: Sequence[FunnelRule]
@@ -58,6 +84,7 @@ class NaiveRules:
     customer_key: bytes = b""
     words: Vocabulary = CONTRACT
     """Event types and dimensions."""
+    moments: Sequence[MomentRule] = ()
 
 
 class JourneyKey(NamedTuple):
@@ -109,6 +136,19 @@ class RecoveryValue(NamedTuple):
     device: str
 
 
+class MomentKey(NamedTuple):
+    moment_id: str
+    channel: str
+    session_id: str
+    at_ms: int
+
+
+class MomentValue(NamedTuple):
+    rule: str
+    person: str
+    events: tuple[str, ...]
+
+
 class SignalValue(NamedTuple):
     numerator: float
     denominator: float
@@ -125,6 +165,7 @@ class Tables:
     twins: dict[JourneyKey, list[JourneyValue]] = field(default_factory=dict)
     """Further rows of the same key, where the same events are in several partitions."""
     recoveries: dict[RecoveryKey, RecoveryValue] = field(default_factory=dict)
+    moments: dict[MomentKey, MomentValue] = field(default_factory=dict)
     crowds: set[str] = field(default_factory=set)
     """Persons with more facts than are kept of one, or behind a visitor that too many customers are: one id stands
     for many. Of these recoveries are not exact."""

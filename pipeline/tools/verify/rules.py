@@ -4,7 +4,8 @@ import itertools
 from collections.abc import Iterable
 
 from pipeline.settings import OnSettings, Settings, vocabulary
-from pipeline.tools.verify.naive_types import EventRule, FunnelRule, NaiveRules
+from pipeline.settings.moment_rules import load_moment_rules
+from pipeline.tools.verify.naive_types import EventRule, FunnelRule, MomentRule, NaiveRules, Wanted
 
 
 def _events(events: Iterable[OnSettings]) -> list[EventRule]:
@@ -42,4 +43,28 @@ def naive_rules(settings: Settings, listed: Iterable[tuple[str, str]] = ()) -> N
         most_values=most,
         admitted={name: frozenset(itertools.islice(values, most)) for name, values in admitted.items()},
         customer_key=settings.privacy.customer_key.get_secret_value().encode(),
+        moments=_moments(settings),
     )
+
+
+def _moments(settings: Settings) -> list[MomentRule]:
+    found = []
+    names = tuple(settings.funnels.followed())
+    for rule in load_moment_rules(settings.moments.rules, names, vocabulary(settings)):
+        wanted = [
+            Wanted(
+                types=one.types,
+                funnel=one.journey,
+                outcome=one.outcome,
+                step=one.step,
+                channel=one.channel,
+                survey=one.survey,
+                scores=(one.least_score, one.most_score),
+                value=one.least_value,
+                least=one.count,
+            )
+            for one in rule.conditions
+        ]
+        rest = rule.within_ms, rule.unless, rule.cooldown_ms, rule.is_of_session
+        found.append(MomentRule(rule.name, wanted, *rest))
+    return found

@@ -182,7 +182,7 @@ def compare_all(
     ends = ends_of(logs)
     wait_for_last_rows(client, tables)
     letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
-    recoveries = list(store.recoveries(client))
+    recoveries, moments = list(store.recoveries(client)), list(store.moments(client))
     tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
     incomplete = list(store.incomplete_signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.
@@ -194,6 +194,7 @@ def compare_all(
         journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id), frozenset())
     )
     yield compare.compare_recoveries(recoveries, tables, bounds)
+    yield compare.compare_moments(moments, tables, bounds)
     yield compare.compare_tiles(tiles, tables, bounds)
     within = [(key, row) for key, row in signals if key[3] <= touched]
     # What was usual comes from weeks that a log which no longer begins at 0 does not hold.

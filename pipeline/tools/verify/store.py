@@ -8,6 +8,8 @@ from pipeline.tools.verify.naive_returns import SIGNALS
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
+    MomentKey,
+    MomentValue,
     RecoveryKey,
     RecoveryValue,
     SignalValue,
@@ -41,6 +43,16 @@ def recoveries(client: Any) -> Iterator[tuple[RecoveryKey, RecoveryValue]]:
     )
     for row in client.execute_iter(query):
         yield RecoveryKey(*row[:5]), RecoveryValue(*row[5:])
+
+
+def moments(client: Any) -> Iterator[tuple[MomentKey, MomentValue, str]]:
+    """Key, row and status of every moment, withdrawn ones included."""
+    query = (
+        "SELECT moment_id, channel, session_id, toUnixTimestamp64Milli(at), rule, person, events, status "
+        "FROM cx.moments FINAL"
+    )
+    for *key, rule, person, events, status in client.execute_iter(query):
+        yield MomentKey(*key), MomentValue(rule, person, tuple(events)), status
 
 
 def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:

@@ -22,12 +22,13 @@ from pipeline.core.sessions.native.texts cimport str_of, text_of
 from pipeline.core.sessions.native.walks cimport Walks
 from pipeline.core.sessions.native.words cimport OWN_DIMENSIONS, TYPES, Words, type_of
 
-from pipeline.core.sessions.facts import FactEvent
+from pipeline.core.sessions.facts import FactEvent, answered
 from pipeline.core.sessions.refusals import FUTURE_MS
 from pipeline.core.sessions.visits import Named
 from pipeline.model.ages import AgeCounters
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
 from pipeline.model.facts import FACT_TYPES
+from pipeline.model.moments import MomentFacts
 from pipeline.model.tiles import EVENTS, FRICTION_TYPES, STEP_COUNTERS
 from schemas.events import EVENT_TYPES
 from schemas.facts import Observation
@@ -48,9 +49,8 @@ cdef int64_t _never = NEVER_MS
 cdef int64_t _future = FUTURE_MS
 cdef bint _is_friction[TYPES]  # the contract's types come first in any vocabulary
 cdef bint _is_step[TYPES]
-cdef bint _is_fact[TYPES]
 for _code, _kind in enumerate(EVENT_TYPES):
-    _is_friction[_code], _is_step[_code], _is_fact[_code] = _kind in FRICTION_TYPES, _kind in STEP_COUNTERS, _kind in FACT_TYPES
+    _is_friction[_code], _is_step[_code] = _kind in FRICTION_TYPES, _kind in STEP_COUNTERS
 cdef object _new = tuple.__new__
 
 
@@ -72,6 +72,7 @@ cdef class NativeEngine:
     cdef dict _details
     cdef dict _counts   # by handle, how many events a long session has
     cdef dict _long     # of the batch, by id
+    cdef bint _is_fact[TYPES]
     cdef list _facts
     cdef list _named
     cdef list _folded
@@ -108,6 +109,8 @@ cdef class NativeEngine:
         self._details, self._counts, self._long = {}, {}, {}
         self._facts, self._named, self._folded, self._gone, self._observations = [], [], [], [], []
         self._to_watch = set()
+        for code, kind in enumerate(self._words.types):
+            self._is_fact[code] = kind in FACT_TYPES or kind in MomentFacts(rules.moments).types
         self.begin()
 
     def spread_over(self, uint32_t number, uint32_t partitions):
@@ -172,6 +175,8 @@ cdef class NativeEngine:
         if event.amount is not None:
             touch.amount = event.amount
         outcome = self._take(&touch)
+        if outcome == TAKEN and event.survey is not None and self._is_fact[touch.type]:
+            self._facts.append(_new(FactEvent, (*self._facts.pop()[:8], *answered(event))))
         return None if outcome == TOO_FAR_BACK else outcome == TAKEN
 
     cdef bint _is_here(self, Text channel) noexcept:
@@ -227,8 +232,8 @@ cdef class NativeEngine:
             session.is_observed = False
         if touch.customer.at != NULL or touch.visitor.at != NULL:
             self._note_names(session, touch, is_late)
-        if _is_fact[touch.type]:
-            self._note_fact(touch)
+        if self._is_fact[touch.type]:
+            self._note_fact(touch, where)
         self._count(touch, where, opened)
         self.accepted += 1
         self.newest_ms = max(self.newest_ms, touch.at_ms)
@@ -282,10 +287,11 @@ cdef class NativeEngine:
         self._observations.append(Observation(str_of(touch.visitor), str_of(touch.customer), touch.at_ms))
         return 0
 
-    cdef int _note_fact(self, Touch *touch) except -1:
+    cdef int _note_fact(self, Touch *touch, Text where) except -1:
         amount = None if touch.amount == NO_AMOUNT else touch.amount
         texts = str_of(touch.session_id), touch.at_ms, str_of(touch.event_id), self._words.types[touch.type]
-        self._facts.append(_new(FactEvent, (*texts, amount, str_of(touch.order))))
+        what = amount, str_of(touch.order), str_of(touch.step), self._places.at(where).dims
+        self._facts.append(_new(FactEvent, (*texts, *what, None, None)))
         return 0
 
     cdef int _observe_last(self, Session *session, uint32_t position, uint32_t until) except -1:

@@ -1,0 +1,154 @@
+"""A person while a batch changes the facts: what was so before, what is so now, and what of that is to be told.
+
+While that is read again which a run that has crashed may have read, the run may have told what lies between two
+batches. Where something was taken away, or what was added undoes something, all of the person's journeys are told
+then; and of moments all that can have been, those that are not as withdrawn (law 2).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pipeline.core.persons.counts import is_asked_between
+from pipeline.core.persons.held import FactKey, HeldFacts
+from pipeline.core.persons.moments import Moment, MomentKey, Past, moments, possible, settled
+from pipeline.core.persons.recoveries import Recovery, recoveries
+from pipeline.model.event_time import NEVER_MS
+from pipeline.model.facts import pack, unpack_person
+from pipeline.model.moments import MomentRule
+from schemas.facts import ABANDONED, CANCELLATION, KNOWN, PURCHASE, Fact, Statement
+from schemas.recoveries import RETRACTED
+
+
+class RecoveryRow(NamedTuple):
+    """What is to be told of a journey."""
+
+    person: str
+    recovery: Recovery
+
+
+class MomentRow(NamedTuple):
+    """What is to be told of a moment."""
+
+    person: str
+    moment: Moment
+    holds: bool
+    """Whether it has fired; else it is withdrawn."""
+
+
+class Changing:
+    """A person while a batch changes the facts."""
+
+    def __init__(
+        self, person: str, stored: bytes | None, passed_ms: int | None, rules: Sequence[MomentRule]
+    ) -> None:
+        held, until_ms, fired = ([], None, None) if stored is None else unpack_person(stored)
+        self.past = Past() if until_ms is None or fired is None else Past(until_ms, fired)
+        self.facts = HeldFacts(held)
+        self._is_known = person.startswith(KNOWN)
+        self._rules = rules
+        self.before = self._recoveries(passed_ms)
+        self.now: dict[FactKey, Recovery] = {}
+        self._moments_before = self._moments()
+        self._moments_now: dict[MomentKey, Moment] = {}
+        self._changed_from_ms = NEVER_MS
+        """Of the facts told of, the earliest."""
+        self._contents: list[Fact] = []
+        """What was told of facts, also what has been replaced since."""
+        self.is_undone = False
+        """Whether something that may have been told is so no more, and leaves no trace in what is now."""
+        self.taken_back: dict[FactKey, Fact] = {}
+        self.added: set[str] = set()
+        """Kinds of facts told."""
+        self.stated: list[Fact] = []
+        """Journeys told of."""
+
+    def state(self, source: int, version: int, statement: Statement) -> None:
+        fact = statement.fact
+        taken = self.facts.take(source, version, statement.holds, fact)
+        if not taken.is_news:
+            return
+        self._changed_from_ms = min(self._changed_from_ms, fact.ended_ms)
+        self._contents.append(fact)
+        if fact.kind == ABANDONED and statement.holds:
+            self.stated.append(fact)
+        is_undoing = fact.kind == CANCELLATION or self.facts.has_another_of_order(fact)
+        self.added.add(fact.kind)
+        # A journey that is added takes a purchase's value from another; a purchase added besides may give it back.
+        is_undoing = is_undoing or {ABANDONED, PURCHASE} <= self.added
+        if not statement.holds or not taken.is_new or is_undoing:
+            self.is_undone = True
+            self.taken_back[fact.key] = fact
+
+    def settle(self, passed_ms: int | None) -> None:
+        """What follows from the facts, when all of this time has been passed."""
+        self.now = self._recoveries(passed_ms)
+        self._moments_now = self._moments() if self._changed_from_ms < NEVER_MS else self._moments_before
+
+    def _recoveries(self, passed_ms: int | None) -> dict[FactKey, Recovery]:
+        return recoveries(self.facts.that_hold(), passed_ms) if self._is_known else {}
+
+    def _moments(self) -> dict[MomentKey, Moment]:
+        if not self._rules:
+            return {}
+        return moments((one.fact for one in self.facts.that_hold()), self._rules, self.past)
+
+    def moment_rows(self, person: str, is_catching_up: bool) -> Iterator[MomentRow]:
+        """What is to be told of moments."""
+        before, now = self._moments_before, self._moments_now
+        # A run that has crashed may have told what was so between two of the facts.
+        unsure_ms = self._changed_from_ms if is_catching_up else NEVER_MS
+        for key, moment in now.items():
+            if before.get(key) != moment or moment.fact.ended_ms >= unsure_ms:
+                yield MomentRow(person, moment, holds=True)
+        gone = before
+        if unsure_ms < NEVER_MS:
+            every = {*self._contents, *(one.fact for one in self.facts.all())}
+            gone = possible(every, self._rules, self.past, unsure_ms) | before
+        for key, moment in gone.items():
+            if key not in now:
+                yield MomentRow(person, moment, holds=False)
+
+    def settle_moments(self, until_ms: int) -> None:
+        """Nothing before the time can change any more."""
+        if self._rules:
+            self.past = settled(self.past, self._moments_now.values(), self._rules, until_ms)
+
+    def content(self) -> bytes | None:
+        """What is kept."""
+        held = self.facts.all()
+        return pack((held, self.past.until_ms, self.past.fired)) if held else None
+
+    def rows(self, person: str, is_catching_up: bool) -> list[RecoveryRow]:
+        """What is to be told."""
+        now, is_undone = self.now, self.is_undone and is_catching_up
+        told = [one for key, one in now.items() if is_undone or self.before.get(key) != one]
+        gone = {key: one.journey for key, one in self.before.items()}
+        if is_undone:
+            gone |= self.taken_back
+        for key, fact in gone.items():
+            if key not in now and fact.kind == ABANDONED:
+                told.append(Recovery(fact, RETRACTED, None, 0.0))
+        return [RecoveryRow(person, one) for one in told]
+
+    def changed(self, before_ms: int | None, passed_ms: int | None) -> Iterator[tuple[Recovery, int | None, int]]:
+        """What counts otherwise than before: a row, by what had passed it counts, and how often.
+
+        ``before_ms``: what all sources had passed before; both by whole steps.
+        """
+        for key, one in self.before.items():
+            after = self.now.get(key)
+            if after == one and not is_asked_between(one.journey, before_ms, passed_ms):
+                continue
+            yield one, before_ms, -1
+            if after is not None:
+                yield after, passed_ms, 1
+        for key, one in self.now.items():
+            if key not in self.before:
+                yield one, passed_ms, 1
+
+    def journeys(self) -> Iterator[Fact]:
+        """All that may have been counted: those told of, those there are and those there were."""
+        yield from self.stated
+        for some in (self.before, self.now):
+            for one in some.values():
+                yield one.journey
