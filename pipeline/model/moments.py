@@ -1,7 +1,7 @@
 """Moments: rules about what happens to one person, or in one session, within a short time (docs/moments.md)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.model.facts import HORIZON_MS
@@ -71,6 +71,35 @@ class MomentRule:
     """All must be of one session; else of one person."""
     says: str = ""
     """For whom it is shown to."""
+
+    names: frozenset[str] = field(init=False)
+    """Of all facts that matter to it, as ``name_of`` has them."""
+
+    def __post_init__(self) -> None:
+        ends = {f"{OUTCOME}{one.outcome}{one.journey}" for one in self.conditions if one.journey}
+        names = self.unless.union(ends, *(one.types for one in self.conditions))
+        object.__setattr__(self, "names", names)
+
+
+def name_of(fact: Fact) -> str:
+    """By which rules know a fact: the type of an event, kind and funnel of a journey; empty: by none."""
+    if fact.kind == EVENT:
+        return fact.funnel
+    return fact.kind + fact.funnel if fact.kind.startswith(OUTCOME) else ""
+
+
+class RuleBook:
+    """The rules, and which of them a fact matters to."""
+
+    def __init__(self, rules: Iterable[MomentRule] = ()) -> None:
+        self.rules: Final = tuple(rules)
+        self._by_name: Final[dict[str, tuple[MomentRule, ...]]] = {}
+        for rule in self.rules:
+            for name in rule.names:
+                self._by_name[name] = (*self._by_name.get(name, ()), rule)
+
+    def of(self, fact: Fact) -> tuple[MomentRule, ...]:
+        return self._by_name.get(name_of(fact), ())
 
 
 class MomentFacts:

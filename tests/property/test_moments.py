@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.model.moments import OUTCOMES
@@ -116,6 +116,10 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
 
 @settings(max_examples=100)
 @given(seed=st.integers(0, 2**32), sessions=st.integers(1, 25))
+@example(seed=90, sessions=20)  # told as withdrawn by a run that crashed, and unchanged to the next one
+@example(seed=141, sessions=19)  # a partition begins with what is older than all others have passed
+@example(seed=273, sessions=5)  # the end of a journey turns out to be another one
+@example(seed=1085, sessions=19)  # a correction is on its way of what would be let go
 def test_any_order_cut_and_crash_gives_the_naive_moments(shop: Any, seed: int, sessions: int) -> None:
     chance = random.Random(seed)
     logs = drawn(chance, sessions)

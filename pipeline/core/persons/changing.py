@@ -14,7 +14,7 @@ from pipeline.core.persons.moments import Moment, MomentKey, Past, moments, poss
 from pipeline.core.persons.recoveries import Recovery, recoveries
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import pack, unpack_person
-from pipeline.model.moments import MomentRule
+from pipeline.model.moments import MomentRule, RuleBook
 from schemas.facts import ABANDONED, CANCELLATION, KNOWN, PURCHASE, Fact, Statement
 from schemas.recoveries import RETRACTED
 
@@ -38,9 +38,7 @@ class MomentRow(NamedTuple):
 class Changing:
     """A person while a batch changes the facts."""
 
-    def __init__(
-        self, person: str, stored: bytes | None, passed_ms: int | None, rules: Sequence[MomentRule]
-    ) -> None:
+    def __init__(self, person: str, stored: bytes | None, passed_ms: int | None, rules: RuleBook) -> None:
         held, until_ms, fired = ([], None, None) if stored is None else unpack_person(stored)
         self.past = Past() if until_ms is None or fired is None else Past(until_ms, fired)
         self.facts = HeldFacts(held)
@@ -48,8 +46,8 @@ class Changing:
         self._rules = rules
         self.before = self._recoveries(passed_ms)
         self.now: dict[FactKey, Recovery] = {}
-        self._moments_before = self._moments()
-        self._moments_now: dict[MomentKey, Moment] = {}
+        self._moments_before: dict[str, dict[MomentKey, Moment]] = {}
+        """By rule, of those that something told of matters to."""
         self._changed_from_ms = NEVER_MS
         """Of the facts told of, the earliest."""
         self._contents: list[Fact] = []
@@ -64,6 +62,9 @@ class Changing:
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
+        for rule in self._rules.of(fact):
+            if rule.name not in self._moments_before:
+                self._moments_before[rule.name] = self._moments([rule])
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
             return
@@ -82,19 +83,20 @@ class Changing:
     def settle(self, passed_ms: int | None) -> None:
         """What follows from the facts, when all of this time has been passed."""
         self.now = self._recoveries(passed_ms)
-        self._moments_now = self._moments() if self._changed_from_ms < NEVER_MS else self._moments_before
 
     def _recoveries(self, passed_ms: int | None) -> dict[FactKey, Recovery]:
         return recoveries(self.facts.that_hold(), passed_ms) if self._is_known else {}
 
-    def _moments(self) -> dict[MomentKey, Moment]:
-        if not self._rules:
-            return {}
-        return moments((one.fact for one in self.facts.that_hold()), self._rules, self.past)
+    def _moments(self, rules: Sequence[MomentRule]) -> dict[MomentKey, Moment]:
+        return moments((one.fact for one in self.facts.that_hold()), rules, self.past)
 
     def moment_rows(self, person: str, is_catching_up: bool) -> Iterator[MomentRow]:
         """What is to be told of moments."""
-        before, now = self._moments_before, self._moments_now
+        rules = [rule for rule in self._rules.rules if rule.name in self._moments_before]
+        if not rules:
+            return
+        now = self._moments(rules)
+        before = {key: one for some in self._moments_before.values() for key, one in some.items()}
         # A run that has crashed may have told what was so between two of the facts.
         unsure_ms = self._changed_from_ms if is_catching_up else NEVER_MS
         for key, moment in now.items():
@@ -103,15 +105,15 @@ class Changing:
         gone = before
         if unsure_ms < NEVER_MS:
             every = {*self._contents, *(one.fact for one in self.facts.all())}
-            gone = possible(every, self._rules, self.past, unsure_ms) | before
+            gone = possible(every, rules, self.past, unsure_ms) | before
         for key, moment in gone.items():
             if key not in now:
                 yield MomentRow(person, moment, holds=False)
 
     def settle_moments(self, until_ms: int) -> None:
         """Nothing before the time can change any more."""
-        if self._rules:
-            self.past = settled(self.past, self._moments_now.values(), self._rules, until_ms)
+        if rules := self._rules.rules:
+            self.past = settled(self.past, self._moments(rules).values(), rules, until_ms)
 
     def content(self) -> bytes | None:
         """What is kept."""

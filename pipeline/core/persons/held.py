@@ -78,6 +78,10 @@ class HeldFacts:
         key = fact.key
         return any(other != key for other, _ in self._orders.get(fact.order_id, ()))
 
+    def has_due(self, passed_ms: int) -> bool:
+        """Whether anything is too old to matter once all of this time has been passed."""
+        return any(due_ms(one.fact) < passed_ms for one in self._held.values())
+
     def forget(self, passed_ms: int) -> list[Held]:
         """Let go what is too old to matter once all of this time has passed; gives what was let go."""
         old = [one for one in self._held.values() if due_ms(one.fact) < passed_ms]

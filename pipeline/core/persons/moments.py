@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pipeline.model.event_time import NEVER_MS
-from pipeline.model.moments import MomentRule
+from pipeline.model.moments import MomentRule, name_of
 from schemas.facts import EVENT, Fact
 
 FactKey = tuple[str, str, str, str, str, int]
@@ -47,9 +47,9 @@ class Past(NamedTuple):
 def moments(facts: Iterable[Fact], rules: Sequence[MomentRule], past: Past) -> dict[MomentKey, Moment]:
     """The moments not before ``past.until_ms``. ``facts``: those that hold, each once."""
     found: dict[MomentKey, Moment] = {}
-    ordered = sorted(facts, key=order_of)
+    every = list(facts)
     for rule in rules:
-        for name, some in _scopes(rule, ordered):
+        for name, some in _scopes(rule, every):
             last_ms = past.fired.get(name, -NEVER_MS)
             for moment in _held(rule, some, is_reset=True):
                 at_ms = moment.fact.ended_ms
@@ -67,9 +67,9 @@ def possible(
     With fewer facts fewer conditions hold; only what takes away can be missing.
     """
     found: dict[MomentKey, Moment] = {}
-    ordered = sorted(facts, key=order_of)
+    every = list(facts)
     for rule in rules:
-        for _, some in _scopes(rule, ordered):
+        for _, some in _scopes(rule, every):
             for moment in _held(rule, some, is_reset=False):
                 if moment.fact.ended_ms >= max(past.until_ms, from_ms):
                     found[moment.key] = moment
@@ -105,8 +105,10 @@ def _cooldown(name: str, cooldowns: Mapping[str, int]) -> int:
     return cooldowns.get(name.partition("\n")[0], 0)
 
 
-def _scopes(rule: MomentRule, ordered: Sequence[Fact]) -> Iterator[tuple[str, Sequence[Fact]]]:
-    """What the rule is about: all facts, or those of each session; and by which name it is remembered."""
+def _scopes(rule: MomentRule, facts: Sequence[Fact]) -> Iterator[tuple[str, Sequence[Fact]]]:
+    """What the rule is about, in order: of one person or of each session; and by which name it is remembered."""
+    names = rule.names
+    ordered = sorted([fact for fact in facts if name_of(fact) in names], key=order_of)
     if not rule.is_of_session:
         yield _name(rule.name, None), ordered
         return

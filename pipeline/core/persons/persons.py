@@ -17,7 +17,7 @@ from pipeline.core.sources import later
 from pipeline.model.dimensions import Value
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import KEPT_MS, MOST_FACTS, Held, step_of, unpack_person
-from pipeline.model.moments import MomentRule
+from pipeline.model.moments import MomentRule, RuleBook
 from pipeline.model.segments import Segmenter
 from pipeline.model.tiles import Counters, Tile, add
 from schemas.facts import ABANDONED, KNOWN, SESSION, Statement
@@ -39,7 +39,7 @@ class Persons:
         rules: Sequence[MomentRule] = (),
     ) -> None:
         """``sources``: how many there are, heard of or not. ``rules``: of moments."""
-        self._rules: Final = tuple(rules)
+        self._rules: Final = RuleBook(rules)
         self._moments: list[MomentRow] = []
         self.kept: Final = Kept(first_version, sources, lateness_ms)
         self.segmenter: Final = segmenter
@@ -113,13 +113,20 @@ class Persons:
             self._moments += one.moment_rows(person, self.is_catching_up)
             self._count(one, passed_ms)
             self.shortened += one.facts.shorten(MOST_FACTS)
-            if passed_ms is not None and self.kept.may_forget:
-                one.settle_moments(passed_ms - self._lateness_ms - KEPT_MS)
-                one.facts.forget(passed_ms - self._lateness_ms)
+            self._forget(one, passed_ms)
             self._keep(person, one, passed_ms)
         self._changing.clear()
         self._told_ms = passed_ms
         return rows
+
+    def _forget(self, one: Changing, passed_ms: int | None) -> None:
+        """Let go what is too old; before that note what follows from it."""
+        if passed_ms is None or not self.kept.may_forget:
+            return
+        over_ms = passed_ms - self._lateness_ms
+        if one.facts.has_due(over_ms):
+            one.settle_moments(over_ms - KEPT_MS)
+            one.facts.forget(over_ms)
 
     def take_moments(self) -> list[MomentRow]:
         """What batches settled since the last call have led to of moments."""
