@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,7 @@ class Stage:
 
     source: Source
     make: Callable[[], Any]
-    step: Callable[[Any, Sequence[Any], int], list[Output]]
+    step: Callable[[Any, Sequence[Any], int, dict[str, Told]], list[Output]]
     log: list[Any] = field(default_factory=list)
     at: int = 0
     kept: dict[str, Any] = field(default_factory=dict)
@@ -49,6 +50,8 @@ class Stage:
     state: Any = None
     log_end: int = 0
     """How far one that has crashed may have come."""
+    told: dict[str, Told] = field(default_factory=lambda: defaultdict(dict))
+    """By topic, what this run has told."""
 
     def __post_init__(self) -> None:
         self.state = self.make()
@@ -57,7 +60,9 @@ class Stage:
         self.head, self.kept_at = lay(self.kept, self.state.snapshot()), self.at
 
     def go_on(self, until: int) -> list[Output]:
-        made = self.step(self.state, self.log[self.at : until], until)
+        if self.at < self.log_end <= until:
+            self.told.clear()  # who has heard the one that has crashed waits for this one to say as much
+        made = self.step(self.state, self.log[self.at : until], until, self.told)
         self.at = until
         if until >= self.log_end:
             self.state.end_catching_up()
@@ -66,6 +71,7 @@ class Stage:
     def crash(self) -> None:
         self.log_end = max(self.log_end, self.at)
         self.state, self.at = self.make(), self.kept_at
+        self.told.clear()
         if self.head is not None:
             # What is read back is made anew each time: the state goes on with it.
             self.state.restore(copy.deepcopy(self.head), copy.deepcopy(self.kept))
@@ -109,10 +115,8 @@ class Chain:
         channel = source[0].removeprefix(TOPIC_PREFIX)
         return lambda: Partition(channel, self._rules, is_compiled=is_compiled)
 
-    def _sessions(self, source: Source) -> Callable[[Any, Sequence[Record], int], list[Output]]:
-        told: dict[str, Told] = {VISITS_TOPIC: {}, FACTS_TOPIC: {}, TILES_TOPIC: {}}
-
-        def step(state: Partition, records: Sequence[Record], _: int) -> list[Output]:
+    def _sessions(self, source: Source) -> Callable[[Any, Sequence[Record], int, Any], list[Output]]:
+        def step(state: Partition, records: Sequence[Record], _: int, told: dict[str, Told]) -> list[Output]:
             out = state.process(records, FETCHED_MS)
             self._furthest_ms = max(self._furthest_ms, state.latest_ms or 0)
             at = f"{source[0]}:{source[1]}", out.version, out.watermark_ms
@@ -124,25 +128,24 @@ class Chain:
 
         return step
 
-    def _visitors(self, source: Source) -> Callable[[Any, Sequence[bytes], int], list[Output]]:
-        told: Told = {}
-
-        def step(state: Visitors, messages: Sequence[bytes], next_offset: int) -> list[Output]:
+    def _visitors(self, source: Source) -> Callable[[Any, Sequence[bytes], int, Any], list[Output]]:
+        def step(
+            state: Visitors, messages: Sequence[bytes], next_offset: int, told: dict[str, Told]
+        ) -> list[Output]:
             for message in messages:
                 m = msgspec.json.decode(message, type=VisitsRead)
                 state.take(m.source, m.version, m.watermark, m.more, m.statements, m.observations)
             statements = state.settle()
-            passed_ms = state.passed_ms
-            at = f"{source[0]}:{source[1]}", FIRST + next_offset, passed_ms
+            at = f"{source[0]}:{source[1]}", FIRST + next_offset, state.passed_ms
             router = self._routers[FACTS_TOPIC]
-            return [router.output(*at, told, statements, is_sure=passed_ms is not None)]
+            return [router.output(*at, told[FACTS_TOPIC], statements, is_sure=state.is_sure)]
 
         return step
 
-    def _persons(self, source: Source) -> Callable[[Any, Sequence[bytes], int], list[Output]]:
-        told: Told = {}
-
-        def step(state: Persons, messages: Sequence[bytes], next_offset: int) -> list[Output]:
+    def _persons(self, source: Source) -> Callable[[Any, Sequence[bytes], int, Any], list[Output]]:
+        def step(
+            state: Persons, messages: Sequence[bytes], next_offset: int, told: dict[str, Told]
+        ) -> list[Output]:
             for message in messages:
                 m = msgspec.json.decode(message, type=FactsRead)
                 state.take(m.source, m.version, m.watermark, m.more, m.statements)
@@ -159,9 +162,11 @@ class Chain:
             state.fold()
             tiles = state.take_tiles(is_due=self._chance.random() < 0.2)
             if tiles is None:
-                return []
+                if told[TILES_TOPIC] or state.passed_ms is None:
+                    return []
+                tiles = []
             at = f"{source[0]}:{source[1]}", version, state.passed_ms
-            return [TileRouter(1).output(*at, tiles, told)]
+            return [TileRouter(1).output(*at, tiles, told[TILES_TOPIC])]
 
         return step
 
@@ -176,7 +181,7 @@ class Chain:
         """Those that have fired."""
         return {key: row for key, (_, row) in self._moments.items() if row is not None}
 
-    def _windows(self, state: Windows, messages: Sequence[bytes], _: int) -> list[Output]:
+    def _windows(self, state: Windows, messages: Sequence[bytes], _: int, told: dict[str, Told]) -> list[Output]:
         for message in messages:
             m = msgspec.json.decode(message, type=TilesRead)
             state.merge(m.source, m.version, m.watermark, m.tiles, m.more)

@@ -107,10 +107,18 @@ class Sources:
         return Progress(newest, self.all_passed_ms(), is_apart)
 
     def head(self) -> dict[str, Any]:
-        """For a cut: versions, watermarks, empty sources."""
-        return {"versions": self.versions, "watermarks": self.watermarks, "empty": self.empty}
+        """For a cut: versions, watermarks, empty sources, and of which something is still to come."""
+        return {
+            "versions": self.versions,
+            "watermarks": self.watermarks,
+            "empty": self.empty,
+            "mid_batch": sorted(self._mid_batch),
+            "again": sorted(self._again),
+        }
 
     def restore(self, content: Mapping[str, Any]) -> None:
         self.versions = dict(content["versions"])
         self.watermarks = dict(content["watermarks"])
         self.empty = dict(content["empty"])
+        self._mid_batch = set(content.get("mid_batch", ()))
+        self._again = set(content.get("again", ()))

@@ -51,9 +51,10 @@ class FactsRouter:
     ) -> Output:
         """Of what a batch has told, and of how far its source has come. ``told`` is brought up to date.
 
-        ``is_sure``: False for a source that does not know how far it is, which is not to be taken for empty.
+        ``is_sure``: False for a source that does not know how far it is: it is not to be taken for empty, and what
+        it says now may be corrected.
         """
-        step = None if watermark_ms is None else step_of(watermark_ms)
+        step = None if watermark_ms is None or not is_sure else step_of(watermark_ms)
         messages: list[Outgoing] = []
         for partition, parts in self._split(statements, observations).items():
             if not any(parts[0]) and (told.get(partition) == step if step is not None else not is_sure):

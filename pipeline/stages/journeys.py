@@ -89,8 +89,7 @@ class JourneysStage:
         is_due = last is None or now - last >= _ANNOUNCE_S
         if is_due and lease.state.latest_ms is None and ends.is_at_end(source) and is_worked_off:
             lease.announced_at = now
-            for told in lease.told.values():
-                told.clear()
+            lease.tell_anew()
             nothing = Outputs(version=lease.state.rules.first_version)
             await self._inner(lease, nothing, None, self._outbox.receipt())
 
@@ -109,9 +108,11 @@ class JourneysStage:
             if wanted := lease.state.undecided():
                 await self._decisions.decide(lease.state.rules.segmenter.values, wanted)
             lease.state.settle(out)
-            receipt = self._outbox.receipt()
+            receipt, next_offset = self._outbox.receipt(), records[-1].offset + 1
+            if lease.catches_up(next_offset):
+                lease.tell_anew()
             await self._put_out(lease, out, earliest_ms(records), receipt)
-            lease.finish(records[-1].offset + 1, receipt)
+            lease.finish(next_offset, receipt)
             if out.records:
                 lease.changed_at = time.monotonic()
             self._outbox.poll()

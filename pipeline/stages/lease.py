@@ -53,6 +53,7 @@ class PartitionLease(Generic[State]):
         """Monotonic time of the last batch with more than ticks in it."""
         self.unfinished: deque[tuple[int, Receipt]] = deque()
         """(next offset, what must be delivered and stored before it counts as done), in order."""
+        self._has_caught_up = False
 
     @property
     def state(self) -> State:
@@ -64,6 +65,16 @@ class PartitionLease(Generic[State]):
         """Raise RevokedError where the partition was taken away. To be called after every wait."""
         if self.is_revoked:
             raise RevokedError(self.name)
+
+    def catches_up(self, offset: int) -> bool:
+        """Whether what comes before the offset is, for the first time, all that a run before this can have taken.
+
+        Then all are to be told how far this is: who has heard that run waits until it has heard as much again.
+        """
+        if self._has_caught_up or offset < self.log_end:
+            return False
+        self._has_caught_up = True
+        return True
 
     def finish(self, offset: int, receipt: Receipt) -> None:
         """What came before the offset is done when this has arrived, and all that went before it."""
@@ -90,6 +101,11 @@ class JourneysLease(PartitionLease[Partition]):
         """By topic."""
         self.announced_at: float | None = None
         """Monotonic time at which the partition was last said to be empty."""
+
+    def tell_anew(self) -> None:
+        """How far this is, whether or not that has been told."""
+        for told in self.told.values():
+            told.clear()
 
 
 class TellingLease(PartitionLease[State]):

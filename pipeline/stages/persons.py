@@ -92,6 +92,8 @@ class _Stage(ABC, Generic[State]):
                 if message is not None and self._take(lease.state, message):
                     lease.changed_at = time.monotonic()
             receipt, next_offset = self._outbox.receipt(), records[-1].offset + 1
+            if lease.catches_up(next_offset):
+                lease.told.clear()
             await self._put_out(lease, next_offset, receipt)
             lease.finish(next_offset, receipt)
             self._metrics.batch_seconds.labels(self._name).observe(time.perf_counter() - started)
@@ -149,9 +151,9 @@ class VisitorsStage(_Stage[Visitors]):
         if self._router is None:
             self._router = FactsRouter(FACTS_TOPIC, await asyncio.to_thread(self._partitions_of, FACTS_TOPIC))
         visitors = lease.state
-        statements, passed_ms = visitors.settle(), visitors.passed_ms
-        at = lease.name, visitors.kept.sources.first_version + next_offset, passed_ms
-        output = self._router.output(*at, lease.told, statements, is_sure=passed_ms is not None)
+        statements = visitors.settle()
+        at = lease.name, visitors.kept.sources.first_version + next_offset, visitors.passed_ms
+        output = self._router.output(*at, lease.told, statements, is_sure=visitors.is_sure)
         await self._outbox.put(receipt, output)
 
     def _measure(self, source: str, state: Visitors) -> None:
@@ -228,7 +230,9 @@ class PersonsStage(_Stage[Persons]):
         persons = lease.state
         tiles = persons.take_tiles(is_due)
         if tiles is None:
-            return
+            if lease.told or persons.passed_ms is None:
+                return
+            tiles = []  # who has heard a run that has crashed waits to be told how far this is
         lease.told_at = self._clock()
         if self._router is None:
             self._router = TileRouter(await asyncio.to_thread(self._partitions_of, TILES_TOPIC))

@@ -120,6 +120,7 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
 @example(seed=141, sessions=19)  # a partition begins with what is older than all others have passed
 @example(seed=273, sessions=5)  # the end of a journey turns out to be another one
 @example(seed=1085, sessions=19)  # a correction is on its way of what would be let go
+@example(seed=3403227596, sessions=2)  # a cut while a source told again
 def test_any_order_cut_and_crash_gives_the_naive_moments(shop: Any, seed: int, sessions: int) -> None:
     chance = random.Random(seed)
     logs = drawn(chance, sessions)

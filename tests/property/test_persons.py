@@ -70,6 +70,10 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
 @given(seed=st.integers(0, 2**32), sessions=st.integers(1, 30))
 @example(seed=490, sessions=4)
 @example(seed=62957, sessions=28)
+@example(seed=88095, sessions=12)  # a cut while a source told again
+@example(seed=2789084210, sessions=3)  # time passed far while it did
+@example(seed=230091427, sessions=9)  # tiles were let go before the facts counted in them
+@example(seed=1138547094, sessions=4)  # the last batch told again was nothing new
 def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: int, sessions: int) -> None:
     chance = random.Random(seed)
     logs = drawn(chance, sessions)

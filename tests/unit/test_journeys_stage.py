@@ -74,6 +74,21 @@ def test_other_dead_letters_hold_nothing_up() -> None:
     asyncio.run(asyncio.wait_for(work(), 20))
 
 
+def test_the_batch_that_reaches_what_a_crashed_run_had_read_tells_all_how_far_this_is() -> None:
+    async def work() -> None:
+        setting = Setting()
+        setting.leases.partitions[WEB].log_end = 3
+        told = []
+        for offset in range(4):
+            setting.producer.produced.clear()
+            record = Record(offset, START_MS, event_json(offset, event_id="the same"))
+            await setting.stage.process(setting.batch(record))
+            told.append({FACTS_TOPIC, VISITS_TOPIC} <= set(setting.producer.topics))
+        assert told == [True, False, True, False]
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
 def test_a_batch_of_before_a_rebalance_is_dropped() -> None:
     async def work() -> None:
         setting = Setting()

@@ -7,13 +7,15 @@ import pytest
 from pipeline.core.persons.changing import MomentRow
 from pipeline.core.persons.moments import MOST_EVENTS, Moment, Past, moments, possible, settled
 from pipeline.core.persons.persons import Persons
-from pipeline.model.facts import KEPT_MS, NAMED_KEPT_MS
+from pipeline.model.facts import KEPT_MS, MOST_FACTS, NAMED_KEPT_MS
 from pipeline.model.moments import LONGEST_MS, Condition, MomentFacts, MomentRule
 from pipeline.outputs.moments import moment_message, moment_row
+from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_types import Tables
 from schemas.facts import Fact, Statement
 from schemas.moments import MomentMessage
 from sinks.tables import COLUMNS, MOMENTS
-from tests.support import RULES
+from tests.support import NAIVE, RULES, event_json, log_of, naive_logs
 
 T0 = 1_772_449_200_000
 MINUTE, DAY = 60_000, 86_400_000
@@ -219,3 +221,15 @@ def test_the_row_says_what_the_message_says() -> None:
         assert (row["store_id"], row["region"], row["device"], row["at"]) == ("7", "", "mobile", T0 + 2 * MINUTE)
         same = ("moment_id", "rule", "person", "channel", "session_id", "version")
         assert [getattr(told, name) for name in same] == [row[name] for name in same]
+
+
+def test_of_a_session_that_is_many_no_moments_are_computed_naively() -> None:
+    """Not all of it is kept; and each of very many would be held against all others."""
+
+    def tables(count: int) -> Tables:
+        events = [event_json(1_000 * n, type="error_shown", event_id=f"e{n}") for n in range(count)]
+        return compute(naive_logs({("touchpoints.web", 0): log_of(events)}), NAIVE)
+
+    few, many = tables(MOST_FACTS), tables(MOST_FACTS + 1)
+    assert {row.person for row in few.moments.values()} == {"s:web:s"}
+    assert (many.crowds, many.moments) == ({"s:web:s"}, {})

@@ -117,6 +117,24 @@ def test_tiles_are_told_with_a_step_of_time_or_after_a_while() -> None:
     asyncio.run(asyncio.wait_for(work(), 20))
 
 
+def test_what_a_crashed_run_may_have_read_ends_with_telling_how_far_this_is() -> None:
+    """Whoever heard that run waits for as much again, and nothing new may come for long."""
+
+    async def work() -> None:
+        setting = Setting()
+        setting.lease.log_end = 4
+        await setting.pass_to(T0)
+        assert len(setting.told()) == 1
+        await setting.take(WEB, T0 + 1)
+        assert setting.told() == []
+        await setting.take(WEB, T0 + 2)
+        assert [(one["version"], one["tiles"]) for one in setting.told()] == [(FIRST + 4, [])]
+        await setting.take(WEB, T0 + 3)
+        assert setting.told() == []
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
 def test_what_is_being_told_is_in_no_checkpoint_as_told() -> None:
     async def work() -> None:
         setting = Setting()

@@ -163,20 +163,27 @@ class Persons:
         What is not told yet belongs to times that the watermark told has not passed, or corrects what has been.
         ``is_due``: it has waited long enough.
         """
-        step, untold = _step(self._told_ms), self.tiles.untold
+        step, untold = self._tellable_ms(), self.tiles.untold
         if step is None or (step == self._tiles_told_ms and not (untold and (is_due or untold > _MOST_UNTOLD))):
             return None
         self._tiles_told_ms = step
         tiles = self.tiles.take_untold()
         # Time may have come far with this batch: what is told of it is of what was kept before.
-        self.tiles.forget(self.kept.over_ms - KEPT_MS)
+        if self.kept.may_forget:  # else what is kept of persons is counted in them still
+            self.tiles.forget(self.kept.over_ms - KEPT_MS)
         self.tiles.rest(step)
         return tiles
 
+    def _tellable_ms(self) -> int | None:
+        """What has been told stays as it is while something is on its way that is older than what all have passed:
+        a time that is passed is one that nothing corrects far from.
+        """
+        return _step(self._told_ms) if self.kept.may_forget else self._tiles_told_ms
+
     @property
     def passed_ms(self) -> int | None:
-        """What all sources have passed, by whole steps."""
-        return _step(self._told_ms)
+        """What all sources have passed, by whole steps, as of when tiles were taken last."""
+        return self._tiles_told_ms
 
     def _keep(self, person: str, one: Changing, passed_ms: int | None) -> None:
         self.kept.put(person, one.content(), self._next_due(one.facts.all(), passed_ms))

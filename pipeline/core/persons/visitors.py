@@ -129,6 +129,11 @@ class Visitors:
         """What all sources have passed; None where one is not heard of."""
         return self.kept.sources.all_passed_ms()
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is known how far all sources are, and nothing older than that is on its way."""
+        return self.passed_ms is not None and self.kept.may_forget
+
     def take(
         self,
         source: str,

@@ -182,7 +182,7 @@ class PersonWindows:
 
     def _forget_hours(self) -> None:
         """Drop what nothing can change any more. To be called when what has changed has been put out."""
-        if self.complete_ms is not None:
+        if self.complete_ms is not None and not self.sources.is_told_again:
             self.horizon_ms = self.complete_ms - self._reach_ms
             self.hours.forget(self.horizon_ms)
 

@@ -329,8 +329,9 @@ class Windows:
     def horizon_ms(self) -> int | None:
         """Buckets that end before it can be forgotten: no source heard of can change their windows."""
         done = self.sources.all_passed_ms()
-        if done is None or self._has_changed():
-            return None  # what is not heard of yet holds everything back, and so does what is still to be put out
+        if done is None or self._has_changed() or self.sources.is_told_again:
+            # What is not heard of yet holds everything back; so does what is still to be put out, or corrected.
+            return None
         if self.teller.told_ms is not None:
             done = min(done, self.teller.told_ms)
         return done - self._lateness_ms - self.reach_ms

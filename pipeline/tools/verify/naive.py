@@ -57,8 +57,9 @@ def compute(
         for session in _sessions(events):
             _take_session(session, source, rules, tables, tiles, stays, seen, happened)
     hide = partial(hidden, rules=rules)
-    tables.moments = moments(happened.all, seen, rules, hide)
-    tables.recoveries, tables.crowds = recoveries(seen, tables.watermarks.values(), hide), crowds(seen, hide)
+    tables.crowds = crowds(seen, hide, happened.whose())
+    tables.recoveries = recoveries(seen, tables.watermarks.values(), hide)
+    tables.moments = moments(happened.all, seen, rules, hide, tables.crowds)
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:
         _add_signals(tables, rules, stays)

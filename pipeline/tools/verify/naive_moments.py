@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from pipeline.tools.verify.naive_persons import Seen, Who, person_of
+from pipeline.tools.verify.naive_persons import Seen, Who, person_of, shown
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
@@ -48,6 +48,10 @@ class Happenings:
         self._types |= {kind for one in wanted for kind in one.types}
         self._ends = {(one.funnel, one.outcome) for one in wanted if not one.types}
 
+    def whose(self) -> Iterable[tuple[Who, int, str]]:
+        """Of each whose it was, when, and the session's name."""
+        return ((who, one.at_ms, _session(one)) for who, one in self.all)
+
     def take(self, who: Who, visit: Sequence[Touchpoint], journeys: Mapping[JourneyKey, JourneyValue]) -> None:
         """``journeys``: those of the visit's session."""
         self.all += [(who, of_event(event, self._rules)) for event in visit if event.type in self._types]
@@ -75,16 +79,19 @@ def of_journey(key: JourneyKey, row: JourneyValue) -> Happened:
 
 
 def moments(
-    happened: Iterable[tuple[Who, Happened]], seen: Seen, rules: NaiveRules, hide: Callable[[str], str]
+    happened: Iterable[tuple[Who, Happened]],
+    seen: Seen,
+    rules: NaiveRules,
+    hide: Callable[[str], str],
+    crowds: set[str],
 ) -> dict[MomentKey, MomentValue]:
-    """``hide``: gives what stands for an id."""
+    """``hide``: gives what stands for an id. ``crowds``: persons that are many, of whom not all is kept."""
     by_person: dict[str, list[Happened]] = defaultdict(list)
     for who, one in happened:
-        person = person_of(who, one.at_ms, seen)
-        name = f"s:{one.channel}:{one.session_id}" if person is None else person[:2] + hide(person[2:])
-        by_person[name].append(one)
+        by_person[shown(person_of(who, one.at_ms, seen) or _session(one), hide)].append(one)
     found: dict[MomentKey, MomentValue] = {}
-    for person, theirs in by_person.items():
+    for person in by_person.keys() - crowds:
+        theirs = by_person[person]
         for rule in rules.moments:
             for some in _scopes(rule, theirs):
                 for one, events in _fired(rule, some):
@@ -92,6 +99,11 @@ def moments(
                     key = MomentKey(moment_id, one.channel, one.session_id, one.at_ms)
                     found[key] = MomentValue(rule.name, person, events)
     return found
+
+
+def _session(one: Happened) -> str:
+    """The name of one of whom nothing else is known."""
+    return f"s:{one.channel}:{one.session_id}"
 
 
 def _scopes(rule: MomentRule, theirs: list[Happened]) -> Iterable[list[Happened]]:

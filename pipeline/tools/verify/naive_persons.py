@@ -87,19 +87,30 @@ def look(
     return who
 
 
-def crowds(seen: Seen, hide: Callable[[str], str]) -> set[str]:
-    """Persons that are many. ``hide``: gives what stands for an id."""
+def crowds(seen: Seen, hide: Callable[[str], str], more: Iterable[tuple[Who, int, str]] = ()) -> set[str]:
+    """Persons that are many. ``hide``: gives what stands for an id.
+
+    ``more``: whose the facts of moments are, when, and by which name where nobody is known.
+    """
     facts: Counter[str] = Counter()
     facts.update(person_of(who, row.ended_ms, seen) or "" for who, row in seen.journeys.values())
     facts.update(person_of(who, one.at_ms, seen) or "" for who, one in seen.bought.values())
     facts.update(person_of(who, at_ms, seen) or "" for who, at_ms, _ in seen.cancelled.values())
-    found = {person for person, count in facts.items() if count > MOST_FACTS}
     of_visitor = Counter(who.visitor_id for who, *_ in (*seen.journeys.values(), *seen.bought.values()))
+    for who, at_ms, session in more:
+        facts[person_of(who, at_ms, seen) or session] += 1
+        of_visitor[who.visitor_id] += 1
+    found = {person for person, count in facts.items() if count > MOST_FACTS}
     for visitor, named in seen.named.items():
         customers = {customer for _, customer in named}
         if len(customers) > MOST_CUSTOMERS or of_visitor[visitor] > MOST_FACTS:
             found |= {f"v:{visitor}", *(f"c:{customer}" for customer in customers)}
-    return {person[:2] + hide(person[2:]) for person in found if person}
+    return {shown(person, hide) for person in found if person}
+
+
+def shown(person: str, hide: Callable[[str], str]) -> str:
+    """The name with what stands for its id; that of a session is no person's id."""
+    return person if person.startswith("s:") else person[:2] + hide(person[2:])
 
 
 def recoveries(
