@@ -15,7 +15,7 @@ from schemas.events import DEFAULT_SCALE, LEAST_CES, MAX_ATTRIBUTES_BYTES, MAX_N
 from schemas.explaining import check_size_and_nesting, explain, raw_fields
 from schemas.reasons import Reason, Refusal
 from schemas.times import parse_rfc3339
-from schemas.touchpoint import Touchpoint
+from schemas.touchpoint import NOBODY, Touchpoint
 from schemas.units import to_units
 from schemas.vocabulary import CONTRACT, LONGEST_VALUE, Vocabulary, event_model
 
@@ -82,6 +82,7 @@ def _touchpoint(fields: tuple[Any, ...], vocabulary: Vocabulary) -> Touchpoint |
         customer_id,
         visitor_id,
         order_id,
+        consent,
         store_id,
         region,
         device,
@@ -98,6 +99,8 @@ def _touchpoint(fields: tuple[Any, ...], vocabulary: Vocabulary) -> Touchpoint |
         return None
     if attributes is not None and not _is_small_object(attributes):
         return None
+    if consent is False:
+        customer_id, visitor_id, order_id = None, NOBODY, None
     event = Touchpoint(
         parse_rfc3339(occurred_at),
         event_id,

@@ -99,6 +99,8 @@ class TouchpointEvent(BaseModel):
     """The browser or device of somebody who need not be known."""
     order_id: Id128 | None = None
     """Of ``order_completed``, ``sale_completed``, ``order_cancelled`` and ``order_refunded``: which order."""
+    consent: bool | None = None
+    """``false``: who it is, and which order, is not kept, the event counts; absent: as ``true``."""
     store_id: Id64 | None = None
     """The store; required on channel ``pos``."""
     region: Id64 | None = None

@@ -2,6 +2,9 @@
 
 from typing import Final, final
 
+NOBODY: Final = ""
+"""In place of a visitor's id, of which none is empty: there was no consent, and what follows is nobody's."""
+
 
 @final
 class Touchpoint:
@@ -61,6 +64,7 @@ class Touchpoint:
         self.session_id: Final = session_id
         self.customer_id: Final = customer_id
         self.visitor_id: Final = visitor_id
+        """``NOBODY``: there was no consent, and there is no customer and no order either."""
         self.order_id: Final = order_id
         self.store_id: Final = store_id
         self.region: Final = region

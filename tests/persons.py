@@ -31,6 +31,8 @@ from schemas.tiles import TILES_TOPIC
 from tests.support import FETCHED_MS, RULES, START_MS, Store, lay
 
 FIRST = RULES.first_version
+SAID = [None, None, None, None, True, False]
+"""What events say of consent, where any does."""
 _KEPT_MS = 10 * 86_400_000
 _TILES: Source = (TILES_TOPIC, 0)
 

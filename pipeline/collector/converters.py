@@ -34,6 +34,12 @@ _EXPONENTS: Final = {
 }
 
 
+_FLAGS: Final = {
+    **dict.fromkeys(("true", "1", "yes", "granted", "accepted"), True),
+    **dict.fromkeys(("false", "0", "no", "denied", "declined"), False),
+}
+
+
 def shown(value: Any) -> str:
     """A value as errors name it."""
     text = repr(value)
@@ -167,6 +173,14 @@ def _query(name: str) -> Converter:
     return lambda value, _native: next(iter(parse_qs(urlsplit(text_of(value)).query).get(name, ())), None)
 
 
+def flag_of(value: Any) -> bool:
+    """Yes or no, as a truth value or as one of the usual words for it. Raises ValueError."""
+    found = value if isinstance(value, bool) else _FLAGS.get(str(value).strip().lower())
+    if found is None:
+        raise ValueError(f"yes or no is wanted, not {shown(value)}")
+    return found
+
+
 def _prefixed(prefix: str) -> Converter:
     return lambda value, _native: prefix + text_of(value)
 
@@ -214,6 +228,7 @@ def _plain(convert: Callable[[Any], Any]) -> Callable[[], Converter]:
 CONVERTERS: Final[dict[str, Callable[..., Converter]]] = {
     "str": _plain(text_of),
     "num": _plain(number_of),
+    "flag": _plain(flag_of),
     "minor": _minor,
     "epoch_s": lambda: _epoch(1000.0),
     "epoch_ms": lambda: _epoch(1.0),

@@ -46,6 +46,8 @@ class Family:
     """The answer to a request that brings no events."""
     consent: Callable[[Native], bool | None] = lambda _native: None
     """Whether the customer agreed; None where nothing is said."""
+    has_own_sessions: bool = False
+    """Its session ids tell nothing of the visitor."""
     user_agent: Field = "@user-agent"
     is_in_pages: bool = False
     """Scripts in pages of any origin send it."""

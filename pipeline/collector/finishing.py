@@ -22,9 +22,27 @@ _LONGEST_WORD: Final = 64
 #: Whose value is that of a line.
 _LINES: Final = ("product_added", "product_removed")
 _IDS: Final = ("session_id", "customer_id", "visitor_id", "order_id")
+_WHO: Final = ("customer_id", "visitor_id", "order_id")
+_DAY: Final = len("2026-03-02")
 _WORDS: Final = ("store_id", "region", "device", "campaign", "step")
 #: Told once, however often they come and by whatever way: a page loaded again, a pixel and a webhook.
 _ORDERS: Final = frozenset({"order_completed", "sale_completed"})
+
+
+class Nobody(NamedTuple):
+    """Who it is must not be kept."""
+
+    has_own_sessions: bool = False
+    """Session ids are made anew for each session. Those of many senders are named after a visitor."""
+
+    def leave_out(self, fields: dict[str, Any], source: str) -> None:
+        """An order's event keeps the digest of its number as its id: the shop's own system tells of it too."""
+        for name in _WHO:
+            fields.pop(name, None)
+        fields["consent"] = False
+        if not self.has_own_sessions:
+            day = fields["occurred_at"][:_DAY]
+            fields["session_id"] = digest(f"nobody:{source}:{day}:{fields['session_id']}")
 
 
 class Finished(NamedTuple):
@@ -43,8 +61,14 @@ class Finished(NamedTuple):
     """See :class:`~pipeline.collector.clocks.When`."""
 
 
-def finish(draft: Draft, native: Native, words: Vocabulary, catalogue: Catalogue = NO_CATALOGUE) -> Finished:
-    """Raises MappingError where the contract does not take it."""
+def finish(
+    draft: Draft,
+    native: Native,
+    words: Vocabulary,
+    catalogue: Catalogue = NO_CATALOGUE,
+    nobody: Nobody | None = None,
+) -> Finished:
+    """``nobody``: there is no consent. Raises MappingError where the contract does not take it."""
     fields, when, source = draft.fields, draft.when, native.source
     _ask(catalogue, fields, native.request.received_ms)
     if not fields.get("session_id"):
@@ -54,6 +78,8 @@ def finish(draft: Draft, native: Native, words: Vocabulary, catalogue: Catalogue
     order = _order_of(fields, source)
     if order:
         fields["event_id"] = digest(order)
+    if nobody is not None:
+        nobody.leave_out(fields, str(source.get("source", "")))
     _keep_to_limits(fields)
     payload = _encode(fields)
     event = decode(payload, words)

@@ -9,11 +9,12 @@ from pipeline.collector.agents import is_bot
 from pipeline.collector.bodies import Body, BodyError, Kind, decode_body
 from pipeline.collector.catalogue import Catalogue
 from pipeline.collector.clocks import Clock
+from pipeline.collector.converters import shown
 from pipeline.collector.families import Family, NotTakenApartError, Reply
-from pipeline.collector.finishing import NO_CATALOGUE, Finished, finish
+from pipeline.collector.finishing import NO_CATALOGUE, Finished, Nobody, finish
 from pipeline.collector.incoming import Incoming, Native
 from pipeline.collector.signatures import AuthenticationError
-from pipeline.collector.tables import Field, Ignored, Mapper, MappingError, compute
+from pipeline.collector.tables import Draft, Field, Ignored, Mapper, MappingError, compute
 from schemas.vocabulary import Vocabulary
 
 #: So many problems of one request are told; all are counted.
@@ -46,7 +47,7 @@ class Taken:
     events: int = 0
     finished: list[Finished] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
-    """By what they are called there; also ``(bot)``, ``(no consent)``."""
+    """By what they are called there; also ``(bot)``, and ``(no consent)`` of those without any id."""
     problems: list[str] = field(default_factory=list)
     """Of events that cannot be mapped: which field, what was found."""
     places: list[int] = field(default_factory=list)
@@ -137,14 +138,21 @@ class Intake:
 
     def _take(self, native: Native, clock: Clock, taken: Taken) -> None:
         try:
-            if reason := self._refused(native):
-                taken.ignored[reason] += 1
+            if self._is_bot(native):
+                taken.ignored[BOT] += 1
                 return
             drafts = self._mapper.map(native, clock)
             if isinstance(drafts, Ignored):
                 taken.ignored[drafts.kind] += 1
                 return
-            finished = [finish(draft, native, self._words, self._catalogue) for draft in drafts]
+            finished: list[Finished] = []
+            for draft in drafts:
+                may_be_known = self._may_be_known(draft, native)
+                if not may_be_known and not draft.fields.get("session_id"):
+                    taken.ignored[NO_CONSENT] += 1  # without consent some send no id at all
+                    continue
+                nobody = Nobody(self.family.has_own_sessions) if not may_be_known else None
+                finished.append(finish(draft, native, self._words, self._catalogue, nobody))
         except (MappingError, *_UNFORESEEN) as error:
             is_told = isinstance(error, MappingError)
             taken.problems.append(str(error) if is_told else f"event: {_unforeseen(error)}")
@@ -155,17 +163,19 @@ class Intake:
             if one.time_note:
                 taken.times[one.time_note] += 1
 
-    def _refused(self, native: Native) -> str:
-        """Why an event is none that counts; empty where it is."""
-        if self.policy.drops_bots:
-            agent = self._agent(native)
-            if isinstance(agent, str) and is_bot(agent):
-                return BOT
+    def _is_bot(self, native: Native) -> bool:
+        agent = self._agent(native) if self.policy.drops_bots else None
+        return isinstance(agent, str) and is_bot(agent)
+
+    def _may_be_known(self, draft: Draft, native: Native) -> bool:
+        """Whether it may be kept who it is. Raises MappingError."""
+        said = draft.fields.pop("consent", None)
+        if said is not None and not isinstance(said, bool):
+            raise MappingError(f"consent: true or false is wanted, not {shown(said)}; see the converter 'flag'")
         if self.policy.consent == "ignore":
-            return ""
-        said = self.family.consent(native)
-        is_refused = said is False or (said is None and self.policy.consent == "require")
-        return NO_CONSENT if is_refused else ""
+            return True
+        said = self.family.consent(native) if said is None else said
+        return self.policy.consent != "require" if said is None else said
 
 
 def _unforeseen(error: Exception) -> str:

@@ -97,7 +97,7 @@ class SourceSettings(BaseModel):
     time_zone: str = "UTC"
     """Of times without one."""
     consent: Literal["require", "honour", "ignore"] = "honour"
-    """``require``: only who agreed counts. ``honour``: who said no does not. ``ignore``: everybody counts."""
+    """Who may be known: ``require``: who agreed; ``honour``: all but who said no; ``ignore``: everybody."""
     consent_categories: list[str] = []
     """Of a consent by categories those that are asked for; empty: all of them."""
     bots: Literal["drop", "keep"] = "drop"

@@ -18,6 +18,7 @@
   const kept = (name, value) => stored(() => localStorage, name, value);
   const said = kept("cx-consent"); // what the customer says stands over what the page says
   let allowed = said ? said === "1" : data.consent === "granted";
+  let denied = said === "0"; // then it counts, and the collector keeps nothing of who it was
   let customer = tab("cx-customer") || undefined, page = {};
 
   // A session: of this tab, until half an hour passes without anything.
@@ -60,7 +61,7 @@
     if (silent) return;
     queue.push({
       ...fields, type, event_id: id(), occurred_at: new Date().toISOString(), session_id: session(),
-      visitor_id: visitor(), customer_id: customer, campaign: campaign(),
+      visitor_id: visitor(), customer_id: customer, campaign: campaign(), consent: allowed || (denied ? false : undefined),
     });
     keep();
     later(queue.length > 9 ? 0 : 1e3);
@@ -76,7 +77,7 @@
     customer = whose ? String(whose) : undefined;
   };
   cx.consent = (given) => {
-    allowed = given;
+    [allowed, denied] = [given, !given];
     kept("cx-consent", given ? "1" : "0");
     if (!given) kept("cx-visitor", null);
   };

@@ -62,7 +62,7 @@ class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
     fact: Fact
 
 
-_VisitContent = tuple[int, int, str | None, str | None, list[str], list[str]]
+_VisitContent = tuple[int, int, str | None, str | None, list[str], list[str], list[int]]
 """As :class:`pipeline.core.sessions.visits.Visit`."""
 
 pack: Final = msgspec.msgpack.Encoder().encode

@@ -193,13 +193,16 @@ def test_a_visitor_is_kept_only_who_agreed(stack: Running, context: BrowserConte
     page.evaluate("cx.consent(true); cx('cart_viewed')")
     wait_until(page, lambda: len(told(stack, session)) == 2, "the cart was not told")
     assert told(stack, session)[1]["visitor_id"] == page.evaluate("localStorage.getItem('cx-visitor')")
-    page.evaluate("cx.consent(false)")
+    page.evaluate("cx.identify('anna'); cx.consent(false)")
     assert page.evaluate("localStorage.getItem('cx-visitor')") is None
     page.reload()
     page.wait_for_function("window.cx !== undefined")
     page.evaluate("cx('cart_viewed')")
     wait_until(page, lambda: len(told(stack, session)) == 4, "after a no it is not told")
-    assert "visitor_id" not in told(stack, session)[3]  # what was said stands on the next page
+    after = told(stack, session)[3]
+    assert "visitor_id" not in after  # what was said stands on the next page
+    assert "customer_id" not in after
+    assert after["consent"] is False
 
 
 def test_who_does_not_want_to_be_followed_is_not(stack: Running, context: BrowserContext, own: str) -> None:

@@ -59,6 +59,7 @@ EXTRAS: dict[str, Any] = {
     "customer_id": "c",
     "visitor_id": "v",
     "order_id": "o",
+    "consent": False,
     "step": "s",
     "attributes": {"a": [1, None, "x"], "loyalty": "gold", "tier": "é"},
     "x": [True, {}],
@@ -89,6 +90,14 @@ def test_fields_in_any_order_and_spacing_one_after_the_other_are_the_same_to_bot
         some = data.draw(st.permutations(fields))[: data.draw(st.integers(9, len(fields)))]
         before, behind = data.draw(BLANKS), data.draw(BLANKS)
         same_entry(b"{" + b",".join(name + before + b":" + behind + value for name, _, value in some) + b"}")
+
+
+@pytest.mark.parametrize("said", [b"true", b"false", b"null", b"0", b'"false"', b"False", b"fals", b"{}"])
+def test_consent_is_the_same_to_both(said: bytes) -> None:
+    for rest in (GOOD, GOOD | {"customer_id": "c"}, GOOD | {"visitor_id": "v", "order_id": "o"}):
+        payload = as_json(rest)
+        same_entry(payload[:-1] + b',"consent":' + said + b"}")
+        same_entry(b'{"consent":' + said + b"," + payload[1:])
 
 
 EDGES = [

@@ -110,6 +110,7 @@ def drawn_event(chance: random.Random, at_ms: int, sessions: int) -> bytes:
         "customer_id": chance.choice([None, None, "anna", "Jürgen", f"c-{chance.randrange(100)}"]),
         "visitor_id": chance.choice([None, None, "b-1", "Gerät", f"v-{chance.randrange(100)}"]),
         "order_id": chance.choice([None, None, None, "o-1", f"Nº {chance.randrange(100)}"]),
+        "consent": chance.choice([None, None, None, None, True, False]),
         "value": chance.choice([None, None, 0, 1, 19.99, 0.00015, 0.1 + 0.2, 123_456_789_012, 1e12]),
         "currency": chance.choice([None, "EUR", "USD"]),
         "step": chance.choice([None, None, "address", "Zahlung ü", "payment", "pickup"]),

@@ -15,7 +15,7 @@ from pipeline.settings import load, rules
 from pipeline.tools.verify.naive import compute
 from pipeline.tools.verify.rules import naive_rules
 from schemas.events import TOPIC_PREFIX
-from tests.persons import Chain
+from tests.persons import SAID, Chain
 from tests.support import event_json, log_of, naive_logs
 
 MINUTE = 60_000
@@ -76,7 +76,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load({"CX_MOMENTS__RULES": str(file), "CX_SEGMENTS__COMBINATIONS": "[[]]"})
 
 
-def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
+def drawn(chance: random.Random, sessions: int, asking: random.Random | None = None) -> dict[Source, list[Record]]:
     """Sessions of few customers and visitors, or of nobody known; events up to 50 minutes out of order."""
     found: dict[Source, list[tuple[int, bytes | int]]] = {source: [] for source in SOURCES}
     span = chance.choice([2 * HOUR, 2 * DAY, 12 * DAY, 25 * DAY])
@@ -102,6 +102,7 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
                 step=chance.choice([None, "payment", "address"]),
                 customer_id=customer if chance.random() < 0.6 else None,
                 visitor_id=visitor if chance.random() < 0.7 else None,
+                consent=None if asking is None else asking.choice(SAID),
                 value=chance.choice([None, 10, 25.5]),
                 **more,
             )
@@ -129,6 +130,17 @@ def test_any_order_cut_and_crash_gives_the_naive_moments(shop: Any, seed: int, s
     chain.run(crashes=chance.choice([0, 0.1, 0.3]))
     assert chain.moments() == expected.moments
     assert chain.table() == expected.recoveries
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**32), sessions=st.integers(1, 25))
+def test_what_is_without_consent_makes_no_moment_whatever_the_order(shop: Any, seed: int, sessions: int) -> None:
+    chance = random.Random(seed)
+    logs = drawn(chance, sessions, random.Random(seed))
+    expected = compute(naive_logs(logs), naive_rules(shop))
+    chain = Chain(logs, seed, rules(shop))
+    chain.run(crashes=chance.choice([0, 0.1, 0.3]))
+    assert chain.moments() == expected.moments
 
 
 def test_what_is_drawn_makes_every_rule_fire(shop: Any) -> None:

@@ -13,7 +13,7 @@ from pipeline.model.source import Source
 from pipeline.tools.verify.naive import compute
 from pipeline.tools.verify.naive_returns import SIGNALS
 from schemas.events import TOPIC_PREFIX
-from tests.persons import Chain
+from tests.persons import SAID, Chain
 from tests.support import NAIVE, RULES, assert_signals, event_json, log_of, naive_logs
 
 MINUTE = 60_000
@@ -28,7 +28,7 @@ CUSTOMERS = [None, None, "anna", "ben"]
 VISITORS = [None, "phone", "desk", "phone"]
 
 
-def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
+def drawn(chance: random.Random, sessions: int, asking: random.Random | None = None) -> dict[Source, list[Record]]:
     """Sessions of few customers and visitors over three weeks; events up to 50 minutes out of order."""
     found: dict[Source, list[tuple[int, bytes | int]]] = {source: [] for source in SOURCES}
     span = chance.choice([3 * HOUR, 3 * DAY, 12 * DAY, 21 * DAY])
@@ -51,6 +51,7 @@ def drawn(chance: random.Random, sessions: int) -> dict[Source, list[Record]]:
                 store_id="1" if channel == "pos" else None,
                 customer_id=customer if chance.random() < 0.6 else None,
                 visitor_id=visitor if chance.random() < 0.7 else None,
+                consent=None if asking is None else asking.choice(SAID),
                 order_id=chance.choice([None, None, "o-1", "o-2"]),
                 value=chance.choice([None, 10, 25.5, 0.0001]),
                 currency=chance.choice([None, None, "USD"]),
@@ -80,6 +81,18 @@ def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: 
     naive = replace(NAIVE, most_later=rules.most_later)
     expected = compute(naive_logs(logs), naive)
     chain = Chain(logs, seed, rules)
+    chain.run(crashes=chance.choice([0, 0.1, 0.3]))
+    assert chain.table() == expected.recoveries
+    assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if key[0] in SIGNALS})
+
+
+@settings(max_examples=100)
+@given(seed=st.integers(0, 2**32), sessions=st.integers(1, 30))
+def test_what_is_without_consent_is_nobodys_whatever_the_order(seed: int, sessions: int) -> None:
+    chance = random.Random(seed)
+    logs = drawn(chance, sessions, random.Random(seed))
+    expected = compute(naive_logs(logs), NAIVE)
+    chain = Chain(logs, seed, RULES)
     chain.run(crashes=chance.choice([0, 0.1, 0.3]))
     assert chain.table() == expected.recoveries
     assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if key[0] in SIGNALS})

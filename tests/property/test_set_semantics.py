@@ -64,6 +64,7 @@ def fields(draw: st.DrawFn, sessions: str, kinds: st.SearchStrategy[str] = KINDS
         "session_id": sessions + draw(st.sampled_from(["1", "1", "2"])),
         "customer_id": draw(st.sampled_from([None, "anna", "ben"])),
         "visitor_id": draw(st.sampled_from([None, None, "phone", "desk"])),
+        "consent": draw(st.sampled_from([None, None, True, False])),
         "store_id": draw(st.sampled_from([None, "5|th=%"])),
         "device": draw(st.sampled_from([None, "mobile"])),
         "step": draw(st.sampled_from([None, "payment", "address", "pickup"])),

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pipeline.collector.agents import device_of
 from pipeline.collector.bodies import Body, Kind
 from pipeline.collector.families import Family, NotTakenApartError, Reply
-from pipeline.collector.incoming import Apart, Incoming
+from pipeline.collector.incoming import Apart, Incoming, Native
 from pipeline.collector.sources.shapes import time_or_none
 from pipeline.collector.tables import Rule, Table
 from schemas.events import EVENT_TYPES
@@ -50,6 +50,11 @@ def _keys(_request: Incoming, body: Body) -> list[str]:
     return [key] if isinstance(key, str) else []
 
 
+def _consent(native: Native) -> bool | None:
+    said = native.event.get("consent")
+    return said if isinstance(said, bool) else None
+
+
 _ANSWER: Final = {"survey": "survey | lower", "score": "score | num", "scale": "scale | num"}
 TABLE: Final = Table(
     kind="type",
@@ -74,5 +79,15 @@ TABLE: Final = Table(
     },
 )
 FAMILIES: Final = (
-    Family("tag", TABLE, _take_apart, Reply(200, b"{}"), keys_of=_keys, hand_shake=_hand_shake, is_in_pages=True),
+    Family(
+        "tag",
+        TABLE,
+        _take_apart,
+        Reply(200, b"{}"),
+        keys_of=_keys,
+        hand_shake=_hand_shake,
+        consent=_consent,
+        has_own_sessions=True,
+        is_in_pages=True,
+    ),
 )

@@ -120,7 +120,7 @@ class SessionFacts:
             if visit is None:
                 continue  # of a visit that nothing can change any more
             nobody = self._session(fact)
-            now = (_person(visit) or nobody) if holds else ""
+            now = (_person(visit) or nobody) if holds and not visit.is_denied(fact.ended_ms) else ""
             others = {was}
             if self.is_catching_up:
                 others.add(nobody)
@@ -144,10 +144,12 @@ class SessionFacts:
     ) -> bool:
         """Whether the visit has had no other person since the fact could first be told."""
         now = _person(visit)
+        if visit.denied:
+            return False
         if len(visit.customers) + len(visit.visitors) <= 1:
             return True
         if before is None or before.first_ms != visit.first_ms:
-            before = Visit(visit.first_ms, visit.first_ms, None, None, [], [])
+            before = Visit.begin(visit.first_ms)
         then = before
         for one in events:
             if one.first_ms < visit.first_ms or one.first_ms > visit.last_ms:
@@ -203,7 +205,7 @@ class SessionFacts:
         for session_id, events in engine.take_folded():
             before, facts = self._kept(session_id)
             last = visits_of(events, self._longest_ms, before)[-1]
-            if facts or last.customers or last.visitors:
+            if facts or last.customers or last.visitors or last.denied:
                 self._keep(session_id, last, facts)
                 engine.watch(session_id)
         for session_id in engine.take_gone():

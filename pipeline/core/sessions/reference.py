@@ -28,7 +28,7 @@ from pipeline.model.rules import Rules
 from pipeline.model.tiles import EVENTS, FRICTION_TYPES, STEP_COUNTERS, Counters, bucket_of
 from schemas.facts import Observation
 from schemas.partitions import partition_of
-from schemas.touchpoint import Touchpoint
+from schemas.touchpoint import NOBODY, Touchpoint
 
 _TIMER_SLOT_MS: Final = 1_000
 _RETENTION_SLOT_MS: Final = 60_000
@@ -127,7 +127,8 @@ class ReferenceEngine:
         return Entry(event.at_ms, event.event_id, event.type, amount, event.step, *who, event.dims)
 
     def _shown(self, person: str | None) -> str | None:
-        return person if person is None or self._pseudonym is None else self._pseudonym(person)
+        """An id, or its pseudonym. ``NOBODY`` stays."""
+        return person if not person or self._pseudonym is None else self._pseudonym(person)
 
     def _new(self, session_id: str, at_ms: int) -> Session:
         is_misplaced = self._partitions > 0 and partition_of(session_id, self._partitions) != self._number
@@ -180,7 +181,7 @@ class ReferenceEngine:
 
     def _note(self, session: Session, entry: Entry, event: Touchpoint) -> None:
         """Take note of an event that is a fact, or that may make a session's facts somebody else's."""
-        if entry.type in self._fact_types:
+        if entry.type in self._fact_types and entry.visitor_id != NOBODY:
             which = session.session_id, entry.at_ms, entry.event_id, entry.type
             what = entry.amount, entry.order_id, entry.step, entry.dims
             self._facts.append(FactEvent(*which, *what, *answered(event)))
@@ -393,8 +394,8 @@ def _name_again(session: Session) -> None:
     session.customer_id = session.visitor_id = None
     session.is_observed = False
     for entry in session.entries:
-        session.customer_id = entry.customer_id or session.customer_id
-        session.visitor_id = entry.visitor_id or session.visitor_id
+        session.customer_id = session.customer_id if entry.customer_id is None else entry.customer_id
+        session.visitor_id = session.visitor_id if entry.visitor_id is None else entry.visitor_id
 
 
 def _openings(ended: Mapping[JourneyKey, Journey], walk: Walk) -> dict[JourneyKey, Entry]:

@@ -8,7 +8,9 @@ function of events that are there, however long ago another one of the same id w
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import MOST_CUSTOMERS
+from schemas.touchpoint import NOBODY
 
 
 class Named(NamedTuple):
@@ -18,6 +20,7 @@ class Named(NamedTuple):
     last_ms: int
     customer_id: str | None
     visitor_id: str | None
+    """``NOBODY``: they were without consent."""
 
 
 class Visit(NamedTuple):
@@ -26,12 +29,25 @@ class Visit(NamedTuple):
     first_ms: int
     last_ms: int
     customer_id: str | None
-    """The last one that was named."""
+    """The last one that was named with consent."""
     visitor_id: str | None
     """The same."""
     customers: list[str]
     """All that were named, each once; of very many the last."""
     visitors: list[str]
+    denied: list[int]
+    """From when until when what ended was nobody's: from an event without consent to the next that names somebody,
+    a pair of times each, the last until ``NEVER_MS``; of very many the last."""
+
+    @classmethod
+    def begin(cls, first_ms: int) -> "Visit":
+        """Of which nothing but its first event's time is known."""
+        return cls(first_ms, first_ms, None, None, [], [], [])
+
+    def is_denied(self, at_ms: int) -> bool:
+        """Whether there was no consent to keep what ended then."""
+        denied = self.denied
+        return any(denied[at] <= at_ms < denied[at + 1] for at in range(0, len(denied), 2))
 
     def has(self, from_ms: int, until_ms: int) -> bool:
         """Whether what happened from the one time to the other belongs to it."""
@@ -39,14 +55,21 @@ class Visit(NamedTuple):
 
     def after(self, events: Named) -> "Visit":
         """The visit with its next events."""
-        _, last_ms, customer, visitor = events
-        customers, visitors = self.customers, self.visitors
+        first_ms, last_ms, customer, visitor = events
+        customers, visitors, denied = self.customers, self.visitors, self.denied
+        is_denied = bool(denied) and denied[-1] == NEVER_MS
+        if visitor == NOBODY:
+            if not is_denied:
+                denied = [*denied[2 - 2 * MOST_CUSTOMERS :], first_ms, NEVER_MS]
+            return self._replace(last_ms=last_ms, denied=denied)
+        if is_denied and (customer is not None or visitor is not None):
+            denied = [*denied[:-1], first_ms]
         if customer is not None and customer not in customers:
             customers = [*customers[1 - MOST_CUSTOMERS :], customer]
         if visitor is not None and visitor not in visitors:
             visitors = [*visitors[1 - MOST_CUSTOMERS :], visitor]
         last = customer or self.customer_id, visitor or self.visitor_id
-        return Visit(self.first_ms, last_ms, *last, customers, visitors)
+        return Visit(self.first_ms, last_ms, *last, customers, visitors, denied)
 
 
 def visits_of(events: Iterable[Named], longest_ms: int, before: Visit | None = None) -> list[Visit]:
@@ -57,7 +80,7 @@ def visits_of(events: Iterable[Named], longest_ms: int, before: Visit | None = N
         if visit is None or some.first_ms - visit.last_ms > longest_ms:
             if visit is not None:
                 found.append(visit)
-            visit = Visit(some.first_ms, some.first_ms, None, None, [], [])
+            visit = Visit.begin(some.first_ms)
         visit = visit.after(some)
     if visit is not None:
         found.append(visit)

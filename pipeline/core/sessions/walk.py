@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from pipeline.core.sessions.entry import Entry
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.funnels import Funnel, Funnels
+from schemas.touchpoint import NOBODY
 
 ADDS: Final = "product_added"
 SUBTRACTS: Final = "product_removed"
@@ -135,7 +136,6 @@ class Walk:
         """Let the open journeys see the event."""
         still_open: list[OpenJourney] = []
         plain = entry.amount is None and entry.step is None
-        customer_id, visitor_id = entry.customer_id, entry.visitor_id
         for journey in self.open:
             funnel = journey.funnel
             if gap > funnel.timeout_ms:
@@ -144,8 +144,7 @@ class Walk:
             if not plain or funnel.has_lines:
                 _count(journey, entry)
             else:
-                journey.customer_id = customer_id or journey.customer_id
-                journey.visitor_id = visitor_id or journey.visitor_id
+                _name(journey, entry)
             if funnel.completes_on.has(kind, entry.step, entry.dims[0]):
                 ended.append(_end(journey, entry.at_ms, COMPLETED, None))
             elif funnel.abandons_on.has(kind, entry.step, entry.dims[0]):
@@ -190,10 +189,7 @@ def _count(journey: OpenJourney, entry: Entry) -> None:
     """Let an event of the journey, its first and last included, change its value, step, customer, visitor."""
     if entry.step is not None:
         _count_step(journey, entry, entry.step)
-    if entry.customer_id is not None:
-        journey.customer_id = entry.customer_id
-    if entry.visitor_id is not None:
-        journey.visitor_id = entry.visitor_id
+    _name(journey, entry)
     if journey.funnel.has_lines:
         _count_lines(journey, entry)
     if entry.amount is None:
@@ -204,6 +200,14 @@ def _count(journey: OpenJourney, entry: Entry) -> None:
         journey.value += entry.amount
     elif entry.type == SUBTRACTS:
         journey.value = max(0, journey.value - entry.amount)
+
+
+def _name(journey: OpenJourney, entry: Entry) -> None:
+    if entry.visitor_id == NOBODY:
+        journey.customer_id = journey.visitor_id = None
+        return
+    journey.customer_id = entry.customer_id or journey.customer_id
+    journey.visitor_id = entry.visitor_id or journey.visitor_id
 
 
 def _count_step(journey: OpenJourney, entry: Entry, step: str) -> None:

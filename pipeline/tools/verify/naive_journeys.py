@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pipeline.model.privacy import pseudonym
 from pipeline.tools.verify.naive_types import EventRule, FunnelRule, JourneyValue, NaiveRules
-from schemas.touchpoint import Touchpoint
+from schemas.touchpoint import NOBODY, Touchpoint
 
 
 def hidden(person: str, rules: NaiveRules) -> str:
@@ -70,6 +70,8 @@ def _row(
     step = customer = visitor = ""
     for event in inside:
         step = event.step or step
+        if event.visitor_id == NOBODY:
+            customer = visitor = ""
         customer = event.customer_id or customer
         visitor = event.visitor_id or visitor
         if event.amount is None or event.currency not in (None, rules.currency):

@@ -14,7 +14,7 @@ from pipeline.tools.verify.naive_types import (
     NaiveRules,
     Wanted,
 )
-from schemas.touchpoint import Touchpoint
+from schemas.touchpoint import NOBODY, Touchpoint
 
 SCALES = {"csat": 5.0, "nps": 10.0, "ces": 7.0}
 MOST_NAMED = 50
@@ -54,12 +54,14 @@ class Happenings:
 
     def take(self, who: Who, visit: Sequence[Touchpoint], journeys: Mapping[JourneyKey, JourneyValue]) -> None:
         """``journeys``: those of the visit's session."""
-        self.all += [(who, of_event(event, self._rules)) for event in visit if event.type in self._types]
+        given = [event for event in visit if event.type in self._types and event.visitor_id != NOBODY]
+        happened = [of_event(event, self._rules) for event in given]
         if self._ends:
             times = {event.at_ms for event in visit}
             for key, row in journeys.items():
                 if (row.funnel, row.outcome) in self._ends and key.entered_ms in times:
-                    self.all.append((who, of_journey(key, row)))
+                    happened.append(of_journey(key, row))
+        self.all += [(who, one) for one in happened if who.may_keep(one.at_ms)]
 
 
 def of_event(event: Touchpoint, rules: NaiveRules) -> Happened:

@@ -13,7 +13,7 @@ from pipeline.tools.verify.naive_types import (
     RecoveryKey,
     RecoveryValue,
 )
-from schemas.touchpoint import Touchpoint
+from schemas.touchpoint import NOBODY, Touchpoint
 
 MINUTE = 60_000
 WEEK = 7 * 86_400_000
@@ -25,6 +25,13 @@ class Who(NamedTuple):
 
     customer_id: str | None
     visitor_id: str | None
+    words: tuple[tuple[int, bool], ...] = ()
+    """When an event had no consent (False), or named somebody (True), in order; empty: all had."""
+
+    def may_keep(self, at_ms: int) -> bool:
+        """What ended then."""
+        said = [is_one for when, is_one in self.words if when <= at_ms]
+        return not said or said[-1]
 
 
 class Bought(NamedTuple):
@@ -67,13 +74,19 @@ def look(
 ) -> Who:
     """Take note of a visit; gives whom it is of. ``journeys``: those of its session."""
     customers = [event.customer_id for event in visit if event.customer_id is not None]
-    visitors = [event.visitor_id for event in visit if event.visitor_id is not None]
-    who = Who(customers[-1] if customers else None, visitors[-1] if visitors else None)
+    visitors = [event.visitor_id for event in visit if event.visitor_id]
+    saying = [event for event in visit if event.customer_id or event.visitor_id is not None]
+    words = tuple((event.at_ms, event.visitor_id != NOBODY) for event in saying)
+    is_asked = not all(is_one for _, is_one in words)
+    last = customers[-1] if customers else None, visitors[-1] if visitors else None
+    who = Who(*last, words if is_asked else ())
     times = {event.at_ms for event in visit}
     for key, row in journeys.items():
         if row.funnel in FUNNELS and row.outcome == "abandoned" and key.entered_ms in times:
             seen.journeys[key] = who, row
     for event in visit:
+        if event.visitor_id == NOBODY:
+            continue
         which = event.channel, event.session_id, event.event_id, event.at_ms
         if event.type in ("order_completed", "sale_completed"):
             is_ours = event.amount is not None and event.currency in (None, rules.currency)
@@ -147,6 +160,8 @@ def recoveries(
 
 def person_of(who: Who, at_ms: int, seen: Seen) -> str | None:
     """None: nobody is known."""
+    if not who.may_keep(at_ms):
+        return None
     if who.customer_id is not None:
         return f"c:{who.customer_id}"
     if who.visitor_id is None:

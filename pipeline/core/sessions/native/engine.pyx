@@ -16,7 +16,7 @@ from pipeline.core.sessions.native.columns cimport RecordColumns
 from pipeline.core.sessions.native.folding cimport fold
 from pipeline.core.sessions.native.late cimport DUPLICATE, TAKEN, TOO_FAR_BACK, LateSessions, Outcome
 from pipeline.core.sessions.native.places cimport Place, Places
-from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch
+from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch, is_nobody
 from pipeline.core.sessions.native.sessions cimport PER_SHARD, Handle, Handles, Sessions, TimerWheel, hash_of
 from pipeline.core.sessions.native.texts cimport str_of, text_of
 from pipeline.core.sessions.native.walks cimport Walks
@@ -175,7 +175,7 @@ cdef class NativeEngine:
         if event.amount is not None:
             touch.amount = event.amount
         outcome = self._take(&touch)
-        if outcome == TAKEN and event.survey is not None and self._is_fact[touch.type]:
+        if outcome == TAKEN and event.survey is not None and self._is_fact[touch.type] and not is_nobody(touch.visitor):
             self._facts.append(_new(FactEvent, (*self._facts.pop()[:8], *answered(event))))
         return None if outcome == TOO_FAR_BACK else outcome == TAKEN
 
@@ -199,7 +199,7 @@ cdef class NativeEngine:
         if self._pseudonym is not None and touch.customer.at != NULL:
             customer = self._pseudonym(str_of(touch.customer))
             touch.customer = text_of(customer)
-        if self._pseudonym is not None and touch.visitor.at != NULL:
+        if self._pseudonym is not None and touch.visitor.at != NULL and not is_nobody(touch.visitor):
             visitor = self._pseudonym(str_of(touch.visitor))
             touch.visitor = text_of(visitor)
         where.at, where.size = where_bytes, where_of(touch, self._words.known.dimensions, where_bytes)
@@ -232,7 +232,7 @@ cdef class NativeEngine:
             session.is_observed = False
         if touch.customer.at != NULL or touch.visitor.at != NULL:
             self._note_names(session, touch, is_late)
-        if self._is_fact[touch.type]:
+        if self._is_fact[touch.type] and not is_nobody(touch.visitor):
             self._note_fact(touch, where)
         self._count(touch, where, opened)
         self.accepted += 1

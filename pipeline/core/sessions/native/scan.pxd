@@ -18,6 +18,7 @@ cdef struct Touch:
     int64_t at_ms
     int64_t amount   # in 1/10,000; NO_AMOUNT: none
     int type         # by its place in the vocabulary's
+    bint is_denied   # as it was read: there was no consent, and the visitor is ``NOBODY``
     uint64_t hashed  # session_id, for ``sessions``, which writes it
     Text channel
     Text event_id
@@ -28,6 +29,11 @@ cdef struct Touch:
     Text currency
     Text step
     Text where[DIMENSIONS]  # store_id, region, device, campaign, and the shop's: what dims has besides the channel
+
+
+cdef inline bint is_nobody(Text visitor) noexcept nogil:
+    """Whether there was no consent (``schemas.touchpoint.NOBODY``)."""
+    return visitor.at != NULL and visitor.size == 0
 
 
 cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch, const Known *known) noexcept nogil

@@ -286,7 +286,7 @@ cdef inline bint _fits(Text text, Py_ssize_t most, bint is_ascii) noexcept nogil
 
 cdef enum Field:
     UNKNOWN, EVENT_ID, TYPE, OCCURRED_AT, CHANNEL, SESSION_ID, CUSTOMER_ID, VISITOR_ID, ORDER_ID, STORE_ID, REGION, DEVICE, CAMPAIGN
-    VALUE, CURRENCY, STEP, ATTRIBUTES, OF_SURVEYS, NO_FIELD
+    VALUE, CURRENCY, STEP, ATTRIBUTES, CONSENT, OF_SURVEYS, NO_FIELD
 
 
 cdef struct Guess:
@@ -338,6 +338,8 @@ cdef Field _field(Text name) noexcept nogil:
             return CURRENCY
         if _is(name, b"campaign", 8):
             return CAMPAIGN
+        if _is(name, b"consent", 7):
+            return CONSENT
     elif _is(name, b"event_id", 8):
         return EVENT_ID
     elif _is(name, b"type", 4):
@@ -452,6 +454,9 @@ cdef const char *_take_value(
         return _past_word(at, end, b"null", 4)
     if field == VALUE:
         return _amount(at, end, &touch.amount)
+    if field == CONSENT:
+        touch.is_denied = at[0] == c'f'
+        return _past_word(at, end, b"false", 5) if touch.is_denied else _past_word(at, end, b"true", 4)
     if field == ATTRIBUTES:
         behind = _take_attributes(at, end, is_ascii, touch, known) if at[0] == c'{' else NULL
         return behind if behind != NULL and behind - at <= ATTRIBUTES_BYTES else NULL
@@ -489,6 +494,9 @@ cdef bint scan(const char *message, Py_ssize_t size, bint is_ascii, Touch *touch
         if at >= end or at[0] != c',':
             return False
         at = _past_blanks(at + 1, end)
+    if touch.is_denied:
+        touch.customer.at, touch.customer.size, touch.order.at, touch.order.size = NULL, 0, NULL, 0
+        touch.visitor.at, touch.visitor.size = b"", 0
     return _past_blanks(at + 1, end) == end and _is_whole(touch)
 
 

@@ -8,7 +8,7 @@ from libc.string cimport memcmp, memcpy, memset
 from pipeline.core.sessions.native.bases cimport Base
 from pipeline.core.sessions.native.block cimport MOST_STEPS, NONE, Event, Open, Session, append, event_at, id_of, session_id, text_at, type_in
 from pipeline.core.sessions.native.places cimport Places
-from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch
+from pipeline.core.sessions.native.scan cimport NO_AMOUNT, Text, Touch, is_nobody
 from pipeline.core.sessions.native.texts cimport str_of, text_of
 from pipeline.core.sessions.native.words cimport Words
 
@@ -191,10 +191,13 @@ cdef class Walks:
                 journey.steps[journey.count] = position
                 journey.count += 1
             journey.step = event.step
-        if event.customer != NONE:
-            journey.customer = event.customer
-        if event.visitor != NONE:
-            journey.visitor = event.visitor
+        if is_nobody(text_at(session, event.visitor)):
+            journey.customer = journey.visitor = NONE
+        else:
+            if event.customer != NONE:
+                journey.customer = event.customer
+            if event.visitor != NONE:
+                journey.visitor = event.visitor
         if self._filling >> journey.funnel & 1:
             journey.lines += 1
         elif self._emptying >> journey.funnel & 1 and journey.lines:
