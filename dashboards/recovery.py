@@ -5,6 +5,7 @@ from typing import Final
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
 from dashboards import sql
+from dashboards.effects import effects
 from dashboards.panels import MONEY, PERCENT, figure, new_dashboard, rows, series, with_choices
 from pipeline.model.facts import RECOVERABLE
 from pipeline.model.signals import Kind, name_of
@@ -30,6 +31,7 @@ def build() -> Dashboard:
     _over_time(dashboard)
     _signals(dashboard)
     _how(dashboard)
+    _telling(dashboard)
     return dashboard
 
 
@@ -197,5 +199,20 @@ def _how(dashboard: Dashboard) -> None:
             sql.known(_FUNNELS),
             "Only of somebody known can it be told whether they came back: a customer, or a visitor whose device is known.",
             {"share": PERCENT},
+        )
+    )
+
+
+def _telling(dashboard: Dashboard) -> None:
+    dashboard.with_row(Row("What telling of moments changes"))
+    shares = ("held out", "of them bought", "of these bought", "difference", "at least", "at most")
+    dashboard.with_panel(
+        rows(
+            "Bought within seven days: told of, and held out",
+            effects(),
+            "Rules with a holdout, whatever is chosen above: known persons for whom the rule first fired over a week ago. "
+            "The difference is what telling has changed, between 'at least' and 'at most' (95 %, however often one "
+            "looks); while 0 lies between them nothing is shown.",
+            dict.fromkeys(shares, PERCENT),
         )
     )

@@ -130,6 +130,7 @@ def retention_clauses(
         "journeys": f"stored_at + INTERVAL {journeys} DAY",
         "journeys_by_entry": f"stored_at + INTERVAL {journeys} DAY",
         "moments": f"stored_at + INTERVAL {journeys} DAY",
+        "purchases": f"stored_at + INTERVAL {journeys} DAY",
         "recoveries": f"stored_at + INTERVAL {journeys} DAY",
         "tiles": f"stored_at + INTERVAL {tiles} DAY",
         "alerts_fired": f"stored_at + INTERVAL {alerts} DAY",

@@ -15,6 +15,7 @@ DEAD_LETTERS: Final = "dead_letters"
 ALERTS: Final = "alerts"
 RECOVERIES: Final = "recoveries"
 MOMENTS: Final = "moments"
+PURCHASES: Final = "purchases"
 SOURCES: Final = "sources"
 
 COUNTERS: Final = counter_names(STANDARD)
@@ -85,8 +86,11 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "store_id",
         "region",
         "device",
+        "is_held",
+        "holdout",
         "version",
     ),
+    PURCHASES: ("person", "channel", "session_id", "event_id", "at", "value", "status", "version"),
     TILES: ("segment", "bucket", "source", *COUNTERS, "by_age", "by_step", "by_funnel", "by_person", "version"),
     ALERTS: (
         "alert_id",

@@ -23,7 +23,14 @@ from pipeline.outputs.recoveries import recovery_row
 from pipeline.outputs.tiles import TileRouter
 from pipeline.stages.inner import TilesRead
 from pipeline.tools.verify.naive_returns import SIGNALS
-from pipeline.tools.verify.naive_types import MomentKey, MomentValue, RecoveryKey, RecoveryValue, SignalValue
+from pipeline.tools.verify.naive_types import (
+    MomentKey,
+    MomentValue,
+    PurchaseKey,
+    RecoveryKey,
+    RecoveryValue,
+    SignalValue,
+)
 from schemas.events import TOPIC_PREFIX
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC, FactsRead, VisitsRead
 from schemas.moments import FIRED
@@ -86,6 +93,7 @@ class Chain:
         self._chance, self._rules = random.Random(seed), rules
         self.rows: dict[RecoveryKey, tuple[int, RecoveryValue]] = {}
         self._moments: dict[MomentKey, tuple[int, MomentValue | None]] = {}
+        self._purchases: dict[PurchaseKey, tuple[int, float | None]] = {}
         partitions = self._chance.choice([1, 2])
         self._routers = {topic: FactsRouter(topic, partitions) for topic in (VISITS_TOPIC, FACTS_TOPIC)}
         self._signals = Store()
@@ -160,6 +168,7 @@ class Chain:
                 if version >= self.rows.get(key, (-1, None))[0]:
                     self.rows[key] = version, RecoveryValue(funnel, ended, value, *rest)
             self._note_moments(state, version)
+            self._note_purchases(state, version)
             state.segmenter.values.admit(state.undecided())
             state.fold()
             tiles = state.take_tiles(is_due=self._chance.random() < 0.2)
@@ -178,6 +187,16 @@ class Chain:
             key, row = MomentKey(moment_id, channel, session, at_ms), MomentValue(rule, person, tuple(events))
             if version >= self._moments.get(key, (-1, None))[0]:
                 self._moments[key] = version, row if status == FIRED else None
+
+    def purchases(self) -> dict[PurchaseKey, float]:
+        """Those that count."""
+        return {key: value for key, (_, value) in self._purchases.items() if value is not None}
+
+    def _note_purchases(self, state: Persons, version: int) -> None:
+        for person, fact, counts in state.take_purchases():
+            key = PurchaseKey(person, fact.channel, fact.session_id, fact.event_id, fact.at_ms)
+            if version >= self._purchases.get(key, (-1, None))[0]:
+                self._purchases[key] = version, fact.value if counts else None
 
     def moments(self) -> dict[MomentKey, MomentValue]:
         """Those that have fired."""

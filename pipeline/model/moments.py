@@ -71,6 +71,8 @@ class MomentRule:
     """All must be of one session; else of one person."""
     says: str = ""
     """For whom it is shown to."""
+    holdout: float = 0.0
+    """Share of the persons of whom it is recorded that it fired, and not told."""
 
     names: frozenset[str] = field(init=False)
     """Of all facts that matter to it, as ``name_of`` has them."""

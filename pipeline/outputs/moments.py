@@ -1,8 +1,9 @@
 """Moments: message and row."""
 
-from typing import Any
+from typing import Any, Final
 
 from pipeline.core.persons.changing import MomentRow
+from pipeline.model.holdout import Holdout
 from pipeline.outputs.outgoing import Outgoing, Output, columns_of
 from schemas.cloudevents import headers
 from schemas.moments import FIRED, MOMENT_TYPE, MOMENTS_TOPIC, WITHDRAWN, moment_message_id
@@ -10,18 +11,22 @@ from schemas.times import format_rfc3339
 from schemas.versioning import SCHEMA_VERSION
 from sinks.tables import MOMENTS
 
+NOBODY_HELD: Final = Holdout()
 
-def moments_output(rows: list[MomentRow], version: int) -> Output:
-    """Of the rules that a batch of facts has made fire, or found not to have fired."""
-    bodies = [moment_message(row, version) for row in rows]
+
+def moments_output(rows: list[MomentRow], version: int, holdout: Holdout) -> Output:
+    """Of the rules that a batch has made fire, or found not to have fired. Of who is held out no message."""
+    told = [row for row in rows if not holdout.has(row.moment.rule, row.person)]
+    bodies = [moment_message(row, version) for row in told]
     messages = [Outgoing(body, headers(MOMENT_TYPE, body["id"]), key=body["person"]) for body in bodies]
-    return Output(MOMENTS_TOPIC, messages, MOMENTS, columns_of([moment_row(row, version) for row in rows]))
+    stored = columns_of([moment_row(row, version, holdout) for row in rows])
+    return Output(MOMENTS_TOPIC, messages, MOMENTS, stored)
 
 
 def moment_message(row: MomentRow, version: int) -> dict[str, Any]:
     """The message of :class:`schemas.moments.MomentMessage`."""
-    moment_id, rule, person, channel, session_id, at_ms, status, events, *where, _ = moment_row(row, version)
-    store_id, region, device = [text or None for text in where]
+    moment_id, rule, person, channel, session_id, at_ms, status, events, *rest = moment_row(row, version)
+    store_id, region, device = [text or None for text in rest[:3]]
     return {
         "schema_version": SCHEMA_VERSION,
         "id": moment_message_id(moment_id, channel, session_id, at_ms, version),
@@ -40,7 +45,7 @@ def moment_message(row: MomentRow, version: int) -> dict[str, Any]:
     }
 
 
-def moment_row(row: MomentRow, version: int) -> tuple[Any, ...]:
+def moment_row(row: MomentRow, version: int, holdout: Holdout = NOBODY_HELD) -> tuple[Any, ...]:
     """The row of the table ``moments``, in the order of its columns."""
     person, (rule, fact, events), holds = row
     store_id, region, device = (*fact.dims, None, None, None)[:3]
@@ -56,5 +61,7 @@ def moment_row(row: MomentRow, version: int) -> tuple[Any, ...]:
         store_id or "",
         region or "",
         device or "",
+        holdout.has(rule, person),
+        holdout.share_of(rule, person),
         version,
     )

@@ -28,6 +28,7 @@ from pipeline.settings import (
     Settings,
     customers_digest,
     funnel_names,
+    holdout,
     rules,
     rules_digest,
 )
@@ -81,7 +82,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     journeys = JourneysStage(leases, outbox, metrics, partitions_of, checkpointer, flood_watch, values)
     signals = SignalsStage(leases, outbox, metrics, checkpointer, hold_s=pipeline.hold_s)
     visitors = VisitorsStage(leases, outbox, metrics, checkpointer, partitions_of)
-    persons = PersonsStage(leases, outbox, metrics, checkpointer, partitions_of, values)
+    persons = PersonsStage(leases, outbox, metrics, checkpointer, partitions_of, values, holdout(settings))
     paging = _new_paging(settings.alertmanager, leases, metrics)
     on_alerts = paging.note if paging is not None else lambda _: None
     alerts = AlertsStage(leases, outbox, metrics, checkpointer, pipeline.generation, on_alerts)

@@ -8,7 +8,7 @@ the stack that ``up`` runs on this machine; ``secrets`` reads secrets from files
 
 from pipeline.settings.environment import PREFIX, SettingsError, leaves, names
 from pipeline.settings.root import Settings, load
-from pipeline.settings.rules import customers_digest, funnel_names, rules, rules_digest, vocabulary
+from pipeline.settings.rules import customers_digest, funnel_names, holdout, rules, rules_digest, vocabulary
 from pipeline.settings.services import (
     AlertmanagerSettings,
     ClickHouseSettings,
@@ -42,6 +42,7 @@ __all__ = [
     "WebhooksSettings",
     "customers_digest",
     "funnel_names",
+    "holdout",
     "leaves",
     "load",
     "names",

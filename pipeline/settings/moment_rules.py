@@ -17,6 +17,7 @@ NONE: Final = "none"
 """Instead of a file: no rules."""
 _LONGEST_S: Final = LONGEST_MS / 1000
 _MOST_RULES: Final = 50
+_MOST_HELD: Final = 0.5
 _STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 Text = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -69,6 +70,7 @@ class _Rule(BaseModel):
     within_s: Annotated[float, Field(gt=0, le=_LONGEST_S)]
     cooldown_s: Annotated[float, Field(ge=0, le=_LONGEST_S)]
     scope: Literal["person", "session"] = "person"
+    holdout: Annotated[float, Field(ge=0, le=_MOST_HELD)] = 0.0
 
     def made(self) -> MomentRule:
         return MomentRule(
@@ -79,6 +81,7 @@ class _Rule(BaseModel):
             cooldown_ms=round(self.cooldown_s * 1000),
             is_of_session=self.scope == "session",
             says=self.says,
+            holdout=self.holdout,
         )
 
 

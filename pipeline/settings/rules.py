@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from pipeline.model.dimensions import Values
 from pipeline.model.funnels import Funnel, Funnels, Occasions, On
+from pipeline.model.holdout import Holdout
+from pipeline.model.moments import MomentRule
 from pipeline.model.privacy import pseudonym
 from pipeline.model.rules import Rules
 from pipeline.model.segments import Segmenter
@@ -44,9 +46,16 @@ def rules_digest(settings: Settings) -> str:
     if vocabulary(settings) != CONTRACT:
         decisive.append([settings.events.types, settings.segments.attributes])
     if moments := load_moment_rules(settings.moments.rules, funnel_names(settings), vocabulary(settings)):
-        decisive.append([dataclasses.asdict(dataclasses.replace(rule, says="")) for rule in moments])
+        decisive.append([_decisive(rule) for rule in moments])
     text = json.dumps(decisive, sort_keys=True, default=sorted)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _decisive(rule: MomentRule) -> dict[str, Any]:
+    """Of a rule what decides whether it fires."""
+    found = dataclasses.asdict(dataclasses.replace(rule, says=""))
+    del found["holdout"]
+    return found
 
 
 def _written(events: Sequence[OnSettings]) -> list[Any]:
@@ -71,6 +80,12 @@ def vocabulary(settings: Settings) -> Vocabulary:
 
 def _occasions(events: Sequence[OnSettings]) -> Occasions:
     return Occasions([On(on.type, on.step, on.channel) for on in events])
+
+
+def holdout(settings: Settings) -> Holdout:
+    """Who is held out of which rule."""
+    found = load_moment_rules(settings.moments.rules, funnel_names(settings), vocabulary(settings))
+    return Holdout(found, settings.moments.holdout_key.get_secret_value().encode())
 
 
 def rules(settings: Settings) -> Rules:

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from pipeline.model.dimensions import STEP
 from pipeline.model.funnels import EMPTIES, FILLS, STANDARD, Occasions
@@ -159,6 +159,8 @@ class MomentsSettings(Part):
     rules: str = ""
     """File of the moment rules (TOML); empty: those shipped, ``pipeline/settings/moment_rules.toml``; ``none``:
     none. Like a funnel, a rule decides what is kept: to change one, see the page on moments."""
+    holdout_key: SecretStr = SecretStr("")
+    """Decides with rule and person who is held out. Another one draws anew; empty: anyone can tell who is."""
 
 
 class PipelineSettings(Part):

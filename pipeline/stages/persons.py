@@ -16,10 +16,12 @@ from pipeline.logs import Notes
 from pipeline.metrics import Metrics
 from pipeline.model.event_time import Clock
 from pipeline.model.facts import MOST_FACTS
+from pipeline.model.holdout import Holdout
 from pipeline.model.records import Record
 from pipeline.model.source import Source
 from pipeline.outputs.facts import FactsRouter
-from pipeline.outputs.moments import moments_output
+from pipeline.outputs.moments import NOBODY_HELD, moments_output
+from pipeline.outputs.purchases import purchase_columns
 from pipeline.outputs.recoveries import recoveries_output
 from pipeline.outputs.tiles import TileRouter
 from pipeline.stages.admission import Admission, Decisions
@@ -29,6 +31,7 @@ from pipeline.stages.outbox import Outbox, Receipt
 from schemas.facts import FACTS_TOPIC, FactsRead, VisitsRead
 from schemas.moments import FIRED, WITHDRAWN
 from schemas.tiles import TILES_TOPIC
+from sinks.tables import PURCHASES
 
 #: Others get their turn after so many.
 _RECORDS_AT_A_TIME: Final = 25
@@ -172,13 +175,18 @@ class PersonsStage(_Stage[Persons]):
         checkpointer: Checkpointer,
         partitions_of: PartitionsOf,
         admission: Admission | None = None,
+        holdout: Holdout = NOBODY_HELD,
         clock: Clock = time.monotonic,
     ) -> None:
-        """``admission``: decides which values are told apart; None: this worker alone does."""
+        """``admission``: decides which values are told apart; None: this worker alone does.
+
+        ``holdout``: of whom moments are recorded and not told.
+        """
         inner = Inner(FactsRead, metrics, time.time)
         rest = inner, outbox, metrics, checkpointer, partitions_of
         super().__init__("persons", "customer_id", leases.persons, *rest)
         self._decisions = Decisions(admission, metrics)
+        self._holdout: Final = holdout
         self._clock = clock
         self._router: TileRouter | None = None
 
@@ -198,7 +206,10 @@ class PersonsStage(_Stage[Persons]):
             for moment in moments:
                 status = FIRED if moment.holds else WITHDRAWN
                 self._metrics.moments.labels(moment.moment.rule, status).inc()
-            await self._outbox.put(receipt, moments_output(moments, version))
+            await self._outbox.put(receipt, moments_output(moments, version, self._holdout))
+            lease.check()
+        if bought := persons.take_purchases():
+            await self._outbox.store(receipt, PURCHASES, purchase_columns(bought, version))
             lease.check()
         if rows:
             for row in rows:

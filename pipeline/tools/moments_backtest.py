@@ -92,6 +92,7 @@ class MomentsBacktest:
         persons.segmenter.values.admit(persons.undecided())
         persons.fold()
         persons.take_tiles()
+        persons.take_purchases()
         for person, (rule, fact, events), holds in persons.take_moments():
             key = rule, person, fact.channel, fact.session_id, fact.event_id, fact.ended_ms
             if holds:

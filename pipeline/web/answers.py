@@ -184,6 +184,24 @@ class StepRow(Row):
     """The steps that followed and how often, the most frequent five."""
 
 
+class ArmRow(Row):
+    """Known persons for whom a rule has fired over a week ago."""
+
+    persons: int
+    bought: int
+    """Of these, within a week of the first time."""
+
+
+class EffectRow(Row):
+    """Share of buyers among those told of less that among those held out, with bounds that hold however often one
+    looks.
+    """
+
+    difference: float
+    lower: float
+    upper: float
+
+
 class MomentsRow(Row):
     """How often a rule about single persons has fired in a day. Whom it was about, this API never tells."""
 
@@ -196,6 +214,13 @@ class MomentsRow(Row):
     """Of those that have fired."""
     hours: list[int]
     """How many fired in each of the 24 hours, the oldest first."""
+    holdout: float
+    """Share of the known persons of whom it is recorded that it fired, and who are not told of; 0: all are."""
+    told: ArmRow | None
+    """Since some are held out, and of all segments."""
+    held: ArmRow | None
+    effect: EffectRow | None
+    """What telling has changed; None while there is nobody in one of the two."""
 
 
 class RecoveryRow(Row):

@@ -1,12 +1,14 @@
 """What each address of the API gives: rows of the store, a page at a time."""
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pipeline.core.effects import Arm, effect
 from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
 from pipeline.model.facts import RECOVERABLE
+from pipeline.model.moments import MomentRule
 from pipeline.model.signals import Unit
 from pipeline.web import answers as api
 from pipeline.web import asked as asks
@@ -243,13 +245,14 @@ class Listings:
             return _page([], None, None)
         where = queries.in_segment(asked.segment, self.names)
         found = {row[0]: row for row in await self._rows(past_queries.moments(where, as_of))}
+        arms = {row[:2]: (Arm(*row[2:4]), Arm(*row[4:])) for row in await self._rows(past_queries.arms(as_of))}
         rows = []
         for rule in self.names.moments:
             _, fired, withdrawn, newest, (backs, counts) = found.get(rule.name, (rule.name, 0, 0, None, ((), ())))
             by_back = dict(zip(backs, counts, strict=True))
             hours = [by_back.get(back, 0) for back in reversed(range(_HOURS))]
             told = (rule.name, rule.says, fired, withdrawn, newest, hours)
-            rows.append(_body(api.MomentsRow, told, "newest_at"))
+            rows.append(_body(api.MomentsRow, (*told, rule.holdout, *_effect(rule, arms)), "newest_at"))
         return _page(rows, as_of, None)
 
     async def sources(self, asked: asks.SourcesParameters) -> Body:
@@ -317,6 +320,15 @@ def _step(row: Sequence[Any]) -> list[Any]:
     *figures, median_ms, (names, counts) = row
     nexts = sorted(zip(names, counts, strict=True), key=lambda one: (-one[1], one[0]))[:_MOST_NEXT]
     return [*figures, None if median_ms is None else median_ms / 1000, nexts]
+
+
+def _effect(rule: MomentRule, arms: Mapping[tuple[str, float], tuple[Arm, Arm]]) -> Sequence[Body | None]:
+    """Those told of, those held out, and what telling has changed."""
+    if not rule.holdout:
+        return None, None, None
+    told, held = arms.get((rule.name, rule.holdout), (Arm(0, 0), Arm(0, 0)))
+    found = effect(told, held)
+    return told._asdict(), held._asdict(), None if found is None else found._asdict()
 
 
 def _body(model: type[api.Row], row: Sequence[Any], *times: str) -> Body:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
+from pipeline.model.facts import HORIZON_MS
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.queries import LAG_MS, SIGNAL, WINDOW_STEP_MS, Filter, Query, at
 from schemas.moments import FIRED, WITHDRAWN
@@ -85,6 +86,14 @@ FROM cx.moments FINAL
 WHERE at >= {at("since")} AND at < {at("as_of")} AND {segment.sql} GROUP BY rule ORDER BY rule"""
     values = {"since": as_of_ms - DAY_MS, "as_of": as_of_ms, "until": as_of_ms}
     return Query(sql, values | dict(segment.values))
+
+
+def arms(as_of_ms: int) -> Query:
+    """Of persons of whom the horizon has passed: (rule, share held out, told, of these bought, held, the same)."""
+    sql = f"""SELECT rule, holdout, countIf(NOT is_held), countIf(NOT is_held AND has_bought),
+    countIf(is_held), countIf(is_held AND has_bought)
+FROM cx.moment_arms WHERE first_at < {at("until")} GROUP BY rule, holdout"""
+    return Query(sql, {"until": as_of_ms - HORIZON_MS})
 
 
 def trends(signal: str, dimension: str, window: str, as_of_ms: int) -> Query:

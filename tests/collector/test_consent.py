@@ -39,7 +39,7 @@ def segment(policy: str, said: dict[str, bool] | None, **more: Any) -> dict[str,
 )
 def test_who_may_be_known(policy: str, said: dict[str, bool] | None, is_known: bool) -> None:
     found = segment(policy, said)
-    assert (WHO <= found.keys()) is is_known
+    assert (found.keys() >= WHO) is is_known
     assert found.get("consent") is (None if is_known else False)
     assert found["value"] == 20.0
 

@@ -33,6 +33,7 @@ MAY_BE_EMPTY = frozenset(
         "cx-live: Open alerts",
         "cx-live: Baskets recovered so far",
         "cx-recovery: Baskets recovered",
+        "cx-recovery: Bought within seven days: told of, and held out",
         "cx-stores: Queues joined now, nowcast",
     }
 )

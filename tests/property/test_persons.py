@@ -83,6 +83,7 @@ def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: 
     chain = Chain(logs, seed, rules)
     chain.run(crashes=chance.choice([0, 0.1, 0.3]))
     assert chain.table() == expected.recoveries
+    assert chain.purchases() == expected.purchases
     assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if key[0] in SIGNALS})
 
 
@@ -95,4 +96,5 @@ def test_what_is_without_consent_is_nobodys_whatever_the_order(seed: int, sessio
     chain = Chain(logs, seed, RULES)
     chain.run(crashes=chance.choice([0, 0.1, 0.3]))
     assert chain.table() == expected.recoveries
+    assert chain.purchases() == expected.purchases
     assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if key[0] in SIGNALS})

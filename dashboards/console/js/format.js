@@ -28,6 +28,8 @@ export function setZone(name) {
 
 export const count = (x) => decimals(0).format(x);
 export const percent = (x) => `${decimals(1).format(100 * x)} %`;
+/** A difference of two shares. */
+export const points = (x) => format("NumberFormat", { minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: "exceptZero" }).format(100 * x);
 export const number = (digits) => (x) => decimals(digits).format(x);
 export const money = (currency) => (x) => `${decimals(0).format(x)} ${currency}`;
 

@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { funnelName } from "./describe.js";
-import { ago, count, money, now, percent } from "./format.js";
+import { ago, count, money, now, percent, points } from "./format.js";
 import { known, t } from "./i18n.js";
 import { Loaded } from "./loaded.js";
 import { then } from "./place.js";
@@ -39,9 +39,24 @@ function Moments({ place, status }) {
         rows=${(found?.rows ?? []).map((row) => ({
           key: row.rule, attributes: { "data-rule": row.rule }, name: known(`moment.${row.rule}`) ?? (row.says || row.rule),
           cells: [count(row.fired), row.newest_at ? t("data.ago", { ago: ago(until - Date.parse(row.newest_at)) }) : "–", html`<${Hours} hours=${row.hours} />`],
-        }))} />`;
+        }))} />
+      <${Effects} rows=${(found?.rows ?? []).filter((row) => row.holdout > 0)} />`;
     }}<//>
     <p class="note">${t("moments.note")}</p>`;
+}
+
+/** Of rules with a holdout, whether who was told of bought more than who was not. */
+function Effects({ rows }) {
+  if (!rows.length) return null;
+  const bought = (arm) => (arm.persons ? t("effects.of", { share: percent(arm.bought / arm.persons), n: count(arm.persons) }) : "–");
+  const said = (one) => (one ? t("effects.between", { difference: points(one.difference), lower: points(one.lower), upper: points(one.upper) }) : "–");
+  return html`<h3 id="effects-title">${t("effects.title")}</h3>
+    <${Table} id="effects" label="effects-title" head=${["", ...["told", "held", "difference"].map((name) => t(`effects.${name}`))]}
+      rows=${rows.map((row) => ({
+        key: row.rule, attributes: { "data-rule": row.rule }, name: known(`moment.${row.rule}`) ?? (row.says || row.rule),
+        cells: [bought(row.told), `${bought(row.held)} (${percent(row.holdout)})`, said(row.effect)],
+      }))} />
+    <p class="note">${t("effects.note")}</p>`;
 }
 
 function Hours({ hours }) {

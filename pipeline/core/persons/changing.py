@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pipeline.core.persons.counts import is_asked_between
 from pipeline.core.persons.held import FactKey, HeldFacts
 from pipeline.core.persons.moments import Moment, MomentKey, Past, moments, possible, settled
-from pipeline.core.persons.recoveries import Recovery, recoveries
+from pipeline.core.persons.recoveries import Recovery, purchases, recoveries
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import pack, unpack_person
 from pipeline.model.moments import MomentRule, RuleBook
@@ -35,6 +35,15 @@ class MomentRow(NamedTuple):
     """Whether it has fired; else it is withdrawn."""
 
 
+class PurchaseRow(NamedTuple):
+    """What is to be told of a purchase."""
+
+    person: str
+    purchase: Fact
+    counts: bool
+    """Whether it is one: neither cancelled nor the copy of another, and this person's."""
+
+
 class Changing:
     """A person while a batch changes the facts."""
 
@@ -50,6 +59,8 @@ class Changing:
         """By rule, of those that something told of matters to."""
         self._changed_from_ms = NEVER_MS
         """Of the facts told of, the earliest."""
+        self._bought_before: dict[FactKey, Fact] | None = None
+        """Where any purchase or cancellation was told of."""
         self._contents: list[Fact] = []
         """What was told of facts, also what has been replaced since."""
         self.is_undone = False
@@ -65,6 +76,8 @@ class Changing:
         for rule in self._rules.of(fact):
             if rule.name not in self._moments_before:
                 self._moments_before[rule.name] = self._moments([rule])
+        if fact.kind in (PURCHASE, CANCELLATION) and self._bought_before is None:
+            self._bought_before = self._bought()
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
             return
@@ -109,6 +122,23 @@ class Changing:
         for key, moment in gone.items():
             if key not in now:
                 yield MomentRow(person, moment, holds=False)
+
+    def _bought(self) -> dict[FactKey, Fact]:
+        return {one.fact.key: one.fact for one in purchases(self.facts.that_hold())}
+
+    def purchase_rows(self, person: str, is_catching_up: bool) -> Iterator[PurchaseRow]:
+        """What is to be told of purchases."""
+        before = self._bought_before
+        if before is None:
+            return
+        now = self._bought()
+        told = [one for one in self._contents if one.kind == PURCHASE] if is_catching_up else []
+        for key, fact in now.items():
+            if is_catching_up or before.get(key) != fact:
+                yield PurchaseRow(person, fact, counts=True)
+        for key, fact in ({one.key: one for one in told} | before).items():
+            if key not in now:
+                yield PurchaseRow(person, fact, counts=False)
 
     def settle_moments(self, until_ms: int) -> None:
         """Nothing before the time can change any more."""

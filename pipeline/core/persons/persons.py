@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pipeline.core.cuts import Cut, Head, Shards
-from pipeline.core.persons.changing import Changing, MomentRow, RecoveryRow
+from pipeline.core.persons.changing import Changing, MomentRow, PurchaseRow, RecoveryRow
 from pipeline.core.persons.counts import Place, buckets, counted, dims_of, next_asked_ms
 from pipeline.core.persons.held import due_ms
 from pipeline.core.persons.kept import Kept
@@ -41,6 +41,7 @@ class Persons:
         """``sources``: how many there are, heard of or not. ``rules``: of moments."""
         self._rules: Final = RuleBook(rules)
         self._moments: list[MomentRow] = []
+        self._purchases: list[PurchaseRow] = []
         self.kept: Final = Kept(first_version, sources, lateness_ms)
         self.segmenter: Final = segmenter
         self.tiles: Final = PersonTiles()
@@ -111,6 +112,7 @@ class Persons:
             one.settle(passed_ms)
             rows += one.rows(person, self.is_catching_up)
             self._moments += one.moment_rows(person, self.is_catching_up)
+            self._purchases += one.purchase_rows(person, self.is_catching_up)
             self._count(one, passed_ms)
             self.shortened += one.facts.shorten(MOST_FACTS)
             self._forget(one, passed_ms)
@@ -131,6 +133,11 @@ class Persons:
     def take_moments(self) -> list[MomentRow]:
         """What batches settled since the last call have led to of moments."""
         taken, self._moments = self._moments, []
+        return taken
+
+    def take_purchases(self) -> list[PurchaseRow]:
+        """The same of purchases."""
+        taken, self._purchases = self._purchases, []
         return taken
 
     def _count(self, one: Changing, passed_ms: int | None) -> None:

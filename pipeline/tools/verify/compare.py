@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pipeline.model.facts import HORIZON_MS
 from pipeline.model.signals import Kind, signal_of
+from pipeline.outputs.purchases import COUNTED
 from pipeline.tools.verify.naive_returns import SIGNALS as PERSONS_SIGNALS
 from pipeline.tools.verify.naive_returns import SOURCE as PERSONS_SOURCE
 from pipeline.tools.verify.naive_returns import persons_passed_ms
@@ -19,6 +20,7 @@ from pipeline.tools.verify.naive_types import (
     JourneyValue,
     MomentKey,
     MomentValue,
+    PurchaseKey,
     RecoveryKey,
     RecoveryValue,
     SignalValue,
@@ -158,6 +160,33 @@ def compare_moments(found: Iterable[tuple[MomentKey, MomentValue, str]], tables:
         else:
             report.differ(f"{_moment(key, expected)}: not in ClickHouse")
     return report
+
+
+def compare_purchases(found: Iterable[tuple[PurchaseKey, float, str]], tables: Tables, bounds: Bounds) -> Report:
+    """What persons have bought. For seven days a cancellation, a copy, another person can change it."""
+    report = Report("purchases")
+    missing = dict(tables.purchases)
+    for key, value, status in found:
+        expected = missing.pop(key, None)
+        actual = value if status == COUNTED else None
+        if actual == expected:
+            report.compared += 1
+        elif key.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms:
+            report.left_out += 1
+        elif expected is not None or bounds.generation == 1:
+            report.compared += 1
+            report.differ(f"{_purchase(key)}: ClickHouse has {_shown(actual)}, expected {_shown(expected)}")
+    for key in missing:
+        if key.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms:
+            report.left_out += 1
+        else:
+            report.differ(f"{_purchase(key)}: not in ClickHouse")
+    return report
+
+
+def _purchase(key: PurchaseKey) -> str:
+    """Without the person."""
+    return f"{key.event_id} of {key.channel}/{key.session_id} at {key.at_ms}"
 
 
 def _moment(key: MomentKey, row: MomentValue) -> str:

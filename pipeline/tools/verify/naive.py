@@ -10,7 +10,7 @@ from pipeline.tools.verify import naive_returns
 from pipeline.tools.verify.naive_journeys import hidden, walk
 from pipeline.tools.verify.naive_moments import Happenings, moments
 from pipeline.tools.verify.naive_nowcast import Stay
-from pipeline.tools.verify.naive_persons import Seen, crowds, look, recoveries, visits
+from pipeline.tools.verify.naive_persons import Seen, crowds, look, purchases, recoveries, visits
 from pipeline.tools.verify.naive_signals import by_age, signals
 from pipeline.tools.verify.naive_tiles import (
     count_event,
@@ -59,6 +59,7 @@ def compute(
     hide = partial(hidden, rules=rules)
     tables.crowds = crowds(seen, hide, happened.whose())
     tables.recoveries = recoveries(seen, tables.watermarks.values(), hide)
+    tables.purchases = purchases(seen, hide)
     tables.moments = moments(happened.all, seen, rules, hide, tables.crowds)
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:

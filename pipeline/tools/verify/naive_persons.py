@@ -10,6 +10,7 @@ from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
     NaiveRules,
+    PurchaseKey,
     RecoveryKey,
     RecoveryValue,
 )
@@ -130,14 +131,7 @@ def recoveries(
     seen: Seen, watermarks: Iterable[int], hide: Callable[[str], str]
 ) -> dict[RecoveryKey, RecoveryValue]:
     """What has become of each journey of somebody known. ``hide``: gives what stands for an id."""
-    bought: dict[str, list[Bought]] = defaultdict(list)
-    cancelled: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for who, one in seen.bought.values():
-        if person := person_of(who, one.at_ms, seen):
-            bought[person].append(one)
-    for who, at_ms, order in seen.cancelled.values():
-        if person := person_of(who, at_ms, seen):
-            cancelled[person].append((at_ms, order))
+    counting = _bought_by(seen)
     passed = min(watermarks, default=0) // MINUTE * MINUTE
     rows: dict[RecoveryKey, RecoveryValue] = {}
     having: dict[tuple[str, str, Bought], list[RecoveryKey]] = defaultdict(list)
@@ -145,8 +139,7 @@ def recoveries(
         person = person_of(who, row.ended_ms, seen)
         if person is None:
             continue
-        mine = _counted(bought[person], cancelled[person])
-        purchase = next((one for one in mine if one.at_ms > key.entered_ms), None)
+        purchase = next((one for one in counting.get(person, ()) if one.at_ms > key.entered_ms), None)
         which = RecoveryKey(person[:2] + hide(person[2:]), *key)
         rows[which] = _row(row, purchase, passed)
         if rows[which].status == "recovered" and purchase is not None:
@@ -156,6 +149,27 @@ def recoveries(
         for other in several[:-1]:
             rows[other] = rows[other]._replace(recovered_value=0.0)
     return rows
+
+
+def purchases(seen: Seen, hide: Callable[[str], str]) -> dict[PurchaseKey, float]:
+    """What somebody known has bought, without what was cancelled or is a copy. ``hide``: what stands for an id."""
+    return {
+        PurchaseKey(shown(person, hide), one.channel, one.session_id, one.event_id, one.at_ms): one.units / 10_000
+        for person, some in _bought_by(seen).items()
+        for one in some
+    }
+
+
+def _bought_by(seen: Seen) -> dict[str, list[Bought]]:
+    bought: dict[str, list[Bought]] = defaultdict(list)
+    cancelled: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for who, one in seen.bought.values():
+        if person := person_of(who, one.at_ms, seen):
+            bought[person].append(one)
+    for who, at_ms, order in seen.cancelled.values():
+        if person := person_of(who, at_ms, seen):
+            cancelled[person].append((at_ms, order))
+    return {person: _counted(some, cancelled[person]) for person, some in bought.items()}
 
 
 def person_of(who: Who, at_ms: int, seen: Seen) -> str | None:

@@ -136,6 +136,14 @@ class RecoveryValue(NamedTuple):
     device: str
 
 
+class PurchaseKey(NamedTuple):
+    person: str
+    channel: str
+    session_id: str
+    event_id: str
+    at_ms: int
+
+
 class MomentKey(NamedTuple):
     moment_id: str
     channel: str
@@ -165,6 +173,8 @@ class Tables:
     twins: dict[JourneyKey, list[JourneyValue]] = field(default_factory=dict)
     """Further rows of the same key, where the same events are in several partitions."""
     recoveries: dict[RecoveryKey, RecoveryValue] = field(default_factory=dict)
+    purchases: dict[PurchaseKey, float] = field(default_factory=dict)
+    """Of those that count, the value."""
     moments: dict[MomentKey, MomentValue] = field(default_factory=dict)
     crowds: set[str] = field(default_factory=set)
     """Persons with more facts than are kept of one, or behind a visitor that too many customers are: one id stands

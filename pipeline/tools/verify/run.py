@@ -183,6 +183,7 @@ def compare_all(
     wait_for_last_rows(client, tables)
     letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
     recoveries, moments = list(store.recoveries(client)), list(store.moments(client))
+    purchases = list(store.purchases(client))
     tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
     incomplete = list(store.incomplete_signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.
@@ -195,6 +196,7 @@ def compare_all(
     )
     yield compare.compare_recoveries(recoveries, tables, bounds)
     yield compare.compare_moments(moments, tables, bounds)
+    yield compare.compare_purchases(purchases, tables, bounds)
     yield compare.compare_tiles(tiles, tables, bounds)
     within = [(key, row) for key, row in signals if key[3] <= touched]
     # What was usual comes from weeks that a log which no longer begins at 0 does not hold.

@@ -10,6 +10,7 @@ from pipeline.tools.verify.naive_types import (
     JourneyValue,
     MomentKey,
     MomentValue,
+    PurchaseKey,
     RecoveryKey,
     RecoveryValue,
     SignalValue,
@@ -53,6 +54,16 @@ def moments(client: Any) -> Iterator[tuple[MomentKey, MomentValue, str]]:
     )
     for *key, rule, person, events, status in client.execute_iter(query):
         yield MomentKey(*key), MomentValue(rule, person, tuple(events)), status
+
+
+def purchases(client: Any) -> Iterator[tuple[PurchaseKey, float, str]]:
+    """Key, value and status of every purchase, void ones included."""
+    query = (
+        "SELECT person, channel, session_id, event_id, toUnixTimestamp64Milli(at), value, status "
+        "FROM cx.purchases FINAL"
+    )
+    for *key, value, status in client.execute_iter(query):
+        yield PurchaseKey(*key), value, status
 
 
 def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:
