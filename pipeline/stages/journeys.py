@@ -90,7 +90,9 @@ class JourneysStage:
         if is_due and lease.state.latest_ms is None and ends.is_at_end(source) and is_worked_off:
             lease.announced_at = now
             lease.tell_anew()
-            nothing = Outputs(version=lease.state.rules.first_version)
+            # Others have been told of what was read and refused: a lower version would be that of a crashed run.
+            read = lease.kept.offset if lease.cut_at is None else lease.cut_at
+            nothing = Outputs(version=lease.state.rules.first_version + (read or 0))
             await self._inner(lease, nothing, None, self._outbox.receipt())
 
     async def process(self, batch: RecordBatch) -> None:

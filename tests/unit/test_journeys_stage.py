@@ -1,6 +1,7 @@
 """Phase one as a stage: what is published before what, and what is not while others own the partition."""
 
 import asyncio
+import json
 
 from pipeline.durability.checkpointer import Checkpointer
 from pipeline.durability.memory import MemoryCheckpoints
@@ -160,6 +161,8 @@ def test_only_a_partition_that_nothing_is_on_its_way_from_is_said_to_be_empty() 
         published = len(other.producer.topics)
         await other.stage.announce(Reading(7, handed_out=True))
         assert len(other.producer.topics) == published + len(INNER)
+        told = [json.loads(one.value or b"")["version"] for one in other.producer.produced if one.topic in INNER]
+        assert set(told) == {RULES.first_version + 7}  # a lower one would be that of a run that has crashed
 
     asyncio.run(asyncio.wait_for(work(), 20))
 
