@@ -22,7 +22,7 @@ ABANDONED: Final = "abandoned"
 PURCHASE: Final = "purchase"
 CANCELLATION: Final = "cancellation"
 EVENT: Final = "event"
-"""An event of a type that rules about moments name."""
+"""Another event, of a type that rules about moments name."""
 OUTCOME: Final = "outcome:"
 """Begins the kind of a journey that ended as rules about moments name it: ``outcome:completed``."""
 CUSTOMER: Final = "c:"
@@ -48,7 +48,7 @@ class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     kind: Annotated[str, msgspec.Meta(pattern=r"^(abandoned|purchase|cancellation|event|outcome:[a-z]{1,16})\Z")]
     funnel: _Short
-    """Of a journey; of an event its type; else empty."""
+    """Of a journey; of an event its type, also of a purchase or cancellation that rules about moments name."""
     channel: Annotated[str, msgspec.Meta(pattern=r"^(web|app|pos)\Z")]
     session_id: _Text
     event_id: _Text

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.model.facts import HORIZON_MS
-from schemas.facts import ABANDONED, EVENT, OUTCOME, Fact
+from schemas.facts import ABANDONED, CANCELLATION, EVENT, OUTCOME, PURCHASE, Fact
 
 LONGEST_MS: Final = HORIZON_MS
 """Of ``within`` and of a cooldown."""
+_EVENTS: Final = (EVENT, PURCHASE, CANCELLATION)
 OUTCOMES: Final = ("completed", "abandoned", "emptied")
 
 
@@ -32,10 +33,15 @@ class Condition:
     """In the shop's currency."""
     count: int = 1
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the facts that it may be about, as ``name_of`` has them."""
+        return self.types or frozenset({f"{OUTCOME}{self.outcome}{self.journey}"})
+
     def matches(self, fact: Fact) -> bool:
         """Whether the fact is one of those that it counts."""
         if self.types:
-            if fact.kind != EVENT or fact.funnel not in self.types:
+            if fact.funnel not in self.types or not is_event(fact):
                 return False
         elif fact.funnel != self.journey or fact.kind != OUTCOME + self.outcome:
             return False
@@ -76,16 +82,23 @@ class MomentRule:
 
     names: frozenset[str] = field(init=False)
     """Of all facts that matter to it, as ``name_of`` has them."""
+    needed: tuple[tuple[frozenset[str], int], ...] = field(init=False)
+    """Of each condition the names, and how many there must be at least."""
 
     def __post_init__(self) -> None:
-        ends = {f"{OUTCOME}{one.outcome}{one.journey}" for one in self.conditions if one.journey}
-        names = self.unless.union(ends, *(one.types for one in self.conditions))
-        object.__setattr__(self, "names", names)
+        needed = tuple([(one.names, one.count) for one in self.conditions])
+        object.__setattr__(self, "needed", needed)
+        object.__setattr__(self, "names", self.unless.union(*(names for names, _ in needed)))
+
+
+def is_event(fact: Fact) -> bool:
+    """Whether it is what happened at one time; else a journey."""
+    return fact.kind in _EVENTS
 
 
 def name_of(fact: Fact) -> str:
     """By which rules know a fact: the type of an event, kind and funnel of a journey; empty: by none."""
-    if fact.kind == EVENT:
+    if fact.kind in _EVENTS:
         return fact.funnel
     return fact.kind + fact.funnel if fact.kind.startswith(OUTCOME) else ""
 

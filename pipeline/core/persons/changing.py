@@ -5,16 +5,16 @@ batches. Where something was taken away, or what was added undoes something, all
 then; and of moments all that can have been, those that are not as withdrawn (law 2).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline.core.persons.counts import is_asked_between
 from pipeline.core.persons.held import FactKey, HeldFacts
-from pipeline.core.persons.moments import Moment, MomentKey, Past, moments, possible, settled
+from pipeline.core.persons.moments import Moment, Past, moments, possible, settled
 from pipeline.core.persons.recoveries import Recovery, purchases, recoveries
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import pack, unpack_person
-from pipeline.model.moments import MomentRule, RuleBook
+from pipeline.model.moments import RuleBook
 from schemas.facts import ABANDONED, CANCELLATION, KNOWN, PURCHASE, Fact, Statement
 from schemas.recoveries import RETRACTED
 
@@ -55,8 +55,10 @@ class Changing:
         self._rules = rules
         self.before = self._recoveries(passed_ms)
         self.now: dict[FactKey, Recovery] = {}
-        self._moments_before: dict[str, dict[MomentKey, Moment]] = {}
-        """By rule, of those that something told of matters to."""
+        self._touched: set[str] = set()
+        """Rules that something told of matters to."""
+        self._facts_before: list[Fact] | None = None
+        """All that held before the first such."""
         self._changed_from_ms = NEVER_MS
         """Of the facts told of, the earliest."""
         self._bought_before: dict[FactKey, Fact] | None = None
@@ -73,10 +75,11 @@ class Changing:
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
-        for rule in self._rules.of(fact):
-            if rule.name not in self._moments_before:
-                self._moments_before[rule.name] = self._moments([rule])
-        if fact.kind in (PURCHASE, CANCELLATION) and self._bought_before is None:
+        if rules := self._rules.of(fact):
+            if self._facts_before is None:
+                self._facts_before = self._holding()
+            self._touched.update([rule.name for rule in rules])
+        if fact.kind in (PURCHASE, CANCELLATION) and self._bought_before is None and self._is_known:
             self._bought_before = self._bought()
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
@@ -100,16 +103,15 @@ class Changing:
     def _recoveries(self, passed_ms: int | None) -> dict[FactKey, Recovery]:
         return recoveries(self.facts.that_hold(), passed_ms) if self._is_known else {}
 
-    def _moments(self, rules: Sequence[MomentRule]) -> dict[MomentKey, Moment]:
-        return moments((one.fact for one in self.facts.that_hold()), rules, self.past)
+    def _holding(self) -> list[Fact]:
+        return [one.fact for one in self.facts.that_hold()]
 
     def moment_rows(self, person: str, is_catching_up: bool) -> Iterator[MomentRow]:
         """What is to be told of moments."""
-        rules = [rule for rule in self._rules.rules if rule.name in self._moments_before]
-        if not rules:
+        if self._facts_before is None:
             return
-        now = self._moments(rules)
-        before = {key: one for some in self._moments_before.values() for key, one in some.items()}
+        rules = [rule for rule in self._rules.rules if rule.name in self._touched]
+        now, before = (moments(some, rules, self.past) for some in (self._holding(), self._facts_before))
         # A run that has crashed may have told what was so between two of the facts.
         unsure_ms = self._changed_from_ms if is_catching_up else NEVER_MS
         for key, moment in now.items():
@@ -143,7 +145,7 @@ class Changing:
     def settle_moments(self, until_ms: int) -> None:
         """Nothing before the time can change any more."""
         if rules := self._rules.rules:
-            self.past = settled(self.past, self._moments(rules).values(), rules, until_ms)
+            self.past = settled(self.past, moments(self._holding(), rules, self.past).values(), rules, until_ms)
 
     def content(self) -> bytes | None:
         """What is kept."""

@@ -123,4 +123,5 @@ def due_ms(fact: Fact) -> int:
     """When a fact is let go."""
     if fact.kind == ABANDONED:
         return fact.ended_ms + KEPT_MS
-    return fact.ended_ms + (PURCHASES_KEPT_MS if fact.kind in (PURCHASE, CANCELLATION) else NAMED_KEPT_MS)
+    is_named = fact.funnel or fact.kind not in (PURCHASE, CANCELLATION)
+    return fact.ended_ms + (NAMED_KEPT_MS if is_named else PURCHASES_KEPT_MS)

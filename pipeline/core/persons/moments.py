@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pipeline.model.event_time import NEVER_MS
-from pipeline.model.moments import MomentRule, name_of
-from schemas.facts import EVENT, Fact
+from pipeline.model.moments import MomentRule, is_event, name_of
+from schemas.facts import Fact
 
 FactKey = tuple[str, str, str, str, str, int]
 MomentKey = tuple[str, FactKey, int]
@@ -47,7 +47,7 @@ class Past(NamedTuple):
 def moments(facts: Iterable[Fact], rules: Sequence[MomentRule], past: Past) -> dict[MomentKey, Moment]:
     """The moments not before ``past.until_ms``. ``facts``: those that hold, each once."""
     found: dict[MomentKey, Moment] = {}
-    every = list(facts)
+    every = _by_name(facts)
     for rule in rules:
         for name, some in _scopes(rule, every):
             last_ms = past.fired.get(name, -NEVER_MS)
@@ -67,7 +67,7 @@ def possible(
     With fewer facts fewer conditions hold; only what takes away can be missing.
     """
     found: dict[MomentKey, Moment] = {}
-    every = list(facts)
+    every = _by_name(facts)
     for rule in rules:
         for _, some in _scopes(rule, every):
             for moment in _held(rule, some, is_reset=False):
@@ -94,7 +94,7 @@ def settled(past: Past, now: Iterable[Moment], rules: Sequence[MomentRule], unti
 def order_of(fact: Fact) -> tuple[int, str, str, str, bool, str, str]:
     """Time and event id; the rest tells those apart that have both in common."""
     first = fact.ended_ms, fact.event_id, fact.channel, fact.session_id
-    return (*first, fact.kind != EVENT, fact.funnel, fact.kind)
+    return (*first, not is_event(fact), fact.funnel, fact.kind)
 
 
 def _name(rule: str, fact: Fact | None) -> str:
@@ -105,17 +105,31 @@ def _cooldown(name: str, cooldowns: Mapping[str, int]) -> int:
     return cooldowns.get(name.partition("\n")[0], 0)
 
 
-def _scopes(rule: MomentRule, facts: Sequence[Fact]) -> Iterator[tuple[str, Sequence[Fact]]]:
+def _by_name(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
+    found: dict[str, list[Fact]] = {}
+    for fact in facts:
+        name = name_of(fact)
+        if name:
+            if name in found:
+                found[name].append(fact)
+            else:
+                found[name] = [fact]
+    return found
+
+
+def _scopes(rule: MomentRule, every: Mapping[str, Sequence[Fact]]) -> Iterable[tuple[str, Sequence[Fact]]]:
     """What the rule is about, in order: of one person or of each session; and by which name it is remembered."""
-    names = rule.names
-    ordered = sorted([fact for fact in facts if name_of(fact) in names], key=order_of)
+    for names, count in rule.needed:
+        # Most persons lack what a rule asks for: nothing is put in order then.
+        if sum([len(every[name]) for name in names if name in every]) < count:
+            return []
+    ordered = sorted([fact for name in rule.names if name in every for fact in every[name]], key=order_of)
     if not rule.is_of_session:
-        yield _name(rule.name, None), ordered
-        return
+        return [(_name(rule.name, None), ordered)]
     sessions: dict[str, list[Fact]] = {}
     for fact in ordered:
         sessions.setdefault(_name(rule.name, fact), []).append(fact)
-    yield from sessions.items()
+    return sessions.items()
 
 
 def _held(rule: MomentRule, ordered: Sequence[Fact], *, is_reset: bool) -> Iterator[Moment]:
@@ -123,7 +137,7 @@ def _held(rule: MomentRule, ordered: Sequence[Fact], *, is_reset: bool) -> Itera
     window: deque[tuple[Fact, list[int]]] = deque()
     counts = [0] * len(rule.conditions)
     for fact in ordered:
-        if is_reset and fact.kind == EVENT and fact.funnel in rule.unless:
+        if is_reset and fact.funnel in rule.unless and is_event(fact):
             window.clear()
             counts = [0] * len(rule.conditions)
             continue

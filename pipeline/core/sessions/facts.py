@@ -5,7 +5,7 @@ which a run that has crashed may have read, it is taken back from everybody else
 fact could first be told (law 2).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.core.book import Book
@@ -93,8 +93,8 @@ class SessionFacts:
                     fact = self._of_journey(session_id, journey, kind)
                     changes.setdefault(session_id, {})[fact.key] = fact, holds
         for event in engine.take_facts():
-            for fact in self._of_event(event):
-                changes.setdefault(event.session_id, {})[fact.key] = fact, True
+            fact = self._of_event(event)
+            changes.setdefault(event.session_id, {})[fact.key] = fact, True
         moved = {one for one in (*engine.take_named(), *walked) if one in self.book or one in changes}
         for session_id in (*changes, *(moved - changes.keys())):
             self._tell(session_id, changes.get(session_id, {}), session_id in moved, engine, out)
@@ -168,21 +168,22 @@ class SessionFacts:
         step = journey.last_step if kind != contract.ABANDONED else None
         return Fact(*which, *times, value, None, opened.dims[1:], step)
 
-    def _of_event(self, event: FactEvent) -> Iterator[Fact]:
-        """What it is to recoveries, and what it is to moments."""
+    def _of_event(self, event: FactEvent) -> Fact:
+        """What it is to recoveries, to moments, or to both."""
         value, times = from_units(event.amount or 0), (event.at_ms, event.at_ms)
         where = self._channel, event.session_id, event.event_id
+        kind = contract.EVENT
         if event.type in FACT_TYPES:
             kind = contract.CANCELLATION if event.type == CANCELS else contract.PURCHASE
-            yield Fact(kind, "", *where, *times, value, event.order_id, ())
-        if event.type in self._types:
-            answer = event.survey, event.score
-            which = contract.EVENT, event.type, *where
-            yield Fact(*which, *times, value, None, event.dims[1:], event.step, *answer)
+        if event.type not in self._types:
+            return Fact(kind, "", *where, *times, value, event.order_id, ())
+        order = None if kind == contract.EVENT else event.order_id
+        answer = event.survey, event.score
+        return Fact(kind, event.type, *where, *times, value, order, event.dims[1:], event.step, *answer)
 
     def _session(self, fact: Fact) -> str:
         """The name of whom nothing is known, where moments can be of such; else empty."""
-        if fact.kind in (contract.ABANDONED, contract.PURCHASE, contract.CANCELLATION):
+        if fact.kind == contract.ABANDONED or not fact.funnel:
             return ""
         return f"{contract.SESSION}{self._channel}:{fact.session_id}"
 

@@ -37,6 +37,10 @@ class Happened(NamedTuple):
     value: float
 
 
+COUNTED = ("order_completed", "sale_completed", "order_cancelled")
+"""A fact already, of somebody known."""
+
+
 class Happenings:
     """All that rules name, with whom each visit says that it was."""
 
@@ -49,8 +53,10 @@ class Happenings:
         self._ends = {(one.funnel, one.outcome) for one in wanted if not one.types}
 
     def whose(self) -> Iterable[tuple[Who, int, str]]:
-        """Of each whose it was, when, and the session's name."""
-        return ((who, one.at_ms, _session(one)) for who, one in self.all)
+        """Of each that is not counted otherwise whose it was, when, and the session's name."""
+        for who, one in self.all:
+            if one.type not in COUNTED or (who.customer_id, who.visitor_id) == (None, None):
+                yield who, one.at_ms, _session(one)
 
     def take(self, who: Who, visit: Sequence[Touchpoint], journeys: Mapping[JourneyKey, JourneyValue]) -> None:
         """``journeys``: those of the visit's session."""
