@@ -7,7 +7,7 @@ and from there to ``cx.facts``. A statement says that a fact is one of this pers
 of the same source replaces it. All of a person are in one partition.
 """
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +33,21 @@ KNOWN: Final = (CUSTOMER, VISITOR)
 SESSION: Final = "s:"
 """Begins the name of one of whom nothing is known but the session: channel, ``:``, session."""
 
+if TYPE_CHECKING:
+    _Kind: TypeAlias = str
+    _Channel: TypeAlias = str
+else:  # a fact is read three times as fast as with patterns, and nobody has to prove what is written
+    _Kind = Literal[
+        "abandoned",
+        "purchase",
+        "cancellation",
+        "event",
+        "outcome:completed",
+        "outcome:abandoned",
+        "outcome:emptied",
+    ]
+    _Channel = Literal["web", "app", "pos"]
+
 _DAY_MS: Final = 86_400_000
 _YEAR_2200_MS: Final = 7_258_118_400_000
 _Time = Annotated[int, msgspec.Meta(ge=-_DAY_MS, le=_YEAR_2200_MS)]
@@ -46,10 +61,10 @@ _Short = Annotated[str, msgspec.Meta(max_length=_MOST)]
 class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Something that a person has done. The fields of ``key`` say which; the others may be corrected."""
 
-    kind: Annotated[str, msgspec.Meta(pattern=r"^(abandoned|purchase|cancellation|event|outcome:[a-z]{1,16})\Z")]
+    kind: _Kind
     funnel: _Short
     """Of a journey; of an event its type, also of a purchase or cancellation that rules about moments name."""
-    channel: Annotated[str, msgspec.Meta(pattern=r"^(web|app|pos)\Z")]
+    channel: _Channel
     session_id: _Text
     event_id: _Text
     """Of a journey the opening event's."""

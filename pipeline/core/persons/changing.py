@@ -6,17 +6,20 @@ then; and of moments all that can have been, those that are not as withdrawn (la
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pipeline.core.persons.counts import is_asked_between
-from pipeline.core.persons.held import FactKey, HeldFacts
-from pipeline.core.persons.moments import Moment, Past, moments, possible, settled
+from pipeline.core.persons.held import FactKey, HeldFacts, that_hold
+from pipeline.core.persons.moments import Moment, Past, could_fire, moments, possible, settled
 from pipeline.core.persons.recoveries import Recovery, purchases, recoveries
 from pipeline.model.event_time import NEVER_MS
-from pipeline.model.facts import pack, unpack_person
+from pipeline.model.facts import Held, pack, unpack_person
 from pipeline.model.moments import RuleBook
 from schemas.facts import ABANDONED, CANCELLATION, KNOWN, PURCHASE, Fact, Statement
 from schemas.recoveries import RETRACTED
+
+_OF_RECOVERIES: Final = (ABANDONED, PURCHASE, CANCELLATION)
+"""Facts that journeys are recovered by, or were."""
 
 
 class RecoveryRow(NamedTuple):
@@ -53,12 +56,15 @@ class Changing:
         self.facts = HeldFacts(held)
         self._is_known = person.startswith(KNOWN)
         self._rules = rules
-        self.before = self._recoveries(passed_ms)
+        self._passed_ms = passed_ms
+        self._is_asked = False
+        """Whether anything can have become of a journey."""
+        self.before: dict[FactKey, Recovery] = {}
         self.now: dict[FactKey, Recovery] = {}
         self._touched: set[str] = set()
         """Rules that something told of matters to."""
-        self._facts_before: list[Fact] | None = None
-        """All that held before the first such."""
+        self._held_before: list[Held] | None = None
+        """All facts before the first such."""
         self._changed_from_ms = NEVER_MS
         """Of the facts told of, the earliest."""
         self._bought_before: dict[FactKey, Fact] | None = None
@@ -76,11 +82,13 @@ class Changing:
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
         if rules := self._rules.of(fact):
-            if self._facts_before is None:
-                self._facts_before = self._holding()
+            if self._held_before is None:
+                self._held_before = self.facts.all()
             self._touched.update([rule.name for rule in rules])
-        if fact.kind in (PURCHASE, CANCELLATION) and self._bought_before is None and self._is_known:
-            self._bought_before = self._bought()
+        if fact.kind in _OF_RECOVERIES and self._is_known:
+            self.look_again()
+            if fact.kind != ABANDONED and self._bought_before is None:
+                self._bought_before = self._bought()
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
             return
@@ -96,22 +104,32 @@ class Changing:
             self.is_undone = True
             self.taken_back[fact.key] = fact
 
+    def look_again(self) -> None:
+        """It is to be told what has become of journeys: time has passed, or a fact of theirs is about to come."""
+        if not self._is_asked and self._is_known:
+            self._is_asked = True
+            self.before = recoveries(self.facts.that_hold(), self._passed_ms)
+
     def settle(self, passed_ms: int | None) -> None:
         """What follows from the facts, when all of this time has been passed."""
-        self.now = self._recoveries(passed_ms)
-
-    def _recoveries(self, passed_ms: int | None) -> dict[FactKey, Recovery]:
-        return recoveries(self.facts.that_hold(), passed_ms) if self._is_known else {}
+        if self._is_asked:
+            self.now = recoveries(self.facts.that_hold(), passed_ms)
 
     def _holding(self) -> list[Fact]:
         return [one.fact for one in self.facts.that_hold()]
 
     def moment_rows(self, person: str, is_catching_up: bool) -> Iterator[MomentRow]:
         """What is to be told of moments."""
-        if self._facts_before is None:
+        held_before = self._held_before
+        if held_before is None:
             return
         rules = [rule for rule in self._rules.rules if rule.name in self._touched]
-        now, before = (moments(some, rules, self.past) for some in (self._holding(), self._facts_before))
+        # Most persons lack what a rule asks for.
+        rules = could_fire([*(one.fact for one in self.facts.all()), *self._contents], rules)
+        if not rules:
+            return
+        now = moments(self._holding(), rules, self.past)
+        before = moments([one.fact for one in that_hold(held_before)], rules, self.past)
         # A run that has crashed may have told what was so between two of the facts.
         unsure_ms = self._changed_from_ms if is_catching_up else NEVER_MS
         for key, moment in now.items():

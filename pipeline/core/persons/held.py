@@ -63,13 +63,7 @@ class HeldFacts:
 
     def that_hold(self) -> list[Held]:
         """The facts that hold by one source or another, each once: as told last."""
-        found: dict[FactKey, Held] = {}
-        for one in self._held.values():
-            if one.holds:
-                before = found.get(one.fact.key)
-                if before is None or (before.version, before.source) < (one.version, one.source):
-                    found[one.fact.key] = one
-        return list(found.values())
+        return that_hold(self._held.values())
 
     def has_another_of_order(self, fact: Fact) -> bool:
         """Whether there is another purchase, or a cancellation, of the same order."""
@@ -117,6 +111,18 @@ class HeldFacts:
                 apart_ms = other.fact.at_ms - fact.at_ms
                 if apart_ms <= HORIZON_MS and (fact.kind == CANCELLATION or apart_ms >= 0):
                     yield key, other
+
+
+def that_hold(held: Iterable[Held]) -> list[Held]:
+    """Of facts told by several sources those that hold, each once: as told last."""
+    found: dict[FactKey, Held] = {}
+    for one in held:
+        if one.holds:
+            key = one.fact.key
+            before = found.get(key)
+            if before is None or (before.version, before.source) < (one.version, one.source):
+                found[key] = one
+    return list(found.values())
 
 
 def due_ms(fact: Fact) -> int:

@@ -44,6 +44,15 @@ class Past(NamedTuple):
     """When each rule fired last before that, where it may be silent yet; of one about sessions by session."""
 
 
+def could_fire(facts: Iterable[Fact], rules: Iterable[MomentRule]) -> list[MomentRule]:
+    """Of the rules those for which there are enough of such facts, whenever they were."""
+    counts: dict[str, int] = {}
+    for fact in facts:
+        name = name_of(fact)
+        counts[name] = counts.get(name, 0) + 1
+    return [rule for rule in rules if _has_enough(rule, counts)]
+
+
 def moments(facts: Iterable[Fact], rules: Sequence[MomentRule], past: Past) -> dict[MomentKey, Moment]:
     """The moments not before ``past.until_ms``. ``facts``: those that hold, each once."""
     found: dict[MomentKey, Moment] = {}
@@ -117,12 +126,18 @@ def _by_name(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
     return found
 
 
+def _has_enough(rule: MomentRule, counts: Mapping[str, int]) -> bool:
+    for names, least in rule.needed:
+        count = 0
+        for name in names:
+            count += counts.get(name, 0)
+        if count < least:
+            return False
+    return True
+
+
 def _scopes(rule: MomentRule, every: Mapping[str, Sequence[Fact]]) -> Iterable[tuple[str, Sequence[Fact]]]:
     """What the rule is about, in order: of one person or of each session; and by which name it is remembered."""
-    for names, count in rule.needed:
-        # Most persons lack what a rule asks for: nothing is put in order then.
-        if sum([len(every[name]) for name in names if name in every]) < count:
-            return []
     ordered = sorted([fact for name in rule.names if name in every for fact in every[name]], key=order_of)
     if not rule.is_of_session:
         return [(_name(rule.name, None), ordered)]

@@ -106,7 +106,7 @@ class Persons:
         due = set() if passed_ms is None else self.kept.take_due(passed_ms)
         for person in due:
             if person in self.kept.book:
-                self._of(person)
+                self._of(person).look_again()
         rows: list[RecoveryRow] = []
         for person, one in self._changing.items():
             one.settle(passed_ms)
