@@ -1,9 +1,10 @@
-"""How long an event takes to a figure on the console, to a row on its topic, and to one in ClickHouse.
+"""How long an event takes to a figure on the console, to rows on its topic and in ClickHouse, and to a moment.
 
 A paced stream of a busy shop keeps the worker at a share of what it can do; once in a while an event comes from a
 store that nobody has seen before. Its segment's first figure is that event's, whatever else goes on. A row is put
 out when its window is over and every source has passed its end (:func:`row_from`); the console shows the window
-that is filling.
+that is filling. With each goes a session in which paying fails twice and the customer clicks in anger, of nobody
+known or of a visitor, which is one stage more: the moment is told at once.
 
     python -m tests.benchmarks.latency --rates 1000 25000 50000
 """
@@ -29,6 +30,7 @@ from pipeline.kafka.logs import partitions_of
 from pipeline.model.event_time import WATERMARK_DELAY_MS
 from pipeline.settings import Settings
 from pipeline.tools.replay.send import Sender
+from schemas.moments import MOMENTS_TOPIC
 from schemas.signals import ABANDONMENT_TOPIC, SATISFACTION_TOPIC
 from schemas.times import format_rfc3339
 from tests.benchmarks.backlog import simulated
@@ -49,6 +51,13 @@ class Probes:
     on_topic: dict[str, float] = field(default_factory=dict)
     in_store: dict[str, float] = field(default_factory=dict)
     on_console: dict[str, float] = field(default_factory=dict)
+    angered: dict[str, float] = field(default_factory=dict)
+    """By person, when the last event was appended of those that a moment needs."""
+    told: dict[str, float] = field(default_factory=dict)
+
+    def moments(self) -> list[float]:
+        """From that on to the message."""
+        return sorted(self.told[who] - at for who, at in self.angered.items() if who in self.told)
 
     def delays(self, seen: dict[str, float]) -> list[float]:
         """From being appended on."""
@@ -92,13 +101,17 @@ class Stream:
 
 def watch_topics(settings: Settings, probes: Probes, done: threading.Event) -> None:
     consumer = Consumer(consumer_config(settings.kafka, "bench-latency"))
-    sources = partitions_of(settings.kafka, (ABANDONMENT_TOPIC, SATISFACTION_TOPIC))
+    sources = partitions_of(settings.kafka, (ABANDONMENT_TOPIC, SATISFACTION_TOPIC, MOMENTS_TOPIC))
     consumer.assign([TopicPartition(*source, 0) for source in sources])
     while not done.is_set():
         for message in consumer.consume(10_000, timeout=0.02):
             key = message.key()
-            if message.error() is None and isinstance(key, bytes) and key.startswith(_PROBE.encode()):
+            if message.error() is not None or not isinstance(key, bytes):
+                continue
+            if key.startswith(_PROBE.encode()):
                 probes.on_topic.setdefault(key.decode(), time.time())
+            elif message.topic() == MOMENTS_TOPIC:
+                probes.told.setdefault(key.decode(), time.time())
     consumer.close()
 
 
@@ -172,6 +185,17 @@ def _probe(sender: Sender, probes: Probes) -> None:
     )
     probes.sent[f"store_id={name}"] = now
     sender.send("web", name, payload)
+    _anger(sender, probes, f"anger-{len(probes.sent):05d}")
+
+
+def _anger(sender: Sender, probes: Probes, name: str) -> None:
+    visitor = name if len(probes.angered) % 2 else None
+    now_ms = round(time.time() * 1000)
+    for place, kind in enumerate(("error_shown", "error_shown", "rage_clicked")):
+        fields = {"session_id": name, "visitor_id": visitor, "step": "payment", "type": kind}
+        at = format_rfc3339(now_ms - 2 + place)
+        sender.send("web", name, event_json(0, event_id=str(place), occurred_at=at, **fields))
+    probes.angered[f"s:web:{name}" if visitor is None else f"v:{name}"] = now_ms / 1000
 
 
 def main() -> None:
@@ -190,6 +214,8 @@ def main() -> None:
             figures = f"{figures_of(probes.delays(seen))}  {'':11}{figures_of(own)}"
             found = f"{len(seen):3}/{len(probes.sent):<3}"
             print(f"{rate:9,.0f} {where:<11} {found}{figures} {share:10.2f}", flush=True)
+        found = f"{len(probes.moments()):3}/{len(probes.angered):<3}"
+        print(f"{rate:9,.0f} {'moment':<11} {found}{figures_of(probes.moments())}", flush=True)
 
 
 def figures_of(delays: list[float]) -> str:
