@@ -50,7 +50,7 @@ function Effects({ rows }) {
   if (!rows.length) return null;
   const bought = (arm) => (arm.persons ? t("effects.of", { share: percent(arm.bought / arm.persons), n: count(arm.persons) }) : "–");
   const said = (one) => (one ? t("effects.between", { difference: points(one.difference), lower: points(one.lower), upper: points(one.upper) }) : "–");
-  return html`<h3 id="effects-title">${t("effects.title")}</h3>
+  return html`<h2 id="effects-title">${t("effects.title")}</h2>
     <${Table} id="effects" label="effects-title" head=${["", ...["told", "held", "difference"].map((name) => t(`effects.${name}`))]}
       rows=${rows.map((row) => ({
         key: row.rule, attributes: { "data-rule": row.rule }, name: known(`moment.${row.rule}`) ?? (row.says || row.rule),
