@@ -17,11 +17,10 @@ HORIZON_MS: Final = 7 * _DAY_MS
 """So long after its end a journey can be recovered, a purchase be cancelled or reported twice, and so far from a
 fact an event tells which customer a visitor is."""
 KEPT_MS: Final = 2 * HORIZON_MS
-"""So long, and the lateness, a journey is kept: what a purchase within the horizon means can change so long."""
+"""So long, and the lateness, a journey is kept: what a purchase within the horizon means can change so long. So is
+what rules about moments name: a moment can change within the horizon, and looks back no further than that."""
 PURCHASES_KEPT_MS: Final = KEPT_MS + _DAY_MS
 """Longer than the journeys that they end, which began before them and may have ended after them."""
-NAMED_KEPT_MS: Final = KEPT_MS + HORIZON_MS
-"""What rules about moments name: as long as a moment can change, and as far as a rule looks back from there."""
 ASKED_AFTER_MS: Final = {"1h": 3_600_000, "1d": _DAY_MS, "7d": HORIZON_MS}
 """So long after its end it is asked of an abandoned journey whether it has been recovered."""
 STEP_MS: Final = 60_000

@@ -1,5 +1,6 @@
 """Moments: what the contract says, case by case."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from pipeline.core.persons.changing import MomentRow
 from pipeline.core.persons.moments import MOST_EVENTS, Moment, Past, moments, possible, settled
 from pipeline.core.persons.persons import Persons
-from pipeline.model.facts import KEPT_MS, MOST_FACTS, NAMED_KEPT_MS
+from pipeline.model.facts import KEPT_MS, MOST_FACTS
 from pipeline.model.moments import LONGEST_MS, Condition, MomentFacts, MomentRule
 from pipeline.outputs.moments import moment_message, moment_row
 from pipeline.tools.verify.naive import compute
@@ -199,13 +200,14 @@ def test_a_run_that_may_have_told_more_withdraws_what_is_not_so() -> None:
 
 
 def test_facts_are_let_go_and_their_silence_stays() -> None:
-    one = One(rule(RAGE, cooldown_ms=LONGEST_MS))
-    assert one.tell(event(0, "rage_clicked")) == [("r0", True)]
+    one = One(rule(replace(RAGE, count=2), within_ms=LONGEST_MS, cooldown_ms=LONGEST_MS))
     day = 24 * 60
-    assert one.tell(event(6 * day, "rage_clicked")) == []
-    assert one.tell(passed=KEPT_MS + 2 * DAY) == []
-    assert one.tell(event(7 * day, "rage_clicked")) == [("r10080", True)]
-    assert one.tell(passed=NAMED_KEPT_MS + 30 * DAY) == []
+    assert one.tell(event(0, "rage_clicked")) == []
+    assert one.tell(event(6 * day, "rage_clicked")) == [("r8640", True)]
+    assert one.tell(passed=KEPT_MS + 2 * DAY) == []  # the first is let go
+    assert one.tell(event(12 * day, "rage_clicked")) == []  # six days after
+    assert one.tell(event(13 * day, "rage_clicked")) == [("r18720", True)]
+    assert one.tell(passed=KEPT_MS + 30 * DAY) == []
     assert len(one.persons) == 0
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pipeline.model.facts import HORIZON_MS, KEPT_MS, NAMED_KEPT_MS, PURCHASES_KEPT_MS, Held
-from schemas.facts import ABANDONED, CANCELLATION, PURCHASE, Fact
+from pipeline.model.facts import HORIZON_MS, KEPT_MS, PURCHASES_KEPT_MS, Held
+from schemas.facts import CANCELLATION, PURCHASE, Fact
 
 FactKey = tuple[str, str, str, str, str, int]
 
@@ -127,7 +127,4 @@ def that_hold(held: Iterable[Held]) -> list[Held]:
 
 def due_ms(fact: Fact) -> int:
     """When a fact is let go."""
-    if fact.kind == ABANDONED:
-        return fact.ended_ms + KEPT_MS
-    is_named = fact.funnel or fact.kind not in (PURCHASE, CANCELLATION)
-    return fact.ended_ms + (NAMED_KEPT_MS if is_named else PURCHASES_KEPT_MS)
+    return fact.ended_ms + (PURCHASES_KEPT_MS if fact.kind in (PURCHASE, CANCELLATION) else KEPT_MS)

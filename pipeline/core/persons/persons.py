@@ -16,7 +16,7 @@ from pipeline.core.persons.tiles import PersonTiles
 from pipeline.core.sources import later
 from pipeline.model.dimensions import Value
 from pipeline.model.event_time import NEVER_MS
-from pipeline.model.facts import KEPT_MS, MOST_FACTS, Held, step_of, unpack_person
+from pipeline.model.facts import HORIZON_MS, KEPT_MS, MOST_FACTS, Held, step_of, unpack_person
 from pipeline.model.moments import MomentRule, RuleBook
 from pipeline.model.segments import Segmenter
 from pipeline.model.tiles import Counters, Tile, add
@@ -127,7 +127,7 @@ class Persons:
             return
         over_ms = passed_ms - self._lateness_ms
         if one.facts.has_due(over_ms):
-            one.settle_moments(over_ms - KEPT_MS)
+            one.settle_moments(over_ms - HORIZON_MS)
             one.facts.forget(over_ms)
 
     def take_moments(self) -> list[MomentRow]:
