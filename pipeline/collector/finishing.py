@@ -23,7 +23,6 @@ _LONGEST_WORD: Final = 64
 _LINES: Final = ("product_added", "product_removed")
 _IDS: Final = ("session_id", "customer_id", "visitor_id", "order_id")
 _WHO: Final = ("customer_id", "visitor_id", "order_id")
-_DAY: Final = len("2026-03-02")
 _WORDS: Final = ("store_id", "region", "device", "campaign", "step")
 #: Told once, however often they come and by whatever way: a page loaded again, a pixel and a webhook.
 _ORDERS: Final = frozenset({"order_completed", "sale_completed"})
@@ -36,13 +35,12 @@ class Nobody(NamedTuple):
     """Session ids are made anew for each session. Those of many senders are named after a visitor."""
 
     def leave_out(self, fields: dict[str, Any], source: str) -> None:
-        """An order's event keeps the digest of its number as its id: the shop's own system tells of it too."""
+        """Session and event go by digests: a visitor's id, or an order's number, may be in their ids."""
         for name in _WHO:
             fields.pop(name, None)
-        fields["consent"] = False
+        fields |= {"consent": False, "event_id": digest(f"nobody:{fields['event_id']}")}
         if not self.has_own_sessions:
-            day = fields["occurred_at"][:_DAY]
-            fields["session_id"] = digest(f"nobody:{source}:{day}:{fields['session_id']}")
+            fields["session_id"] = digest(f"nobody:{source}:{fields['session_id']}")
 
 
 class Finished(NamedTuple):
@@ -76,10 +74,10 @@ def finish(
     told = _event_id(fields, draft.number)
     fields |= {"occurred_at": format_rfc3339(when.at_ms), "event_id": told}
     order = _order_of(fields, source)
-    if order:
-        fields["event_id"] = digest(order)
     if nobody is not None:
         nobody.leave_out(fields, str(source.get("source", "")))
+    if order:  # the shop's own system tells of it too
+        fields["event_id"] = digest(order)
     _keep_to_limits(fields)
     payload = _encode(fields)
     event = decode(payload, words)

@@ -61,7 +61,7 @@
     if (silent) return;
     queue.push({
       ...fields, type, event_id: id(), occurred_at: new Date().toISOString(), session_id: session(),
-      visitor_id: visitor(), customer_id: customer, campaign: campaign(), consent: allowed || (denied ? false : undefined),
+      visitor_id: visitor(), customer_id: denied ? undefined : customer, campaign: campaign(), consent: allowed || (denied ? false : undefined),
     });
     keep();
     later(queue.length > 9 ? 0 : 1e3);

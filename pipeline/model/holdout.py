@@ -18,16 +18,21 @@ class Holdout:
     """The arms of all rules."""
 
     def __init__(self, rules: Iterable[MomentRule] = (), key: bytes = b"") -> None:
-        self._shares: Final = {rule.name: rule.holdout for rule in rules if rule.holdout > 0}
+        self._shares: Final = {
+            rule.name: (rule.holdout, rule.holdout_since_ms) for rule in rules if rule.holdout > 0
+        }
         self._key: Final = hashlib.sha256(key).digest()
 
-    def share_of(self, rule: str, person: str) -> float:
-        """Of how many it is one; 0: nobody is held out, or it is not known who it is and so not what is bought."""
-        return self._shares.get(rule, 0.0) if person.startswith(KNOWN) else 0.0
+    def share_of(self, rule: str, person: str, at_ms: int) -> float:
+        """Of what fired at a time, of how many it is one; 0: nobody is held out, or it is not known who it is, and
+        so not what is bought. It does not depend on when this is asked: what was told stays told.
+        """
+        share, since_ms = self._shares.get(rule, (0.0, 0))
+        return share if at_ms >= since_ms and person.startswith(KNOWN) else 0.0
 
-    def has(self, rule: str, person: str) -> bool:
-        """Whether the rule's moments of this person are not told."""
-        share = self.share_of(rule, person)
+    def has(self, rule: str, person: str, at_ms: int) -> bool:
+        """Whether what fired then for this person is not told."""
+        share = self.share_of(rule, person, at_ms)
         if not share:
             return False
         text = f"{rule}\n{person}".encode("utf-8", "surrogatepass")

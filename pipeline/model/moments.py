@@ -79,6 +79,8 @@ class MomentRule:
     """For whom it is shown to."""
     holdout: float = 0.0
     """Share of the persons of whom it is recorded that it fired, and not told."""
+    holdout_since_ms: int = 0
+    """Of what fired before nobody is held out."""
 
     names: frozenset[str] = field(init=False)
     """Of all facts that matter to it, as ``name_of`` has them."""

@@ -16,7 +16,8 @@ NOBODY_HELD: Final = Holdout()
 
 def moments_output(rows: list[MomentRow], version: int, holdout: Holdout) -> Output:
     """Of the rules that a batch has made fire, or found not to have fired. Of who is held out no message."""
-    told = [row for row in rows if not holdout.has(row.moment.rule, row.person)]
+    # Withdrawals are of all: under another share it may have been told.
+    told = [row for row in rows if not row.holds or not _is_held(row, holdout)]
     bodies = [moment_message(row, version) for row in told]
     messages = [Outgoing(body, headers(MOMENT_TYPE, body["id"]), key=body["person"]) for body in bodies]
     stored = columns_of([moment_row(row, version, holdout) for row in rows])
@@ -61,7 +62,11 @@ def moment_row(row: MomentRow, version: int, holdout: Holdout = NOBODY_HELD) -> 
         store_id or "",
         region or "",
         device or "",
-        holdout.has(rule, person),
-        holdout.share_of(rule, person),
+        _is_held(row, holdout),
+        holdout.share_of(rule, person, fact.ended_ms),
         version,
     )
+
+
+def _is_held(row: MomentRow, holdout: Holdout) -> bool:
+    return holdout.has(row.moment.rule, row.person, row.moment.fact.ended_ms)

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.model.moments import LONGEST_MS, Condition, MomentRule
 from pipeline.settings.environment import SettingsError
@@ -71,6 +71,13 @@ class _Rule(BaseModel):
     cooldown_s: Annotated[float, Field(ge=0, le=_LONGEST_S)]
     scope: Literal["person", "session"] = "person"
     holdout: Annotated[float, Field(ge=0, le=_MOST_HELD)] = 0.0
+    holdout_since: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _says_since_when(self) -> "_Rule":
+        if (self.holdout > 0) != (self.holdout_since is not None):
+            raise ValueError("holdout and holdout_since need each other: from when on some are not told of")
+        return self
 
     def made(self) -> MomentRule:
         return MomentRule(
@@ -82,6 +89,7 @@ class _Rule(BaseModel):
             is_of_session=self.scope == "session",
             says=self.says,
             holdout=self.holdout,
+            holdout_since_ms=0 if self.holdout_since is None else round(self.holdout_since.timestamp() * 1000),
         )
 
 

@@ -91,8 +91,8 @@ class JourneysStage:
             lease.announced_at = now
             lease.tell_anew()
             # Others have been told of what was read and refused: a lower version would be that of a crashed run.
-            read = lease.kept.offset if lease.cut_at is None else lease.cut_at
-            nothing = Outputs(version=lease.state.rules.first_version + (read or 0))
+            read = max(lease.kept.offset or 0, lease.cut_at or 0, lease.log_end)
+            nothing = Outputs(version=lease.state.rules.first_version + read)
             await self._inner(lease, nothing, None, self._outbox.receipt())
 
     async def process(self, batch: RecordBatch) -> None:

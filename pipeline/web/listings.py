@@ -245,7 +245,9 @@ class Listings:
             return _page([], None, None)
         where = queries.in_segment(asked.segment, self.names)
         found = {row[0]: row for row in await self._rows(past_queries.moments(where, as_of))}
-        arms = {row[:2]: (Arm(*row[2:4]), Arm(*row[4:])) for row in await self._rows(past_queries.arms(as_of))}
+        are_any_held = any(rule.holdout for rule in self.names.moments)
+        found_arms = await self._rows(past_queries.arms(as_of)) if are_any_held else []
+        arms = {row[:2]: (Arm(*row[2:4]), Arm(*row[4:])) for row in found_arms}
         rows = []
         for rule in self.names.moments:
             _, fired, withdrawn, newest, (backs, counts) = found.get(rule.name, (rule.name, 0, 0, None, ((), ())))

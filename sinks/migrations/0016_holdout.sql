@@ -20,14 +20,26 @@ ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYear(at)
 ORDER BY (person, at, channel, session_id, event_id);
 
--- By rule and person, the first moment since some are held out, and whether a purchase followed within seven days.
+-- By rule and person, the first moment since some are held out, and whether a purchase followed within seven days. Without
+-- persons who were another one when a moment fired first: a session of nobody, or a visitor, may have been told of.
 CREATE VIEW cx.moment_arms AS
 WITH
+    moved AS
+    (
+        SELECT rule, arrayJoin(names) AS person
+        FROM
+        (
+            SELECT rule, groupUniqArray(person) AS names
+            FROM cx.moments FINAL
+            WHERE rule IN (SELECT rule FROM cx.moments WHERE holdout > 0)
+            GROUP BY rule, channel, session_id, at HAVING length(names) > 1
+        )
+    ),
     firsts AS
     (
         SELECT rule, person, min(at) AS first_at, argMin(is_held, at) AS held, argMin(holdout, at) AS share
         FROM cx.moments FINAL
-        WHERE status = 'fired' AND holdout > 0
+        WHERE status = 'fired' AND holdout > 0 AND (rule, person) NOT IN (SELECT rule, person FROM moved)
         GROUP BY rule, person
     ),
     bought AS

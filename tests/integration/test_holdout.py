@@ -29,6 +29,7 @@ when = [{ types = ["rage_clicked"] }]
 within_s = 600
 cooldown_s = 0
 holdout = 0.25
+holdout_since = 2020-01-01T00:00:00Z
 [[moment]]
 name = "told"
 when = [{ types = ["rage_clicked"] }]
@@ -51,9 +52,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         child.stop()
 
 
-def moment(person: str, days: float, *, is_held: bool, status: str = "fired", holdout: float = 0.25) -> Any:
+def moment(
+    person: str,
+    days: float,
+    *,
+    is_held: bool,
+    status: str = "fired",
+    holdout: float = 0.25,
+    session: str | None = None,
+) -> Any:
     at = NOW - timedelta(days=days)
-    where = "tried", person, "web", "s", at, status, ["e"], "", "", ""
+    where = "tried", person, "web", session or f"s-{person}", at, status, ["e"], "", "", ""
     return (f"tried:{person}:{days}", *where, is_held, holdout, 1)
 
 
@@ -77,6 +86,8 @@ def fill(client: Any) -> None:
         moment("c:void", 9, is_held=False),
         moment("c:earlier", 9, is_held=False),
         moment("c:later", 9, is_held=False),
+        moment("c:was-told", 8.5, is_held=True, session="hers"),  # as a visitor she was told of it
+        moment("v:phone", 8.5, is_held=False, status="withdrawn", session="hers"),
     ]
     bought += [
         purchase("c:new", 3),

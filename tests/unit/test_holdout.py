@@ -1,6 +1,7 @@
 """Holdout: who is not told of, and what is said of the difference that makes."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -24,7 +25,7 @@ def rule(share: float, name: str = "r") -> MomentRule:
 
 def test_the_share_is_that_of_the_rule_and_each_rule_draws_for_itself() -> None:
     holdout = Holdout([rule(0.1), rule(0.5, "other"), rule(0.0, "none")], b"key")
-    held = {name: {one for one in PERSONS if holdout.has(name, one)} for name in ("r", "other", "none")}
+    held = {name: {one for one in PERSONS if holdout.has(name, one, T0)} for name in ("r", "other", "none")}
     assert len(held["r"]) == pytest.approx(2_000, rel=0.1)
     assert len(held["other"]) == pytest.approx(10_000, rel=0.1)
     assert not held["none"]
@@ -32,14 +33,14 @@ def test_the_share_is_that_of_the_rule_and_each_rule_draws_for_itself() -> None:
 
 
 def test_an_arm_stays_and_is_not_foreseen_without_the_key() -> None:
-    arms = [[Holdout([rule(0.3)], key).has("r", one) for one in PERSONS[:500]] for key in (b"a", b"a", b"b")]
+    arms = [[Holdout([rule(0.3)], key).has("r", one, T0) for one in PERSONS[:500]] for key in (b"a", b"a", b"b")]
     assert arms[0] == arms[1] != arms[2]
 
 
 def test_nobody_known_is_held_out_of_nothing() -> None:
     holdout = Holdout([rule(0.5)], b"key")
-    assert not any(holdout.has("r", f"s:web:{number}") for number in range(500))
-    assert holdout.share_of("r", "s:web:1") == 0.0
+    assert not any(holdout.has("r", f"s:web:{number}", T0) for number in range(500))
+    assert holdout.share_of("r", "s:web:1", T0) == 0.0
 
 
 def test_who_is_held_out_is_recorded_and_not_told() -> None:
@@ -47,12 +48,28 @@ def test_who_is_held_out_is_recorded_and_not_told() -> None:
     fact = Fact("event", "rage_clicked", "web", "s", "e", T0, T0, 0.0, None, ())
     rows = [MomentRow(one, Moment("r", fact, ("e",)), holds=True) for one in PERSONS[:200]]
     output = moments_output(rows, 7, holdout)
-    held = {one for one in PERSONS[:200] if holdout.has("r", one)}
+    held = {one for one in PERSONS[:200] if holdout.has("r", one, T0)}
     assert 60 < len(held) < 140
     assert {message.key for message in output.messages} == set(PERSONS[:200]) - held
     stored = dict(zip(COLUMNS[MOMENTS], output.columns, strict=True))
     assert {who for who, is_held in zip(stored["person"], stored["is_held"], strict=True) if is_held} == held
     assert set(stored["holdout"]) == {0.5}
+
+
+def test_what_fired_before_is_told_whatever_the_share_is_now() -> None:
+    one = rule(0.5)
+    holdout = Holdout([replace(one, holdout_since_ms=T0)], b"key")
+    held = [who for who in PERSONS[:200] if holdout.has("r", who, T0)]
+    assert 60 < len(held) < 140
+    assert not any(holdout.has("r", who, T0 - 1) for who in PERSONS[:200])
+    assert holdout.share_of("r", PERSONS[0], T0 - 1) == 0.0
+
+
+def test_whoever_was_told_is_told_of_the_withdrawal_also_under_another_share() -> None:
+    holdout = Holdout([rule(0.5)], b"key")
+    fact = Fact("event", "rage_clicked", "web", "s", "e", T0, T0, 0.0, None, ())
+    rows = [MomentRow(one, Moment("r", fact, ("e",)), holds=False) for one in PERSONS[:50]]
+    assert {message.key for message in moments_output(rows, 7, holdout).messages} == set(PERSONS[:50])
 
 
 def looked_at(chance: random.Random, told: float, held: float, share: float, persons: int) -> tuple[bool, bool]:

@@ -163,6 +163,11 @@ def test_only_a_partition_that_nothing_is_on_its_way_from_is_said_to_be_empty() 
         assert len(other.producer.topics) == published + len(INNER)
         told = [json.loads(one.value or b"")["version"] for one in other.producer.produced if one.topic in INNER]
         assert set(told) == {RULES.first_version + 7}  # a lower one would be that of a run that has crashed
+        gone = Setting()  # its records have been deleted, and may have been told of
+        gone.leases.partitions[WEB].log_end = 9
+        await gone.stage.announce(Reading(9, handed_out=False))
+        told = [json.loads(one.value or b"")["version"] for one in gone.producer.produced]
+        assert set(told) == {RULES.first_version + 9}
 
     asyncio.run(asyncio.wait_for(work(), 20))
 

@@ -113,3 +113,22 @@ def test_states_are_those_of_their_rules(tmp_path: Path) -> None:
         assert len(rules(settings).moments) == 1
     assert found[0] == found[2] != found[1]
     assert rules_digest(load({"CX_MOMENTS__RULES": "none"})) not in (*found, rules_digest(load({})))
+
+
+def test_a_holdout_says_since_when(tmp_path: Path) -> None:
+    file = tmp_path / "m.toml"
+    file.write_text(GOOD + "holdout = 0.1\nholdout_since = 2026-12-01T00:00:00Z\n")
+    (rule,) = load_moment_rules(str(file), FUNNELS, CONTRACT)
+    assert (rule.holdout, rule.holdout_since_ms) == (0.1, 1_796_083_200_000)
+    for more in ("holdout = 0.1\n", "holdout_since = 2026-12-01T00:00:00Z\n"):
+        assert "need each other" in read(tmp_path, GOOD + more)
+    assert "holdout" in read(tmp_path, GOOD + "holdout = 0.6\nholdout_since = 2026-12-01T00:00:00Z\n")
+    assert "timezone" in read(tmp_path, GOOD + "holdout = 0.1\nholdout_since = 2026-12-01T00:00:00\n")
+
+
+def test_who_is_held_out_decides_nothing_of_a_state(tmp_path: Path) -> None:
+    digests = []
+    for more in ("", "holdout = 0.1\nholdout_since = 2026-12-01T00:00:00Z\n"):
+        (tmp_path / "m.toml").write_text(GOOD + more)
+        digests.append(rules_digest(load({"CX_MOMENTS__RULES": str(tmp_path / "m.toml")})))
+    assert digests[0] == digests[1]

@@ -308,3 +308,20 @@ def test_a_statement_that_is_none_of_ours_is_not_read(wrong: dict[str, Any]) -> 
     )
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(text, type=FactsRead)
+
+
+def test_a_purchase_that_a_crashed_run_may_have_told_counts_as_it_does_now() -> None:
+    """It was void, a run counted it between two records, and both come at once after the crash."""
+    persons = Persons(0, 1, 3_600_000, RULES.segmenter)
+    persons.end_catching_up()
+
+    def tell(version: int, *statements: Statement) -> list[tuple[str, bool]]:
+        persons.take(SOURCE, version, T0, False, statements)
+        persons.settle()
+        return [(row.purchase.event_id, row.counts) for row in persons.take_purchases()]
+
+    one, void = bought(0, order="o"), cancelled(0, "o")
+    assert tell(1, Statement("c:anna", True, one)) == [("p", True)]
+    assert tell(2, Statement("c:anna", True, void)) == [("p", False)]
+    persons.is_catching_up = True
+    assert tell(4, Statement("c:anna", True, void)) == [("p", False)]

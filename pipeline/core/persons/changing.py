@@ -152,11 +152,12 @@ class Changing:
         if before is None:
             return
         now = self._bought()
-        told = [one for one in self._contents if one.kind == PURCHASE] if is_catching_up else []
+        # A run that has crashed may have told that any counts, or does not.
+        told = [*self._contents, *(one.fact for one in self.facts.all())] if is_catching_up else []
         for key, fact in now.items():
             if is_catching_up or before.get(key) != fact:
                 yield PurchaseRow(person, fact, counts=True)
-        for key, fact in ({one.key: one for one in told} | before).items():
+        for key, fact in ({one.key: one for one in told if one.kind == PURCHASE} | before).items():
             if key not in now:
                 yield PurchaseRow(person, fact, counts=False)
 

@@ -316,7 +316,7 @@ class Partition:
                 value=0,
                 last_step=None,
                 customer_id=journey.opened_by.customer_id,
-                visitor_id=journey.opened_by.visitor_id,
+                visitor_id=journey.opened_by.visitor_id or None,  # NOBODY is none
             )
         return tuple.__new__(JourneyRow, (session_id, now))
 

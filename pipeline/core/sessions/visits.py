@@ -37,7 +37,7 @@ class Visit(NamedTuple):
     visitors: list[str]
     denied: list[int]
     """From when until when what ended was nobody's: from an event without consent to the next that names somebody,
-    a pair of times each, the last until ``NEVER_MS``; of very many the last."""
+    a pair of times each, the last until ``NEVER_MS``."""
 
     @classmethod
     def begin(cls, first_ms: int) -> "Visit":
@@ -60,7 +60,9 @@ class Visit(NamedTuple):
         is_denied = bool(denied) and denied[-1] == NEVER_MS
         if visitor == NOBODY:
             if not is_denied:
-                denied = [*denied[2 - 2 * MOST_CUSTOMERS :], first_ms, NEVER_MS]
+                if len(denied) == 2 * MOST_CUSTOMERS:
+                    denied = [denied[0], *denied[3:]]  # of very many the first become one: what lies between too
+                denied = [*denied, first_ms, NEVER_MS]
             return self._replace(last_ms=last_ms, denied=denied)
         if is_denied and (customer is not None or visitor is not None):
             denied = [*denied[:-1], first_ms]
