@@ -96,16 +96,17 @@
   addEventListener("online", () => later(0));
 
   // Rage: three clicks within a second and 30 pixels. Dead: a click on what looks alive, and nothing moves.
-  let clicks = [], moved = 0;
-  new MutationObserver(() => { moved = now(); }).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
-  for (const sign of ["scroll", "focusin", "input", "selectionchange"]) document.addEventListener(sign, () => { moved = now(); }, true);
+  // Signs are counted, for a click takes the focus in the millisecond before it.
+  let clicks = [], signs = 0;
+  new MutationObserver(() => { signs++; }).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+  for (const sign of ["scroll", "focusin", "input", "selectionchange"]) document.addEventListener(sign, () => { signs++; }, true);
   document.addEventListener("click", (event) => {
-    const at = now();
+    const at = now(), before = signs;
     clicks = clicks.filter((one) => at - one.at < 1e3 && Math.hypot(one.x - event.clientX, one.y - event.clientY) <= 30);
     clicks.push({ at, x: event.clientX, y: event.clientY });
     if (clicks.length === 3) { clicks = []; tell("rage_clicked"); }
     const alive = event.target.closest?.("a,button,[role=button],[onclick],input[type=submit]");
-    if (alive) setTimeout(() => { if (moved < at && document.visibilityState === "visible") tell("dead_clicked"); }, 2500);
+    if (alive) setTimeout(() => { if (signs === before && document.visibilityState === "visible") tell("dead_clicked"); }, 2500);
   }, true);
 
   let errors = 0;

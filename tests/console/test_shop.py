@@ -342,12 +342,14 @@ def test_steps_are_bars_as_long_as_those_who_came(settled: Running, open_page: O
     with urllib.request.urlopen(address, timeout=20) as answer:
         rows = {one["step"]: one for one in json.load(answer)["rows"] if one["funnel"] == "checkout"}
     shown = {one.get_attribute("data-step"): one for one in steps.all()}
-    assert shown.keys() == {"address", "delivery", "payment", "review"}
+    # Some leave before any step; not in every hour.
+    assert shown.keys() - {""} == {"address", "delivery", "payment", "review"}
     assert rows["payment"]["next"][0][0] == "review"
     expect(shown["payment"].locator(".next")).to_contain_text("then review")
-    widths = [one.locator(".off").evaluate("bar => bar.getBoundingClientRect().width") for one in steps.all()]
-    assert widths == sorted(widths, reverse=True)
-    assert widths[-1] / widths[0] == pytest.approx(
+    measure = "bar => bar.getBoundingClientRect().width"
+    widths = {name: one.locator(".off").evaluate(measure) for name, one in shown.items()}
+    assert list(widths.values()) == sorted(widths.values(), reverse=True)
+    assert widths["review"] / widths["address"] == pytest.approx(
         rows["review"]["entered"] / rows["address"]["entered"], abs=0.02
     )
 
