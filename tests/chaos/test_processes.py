@@ -25,7 +25,7 @@ def test_a_worker_killed_at_random_moments(scene: Scene, say: Say) -> None:
         scene.kill_worker(scene.workers[0])
         recovered.append(seconds_to_processing(scene, scene.start_worker()))
     sent = load.stop()
-    found = scene.check()
+    found = scene.check(of_persons=True)
     say(
         f"{sent} messages, {kills} kills, processing again after {max(recovered):.1f} s at worst, "
         f"{sum(recovered) / kills:.1f} s on average; {found}"
@@ -52,7 +52,7 @@ def test_two_workers_one_killed_and_one_added(scene: Scene, say: Say) -> None:
     assert "stopping with work unfinished" not in scene.log.read_text()
     scene.wait_for(lambda: scene.workers[0].owned() == 16, 90)
     sent = load.stop()
-    found = scene.check()
+    found = scene.check(of_persons=True)
     say(
         f"{sent} messages, {rounds} killed, {rounds + 1} added, 1 stopped; "
         f"shared {max(shared):.1f} s after the start of the one added, stopped in {stopping:.1f} s; {found}"
