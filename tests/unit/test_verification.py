@@ -14,6 +14,8 @@ from pipeline.tools.verify.compare import (
     Report,
     add_incomplete,
     compare_journeys,
+    compare_moments,
+    compare_purchases,
     compare_recoveries,
 )
 from pipeline.tools.verify.doubts import doubts, session_sources
@@ -22,6 +24,9 @@ from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
     LogRecord,
+    MomentKey,
+    MomentValue,
+    PurchaseKey,
     RecoveryKey,
     RecoveryValue,
     Tables,
@@ -152,3 +157,32 @@ def test_a_recovery_that_later_events_can_change_is_no_difference_and_one_that_t
     assert compared(None, START_MS + week) == (0, 1, 0)
     tables.crowds.add("c:anna")
     assert compared(bought, END_OF_TIME) == (0, 1, 0)
+
+
+def test_what_differs_of_moments_and_purchases_is_told_without_the_person() -> None:
+    week = 7 * 24 * 60 * MINUTE
+    moment = MomentKey("r:c:anna:e", "web", "s", START_MS), MomentValue("r", "c:anna", ("d", "e"))
+    purchase = PurchaseKey("c:anna", "pos", "t", "p", START_MS), 10.0
+    tables = Tables(moments=dict([moment]), purchases=dict([purchase]))
+
+    def compared(touched_ms: int, *, holds: bool = True, is_there: bool = True, more: int = 0) -> list[Report]:
+        (key, row), (where, value), bounds = moment, purchase, Bounds({}, touched_ms, 1)
+        told = [(key, row._replace(events=row.events[more:]), "fired" if holds else "withdrawn")]
+        bought = [(where, value + more, "counted" if holds else "void")]
+        return [
+            compare_moments(told if is_there else [], tables, bounds),
+            compare_purchases(bought if is_there else [], tables, bounds),
+        ]
+
+    def counts(reports: list[Report]) -> set[tuple[int, int, int]]:
+        return {(one.compared, one.left_out, one.differences) for one in reports}
+
+    assert counts(compared(END_OF_TIME)) == {(1, 0, 0)}
+    assert counts(compared(END_OF_TIME, more=1)) == counts(compared(END_OF_TIME, holds=False)) == {(1, 0, 1)}
+    assert counts(compared(END_OF_TIME, is_there=False)) == {(0, 0, 1)}
+    assert counts(compared(START_MS + week, more=1)) == {(0, 1, 0)}
+    assert counts(compared(START_MS + week, is_there=False)) == {(0, 1, 0)}
+    for report in (*compared(END_OF_TIME, more=1), *compared(END_OF_TIME, is_there=False)):
+        assert "anna" not in str(report)
+    tables.crowds.add("c:anna")
+    assert counts(compared(END_OF_TIME, more=1)) == {(0, 1, 0)}

@@ -7,7 +7,7 @@ past the earliest time that later records can touch are left out.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pipeline.model.facts import HORIZON_MS
 from pipeline.model.signals import Kind, signal_of
@@ -34,6 +34,9 @@ from schemas.versioning import OFFSET_BITS
 _SHOWN: Final = 20
 _RELATIVE: Final = 1e-9
 END_OF_TIME: Final = 2**62
+
+_Key = TypeVar("_Key")
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
@@ -116,24 +119,14 @@ def compare_recoveries(
     For seven days after a journey's end, and after the purchase that it led to, later events can change it: a
     purchase, its cancellation, one that tells who a visitor is. What differs so is left out.
     """
-    report = Report("recoveries")
-    missing = dict(tables.recoveries)
-    for key, row in found:
-        expected = missing.pop(key, None)
-        actual = None if row.status == "retracted" else row
-        if actual == expected:
-            report.compared += 1
-        elif key.person in tables.crowds or any(_may_change(one, bounds) for one in (actual, expected)):
-            report.left_out += 1
-        elif expected is not None or bounds.generation == 1:  # an earlier generation's rows stay; its log is gone
-            report.compared += 1
-            report.differ(f"{_place(key)}: ClickHouse has {_shown(actual)}, expected {_shown(expected)}")
-    for key, expected in missing.items():
-        if key.person in tables.crowds or _may_change(expected, bounds):
-            report.left_out += 1
-        else:
-            report.differ(f"{_place(key)}: not in ClickHouse, expected {_shown(expected)}")
-    return report
+
+    def is_open(key: RecoveryKey, *rows: RecoveryValue | None) -> bool:
+        return key.person in tables.crowds or any(_may_change(row, bounds) for row in rows)
+
+    held = ((key, None if row.status == "retracted" else row) for key, row in found)
+    return _compare(
+        Report("recoveries"), held, tables.recoveries, bounds, is_open, lambda key, _: _place(key), _shown
+    )
 
 
 def compare_moments(found: Iterable[tuple[MomentKey, MomentValue, str]], tables: Tables, bounds: Bounds) -> Report:
@@ -142,45 +135,53 @@ def compare_moments(found: Iterable[tuple[MomentKey, MomentValue, str]], tables:
     For seven days later events can change what a person did, so what differs so is left out; and while a rule is
     silent all depends on when it fired.
     """
-    report = Report("moments")
-    missing = dict(tables.moments)
-    for key, row, status in found:
-        expected = missing.pop(key, None)
-        actual = row if status == FIRED else None
-        if actual == expected:
-            report.compared += 1
-        elif row.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms:
-            report.left_out += 1
-        elif expected is not None or bounds.generation == 1:
-            report.compared += 1
-            report.differ(f"{_moment(key, row)}: ClickHouse has {status}, expected {_shown(expected)}")
-    for key, expected in missing.items():
-        if expected.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms:
-            report.left_out += 1
-        else:
-            report.differ(f"{_moment(key, expected)}: not in ClickHouse")
-    return report
+
+    def is_open(key: MomentKey, *rows: MomentValue | None) -> bool:
+        is_crowd = any(row is not None and row.person in tables.crowds for row in rows)
+        return is_crowd or key.at_ms + HORIZON_MS >= bounds.touched_ms
+
+    held = ((key, row if status == FIRED else None) for key, row, status in found)
+    return _compare(Report("moments"), held, tables.moments, bounds, is_open, _moment, _events)
 
 
 def compare_purchases(found: Iterable[tuple[PurchaseKey, float, str]], tables: Tables, bounds: Bounds) -> Report:
     """What persons have bought. For seven days a cancellation, a copy, another person can change it."""
-    report = Report("purchases")
-    missing = dict(tables.purchases)
-    for key, value, status in found:
-        expected = missing.pop(key, None)
-        actual = value if status == COUNTED else None
-        if actual == expected:
+
+    def is_open(key: PurchaseKey, *_rows: float | None) -> bool:
+        return key.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms
+
+    held = ((key, value if status == COUNTED else None) for key, value, status in found)
+    return _compare(
+        Report("purchases"), held, tables.purchases, bounds, is_open, lambda key, _: _purchase(key), str
+    )
+
+
+def _compare(
+    report: Report,
+    found: Iterable[tuple[_Key, _Row | None]],
+    expected: Mapping[_Key, _Row],
+    bounds: Bounds,
+    is_open: Callable[[_Key, _Row | None, _Row | None], bool],
+    place: Callable[[_Key, _Row], str],
+    tell: Callable[[_Row | None], str],
+) -> Report:
+    """Of rows about persons, None where one was taken back. ``is_open``: whether later events can change it."""
+    missing = dict(expected)
+    for key, actual in found:
+        wanted = missing.pop(key, None)
+        row = wanted if actual is None else actual
+        if row is None or actual == wanted:
             report.compared += 1
-        elif key.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms:
+        elif is_open(key, actual, wanted):
             report.left_out += 1
-        elif expected is not None or bounds.generation == 1:
+        elif wanted is not None or bounds.generation == 1:  # an earlier generation's rows stay; its log is gone
             report.compared += 1
-            report.differ(f"{_purchase(key)}: ClickHouse has {_shown(actual)}, expected {_shown(expected)}")
-    for key in missing:
-        if key.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms:
+            report.differ(f"{place(key, row)}: ClickHouse has {tell(actual)}, expected {tell(wanted)}")
+    for key, wanted in missing.items():
+        if is_open(key, None, wanted):
             report.left_out += 1
         else:
-            report.differ(f"{_purchase(key)}: not in ClickHouse")
+            report.differ(f"{place(key, wanted)}: not in ClickHouse, expected {tell(wanted)}")
     return report
 
 
@@ -192,6 +193,11 @@ def _purchase(key: PurchaseKey) -> str:
 def _moment(key: MomentKey, row: MomentValue) -> str:
     """Without the person."""
     return f"{row.rule} of {key.channel}/{key.session_id} at {key.at_ms}"
+
+
+def _events(row: MomentValue | None) -> str:
+    """The same."""
+    return "none" if row is None else f"fired on {', '.join(row.events)}"
 
 
 def _may_change(row: RecoveryValue | None, bounds: Bounds) -> bool:
