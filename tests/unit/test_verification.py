@@ -144,17 +144,17 @@ def test_a_recovery_that_later_events_can_change_is_no_difference_and_one_that_t
     tables = Tables(recoveries={key: lost})
     week = 7 * 24 * 60 * MINUTE
 
-    def compared(row: RecoveryValue | None, touched_ms: int) -> tuple[int, int, int]:
-        found = [] if row is None else [(key, row)]
+    def compared(row: RecoveryValue | None, touched_ms: int, *, is_there: bool = True) -> tuple[int, int, int]:
+        found = [(key, row, 1 << OFFSET_BITS)] if is_there else []
         report = compare_recoveries(found, tables, Bounds({}, touched_ms, 1))
         return report.compared, report.left_out, report.differences
 
     assert compared(lost, START_MS) == (1, 0, 0)
     assert compared(bought, START_MS + week) == (0, 1, 0)
     assert compared(bought, START_MS + week + 2 * MINUTE) == (1, 0, 1)
-    assert compared(lost._replace(status="retracted"), END_OF_TIME) == (1, 0, 1)
-    assert compared(None, END_OF_TIME) == (0, 0, 1)
-    assert compared(None, START_MS + week) == (0, 1, 0)
+    assert compared(None, END_OF_TIME) == (1, 0, 1), "retracted"
+    assert compared(None, END_OF_TIME, is_there=False) == (0, 0, 1)
+    assert compared(None, START_MS + week, is_there=False) == (0, 1, 0)
     tables.crowds.add("c:anna")
     assert compared(bought, END_OF_TIME) == (0, 1, 0)
 
@@ -167,8 +167,8 @@ def test_what_differs_of_moments_and_purchases_is_told_without_the_person() -> N
 
     def compared(touched_ms: int, *, holds: bool = True, is_there: bool = True, more: int = 0) -> list[Report]:
         (key, row), (where, value), bounds = moment, purchase, Bounds({}, touched_ms, 1)
-        told = [(key, row._replace(events=row.events[more:]), "fired" if holds else "withdrawn")]
-        bought = [(where, value + more, "counted" if holds else "void")]
+        told = [(key, row._replace(events=row.events[more:]) if holds else None, 1 << OFFSET_BITS)]
+        bought = [(where, value + more if holds else None, 1 << OFFSET_BITS)]
         return [
             compare_moments(told if is_there else [], tables, bounds),
             compare_purchases(bought if is_there else [], tables, bounds),
@@ -186,3 +186,18 @@ def test_what_differs_of_moments_and_purchases_is_told_without_the_person() -> N
         assert "anna" not in str(report)
     tables.crowds.add("c:anna")
     assert counts(compared(END_OF_TIME, more=1)) == {(0, 1, 0)}
+
+
+def test_rows_about_persons_of_a_log_that_is_gone_are_no_difference_and_not_open_either() -> None:
+    key, expected = PurchaseKey("c:anna", "pos", "t", "p", START_MS), dict[PurchaseKey, float]()
+    held = [(key, 10.0, 1 << OFFSET_BITS)]
+
+    def compared(generation: int, touched_ms: int) -> tuple[int, int, int]:
+        report = compare_purchases(held, Tables(purchases=expected), Bounds({}, touched_ms, generation))
+        return report.compared, report.left_out, report.differences
+
+    assert compared(2, START_MS) == compared(2, END_OF_TIME) == (0, 0, 0)
+    assert compared(1, START_MS) == (0, 1, 0)
+    assert compared(1, END_OF_TIME) == (1, 0, 1)
+    expected[key] = 11.0  # the new log tells the same story, and its row has not replaced the old one
+    assert compared(2, END_OF_TIME) == (1, 0, 1)

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 
 from pipeline.model.facts import HORIZON_MS
 from pipeline.model.signals import Kind, signal_of
-from pipeline.outputs.purchases import COUNTED
 from pipeline.tools.verify.naive_returns import SIGNALS as PERSONS_SIGNALS
 from pipeline.tools.verify.naive_returns import SOURCE as PERSONS_SOURCE
 from pipeline.tools.verify.naive_returns import persons_passed_ms
@@ -28,7 +27,6 @@ from pipeline.tools.verify.naive_types import (
     Tables,
     TileKey,
 )
-from schemas.moments import FIRED
 from schemas.versioning import OFFSET_BITS
 
 _SHOWN: Final = 20
@@ -112,7 +110,7 @@ def _without(row: JourneyValue) -> JourneyValue:
 
 
 def compare_recoveries(
-    found: Iterable[tuple[RecoveryKey, RecoveryValue]], tables: Tables, bounds: Bounds
+    found: Iterable[tuple[RecoveryKey, RecoveryValue | None, int]], tables: Tables, bounds: Bounds
 ) -> Report:
     """What has become of journeys.
 
@@ -123,13 +121,14 @@ def compare_recoveries(
     def is_open(key: RecoveryKey, *rows: RecoveryValue | None) -> bool:
         return key.person in tables.crowds or any(_may_change(row, bounds) for row in rows)
 
-    held = ((key, None if row.status == "retracted" else row) for key, row in found)
     return _compare(
-        Report("recoveries"), held, tables.recoveries, bounds, is_open, lambda key, _: _place(key), _shown
+        Report("recoveries"), found, tables.recoveries, bounds, is_open, lambda key, _: _place(key), _shown
     )
 
 
-def compare_moments(found: Iterable[tuple[MomentKey, MomentValue, str]], tables: Tables, bounds: Bounds) -> Report:
+def compare_moments(
+    found: Iterable[tuple[MomentKey, MomentValue | None, int]], tables: Tables, bounds: Bounds
+) -> Report:
     """What rules about persons have told.
 
     For seven days later events can change what a person did, so what differs so is left out; and while a rule is
@@ -140,41 +139,46 @@ def compare_moments(found: Iterable[tuple[MomentKey, MomentValue, str]], tables:
         is_crowd = any(row is not None and row.person in tables.crowds for row in rows)
         return is_crowd or key.at_ms + HORIZON_MS >= bounds.touched_ms
 
-    held = ((key, row if status == FIRED else None) for key, row, status in found)
-    return _compare(Report("moments"), held, tables.moments, bounds, is_open, _moment, _events)
+    return _compare(Report("moments"), found, tables.moments, bounds, is_open, _moment, _events)
 
 
-def compare_purchases(found: Iterable[tuple[PurchaseKey, float, str]], tables: Tables, bounds: Bounds) -> Report:
+def compare_purchases(
+    found: Iterable[tuple[PurchaseKey, float | None, int]], tables: Tables, bounds: Bounds
+) -> Report:
     """What persons have bought. For seven days a cancellation, a copy, another person can change it."""
 
     def is_open(key: PurchaseKey, *_rows: float | None) -> bool:
         return key.person in tables.crowds or key.at_ms + HORIZON_MS >= bounds.touched_ms
 
-    held = ((key, value if status == COUNTED else None) for key, value, status in found)
     return _compare(
-        Report("purchases"), held, tables.purchases, bounds, is_open, lambda key, _: _purchase(key), str
+        Report("purchases"), found, tables.purchases, bounds, is_open, lambda key, _: _purchase(key), str
     )
 
 
 def _compare(
     report: Report,
-    found: Iterable[tuple[_Key, _Row | None]],
+    found: Iterable[tuple[_Key, _Row | None, int]],
     expected: Mapping[_Key, _Row],
     bounds: Bounds,
     is_open: Callable[[_Key, _Row | None, _Row | None], bool],
     place: Callable[[_Key, _Row], str],
     tell: Callable[[_Row | None], str],
 ) -> Report:
-    """Of rows about persons, None where one was taken back. ``is_open``: whether later events can change it."""
+    """Of rows about persons, None where one was taken back, with versions.
+
+    ``is_open``: whether later events can change it. Rows of an earlier generation stay, though its log is gone.
+    """
     missing = dict(expected)
-    for key, actual in found:
+    for key, actual, version in found:
         wanted = missing.pop(key, None)
+        if wanted is None and version >> OFFSET_BITS < bounds.generation:
+            continue
         row = wanted if actual is None else actual
         if row is None or actual == wanted:
             report.compared += 1
         elif is_open(key, actual, wanted):
             report.left_out += 1
-        elif wanted is not None or bounds.generation == 1:  # an earlier generation's rows stay; its log is gone
+        else:
             report.compared += 1
             report.differ(f"{place(key, row)}: ClickHouse has {tell(actual)}, expected {tell(wanted)}")
     for key, wanted in missing.items():

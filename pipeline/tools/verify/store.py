@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.model.signals import Kind
+from pipeline.outputs.purchases import COUNTED
 from pipeline.tools.verify.naive_returns import SIGNALS
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
@@ -17,6 +18,8 @@ from pipeline.tools.verify.naive_types import (
     TileKey,
 )
 from schemas.deadletters import OWN_MARK
+from schemas.moments import FIRED
+from schemas.recoveries import RETRACTED
 from sinks.tables import COUNTERS
 
 SignalKey = tuple[str, str, str, int]
@@ -35,35 +38,37 @@ def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
         yield JourneyKey(*row[:4]), found, version
 
 
-def recoveries(client: Any) -> Iterator[tuple[RecoveryKey, RecoveryValue]]:
-    """Key and row of every recovery, retracted ones included."""
+def recoveries(client: Any) -> Iterator[tuple[RecoveryKey, RecoveryValue | None, int]]:
+    """Key, row and version of every recovery; no row where it was retracted."""
     query = (
         "SELECT person, channel, session_id, journey_id, toUnixTimestamp64Milli(entered_at), funnel, "
         "toUnixTimestamp64Milli(ended_at), value, status, toUnixTimestamp64Milli(recovered_at), "
-        "recovered_channel, recovered_session, recovered_value, store_id, region, device FROM cx.recoveries FINAL"
+        "recovered_channel, recovered_session, recovered_value, store_id, region, device, version "
+        "FROM cx.recoveries FINAL"
     )
     for row in client.execute_iter(query):
-        yield RecoveryKey(*row[:5]), RecoveryValue(*row[5:])
+        found = RecoveryValue(*row[5:-1])
+        yield RecoveryKey(*row[:5]), None if found.status == RETRACTED else found, row[-1]
 
 
-def moments(client: Any) -> Iterator[tuple[MomentKey, MomentValue, str]]:
-    """Key, row and status of every moment, withdrawn ones included."""
+def moments(client: Any) -> Iterator[tuple[MomentKey, MomentValue | None, int]]:
+    """Key, row and version of every moment; no row where it was withdrawn."""
     query = (
-        "SELECT moment_id, channel, session_id, toUnixTimestamp64Milli(at), rule, person, events, status "
+        "SELECT moment_id, channel, session_id, toUnixTimestamp64Milli(at), rule, person, events, status, version "
         "FROM cx.moments FINAL"
     )
-    for *key, rule, person, events, status in client.execute_iter(query):
-        yield MomentKey(*key), MomentValue(rule, person, tuple(events)), status
+    for *key, rule, person, events, status, version in client.execute_iter(query):
+        yield MomentKey(*key), MomentValue(rule, person, tuple(events)) if status == FIRED else None, version
 
 
-def purchases(client: Any) -> Iterator[tuple[PurchaseKey, float, str]]:
-    """Key, value and status of every purchase, void ones included."""
+def purchases(client: Any) -> Iterator[tuple[PurchaseKey, float | None, int]]:
+    """Key, value and version of every purchase; no value where it is void."""
     query = (
-        "SELECT person, channel, session_id, event_id, toUnixTimestamp64Milli(at), value, status "
+        "SELECT person, channel, session_id, event_id, toUnixTimestamp64Milli(at), value, status, version "
         "FROM cx.purchases FINAL"
     )
-    for *key, value, status in client.execute_iter(query):
-        yield PurchaseKey(*key), value, status
+    for *key, value, status, version in client.execute_iter(query):
+        yield PurchaseKey(*key), value if status == COUNTED else None, version
 
 
 def tiles(client: Any) -> Iterator[tuple[TileKey, dict[str, int], int]]:
