@@ -71,6 +71,8 @@ class Manifest(msgspec.Struct, frozen=True):
     none."""
     topic_partitions: int = 0
     """How many it had; 0: not told."""
+    erasures: int = 0
+    """Who is erased by the records of ``cx.erasures`` before this offset is not in it."""
     schema_version: str = SCHEMA_VERSION
 
 

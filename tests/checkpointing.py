@@ -7,6 +7,7 @@ from pipeline.durability.memory import MemoryCheckpoints
 from pipeline.durability.recovery import Recovery
 from pipeline.durability.store import Stored
 from pipeline.metrics import Metrics
+from pipeline.model.erasure import NONE, Erased
 from pipeline.model.rules import Rules
 from pipeline.model.source import Source
 from pipeline.stages.lease import Leases
@@ -21,9 +22,18 @@ FIRST = RULES.generation << 44
 class Worker:
     """The state of a worker and its checkpoints, on a store that outlives it."""
 
-    def __init__(self, store: MemoryCheckpoints, rules: Rules = RULES, digest: str = "d", rebuild: bool = False):
+    def __init__(
+        self,
+        store: MemoryCheckpoints,
+        rules: Rules = RULES,
+        digest: str = "d",
+        rebuild: bool = False,
+        erased: Erased = NONE,
+    ):
         self.now = 1_000.0
-        self.leases = Leases(Recovery(store, rules, digest, ALERT_RULES, rebuild))
+        self.erased = erased
+        recovery = Recovery(store, rules, digest, ALERT_RULES, rebuild, erased=lambda: self.erased)
+        self.leases = Leases(recovery, erased=lambda: self.erased)
         self.checkpointer = Checkpointer(
             self.leases, store, Metrics(), rules.generation, digest, 10.0, lambda: self.now, lambda: self.now
         )
@@ -43,6 +53,7 @@ class Worker:
 
     def process(self, *values: bytes | int) -> None:
         records = log_of(values, start=self.offset)
+        self.leases.erase(self.lease)
         out = self.lease.state.process(records, FETCHED_MS)
         self.offset += len(records)
         self.lease.cut_at = self.offset
@@ -66,8 +77,9 @@ class Worker:
         return state.latest_ms, tiles, sessions
 
 
-def added(at_ms: int, session: int = 0) -> bytes:
-    return event_json(at_ms, type="product_added", session_id=f"s{session}", event_id=f"{session}-{at_ms}")
+def added(at_ms: int, session: int = 0, **more: Any) -> bytes:
+    which = {"type": "product_added", "session_id": f"s{session}", "event_id": f"{session}-{at_ms}"}
+    return event_json(at_ms, **which, **more)
 
 
 class Crowded(MemoryCheckpoints):

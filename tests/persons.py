@@ -66,6 +66,8 @@ class Stage:
         self.state = self.make()
 
     def cut(self) -> None:
+        if isinstance(self.state, Windows) and self.state.is_mid_batch:
+            return  # what is merged and not put out would be lost, so a worker makes none either
         self.head, self.kept_at = lay(self.kept, self.state.snapshot()), self.at
 
     def go_on(self, until: int) -> list[Output]:

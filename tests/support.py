@@ -159,7 +159,7 @@ class Store:
         """What counts: no retracted journeys, no zeros, nothing that may lack something."""
         return Tables(
             journeys={k: row for k, (_, row) in self.journeys.items() if row.outcome != RETRACTED},
-            tiles=_without_zeros({k: row for k, (_, row) in self.tiles.items()}),
+            tiles=without_zeros({k: row for k, (_, row) in self.tiles.items()}),
             signals={
                 k: row for k, (_, row) in self.signals.items() if row.denominator and k not in self.incomplete
             },
@@ -175,7 +175,7 @@ def _put(table: dict[Any, tuple[int, Any]], key: Any, version: int, row: Any) ->
     return True
 
 
-def _without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str, int]]:
+def without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str, int]]:
     kept = {key: {name: count for name, count in row.items() if count} for key, row in tiles.items()}
     return {key: row for key, row in kept.items() if row}
 
@@ -263,7 +263,7 @@ def naive_logs(logs: Mapping[Source, Sequence[Record]]) -> dict[Source, list[Log
 def assert_same(found: Tables, expected: Tables) -> None:
     assert found.journeys == expected.journeys
     # Persons have stages of their own (tests.persons).
-    assert found.tiles == _without_zeros({k: row for k, row in expected.tiles.items() if k[2] != PERSONS_SOURCE})
+    assert found.tiles == without_zeros({k: row for k, row in expected.tiles.items() if k[2] != PERSONS_SOURCE})
     assert found.dead_letters == expected.dead_letters
     assert_signals(found.signals, {k: row for k, row in expected.signals.items() if k[0] not in PERSONS_SIGNALS})
 

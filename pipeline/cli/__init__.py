@@ -46,6 +46,7 @@ def build() -> typer.Typer:
         backtest,
         collect,
         deadletters,
+        erase,
         replay,
         simulate,
         sources,
@@ -66,7 +67,7 @@ def build() -> typer.Typer:
         rich_markup_mode=None,  # an error is one line, not a box
     )
     serving, sending, reading = (up, worker, collect, webhooks), (simulate, replay), (tail, sql, verify, backtest)
-    for module in (*serving, *sending, *reading, admin, deadletters, sources):
+    for module in (*serving, *sending, *reading, admin, deadletters, erase, sources):
         module.register(app)
     return app
 

@@ -54,7 +54,10 @@ def verify(
     for doubt in doubts(logs, sessions, held_back(logs, ends_in(settings.kafka))):
         print(f"no proof: {doubt}")
     if tables.crowds:
-        print(f"no proof: {len(tables.crowds)} persons are many, by what is told of them: they are left out")
+        who = "are many, by what is told of them, or were known as a visitor who is erased"
+        print(f"no proof: {len(tables.crowds)} persons {who}: they are left out")
+    if tables.has_erased:
+        print("no proof: somebody is erased: signals of persons count what they did until then")
     print("no difference" if not differences else f"{differences} differences")
     if differences:
         raise typer.Exit(1)

@@ -66,6 +66,10 @@ class Book:
         if self._is_exact or self._alive[shard] * 2 <= len(self._members[shard]):
             self._changed.add(shard)
 
+    def renew(self) -> None:
+        """Have all shards written again, so that nothing is left of what was removed or replaced."""
+        self._changed.update(self._members)
+
     def take_changed(self) -> Iterator[tuple[int, bytes]]:
         """The shards to be written, ascending; empty: there is none any more."""
         room = self._room()
@@ -86,7 +90,7 @@ class Book:
 
     def everything(self) -> Iterator[tuple[int, bytes]]:
         """All shards."""
-        self._changed.update(self._members)
+        self.renew()
         return self.take_changed()
 
     def restore(self, shards: Mapping[int, bytes]) -> None:

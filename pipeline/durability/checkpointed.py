@@ -22,10 +22,12 @@ class Kept:
     """What is to be removed from the store when its time has come."""
     topic: TopicFacts = UNKNOWN
     """Of the topic that the state is made of, when it was restored."""
+    erasures: int = 0
+    """Who is erased by the records of ``cx.erasures`` before this offset is not in it."""
 
     @classmethod
     def of(cls, where: Where) -> "Kept":
-        return cls(where.kept, where.shards, where.freed, where.topic)
+        return cls(where.kept, where.shards, where.freed, where.topic, where.erasures)
 
 
 class State(Protocol):
@@ -56,6 +58,10 @@ class Lease(Protocol):
     @property
     def cut_at(self) -> int | None:
         """The offset that the state stands at; None while a batch is under way, so that none is cut."""
+
+    @property
+    def erasures(self) -> int:
+        """Who is erased by the records of ``cx.erasures`` before this offset is not in the state."""
 
     is_broken: bool
     """A cut has failed: the state must not be checkpointed any more."""

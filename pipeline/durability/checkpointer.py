@@ -71,6 +71,9 @@ class _UnderWay:
     freed: list[Freed]
     freed_slots: dict[str, set[str]]
     """By shard, the slots of what is to be removed, by this manifest or the one before."""
+    erasures: int
+    is_anew: bool
+    """Somebody has been erased: what was stored before is not to stay in the other slot of its pair."""
     queue: deque[_Record] = field(default_factory=deque)
     pending: int = 0
     manifest_sent: bool = False
@@ -168,11 +171,12 @@ class Checkpointer:
     def _is_due(self, lease: Lease, force: bool) -> bool:
         now = self._clock()
         last = self._last.setdefault(lease.epoch, now)
-        if lease.cut_at is None or lease.cut_at == lease.kept.offset:
+        has_erased = lease.erasures != lease.kept.erasures
+        if lease.cut_at is None or (lease.cut_at == lease.kept.offset and not has_erased):
             return False
         if lease.is_broken or not self._dead_letters:
             return False
-        if force:
+        if force or has_erased:
             return True
         self._allowance_s = min(_MOST_SAVED_S, self._allowance_s + (now - self._accrued_at) * _SHARE)
         self._accrued_at = now
@@ -204,7 +208,8 @@ class Checkpointer:
         for one in lease.kept.freed:
             slots.setdefault(one.shard, set()).add(one.slot)
         head, letters = _copied(cut.head), self._dead_letters
-        under_way = _UnderWay(lease.cut_at, started, now_ms, head, shards, letters, freed, slots)
+        erasures = lease.erasures, lease.erasures != lease.kept.erasures
+        under_way = _UnderWay(lease.cut_at, started, now_ms, head, shards, letters, freed, slots, *erasures)
         for name in cut.gone:
             if name in lease.kept.shards:
                 under_way.free(name, lease.kept.shards[name])
@@ -226,7 +231,7 @@ class Checkpointer:
         """
         writer = f"{self._writer}.{lease.epoch}"
         before = lease.kept.shards.get(name)
-        if before is not None and before.slot.startswith(f"{writer}-"):
+        if before is not None and before.slot.startswith(f"{writer}-") and not under_way.is_anew:
             return _other(before.slot)
         if before is not None:
             under_way.free(name, before)
@@ -279,6 +284,7 @@ class Checkpointer:
             freed=under_way.freed,
             topic_id=lease.kept.topic.topic_id,
             topic_partitions=lease.kept.topic.partitions,
+            erasures=under_way.erasures,
         )
 
         def stored(_offset: int) -> None:
@@ -296,7 +302,7 @@ class Checkpointer:
         still_freed = set(under_way.freed)
         removable = [one for one in lease.kept.freed if one not in still_freed]
         lease.kept.offset, lease.kept.shards = under_way.offset, under_way.shards
-        lease.kept.freed = under_way.freed
+        lease.kept.freed, lease.kept.erasures = under_way.freed, under_way.erasures
         now = self._clock()
         self._under_way.pop(lease.epoch, None)
         self._last[lease.epoch] = under_way.started

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from pipeline.core.windows.windows import Windows
 from pipeline.durability.store import CheckpointError, CheckpointStore, LogReplacedError
 from pipeline.kafka.topics import TopicFacts
 from pipeline.model.ages import age_counters
+from pipeline.model.erasure import NONE, Erased
 from pipeline.model.rules import Rules
 from pipeline.model.source import Source, source_name
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic, decode_shard
@@ -40,6 +41,8 @@ class Where:
     shards: dict[str, ShardRef] = field(default_factory=dict)
     freed: list[Freed] = field(default_factory=list)
     topic: TopicFacts = UNKNOWN
+    erasures: int = 0
+    """Of the manifest."""
     log_end: int = 0
     """Where the log ended then: so far a run that has crashed may have come."""
 
@@ -112,8 +115,11 @@ class Recovery:
         customers: str = "",
         started_ms: int = 0,
         is_compiled: bool = True,
+        erased: Callable[[], Erased] = lambda: NONE,
     ) -> None:
-        """``rebuild``: every state from a checkpoint before ``started_ms`` (wall clock) is made anew from its log.
+        """``erased``: gives who is erased; may block, the first time.
+
+        ``rebuild``: every state from a checkpoint before ``started_ms`` (wall clock) is made anew from its log.
 
         ``customers``: what the digest of touchpoint partitions has besides. ``is_compiled``: whether sessions are
         in the compiled engine, where there is one.
@@ -126,13 +132,19 @@ class Recovery:
         self._rebuild = rebuild
         self._started_ms = started_ms
         self._is_compiled = is_compiled
+        self._erased = erased
 
     def partition(self, source: Source) -> tuple[Partition, Where]:
         """Phase one of a touchpoint partition. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         channel, count = source[0].removeprefix(TOPIC_PREFIX), where.topic.partitions
         partition = Partition(
-            channel, self._rules, number=source[1], partitions=count, is_compiled=self._is_compiled
+            channel,
+            self._rules,
+            number=source[1],
+            partitions=count,
+            is_compiled=self._is_compiled,
+            erased=self._erased(),
         )
         if where.is_at_end:
             partition.end_catching_up()
@@ -141,6 +153,7 @@ class Recovery:
             return partition, where
         with _as_checkpoint_error(source):
             partition.restore(manifest.head, shards)
+            self._erase(partition, where)
         found = self._store.refusals(source, manifest.dead_letters)
         partition.refused |= {at: letter for at, letter in found.items() if at >= manifest.next_offset}
         return partition, where
@@ -164,10 +177,12 @@ class Recovery:
         """Visitors of a partition of ``cx.visits``. Raises CheckpointError."""
         manifest, where, shards = self._restore(source)
         rules = self._rules
-        visitors = Visitors(rules.first_version, self._count(*TOUCHPOINT_TOPICS), rules.longest_lateness_ms)
+        which = rules.first_version, self._count(*TOUCHPOINT_TOPICS), rules.longest_lateness_ms
+        visitors = Visitors(*which, self._erased())
         if manifest is not None:
             with _as_checkpoint_error(source):
                 visitors.restore(manifest.head, shards)
+                self._erase(visitors, where)
         if where.is_at_end:
             visitors.end_catching_up()
         return visitors, where
@@ -177,13 +192,19 @@ class Recovery:
         manifest, where, shards = self._restore(source)
         rules, sources = self._rules, self._count(*TOUCHPOINT_TOPICS, VISITS_TOPIC)
         which = rules.first_version, sources, rules.longest_lateness_ms
-        persons = Persons(*which, rules.segmenter, rules.moments)
+        persons = Persons(*which, rules.segmenter, rules.moments, self._erased())
         if manifest is not None:
             with _as_checkpoint_error(source):
                 persons.restore(manifest.head, shards)
+                self._erase(persons, where)
         if where.is_at_end:
             persons.end_catching_up()
         return persons, where
+
+    def _erase(self, state: Partition | Visitors | Persons, where: Where) -> None:
+        """Let go who was erased after the checkpoint."""
+        if where.erasures < (erased := self._erased()).end:
+            state.erase(erased)
 
     def _count(self, *topics: str) -> int:
         """How many partitions these have together."""
@@ -227,7 +248,8 @@ class Recovery:
             if not self._rebuild or isinstance(error, LogReplacedError):
                 raise type(error)(f"{name}: {error}") from error
             return None, anew, {}
-        where = Where(manifest.next_offset, manifest.next_offset, manifest.shards, manifest.freed, topic)
+        at = manifest.next_offset
+        where = Where(at, at, manifest.shards, manifest.freed, topic, manifest.erasures)
         return manifest, where, shards
 
     def _newest_that_is_whole(

@@ -15,6 +15,7 @@ from pipeline.settings import KafkaSettings
 from schemas.alerts import ALERTS_TOPIC
 from schemas.checkpoints import checkpoint_topic
 from schemas.deadletters import DEADLETTERS_TOPIC
+from schemas.erasures import ERASURES_TOPIC
 from schemas.events import TOUCHPOINT_TOPICS
 from schemas.evidence import EVIDENCE_TOPIC
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
@@ -38,6 +39,7 @@ _COMPACTED: Final = _COMPRESSED | {
     "min.cleanable.dirty.ratio": "0.2",
     "segment.ms": "600000",  # the active segment is never compacted
     "segment.bytes": "67108864",
+    "max.compaction.lag.ms": str(_DAY_MS),  # so soon what was erased is gone, also where little comes
     "max.message.bytes": str(MAX_BATCH_BYTES),  # a manifest after weeks of history at once: megabytes
 }
 
@@ -93,6 +95,7 @@ def topic_specs(
         EVIDENCE_TOPIC: 1,
         ALERTS_TOPIC: 1,
         VALUES_TOPIC: 1,
+        ERASURES_TOPIC: 1,
         DEADLETTERS_TOPIC: 1,
     }
     # A single broker that has acknowledged and is then lost would take a checkpoint with it.
@@ -101,7 +104,7 @@ def topic_specs(
         TopicSpec(
             name,
             partitions.get(name, settings.partitions),
-            {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS)}
+            {"cleanup.policy": "delete", "retention.ms": str(count * _DAY_MS), "segment.ms": str(_DAY_MS)}
             | _COMPRESSED
             | safe
             | ({"max.message.bytes": str(MAX_BATCH_BYTES)} if name in _LARGE else {})
@@ -114,8 +117,9 @@ def topic_specs(
     values = TopicSpec(
         VALUES_TOPIC, 1, {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"} | safe
     )
+    erasures = TopicSpec(ERASURES_TOPIC, 1, _COMPACTED | safe)
     states = (TopicSpec(checkpoint_topic(name), partitions[name], _COMPACTED | safe) for name in STATEFUL)
-    return (*data, values, *states)
+    return (*data, values, erasures, *states)
 
 
 def create_missing(admin: AdminClient, settings: KafkaSettings, bounds: Bounds | None = None) -> list[str]:

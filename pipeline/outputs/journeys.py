@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pipeline.core.sessions.outputs import JourneyRow
+from pipeline.model.erasure import is_erased
 from pipeline.outputs.outgoing import Outgoing, Output
 from schemas.cloudevents import headers
 from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC, JourneyBody, journey_message_id
@@ -50,8 +51,8 @@ def journey_body(channel: str, row: JourneyRow, version: int) -> JourneyBody:
         journey_id,
         funnel,
         session_id,
-        customer_id,
-        visitor_id,
+        _shown(customer_id),
+        _shown(visitor_id),
         channel,
         store_id,
         region,
@@ -66,6 +67,11 @@ def journey_body(channel: str, row: JourneyRow, version: int) -> JourneyBody:
     )
 
 
+def _shown(person: str | None) -> str | None:
+    """Nobody is told a stand-in."""
+    return None if person is None or is_erased(person) else person
+
+
 def journey_columns(channel: str, rows: list[JourneyRow], version: int) -> list[list[Any]]:
     """The columns of the table ``journeys``."""
     columns: list[list[Any]] = [[] for _ in range(16)]
@@ -78,8 +84,8 @@ def journey_columns(channel: str, rows: list[JourneyRow], version: int) -> list[
         ids.append(f"{funnel}:{opened.event_id}")
         funnels.append(funnel)
         sessions.append(session_id)
-        customers.append(customer_id or "")
-        visitors.append(visitor_id or "")
+        customers.append(_shown(customer_id) or "")
+        visitors.append(_shown(visitor_id) or "")
         stores.append(store_id or "")
         regions.append(region or "")
         devices.append(device or "")

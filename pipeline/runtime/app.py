@@ -15,6 +15,7 @@ from pipeline.durability.checkpointer import Checkpointer
 from pipeline.durability.kafka import KafkaCheckpoints
 from pipeline.durability.recovery import Recovery
 from pipeline.kafka.clients import describe, new_producer, ssl_context
+from pipeline.kafka.erasures import Erasures
 from pipeline.kafka.errors import is_passing
 from pipeline.kafka.reader import BatchReader
 from pipeline.kafka.values import SharedValues
@@ -69,7 +70,8 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
     spare_repetitions("aiokafka")
     metrics, pipeline, deciding = Metrics(), settings.pipeline, rules(settings)
     producer = new_producer(settings.kafka)
-    leases, checkpointer = _new_leases(settings, deciding, producer, metrics)
+    erasures = Erasures(settings.kafka)
+    leases, checkpointer = _new_leases(settings, deciding, producer, metrics, erasures)
     buffer = _new_buffer(settings, sink, metrics)
     outbox = Outbox(producer, buffer)
     buffer.on_rejected = RejectedRows(outbox, buffer, metrics).take
@@ -106,6 +108,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
         leases=leases,
         checkpointer=checkpointer,
         rejected=rejected,
+        erasures=erasures,
         paging=paging,
     )
     background.start(pipeline.emit_interval_s, pipeline.tick_interval_s)
@@ -114,7 +117,7 @@ def create_app(settings: Settings, sink: Sink | None = None, reads: Reads | None
 
 
 def _new_leases(
-    settings: Settings, deciding: Rules, producer: Producer, metrics: Metrics
+    settings: Settings, deciding: Rules, producer: Producer, metrics: Metrics, erasures: Erasures
 ) -> tuple[Leases, Checkpointer]:
     """The states of this worker's partitions, and what keeps them."""
     pipeline = settings.pipeline
@@ -129,8 +132,9 @@ def _new_leases(
         customers,
         started_ms=int(time.time() * 1000),
         is_compiled=pipeline.engine == "compiled",
+        erased=erasures.known,
     )
-    leases = Leases(recovery, metrics.forget, metrics.acquired)
+    leases = Leases(recovery, metrics.forget, metrics.acquired, erasures.known)
     interval_s = pipeline.checkpoint_interval_s
     checkpointer = Checkpointer(
         leases, store, metrics, pipeline.generation, digest, interval_s, customers=customers

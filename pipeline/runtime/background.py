@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from pipeline.durability.checkpointer import Checkpointer
 from pipeline.durability.store import CheckpointError
 from pipeline.kafka.clients import describe
+from pipeline.kafka.erasures import Erasures
 from pipeline.kafka.logs import LogError
 from pipeline.metrics import Metrics
 from pipeline.model.source import source_name
@@ -54,6 +55,7 @@ class Background:
     leases: Leases
     checkpointer: Checkpointer
     rejected: RejectedMessages
+    erasures: Erasures
     paging: Paging | None = None
 
     def start(self, emit_s: float, tick_s: float) -> None:
@@ -101,6 +103,10 @@ class Background:
                 return
             except (KafkaException, LogError) as error:
                 logger.warning("Kafka does not say where dead letters end: %s", describe(error))
+            try:
+                await asyncio.to_thread(self.erasures.read)
+            except (KafkaException, LogError) as error:
+                logger.warning("Kafka does not say who is erased: %s", describe(error))
             await asyncio.sleep(_REFRESH_S)
 
     async def _page(self) -> None:

@@ -18,7 +18,7 @@ from pipeline.settings.root import Settings
 from pipeline.settings.shop import OnSettings
 from schemas.vocabulary import CONTRACT, Vocabulary
 
-_STATE_LAYOUT: Final = 13
+_STATE_LAYOUT: Final = 14
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 

@@ -102,6 +102,7 @@ class JourneysStage:
 
     async def _process(self, lease: JourneysLease, batch: RecordBatch) -> None:
         lease.cut_at = None
+        self._leases.erase(lease)
         for start in range(0, len(batch.records), _RECORDS_AT_A_TIME):
             started = time.perf_counter()
             records = batch.records[start : start + _RECORDS_AT_A_TIME]

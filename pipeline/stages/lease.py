@@ -18,6 +18,7 @@ from pipeline.core.sessions.partition import Partition
 from pipeline.core.windows.windows import Windows
 from pipeline.durability.checkpointed import Kept
 from pipeline.durability.recovery import Where
+from pipeline.model.erasure import NONE, Erased
 from pipeline.model.source import Source, source_name
 from pipeline.outputs.facts import Told
 from pipeline.stages.holding import Holding
@@ -51,6 +52,8 @@ class PartitionLease(Generic[State]):
         """A cut has failed: the state must not be checkpointed any more."""
         self.changed_at = 0.0
         """Monotonic time of the last batch with more than ticks in it."""
+        self.erasures = 0
+        """Who is erased by the records of ``cx.erasures`` before this offset is not in the state."""
         self.unfinished: deque[tuple[int, Receipt]] = deque()
         """(next offset, what must be delivered and stored before it counts as done), in order."""
         self._has_caught_up = False
@@ -172,8 +175,11 @@ class Leases:
         states: States,
         on_release: Callable[[str], None] = lambda _: None,
         on_acquire: Callable[[str], None] = lambda _: None,
+        erased: Callable[[], Erased] = lambda: NONE,
     ) -> None:
+        """``erased``: gives who is erased, to the states that it is not known to yet."""
         self._states = states
+        self._erased = erased
         self._on_acquire = on_acquire
         self._on_release = on_release
         self._epochs = itertools.count(1)
@@ -197,17 +203,27 @@ class Leases:
         elif source[0] == VISITS_TOPIC:
             visitors, where = self._states.visitors(source)
             self.visitors[source] = TellingLease(source, visitors, epoch, Kept.of(where), where.log_end)
+            self.visitors[source].erasures = visitors.erased.end
         elif source[0] == FACTS_TOPIC:
             persons, where = self._states.persons(source)
             self.persons[source] = TellingLease(source, persons, epoch, Kept.of(where), where.log_end)
+            self.persons[source].erasures = persons.erased.end
         elif source[0] == EVIDENCE_TOPIC:
             detection, where = self._states.detection(source)
             self.detectors[source] = PartitionLease(source, detection, epoch, Kept.of(where))
         else:
             partition, where = self._states.partition(source)
             self.partitions[source] = JourneysLease(source, partition, epoch, Kept.of(where), where.log_end)
+            self.partitions[source].erasures = partition.erased.end
         self._on_acquire(source_name(source))
         return where.resume_at, epoch
+
+    def erase(self, lease: PartitionLease[Any]) -> None:
+        """Keep nothing of who was erased since. To be called before a batch of a stage that knows persons."""
+        erased = self._erased()
+        if lease.erasures != erased.end:
+            lease.state.erase(erased)
+            lease.erasures = erased.end
 
     def release(self, source: Source) -> None:
         """Revoke the lease: the partition was taken away."""

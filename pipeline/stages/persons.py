@@ -59,15 +59,20 @@ class _Stage(ABC, Generic[State]):
         name: str,
         who: str,
         leases: Mapping[Source, TellingLease[State]],
+        erase: Callable[[TellingLease[State]], None],
         inner: Inner[Any],
         outbox: Outbox,
         metrics: Metrics,
         checkpointer: Checkpointer,
         partitions_of: PartitionsOf,
     ) -> None:
-        """``who``: the field of events by which its people are told apart. ``leases``: of its partitions."""
+        """``who``: the field of events by which its people are told apart. ``leases``: of its partitions.
+
+        ``erase``: has a state let go who was erased since.
+        """
         self._name: Final = name
         self._leases: Final = leases
+        self._erase: Final = erase
         self._partitions_of: Final = partitions_of
         self._who: Final = who
         self._inner = inner
@@ -86,6 +91,9 @@ class _Stage(ABC, Generic[State]):
                 await self._process(lease_of(self._leases, batch.source, batch.epoch), batch)
 
     async def _process(self, lease: TellingLease[State], batch: RecordBatch) -> None:
+        lease.check()
+        lease.cut_at = None
+        self._erase(lease)
         for records in _pieces(batch):
             started = time.perf_counter()
             lease.check()
@@ -142,7 +150,7 @@ class VisitorsStage(_Stage[Visitors]):
     ) -> None:
         inner = Inner(VisitsRead, metrics, time.time)
         rest = inner, outbox, metrics, checkpointer, partitions_of
-        super().__init__("visitors", "visitor_id", leases.visitors, *rest)
+        super().__init__("visitors", "visitor_id", leases.visitors, leases.erase, *rest)
         self._router: FactsRouter | None = None
 
     def _take(self, state: Visitors, message: VisitsRead) -> bool:
@@ -184,7 +192,7 @@ class PersonsStage(_Stage[Persons]):
         """
         inner = Inner(FactsRead, metrics, time.time)
         rest = inner, outbox, metrics, checkpointer, partitions_of
-        super().__init__("persons", "customer_id", leases.persons, *rest)
+        super().__init__("persons", "customer_id", leases.persons, leases.erase, *rest)
         self._decisions = Decisions(admission, metrics)
         self._holdout: Final = holdout
         self._clock = clock

@@ -267,6 +267,11 @@ def test_users_read_no_more_than_they_may_and_their_settings_exist(engine: Any) 
     for user, grants in found.items():
         for grant in grants:
             engine.query(f"EXPLAIN AST {grant} TO {user}")
+    verbs = re.compile(r"^(CREATE|DROP) (?:MATERIALIZED )?(DATABASE|TABLE|VIEW)")
+    statements = [verbs.match(text) for one in shipped() for text in one.statements]
+    used = {" ".join(verb.groups()) for verb in statements if verb}
+    assert "DROP VIEW" in used
+    assert all(verb in found["cx"][-1] for verb in used), "migrations are made by this user"
     assert all("from_env" in password.attrib and not password.text for password in users.iter("password"))
     reader = users.find("users/cx_reader/profile")
     assert reader is not None

@@ -1,14 +1,20 @@
 """Everything encrypted, everybody known, nobody's customers: on a real Apache Kafka and behind TLS."""
 
+import json
 import re
 import ssl
 from collections.abc import Iterator
 
 import pytest
 import trustme
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource  # type: ignore[attr-defined] # not in its stubs
 from cryptography.hazmat.primitives import serialization
 
 from deploy.embedded.process import free_port
+from pipeline.durability.kafka import KafkaCheckpoints
+from pipeline.kafka.clients import new_admin, new_producer
+from pipeline.kafka.logs import partitions_of
+from pipeline.kafka.topics import STATEFUL, topic_specs
 from pipeline.model.privacy import pseudonym
 from tests.brokers import SecuredKafka
 from tests.systems import Lab
@@ -89,6 +95,91 @@ def test_the_whole_pipeline_runs_encrypted_and_stores_no_customer(secured: Lab) 
     log = secured.log.read_text()
     assert PASSWORD not in log
     assert KEY not in log
+
+
+def found_in(secured: Lab, *ids: str) -> list[str]:
+    """The places where ``erase --check`` finds one of them."""
+    done = secured.cx("erase", *(word for one in ids for word in ("--check", one)))
+    assert done.returncode == (0 if "nothing is left" in done.stdout else 1), done.stderr
+    return [line.partition(":")[0] for line in done.stdout.splitlines() if ": " in line]
+
+
+def seeded(at: str, number: int, kind: str, **more: object) -> tuple[str, bytes]:
+    fields = {"event_id": f"seed-{number}", "type": kind, "occurred_at": f"2026-03-02T{at}Z", "channel": "web"}
+    return "seeded", json.dumps(fields | {"session_id": "seeded"} | more).encode()
+
+
+def test_who_is_erased_is_found_nowhere_once_what_lies_in_kafka_has_aged_out(secured: Lab) -> None:
+    anna, phone, stays = "customer-4711", "visitor-4711", "customer-4712"
+    both = {"customer_id": anna, "visitor_id": phone}
+    secured.send(
+        "touchpoints.web",
+        [
+            seeded("11:12:00", 1, "product_added", value=12.5, **both),
+            seeded("11:12:01", 2, "product_added", visitor_id=phone),
+            ("broken", json.dumps({"event_id": 7, "customer_id": anna}).encode()),
+        ],
+    )
+    bought = {"channel": "pos", "store_id": "1", "session_id": "till", "customer_id": anna}
+    secured.send(
+        "touchpoints.web", [seeded("11:13:00", 4, "product_added", session_id="other", customer_id=stays)]
+    )
+    secured.send("touchpoints.pos", [seeded("11:31:00", 5, "sale_completed", **bought)])
+    later = ("simulate", "--fast", "--rate", "2", "--minutes")
+    assert secured.cx(*later, "60", "--start", "2026-03-02T11:13:00Z").returncode == 0
+    shown = [pseudonym(KEY.encode(), one) for one in (anna, phone, stays)]
+    held = "SELECT count() FROM cx.recoveries WHERE person = %(person)s AND status != 'open'"
+    secured.wait_for(lambda: secured.sql(held, {"person": f"c:{shown[0]}"})[0][0] > 0)
+    tables = {f"table cx.{table}" for table in ("journeys", "recoveries", "purchases", "dead_letters")}
+    topics = {f"topic {topic}" for topic in ("touchpoints.web", "cx.facts", "cx.checkpoints.facts")}
+    secured.wait_for(lambda: tables | topics <= {one.partition(",")[0] for one in found_in(secured, anna)})
+
+    said = secured.cx("erase", "--customer", anna)
+    assert said.returncode == 0, said.stderr
+    assert "nothing was changed" in said.stderr
+    assert secured.sql(held, {"person": f"c:{shown[0]}"})[0][0] > 0
+    done = secured.cx("erase", "--customer", anna, "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "states: without them" in done.stdout
+    # Whatever comes of them is nobody's; what the shop counts stays, and others stay who they are.
+    secured.send("touchpoints.web", [seeded("12:12:30", 6, "product_added", session_id="again", **both)])
+    assert secured.cx(*later, "45", "--start", "2026-03-02T12:13:00Z").returncode == 0
+    assert "no difference" in secured.verify()
+    kept = "SELECT count() FROM cx.journeys FINAL WHERE customer_id = %(id)s"
+    assert secured.sql(kept, {"id": shown[2]}) == [(1,)]
+    again = "SELECT count(), countIf(customer_id = '') FROM cx.journeys FINAL WHERE session_id = 'again'"
+    assert secured.sql(again) == [(1, 1)]
+    assert secured.sql("SELECT count(), any(value) FROM cx.recoveries FINAL WHERE person = ''") == [(1, 12.5)]
+    assert not named_in_checkpoints(secured, [anna, phone, *shown[:2]])
+    age_out(secured)
+    secured.wait_for(lambda: not [one for one in found_in(secured, anna, phone) if not _is_spare(one)], 180)
+
+
+def _is_spare(place: str) -> bool:
+    """Checkpoints that no longer count stay for ten minutes; nothing names them."""
+    return place.startswith("topic cx.checkpoints.")
+
+
+def named_in_checkpoints(secured: Lab, ids: list[str]) -> list[str]:
+    """The shards of the newest checkpoints that hold one of the ids."""
+    store = KafkaCheckpoints(secured.kafka, new_producer(secured.kafka))
+    found = []
+    for source in partitions_of(secured.kafka, STATEFUL):
+        newest = next(iter(store.manifests(source)), None)
+        shards = {} if newest is None else store.read(source, newest.shards)
+        found += [f"{source} {name}" for name, text in shards.items() if any(one.encode() in text for one in ids)]
+    return found
+
+
+def age_out(secured: Lab) -> None:
+    """Have topics keep what they do for a second instead of days."""
+    admin = new_admin(secured.kafka)
+    names = [spec.name for spec in topic_specs(secured.kafka) if spec.config["cleanup.policy"] == "delete"]
+    soon = {"retention.ms": "1000", "segment.ms": "1000", "file.delete.delay.ms": "100"}
+    entries = [ConfigEntry(k, v, incremental_operation=AlterConfigOpType.SET) for k, v in soon.items()]
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries) for name in names]
+    for future in admin.incremental_alter_configs(resources).values():
+        future.result(30)
 
 
 def test_a_wrong_password_is_told_in_one_line_without_it(secured: Lab) -> None:

@@ -97,7 +97,7 @@ def test_what_was_refused_before_these_records_does_not_keep_the_engine_from_the
 
 
 def test_what_a_shop_sends_is_read_by_the_compiled_engine_but_for_surveys() -> None:
-    engine = new_engine("web", RULES, None, is_compiled=True)
+    engine = new_engine("web", RULES, is_compiled=True, hide_customer=None, hide_visitor=None)
     rates = Rates(out_of_order=0.05, late=0.0, duplicate=0.01, broken=0.0)
     sendings = disturb(traffic(ShopSettings(50.0, seed=7), START_MS), rates, seed=7)
     sent = [sending.event for sending in itertools.islice(sendings, 5_000)]

@@ -8,7 +8,7 @@ from pipeline.core.persons.persons import Persons
 from pipeline.core.persons.visitors import Visitors
 from pipeline.core.sources import Sources
 from pipeline.outputs.facts import FactsRouter, Told
-from schemas.facts import FACTS_TOPIC, Fact, Statement
+from schemas.facts import FACTS_TOPIC, Fact, Observation, Statement
 from tests.support import RULES, new_windows
 
 WEB, PERSONS = "touchpoints.web:0", "cx.facts:0"
@@ -89,3 +89,24 @@ def test_windows_forget_nothing() -> None:
     windows.merge(PERSONS, 11, T0 + 40 * DAY, [])
     list(windows.emit())
     assert windows.persons.horizon_ms > of_persons
+
+
+def test_who_was_named_near_a_fact_is_known_as_long_as_the_fact_can_be_told_again() -> None:
+    """Named a day before it: told again it would be the visitor's else, and stay the customer's."""
+    visitors, later = Visitors(0, 2, 3_600_000), "touchpoints.web:1"
+    cart = msgspec.structs.replace(CART, at_ms=T0, ended_ms=T0)
+
+    def hear(source: str, version: int, watermark_ms: int, *, observed: bool = False) -> list[tuple[str, bool]]:
+        statements = [Statement("phone", True, cart)] if source == WEB else []
+        named = [Observation("phone", "anna", T0 - DAY)] if observed else []
+        visitors.take(source, version, watermark_ms, False, statements, named)
+        return [(one.who, one.holds) for one in visitors.settle()]
+
+    visitors.end_catching_up()
+    assert hear(WEB, 10, T0 + 13 * DAY, observed=True) == [("c:anna", True)]
+    for day in (1, 13):
+        hear(later, 10 + day, T0 + day * DAY + 7_200_000)
+    visitors.take(WEB, 11, T0 + 13 * DAY + 7_200_000, False, [], [])
+    visitors.settle()
+    assert hear(WEB, 5, T0 + DAY) == []
+    assert hear(WEB, 12, T0 + 13 * DAY) == [("v:phone", False), ("c:anna", True)]

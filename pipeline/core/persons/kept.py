@@ -1,6 +1,6 @@
 """What is kept of many: packed in a book, looked at when something of theirs is due, numbered by who told it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pipeline.core.book import Book
@@ -54,6 +54,12 @@ class Kept:
         elif name in self.book:
             self.book.remove(name)
         self.note_due(name, due_ms)
+
+    def erase(self, names: Iterable[str]) -> None:
+        """Keep nothing of these, by now and in the next snapshot."""
+        for name in names:
+            self.book.remove(name)
+        self.book.renew()
 
     def take_due(self, passed_ms: int) -> set[str]:
         """Those of whom something is due, or may be in this slot: they are to be put again."""

@@ -15,6 +15,7 @@ from pipeline.core.persons.kept import Kept
 from pipeline.core.persons.tiles import PersonTiles
 from pipeline.core.sources import later
 from pipeline.model.dimensions import Value
+from pipeline.model.erasure import NONE, Erased
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import HORIZON_MS, KEPT_MS, MOST_FACTS, Held, step_of, unpack_person
 from pipeline.model.moments import MomentRule, RuleBook
@@ -37,6 +38,7 @@ class Persons:
         lateness_ms: int,
         segmenter: Segmenter,
         rules: Sequence[MomentRule] = (),
+        erased: Erased = NONE,
     ) -> None:
         """``sources``: how many there are, heard of or not. ``rules``: of moments."""
         self._rules: Final = RuleBook(rules)
@@ -57,6 +59,7 @@ class Persons:
         """Facts let go because there were too many of one person."""
         self.is_catching_up = True
         """Whether a run that has crashed may have told more than this state knows of."""
+        self.erased = erased
 
     def __len__(self) -> int:
         return len(self.kept.book)
@@ -82,6 +85,8 @@ class Persons:
         if number is None:
             return
         for statement in statements:
+            if self.erased.has(statement.who):
+                continue
             # What was let go is told again by a run that has crashed only.
             if statement.who.startswith((*KNOWN, SESSION)) and due_ms(statement.fact) >= self.kept.over_ms:
                 one = self._of(statement.who)
@@ -207,6 +212,14 @@ class Persons:
     def end_catching_up(self) -> None:
         """All that such a run can have taken has been taken."""
         self.is_catching_up = False
+
+    def erase(self, erased: Erased) -> None:
+        """Keep nothing of who is erased, whatever is told of them. To be called between batches.
+
+        What was counted of them stays counted.
+        """
+        self.erased = erased
+        self.kept.erase([person for person in self.kept.book if erased.has(person)])
 
     def snapshot(self) -> Cut:
         """What has changed since the last one. To be made between batches."""

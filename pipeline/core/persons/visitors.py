@@ -8,11 +8,11 @@ other. The facts that this concerns are told anew when it changes, and taken bac
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from typing import Final
-from zlib import crc32
 
 from pipeline.core.cuts import Cut, Head, Shards
-from pipeline.core.persons.held import FactKey, HeldFacts, due_ms
+from pipeline.core.persons.held import FactKey, HeldFacts, due_ms, that_hold
 from pipeline.core.persons.kept import Kept
+from pipeline.model.erasure import NONE, Erased, is_erased, stand_in
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import (
     HORIZON_MS,
@@ -25,7 +25,10 @@ from pipeline.model.facts import (
     unpack_visitor,
     visitor,
 )
+from schemas.erasures import mark_of
 from schemas.facts import Fact, Observation, Statement
+
+_NOTHING: Final = pack(({}, []))
 
 
 class _Changing:
@@ -62,6 +65,7 @@ class _Changing:
         return any(one.holds and one.fact.key == key for one in self._held)
 
     def see(self, customer_id: str, at_ms: int) -> None:
+        customer_id = self._known_as(customer_id)
         times = self.seen.setdefault(customer_id, [])
         at = bisect_left(times, at_ms)
         if times[at : at + 1] == [at_ms]:
@@ -79,6 +83,20 @@ class _Changing:
                 kept.append(times[place])
         self.seen[customer_id] = kept
         self.has_changed = True
+
+    def _known_as(self, customer_id: str) -> str:
+        """An id and its stand-in, from who knows of an erasure and who does not yet, are one customer."""
+        if is_erased(customer_id):
+            for name in self.seen:
+                if stand_in(customer(name)) == customer_id:
+                    self.seen[customer_id] = self.seen.pop(name)
+                    self.has_changed = True
+                    break
+        elif (
+            any(is_erased(name) for name in self.seen) and (stands := stand_in(customer(customer_id))) in self.seen
+        ):
+            return stands
+        return customer_id
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
@@ -101,17 +119,18 @@ class _Changing:
     def forget(self, passed_ms: int) -> None:
         self.facts.forget(passed_ms)
         self.is_due_anew = True
+        facts = self.held()
         self.seen = {
             name: kept
             for name, times in self.seen.items()
-            if (kept := [at_ms for at_ms in times if at_ms + KEPT_MS >= passed_ms])
+            if (kept := [at_ms for at_ms in times if _needed_until(at_ms, facts) >= passed_ms])
         }
 
 
 class Visitors:
     """State of one partition of ``cx.visits``."""
 
-    def __init__(self, first_version: int, sources: int, lateness_ms: int) -> None:
+    def __init__(self, first_version: int, sources: int, lateness_ms: int, erased: Erased = NONE) -> None:
         """``sources``: how many there are, heard of or not."""
         self.kept: Final = Kept(first_version, sources, lateness_ms)
         self._lateness_ms: Final = lateness_ms
@@ -120,6 +139,9 @@ class Visitors:
         """Facts let go because there were too many of one visitor."""
         self.is_catching_up = True
         """Whether a run that has crashed may have told more than this state knows of."""
+        self.erased = erased
+        self._taken_back: list[Statement] = []
+        """What was told of who is erased."""
 
     def __len__(self) -> int:
         return len(self.kept.book)
@@ -148,12 +170,13 @@ class Visitors:
         if number is None:
             return
         over_ms = self.kept.over_ms
+        erased = self.erased
         for one in observations:
-            if one.at_ms + KEPT_MS >= over_ms:
-                self._of(one.visitor_id).see(one.customer_id, one.at_ms)
+            if one.at_ms + HORIZON_MS + KEPT_MS >= over_ms:
+                self._of(erased.visitor(one.visitor_id)).see(erased.customer(one.customer_id), one.at_ms)
         for statement in statements:
             if due_ms(statement.fact) >= over_ms:  # else it was let go; a run that has crashed told it
-                self._of(statement.who).state(number, version, statement)
+                self._of(erased.visitor(statement.who)).state(number, version, statement)
 
     def _of(self, visitor_id: str) -> _Changing:
         found = self._changing.get(visitor_id)
@@ -166,7 +189,7 @@ class Visitors:
 
     def settle(self) -> list[Statement]:
         """What a batch leads to. Nothing else may be asked of the state before."""
-        told: list[Statement] = []
+        told, self._taken_back = self._taken_back, []
         passed_ms = self.passed_ms
         due = set() if passed_ms is None else self.kept.take_due(passed_ms - self._lateness_ms)
         for visitor_id, one in self._changing.items():
@@ -182,12 +205,37 @@ class Visitors:
             if one.has_changed or visitor_id in due:
                 self._keep(visitor_id, one)
         self._changing.clear()
-        return told
+        return [one for one in told if not self.erased.has(one.who)]
 
     def _keep(self, visitor_id: str, one: _Changing) -> None:
         facts = one.held()
         content = pack((one.seen, facts)) if facts or one.seen else None
         self.kept.put(visitor_id, content, _next_due(one.seen, facts) if one.is_due_anew else None)
+
+    def erase(self, erased: Erased) -> None:
+        """Have stand-ins for who is erased, whatever is told of them. To be called before a batch.
+
+        What an erased visitor has done is no customer's any more.
+        """
+        self.erased = erased
+        for visitor_id in list(self.kept.book):
+            seen, facts = unpack_visitor(self.kept.book.get(visitor_id) or b"")
+            stands, shown = (
+                erased.visitor(visitor_id),
+                {erased.customer(name): times for name, times in seen.items()},
+            )
+            if stands != visitor_id:
+                via, customers = via_of(visitor_id), [customer(name) for name in seen]
+                for one in that_hold(facts):
+                    self._taken_back += [Statement(who, False, one.fact, via) for who in customers]
+                self.kept.book.remove(visitor_id)
+                # Sessions that knew before may have told of the stand-in whom it was named with.
+                known, _ = unpack_visitor(self.kept.book.get(stands) or _NOTHING)
+                shown = {name: sorted({*known.get(name, ()), *shown.get(name, ())}) for name in {**known, **shown}}
+            elif shown.keys() == seen.keys():
+                continue
+            self.kept.put(stands, pack((shown, facts)), _next_due(shown, facts))
+        self.kept.book.renew()
 
     def end_catching_up(self) -> None:
         """All that such a run can have taken has been taken."""
@@ -205,19 +253,25 @@ class Visitors:
             self.kept.note_due(visitor_id, _next_due(seen, facts))
 
 
+def _needed_until(at_ms: int, facts: list[Held]) -> int:
+    """When it is of no matter any more who was named then: no fact near it is kept, which could be told again."""
+    near = [due_ms(one.fact) for one in facts if abs(one.fact.ended_ms - at_ms) <= HORIZON_MS]
+    return max([at_ms + KEPT_MS, *near])
+
+
 def _next_due(seen: dict[str, list[int]], facts: list[Held]) -> int | None:
     """When the next of these is let go."""
     found = NEVER_MS
     for one in facts:
         found = min(found, due_ms(one.fact))
     for times in seen.values():
-        found = min(found, times[0] + KEPT_MS)
+        found = min(found, *[_needed_until(at_ms, facts) for at_ms in times])
     return None if found == NEVER_MS else found
 
 
 def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Statement]:
     """Statements about the facts that a batch has changed, or whose person it has."""
-    via = crc32(visitor_id.encode())
+    via = via_of(visitor_id)
     holding = {held.fact.key: held.fact for held in one.facts.that_hold()}
     for key, fact in one.again.items():
         now = holding.get(key)
@@ -236,14 +290,17 @@ def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Sta
             continue  # with several it was the visitor's, and stays so
         current = _person(visitor_id, one.seen, fact)
         yield Statement(current, True, fact, via)
-        for person in _told_before(visitor_id, was, after, is_new, is_catching_up):
+        told_before = _told_before(visitor_id, was, after, is_new, is_catching_up)
+        if is_catching_up and is_erased(visitor_id):
+            told_before = [visitor(visitor_id), *map(customer, one.seen)]
+        for person in told_before:
             if person != current:
                 yield Statement(person, False, fact, via)
 
 
 def _told_before(
     visitor_id: str, was: list[str], after: list[str], is_new: bool, is_catching_up: bool
-) -> Iterator[str]:
+) -> Iterable[str]:
     """Of whom a fact may have been told. Customers near it are only added, so once there are several it stays."""
     if is_catching_up and (is_new or not was) and was != after:
         yield visitor(visitor_id)
@@ -263,6 +320,17 @@ def _customers(seen: dict[str, list[int]], fact: Fact) -> list[str]:
     return sorted([name for name, times in seen.items() if _is_near(times, fact)])
 
 
+def via_of(visitor_id: str) -> int:
+    """By which statements of a visitor are told from others' about the same fact: the same of its stand-in."""
+    mark = visitor_id[1:] if is_erased(visitor_id) else mark_of(visitor(visitor_id))
+    try:
+        return int(mark[:8], 16)
+    except ValueError:  # an event's own id, made to look like a stand-in
+        return 0
+
+
 def _person(visitor_id: str, seen: dict[str, list[int]], fact: Fact) -> str:
+    if is_erased(visitor_id):
+        return visitor(visitor_id)
     customers = _customers(seen, fact)
     return customer(customers[0]) if len(customers) == 1 else visitor(visitor_id)

@@ -14,12 +14,12 @@ block's beginning, 0 for none. What the base refers to comes first (``native/blo
 
 from collections.abc import Iterable, Iterator
 from struct import Struct, error
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from pipeline.core.sessions.entry import Entry
-from pipeline.core.sessions.session import Session
 from pipeline.core.sessions.walk import MOST_STEPS, OpenJourney, Walk
 from pipeline.model.dimensions import Dims
+from pipeline.model.erasure import Erased
 from pipeline.model.rules import Rules
 
 _SIZES: Final = Struct("<IHH")
@@ -41,6 +41,17 @@ class StoredSession(NamedTuple):
     session_id: str
     base: Walk | None
     entries: list[Entry]
+
+
+class Session(Protocol):
+    """What is stored of a session."""
+
+    @property
+    def session_id(self) -> str: ...
+    @property
+    def base(self) -> Walk | None: ...
+    @property
+    def entries(self) -> list[Entry]: ...
 
 
 def encode(sessions: Iterable[Session], rules: Rules) -> bytes:
@@ -145,6 +156,30 @@ def decode(stored: bytes, channel: str, rules: Rules) -> Iterator[StoredSession]
             at += size
     except (error, IndexError, UnicodeDecodeError) as broken:
         raise ValueError(f"stored sessions are broken: {broken}") from broken
+
+
+def erase(stored: bytes, channel: str, rules: Rules, erased: Erased) -> bytes:
+    """The shard with stand-ins for who is erased. Raises ValueError where it is broken."""
+    sessions = list(decode(stored, channel, rules))
+    return encode([_erased(one, erased) for one in sessions], rules)
+
+
+def _erased(session: StoredSession, erased: Erased) -> StoredSession:
+    base = session.base
+    if base is not None:
+        base = base.copy()
+        for journey in base.open:
+            journey.opened_by = _erased_entry(journey.opened_by, erased)
+            journey.steps = tuple([_erased_entry(entry, erased) for entry in journey.steps])
+            journey.customer_id = journey.customer_id and erased.customer(journey.customer_id)
+            journey.visitor_id = journey.visitor_id and erased.visitor(journey.visitor_id)
+    return StoredSession(session.session_id, base, [_erased_entry(entry, erased) for entry in session.entries])
+
+
+def _erased_entry(entry: Entry, erased: Erased) -> Entry:
+    at_ms, event_id, kind, amount, step, customer, visitor, order, dims = entry.fields
+    who = customer and erased.customer(customer), visitor and erased.visitor(visitor)
+    return Entry(at_ms, event_id, kind, amount, step, *who, order, dims)
 
 
 class _Reader:

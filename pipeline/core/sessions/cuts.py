@@ -14,8 +14,13 @@ def snapshot(partition: "Partition") -> Cut:
     """What has changed since the last one. To be made between batches."""
     refused = [(offset, *letter) for offset, letter in partition.refused.items()]
     made = Cut({"latest_ms": partition.latest_ms, "reached_ms": partition.reached_ms, "refused": refused})
-    for number, stored in partition.sessions.take_changed():
+    sessions = partition.sessions
+    changed = dict(sessions.take_changed()) | (dict(sessions.everything()) if partition.has_erased else {})
+    for number, stored in changed.items():
         made.put(f"{SESSIONS}{number}", stored)
+    made.gone += [f"{SESSIONS}{number}" for number in partition.gone if not changed.get(number)]
+    partition.gone.clear()
+    partition.has_erased = False
     for number, stored in partition.facts.book.take_changed():
         made.put(f"{FACTS}{number}", stored)
     for minute, content in partition.book.take_changed():

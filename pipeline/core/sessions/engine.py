@@ -4,7 +4,7 @@ Both are held to the same suite. The compiled one is taken where it was compiled
 ``is_compiled`` says otherwise.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from pipeline.core.sessions.facts import FactEvent
@@ -13,6 +13,7 @@ from pipeline.core.sessions.reference import ReferenceEngine
 from pipeline.core.sessions.visits import Named
 from pipeline.core.sessions.walk import Journey, JourneyKey
 from pipeline.model.dimensions import Dims
+from pipeline.model.erasure import Hide
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.tiles import Counters
@@ -122,12 +123,12 @@ class SessionEngine(Protocol):
 
 
 def new_engine(
-    channel: str, rules: Rules, pseudonym: Callable[[str], str] | None, is_compiled: bool
+    channel: str, rules: Rules, is_compiled: bool, hide_customer: Hide | None, hide_visitor: Hide | None
 ) -> SessionEngine:
-    """An empty engine. ``pseudonym``: what customer ids are replaced by; None: they stay."""
+    """An empty engine. ``hide_customer``, ``hide_visitor``: what ids are replaced by; None: they stay."""
     if is_compiled and IS_COMPILED:
-        return NativeEngine(channel, rules, pseudonym)
-    return ReferenceEngine(channel, rules, pseudonym)
+        return NativeEngine(channel, rules, hide_customer, hide_visitor)
+    return ReferenceEngine(channel, rules, hide_customer, hide_visitor)
 
 
 def by_column(records: Sequence[Record]) -> Sequence[Record]:

@@ -13,6 +13,7 @@ from pipeline.core.sessions.outputs import Outputs
 from pipeline.core.sessions.visits import Named, Visit, visits_of
 from pipeline.core.sessions.walk import ABANDONED, Journey
 from pipeline.model.dimensions import Dims
+from pipeline.model.erasure import Erased, is_nobody
 from pipeline.model.facts import (
     CANCELS,
     FACT_TYPES,
@@ -213,6 +214,15 @@ class SessionFacts:
             if session_id in self.book:
                 self.book.remove(session_id)
 
+    def erase(self, erased: Erased, engine: Whereabouts) -> None:
+        """Have stand-ins for who is erased. ``engine``: another one, to watch the same sessions."""
+        for session_id in list(self.book):
+            before, facts = self._kept(session_id)
+            theirs = [(fact, erased.person(name)) for fact, name in facts]
+            self._keep(session_id, None if before is None else before.erased(erased), theirs)
+            engine.watch(session_id)
+        self.book.renew()
+
     def restore(self, shards: Mapping[int, bytes], engine: Whereabouts, cutoff_ms: int) -> None:
         """Take stored shards, once the engine has its sessions. Raises ValueError where they are broken.
 
@@ -252,7 +262,7 @@ def _all_of(visit: Visit) -> list[str]:
 def _put(out: Outputs, fact: Fact, now: str, others: Iterable[str] | None = None) -> None:
     """Say that a fact is this person's; or, of all others, that it is not theirs."""
     for name in [now] if others is None else sorted(others):
-        if not name or (others is not None and name == now):
+        if not name or (others is not None and name == now) or is_nobody(name):
             continue
         if name.startswith(VISITOR):
             out.visits.append(Statement(name.removeprefix(VISITOR), others is None, fact))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.core.cuts import Cut, Head, Shards
-from pipeline.core.sessions import cuts
+from pipeline.core.sessions import codec, cuts
 from pipeline.core.sessions.contributions import Contribution, JourneyCounters, Place, step_counter
-from pipeline.core.sessions.engine import by_column, new_engine
+from pipeline.core.sessions.engine import SessionEngine, by_column, new_engine
 from pipeline.core.sessions.facts import SessionFacts
 from pipeline.core.sessions.late import Rewalk, could_have_ended
 from pipeline.core.sessions.outputs import JourneyRow, Outputs
@@ -27,6 +27,7 @@ from pipeline.core.sessions.refusals import (
 from pipeline.core.sessions.tile_book import TileBook
 from pipeline.core.sessions.walk import RETRACTED, Journey, JourneyKey, journey_key
 from pipeline.model.dimensions import STEP, Dims, Value
+from pipeline.model.erasure import NONE, Erased
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
 from pipeline.model.moments import MomentFacts
 from pipeline.model.privacy import Pseudonyms
@@ -51,7 +52,14 @@ class Partition:
     """State of one touchpoint partition, and the step from one batch to the next."""
 
     def __init__(
-        self, channel: str, rules: Rules, *, number: int = 0, partitions: int = 0, is_compiled: bool = True
+        self,
+        channel: str,
+        rules: Rules,
+        *,
+        number: int = 0,
+        partitions: int = 0,
+        is_compiled: bool = True,
+        erased: Erased = NONE,
     ) -> None:
         """``number``, ``partitions``: which of how many of its topic it is; 0: misplaced
         sessions are not counted.
@@ -65,9 +73,16 @@ class Partition:
         """Events before it are too late."""
         self.accepted = 0
         """Events accepted so far."""
-        pseudonym = Pseudonyms(rules.customer_key).of if rules.customer_key else None
-        self.sessions: Final = new_engine(channel, rules, pseudonym, is_compiled)
+        self._is_compiled: Final = is_compiled
+        self._pseudonym: Final = Pseudonyms(rules.customer_key).of if rules.customer_key else None
+        self.erased = erased
+        self.sessions = self._new_engine(erased)
+        self.has_erased = False
+        """Whether the next snapshot is to hold all there is of sessions."""
+        self.gone: list[int] = []
+        """Shards of sessions that were to be removed when it came to that."""
         self._number: Final = number
+        self._partitions = partitions
         self.spread_over(partitions)
         self.book: Final = TileBook()
         self.facts: Final = SessionFacts(channel, rules.funnels.longest_timeout_ms, MomentFacts(rules.moments))
@@ -110,7 +125,29 @@ class Partition:
 
     def spread_over(self, partitions: int) -> None:
         """Its topic has so many partitions now."""
+        self._partitions = partitions
         self.sessions.spread_over(self._number, partitions)
+
+    def _new_engine(self, erased: Erased) -> SessionEngine:
+        return new_engine(self.channel, self.rules, self._is_compiled, *erased.hiding(self._pseudonym))
+
+    def erase(self, erased: Erased) -> None:
+        """Keep nothing of who is erased, nor of what events yet to come say of them. To be called between batches.
+
+        What is stored is taken back into an engine that knows of it, as after a restart.
+        """
+        before, self.erased = self.sessions, erased
+        self.gone += [number for number, stored in before.take_changed() if not stored]
+        self.sessions = engine = self._new_engine(erased)
+        self.spread_over(self._partitions)
+        engine.see(before.latest_ms, before.reached_ms)
+        shards = {n: codec.erase(stored, self.channel, self.rules, erased) for n, stored in before.everything()}
+        engine.restore(
+            {n: stored for n, stored in shards.items() if stored}, before.reached_ms - WATERMARK_DELAY_MS
+        )
+        self.gone += [number for number, stored in shards.items() if not stored]
+        self.facts.erase(erased, engine)
+        self.has_erased = True
 
     def process(self, records: Sequence[Record], fetched_ms: int) -> Outputs:
         """Take a batch, and admit new values alone (``model.dimensions``)."""

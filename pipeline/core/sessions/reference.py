@@ -5,7 +5,7 @@ order is put in its place, and the session is walked anew, once a batch.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -20,6 +20,7 @@ from pipeline.core.sessions.walk import Journey, JourneyKey, Walk, journey_key, 
 from pipeline.core.timer_wheel import TimerWheel
 from pipeline.model.ages import AgeCounters
 from pipeline.model.dimensions import Dims
+from pipeline.model.erasure import Hide
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
 from pipeline.model.facts import FACT_TYPES
 from pipeline.model.moments import MomentFacts
@@ -38,13 +39,14 @@ _key: Final = attrgetter("key")
 class ReferenceEngine:
     """The sessions of one partition as objects."""
 
-    def __init__(self, channel: str, rules: Rules, pseudonym: Callable[[str], str] | None) -> None:
+    def __init__(self, channel: str, rules: Rules, hide_customer: Hide | None, hide_visitor: Hide | None) -> None:
         self._channel: Final = channel
         self._rules: Final = rules
         self._funnels: Final = rules.funnels
         self._lateness_ms: Final = rules.lateness_of(channel)
         self._opened: Final = {f.name: AgeCounters.of(f.name, f.timeout_ms).opened for f in rules.funnels.all}
-        self._pseudonym: Final = pseudonym
+        self._hide_customer: Final = hide_customer
+        self._hide_visitor: Final = hide_visitor
         self._fact_types: Final = FACT_TYPES | MomentFacts(rules.moments).types
         self._number = self._partitions = 0
         self.latest_ms = self.reached_ms = self._watermark_ms = self._cutoff_ms = -NEVER_MS
@@ -122,13 +124,13 @@ class ReferenceEngine:
 
     def _entry(self, event: Touchpoint) -> Entry:
         amount = event.amount if event.currency in (None, self._rules.currency) else None
-        customer, visitor = self._shown(event.customer_id), self._shown(event.visitor_id)
+        customer, visitor = event.customer_id, event.visitor_id
+        if customer and self._hide_customer is not None:
+            customer = self._hide_customer(customer)
+        if visitor and self._hide_visitor is not None:  # ``NOBODY`` stays
+            visitor = self._hide_visitor(visitor)
         who = customer, visitor, event.order_id
         return Entry(event.at_ms, event.event_id, event.type, amount, event.step, *who, event.dims)
-
-    def _shown(self, person: str | None) -> str | None:
-        """An id, or its pseudonym. ``NOBODY`` stays."""
-        return person if not person or self._pseudonym is None else self._pseudonym(person)
 
     def _new(self, session_id: str, at_ms: int) -> Session:
         is_misplaced = self._partitions > 0 and partition_of(session_id, self._partitions) != self._number

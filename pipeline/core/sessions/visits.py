@@ -8,6 +8,7 @@ function of events that are there, however long ago another one of the same id w
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pipeline.model.erasure import Erased
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import MOST_CUSTOMERS
 from schemas.touchpoint import NOBODY
@@ -52,6 +53,15 @@ class Visit(NamedTuple):
     def has(self, from_ms: int, until_ms: int) -> bool:
         """Whether what happened from the one time to the other belongs to it."""
         return self.first_ms <= until_ms and from_ms <= self.last_ms
+
+    def erased(self, erased: Erased) -> "Visit":
+        """The same with stand-ins for who is erased."""
+        return self._replace(
+            customer_id=self.customer_id and erased.customer(self.customer_id),
+            visitor_id=self.visitor_id and erased.visitor(self.visitor_id),
+            customers=[erased.customer(one) for one in self.customers],
+            visitors=[erased.visitor(one) for one in self.visitors],
+        )
 
     def after(self, events: Named) -> "Visit":
         """The visit with its next events."""

@@ -65,7 +65,17 @@ def compute(
     if tables.watermarks:
         _add_signals(tables, rules, stays)
         _add_returns(tables, rules, seen)
+    _erase(tables, rules)
     return tables
+
+
+def _erase(tables: Tables, rules: NaiveRules) -> None:
+    """Of who is erased nothing is told; what was counted stays."""
+    gone = rules.is_erased
+    tables.recoveries = {key: row for key, row in tables.recoveries.items() if not gone(key.person)}
+    tables.purchases = {key: value for key, value in tables.purchases.items() if not gone(key.person)}
+    tables.moments = {key: row for key, row in tables.moments.items() if not gone(row.person)}
+    tables.has_erased = bool(rules.erased)
 
 
 def _take_session(

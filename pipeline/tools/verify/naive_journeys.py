@@ -12,6 +12,12 @@ def hidden(person: str, rules: NaiveRules) -> str:
     return pseudonym(rules.customer_key, person) if rules.customer_key else person
 
 
+def told(person: str, rules: NaiveRules) -> str:
+    """What rows have of a customer or visitor, given by prefix and id; empty where that is none, or erased."""
+    shown = hidden(person[2:], rules) if person[2:] else ""
+    return "" if rules.is_erased(person[:2] + shown) else shown
+
+
 def walk(
     session: list[Touchpoint], funnel: FunnelRule, rules: NaiveRules, watermark: int | None
 ) -> Iterable[tuple[Touchpoint, JourneyValue | None]]:
@@ -88,8 +94,8 @@ def _row(
         ended_ms,
         outcome,
         reason,
-        customer and hidden(customer, rules),
-        visitor and hidden(visitor, rules),
+        told(f"c:{customer}", rules),
+        told(f"v:{visitor}", rules),
         first.store_id or "",
         first.region or "",
         first.device or "",

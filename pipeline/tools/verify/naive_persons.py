@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipeline.model.facts import MOST_CUSTOMERS, MOST_FACTS
+from pipeline.tools.verify.naive_journeys import hidden
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
@@ -55,6 +56,8 @@ class Seen:
     """Of the abandoned journeys."""
     named: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     """By visitor: when, and which customer."""
+    erased: set[str] = field(default_factory=set)
+    """Visitors that are: what they do is no customer's."""
 
 
 def visits(session: Sequence[Touchpoint], rules: NaiveRules) -> Iterable[list[Touchpoint]]:
@@ -76,6 +79,7 @@ def look(
     """Take note of a visit; gives whom it is of. ``journeys``: those of its session."""
     customers = [event.customer_id for event in visit if event.customer_id is not None]
     visitors = [event.visitor_id for event in visit if event.visitor_id]
+    seen.erased.update(one for one in visitors if rules.is_erased(f"v:{hidden(one, rules)}"))
     saying = [event for event in visit if event.customer_id or event.visitor_id is not None]
     words = tuple((event.at_ms, event.visitor_id != NOBODY) for event in saying)
     is_asked = not all(is_one for _, is_one in words)
@@ -117,7 +121,9 @@ def crowds(seen: Seen, hide: Callable[[str], str], more: Iterable[tuple[Who, int
     found = {person for person, count in facts.items() if count > MOST_FACTS}
     for visitor, named in seen.named.items():
         customers = {customer for _, customer in named}
-        if len(customers) > MOST_CUSTOMERS or of_visitor[visitor] > MOST_FACTS:
+        # What an erased visitor did longer than two weeks ago is not taken back from who was known behind them.
+        is_gone = visitor in seen.erased
+        if is_gone or len(customers) > MOST_CUSTOMERS or of_visitor[visitor] > MOST_FACTS:
             found |= {f"v:{visitor}", *(f"c:{customer}" for customer in customers)}
     return {shown(person, hide) for person in found if person}
 
@@ -180,6 +186,8 @@ def person_of(who: Who, at_ms: int, seen: Seen) -> str | None:
         return f"c:{who.customer_id}"
     if who.visitor_id is None:
         return None
+    if who.visitor_id in seen.erased:
+        return f"v:{who.visitor_id}"
     near = {customer for when, customer in seen.named[who.visitor_id] if abs(when - at_ms) <= WEEK}
     return f"c:{near.pop()}" if len(near) == 1 else f"v:{who.visitor_id}"
 

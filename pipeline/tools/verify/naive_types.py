@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from schemas.erasures import mark_of
 from schemas.vocabulary import CONTRACT, Vocabulary
 
 BUCKET = 10_000
@@ -85,6 +86,12 @@ class NaiveRules:
     words: Vocabulary = CONTRACT
     """Event types and dimensions."""
     moments: Sequence[MomentRule] = ()
+    erased: frozenset[str] = frozenset()
+    """The marks of who is."""
+
+    def is_erased(self, person: str) -> bool:
+        """``person``: the name as rows have it."""
+        return person[2:3] == "\0" or (person[:2] in ("c:", "v:") and mark_of(person) in self.erased)
 
 
 class JourneyKey(NamedTuple):
@@ -179,6 +186,8 @@ class Tables:
     crowds: set[str] = field(default_factory=set)
     """Persons with more facts than are kept of one, or behind a visitor that too many customers are: one id stands
     for many. Of these recoveries are not exact."""
+    has_erased: bool = False
+    """Whether somebody is: what persons did before counts in signals up to when that was."""
     tiles: dict[tuple[str, int, str], dict[str, int]] = field(default_factory=dict)
     signals: dict[tuple[str, str, str, int], SignalValue] = field(default_factory=dict)
     dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)

@@ -12,8 +12,10 @@ def _events(events: Iterable[OnSettings]) -> list[EventRule]:
     return [EventRule(on.type, on.step, on.channel) for on in events]
 
 
-def naive_rules(settings: Settings, listed: Iterable[tuple[str, str]] = ()) -> NaiveRules:
-    """``listed``: of ``cx.values`` the values, in its order."""
+def naive_rules(
+    settings: Settings, listed: Iterable[tuple[str, str]] = (), erased: frozenset[str] = frozenset()
+) -> NaiveRules:
+    """``listed``: of ``cx.values`` the values, in its order. ``erased``: the marks of who is."""
     most = settings.segments.most_values
     admitted: dict[str, dict[str, None]] = {}
     for dimension, value in listed:
@@ -44,6 +46,7 @@ def naive_rules(settings: Settings, listed: Iterable[tuple[str, str]] = ()) -> N
         admitted={name: frozenset(itertools.islice(values, most)) for name, values in admitted.items()},
         customer_key=settings.privacy.customer_key.get_secret_value().encode(),
         moments=_moments(settings),
+        erased=erased,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.kafka.clients import consumer_config
+from pipeline.kafka.erasures import Erasures
 from pipeline.kafka.logs import partitions_of, read_to_end, tail_start
 from pipeline.kafka.records import to_record
 from pipeline.kafka.values import read_values
@@ -139,7 +140,17 @@ def told_of(logs: Logs, told: Mapping[Place, Set[str]], customer_key: bytes) -> 
 
 
 def expected_tables(settings: Settings, logs: Logs) -> Tables:
-    return compute(logs, naive_rules(settings, read_values(settings.kafka)[0]), refused_by_clock(settings, logs))
+    rules = naive_rules(settings, read_values(settings.kafka)[0], erased(settings.kafka))
+    return compute(logs, rules, refused_by_clock(settings, logs))
+
+
+def erased(settings: KafkaSettings) -> frozenset[str]:
+    """The marks of who is."""
+    erasures = Erasures(settings)
+    try:
+        return erasures.read().marks
+    finally:
+        erasures.close()
 
 
 def touched_ms(tables: Tables, later: Logs, rules: NaiveRules) -> int:

@@ -39,12 +39,12 @@ def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
 
 
 def recoveries(client: Any) -> Iterator[tuple[RecoveryKey, RecoveryValue | None, int]]:
-    """Key, row and version of every recovery; no row where it was retracted."""
+    """Key, row and version of every recovery of somebody not erased; no row where it was retracted."""
     query = (
         "SELECT person, channel, session_id, journey_id, toUnixTimestamp64Milli(entered_at), funnel, "
         "toUnixTimestamp64Milli(ended_at), value, status, toUnixTimestamp64Milli(recovered_at), "
         "recovered_channel, recovered_session, recovered_value, store_id, region, device, version "
-        "FROM cx.recoveries FINAL"
+        "FROM cx.recoveries FINAL WHERE person != ''"
     )
     for row in client.execute_iter(query):
         found = RecoveryValue(*row[5:-1])
@@ -52,20 +52,20 @@ def recoveries(client: Any) -> Iterator[tuple[RecoveryKey, RecoveryValue | None,
 
 
 def moments(client: Any) -> Iterator[tuple[MomentKey, MomentValue | None, int]]:
-    """Key, row and version of every moment; no row where it was withdrawn."""
+    """Key, row and version of every moment of somebody not erased; no row where it was withdrawn."""
     query = (
         "SELECT moment_id, channel, session_id, toUnixTimestamp64Milli(at), rule, person, events, status, version "
-        "FROM cx.moments FINAL"
+        "FROM cx.moments FINAL WHERE person != ''"
     )
     for *key, rule, person, events, status, version in client.execute_iter(query):
         yield MomentKey(*key), MomentValue(rule, person, tuple(events)) if status == FIRED else None, version
 
 
 def purchases(client: Any) -> Iterator[tuple[PurchaseKey, float | None, int]]:
-    """Key, value and version of every purchase; no value where it is void."""
+    """Key, value and version of every purchase of somebody not erased; no value where it is void."""
     query = (
         "SELECT person, channel, session_id, event_id, toUnixTimestamp64Milli(at), value, status, version "
-        "FROM cx.purchases FINAL"
+        "FROM cx.purchases FINAL WHERE person != ''"
     )
     for *key, value, status, version in client.execute_iter(query):
         yield PurchaseKey(*key), value if status == COUNTED else None, version

@@ -1,10 +1,11 @@
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.core.sessions.facts import FactEvent
 from pipeline.core.sessions.late import Rewalk
 from pipeline.core.sessions.visits import Named
 from pipeline.core.sessions.walk import Journey, JourneyKey
 from pipeline.model.dimensions import Dims
+from pipeline.model.erasure import Hide
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.tiles import Counters
@@ -18,7 +19,9 @@ class NativeEngine:
     accepted: int
     duplicates: int
     misplaced: int
-    def __init__(self, channel: str, rules: Rules, pseudonym: Callable[[str], str] | None) -> None: ...
+    def __init__(
+        self, channel: str, rules: Rules, hide_customer: Hide | None, hide_visitor: Hide | None
+    ) -> None: ...
     def __len__(self) -> int: ...
     def begin(self) -> None: ...
     def spread_over(self, number: int, partitions: int) -> None: ...

@@ -68,7 +68,8 @@ cdef class NativeEngine:
     cdef LateSessions _late
     cdef bytes _channel
     cdef bytes _currency
-    cdef object _pseudonym
+    cdef object _hide_customer
+    cdef object _hide_visitor
     cdef dict _details
     cdef dict _counts   # by handle, how many events a long session has
     cdef dict _long     # of the batch, by id
@@ -93,11 +94,11 @@ cdef class NativeEngine:
     cdef uint32_t _partition
     cdef uint32_t _partitions
 
-    def __init__(self, str channel, rules, pseudonym):
-        """``pseudonym``: what customer ids are replaced by; None: they stay. Raises ValueError: more than fits."""
+    def __init__(self, str channel, rules, hide_customer, hide_visitor):
+        """As ``new_engine``. Raises ValueError: more than fits."""
         opened = [AgeCounters.of(funnel.name, funnel.timeout_ms).opened for funnel in rules.funnels.all]
         self._channel, self._currency = channel.encode(), rules.currency.encode()
-        self._pseudonym = pseudonym
+        self._hide_customer, self._hide_visitor = hide_customer, hide_visitor
         self._delay_ms, self._lateness_ms, self._most_later = WATERMARK_DELAY_MS, rules.lateness_of(channel), rules.most_later
         self._places = Places(channel, (EVENTS, *opened))
         self._words = Words(rules.vocabulary)
@@ -196,11 +197,11 @@ cdef class NativeEngine:
         cdef object customer, visitor  # as long as their texts are read
         if touch.currency.at != NULL and not self._is_ours(touch.currency):
             touch.amount = NO_AMOUNT
-        if self._pseudonym is not None and touch.customer.at != NULL:
-            customer = self._pseudonym(str_of(touch.customer))
+        if self._hide_customer is not None and touch.customer.at != NULL:
+            customer = self._hide_customer(str_of(touch.customer))
             touch.customer = text_of(customer)
-        if self._pseudonym is not None and touch.visitor.at != NULL and not is_nobody(touch.visitor):
-            visitor = self._pseudonym(str_of(touch.visitor))
+        if self._hide_visitor is not None and touch.visitor.at != NULL and not is_nobody(touch.visitor):
+            visitor = self._hide_visitor(str_of(touch.visitor))
             touch.visitor = text_of(visitor)
         where.at, where.size = where_bytes, where_of(touch, self._words.known.dimensions, where_bytes)
         session = self._sessions.find(touch.session_id, touch.hashed, &handle)
