@@ -11,9 +11,9 @@ from pipeline.model.facts import customer, visitor
 from schemas.erasures import mark_of
 from schemas.facts import KNOWN
 
-_BEGINS: Final = "\0"
-"""Of a stand-in. An event's id that begins so is taken for one: nobody's."""
-_OF_PERSONS: Final = tuple(known + _BEGINS for known in KNOWN)
+STANDS: Final = "\0"
+"""Begins a stand-in. An event's id that begins so is taken for one: nobody's."""
+_OF_PERSONS: Final = tuple(known + STANDS for known in KNOWN)
 _MOST_KEPT: Final = 100_000
 
 Hide = Callable[[str], str]
@@ -21,12 +21,12 @@ Hide = Callable[[str], str]
 
 def is_erased(shown: str) -> bool:
     """Whether what stands in a state for a customer's or visitor's id is a stand-in."""
-    return shown.startswith(_BEGINS)
+    return shown.startswith(STANDS)
 
 
 def stand_in(person: str) -> str:
     """For the id in a person's name."""
-    return _BEGINS + mark_of(person)
+    return STANDS + mark_of(person)
 
 
 def is_nobody(person: str) -> bool:

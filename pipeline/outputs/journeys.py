@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pipeline.core.sessions.outputs import JourneyRow
-from pipeline.model.erasure import is_erased
+from pipeline.model.erasure import STANDS
 from pipeline.outputs.outgoing import Outgoing, Output
 from schemas.cloudevents import headers
 from schemas.journeys import JOURNEY_TYPE, JOURNEYS_TOPIC, JourneyBody, journey_message_id
@@ -69,7 +69,7 @@ def journey_body(channel: str, row: JourneyRow, version: int) -> JourneyBody:
 
 def _shown(person: str | None) -> str | None:
     """Nobody is told a stand-in."""
-    return None if person is None or is_erased(person) else person
+    return None if person is None or person[:1] == STANDS else person
 
 
 def journey_columns(channel: str, rows: list[JourneyRow], version: int) -> list[list[Any]]:

@@ -84,8 +84,9 @@ class Persons:
         number = self.kept.hear(source, version, watermark_ms, more)
         if number is None:
             return
+        erased = self.erased if self.erased.marks else None
         for statement in statements:
-            if self.erased.has(statement.who):
+            if erased is not None and erased.has(statement.who):
                 continue
             # What was let go is told again by a run that has crashed only.
             if statement.who.startswith((*KNOWN, SESSION)) and due_ms(statement.fact) >= self.kept.over_ms:

@@ -12,7 +12,7 @@ from typing import Final
 from pipeline.core.cuts import Cut, Head, Shards
 from pipeline.core.persons.held import FactKey, HeldFacts, due_ms, that_hold
 from pipeline.core.persons.kept import Kept
-from pipeline.model.erasure import NONE, Erased, is_erased, stand_in
+from pipeline.model.erasure import NONE, STANDS, Erased, is_erased, stand_in
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import (
     HORIZON_MS,
@@ -86,16 +86,17 @@ class _Changing:
 
     def _known_as(self, customer_id: str) -> str:
         """An id and its stand-in, from who knows of an erasure and who does not yet, are one customer."""
-        if is_erased(customer_id):
+        if customer_id[:1] == STANDS:
             for name in self.seen:
                 if stand_in(customer(name)) == customer_id:
                     self.seen[customer_id] = self.seen.pop(name)
                     self.has_changed = True
                     break
-        elif (
-            any(is_erased(name) for name in self.seen) and (stands := stand_in(customer(customer_id))) in self.seen
-        ):
-            return stands
+            return customer_id
+        for name in self.seen:
+            if name[:1] == STANDS:
+                stands = stand_in(customer(customer_id))
+                return stands if stands in self.seen else customer_id
         return customer_id
 
     def state(self, source: int, version: int, statement: Statement) -> None:
@@ -170,13 +171,17 @@ class Visitors:
         if number is None:
             return
         over_ms = self.kept.over_ms
-        erased = self.erased
+        erased = self.erased if self.erased.marks else None
         for one in observations:
             if one.at_ms + HORIZON_MS + KEPT_MS >= over_ms:
-                self._of(erased.visitor(one.visitor_id)).see(erased.customer(one.customer_id), one.at_ms)
+                who, customer_id = one.visitor_id, one.customer_id
+                if erased is not None:
+                    who, customer_id = erased.visitor(who), erased.customer(customer_id)
+                self._of(who).see(customer_id, one.at_ms)
         for statement in statements:
             if due_ms(statement.fact) >= over_ms:  # else it was let go; a run that has crashed told it
-                self._of(erased.visitor(statement.who)).state(number, version, statement)
+                who = statement.who if erased is None else erased.visitor(statement.who)
+                self._of(who).state(number, version, statement)
 
     def _of(self, visitor_id: str) -> _Changing:
         found = self._changing.get(visitor_id)
@@ -205,7 +210,9 @@ class Visitors:
             if one.has_changed or visitor_id in due:
                 self._keep(visitor_id, one)
         self._changing.clear()
-        return [one for one in told if not self.erased.has(one.who)]
+        if self.erased.marks:
+            return [one for one in told if not self.erased.has(one.who)]
+        return [one for one in told if one.who[2:3] != STANDS]  # who knows of an erasure first tells of a stand-in
 
     def _keep(self, visitor_id: str, one: _Changing) -> None:
         facts = one.held()
@@ -265,7 +272,8 @@ def _next_due(seen: dict[str, list[int]], facts: list[Held]) -> int | None:
     for one in facts:
         found = min(found, due_ms(one.fact))
     for times in seen.values():
-        found = min(found, *[_needed_until(at_ms, facts) for at_ms in times])
+        if times[0] + KEPT_MS < found:
+            found = min(found, _needed_until(times[0], facts))
     return None if found == NEVER_MS else found
 
 

@@ -13,7 +13,7 @@ from pipeline.core.sessions.outputs import Outputs
 from pipeline.core.sessions.visits import Named, Visit, visits_of
 from pipeline.core.sessions.walk import ABANDONED, Journey
 from pipeline.model.dimensions import Dims
-from pipeline.model.erasure import Erased, is_nobody
+from pipeline.model.erasure import STANDS, Erased
 from pipeline.model.facts import (
     CANCELS,
     FACT_TYPES,
@@ -262,7 +262,7 @@ def _all_of(visit: Visit) -> list[str]:
 def _put(out: Outputs, fact: Fact, now: str, others: Iterable[str] | None = None) -> None:
     """Say that a fact is this person's; or, of all others, that it is not theirs."""
     for name in [now] if others is None else sorted(others):
-        if not name or (others is not None and name == now) or is_nobody(name):
+        if not name or (others is not None and name == now) or name[2:3] == STANDS:
             continue
         if name.startswith(VISITOR):
             out.visits.append(Statement(name.removeprefix(VISITOR), others is None, fact))
