@@ -73,6 +73,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """How many it had; 0: not told."""
     erasures: int = 0
     """Who is erased by the records of ``cx.erasures`` before this offset is not in it."""
+    writer: str = ""
+    """Begins the slots that it wrote; nobody else writes to these."""
     schema_version: str = SCHEMA_VERSION
 
 

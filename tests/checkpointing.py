@@ -32,7 +32,7 @@ class Worker:
     ):
         self.now = 1_000.0
         self.erased = erased
-        recovery = Recovery(store, rules, digest, ALERT_RULES, rebuild, erased=lambda: self.erased)
+        recovery = Recovery(store, rules, digest, ALERT_RULES, rebuild, erasures=self)
         self.leases = Leases(recovery, erased=lambda: self.erased)
         self.checkpointer = Checkpointer(
             self.leases, store, Metrics(), rules.generation, digest, 10.0, lambda: self.now, lambda: self.now
@@ -40,6 +40,12 @@ class Worker:
         self.checkpointer.refresh()
         self.resumed_at, _ = self.leases.acquire(SOURCE)
         self.offset = max(0, self.resumed_at)
+
+    def known(self) -> Erased:
+        """Implements ``HasErased``."""
+        return self.erased
+
+    read = known
 
     @property
     def lease(self) -> Any:

@@ -7,13 +7,14 @@ import typer
 
 from pipeline.cli.common import clickhouse_client, err, kafka_admin, progress, say
 from pipeline.kafka.clients import new_producer
-from pipeline.kafka.erasures import append
+from pipeline.kafka.erasures import Erasures, append
+from pipeline.kafka.logs import LogError
 from pipeline.kafka.topics import topic_specs
 from pipeline.settings import Settings, load
 from pipeline.tools.erase.people import Person, forms, people, visitor_found
 from pipeline.tools.erase.rows import Rows
 from pipeline.tools.erase.search import configs, gone_by_ms, in_tables, in_topics
-from pipeline.tools.erase.states import wait_for_states
+from pipeline.tools.erase.states import remove_spare, wait_for_states
 from schemas.erasures import ERASURES_TOPIC
 from schemas.times import format_rfc3339
 from schemas.values import VALUES_TOPIC
@@ -51,6 +52,8 @@ def erase(
         raise typer.BadParameter("give --customer or --visitor, or --check alone")
     if not all((*customer, *visitor, *check)):
         raise typer.BadParameter("an id is empty")
+    if any("\udc80" <= letter <= "\udcff" for one in (*customer, *visitor, *check) for letter in one):
+        raise typer.BadParameter("an id is not UTF-8")
     kafka_admin(settings)
     key = settings.privacy.customer_key.get_secret_value().encode()
     if check:
@@ -77,11 +80,14 @@ def _tell(rows: Rows, who: list[Person]) -> None:
 
 def _erase(settings: Settings, rows: Rows, who: list[Person], timeout_s: float) -> None:
     now_ms = int(time.time() * 1000)
+    _check_topic(settings)
     end = append(new_producer(settings.kafka), [one.mark for one in who], format_rfc3339(now_ms))
     say("waiting for the workers to forget them")
     with progress("states"):
         waiting = wait_for_states(settings.kafka, end, timeout_s)
-    rows.rewrite(who)
+    # All that ever were: rows of some may have come since, or an earlier run may have been interrupted.
+    rows.rewrite(who, Erasures(settings.kafka).read().marks)
+    remove_spare(settings.kafka, now_ms)
     print("rows are rewritten without the ids")
     if waiting:
         err.print(
@@ -90,18 +96,30 @@ def _erase(settings: Settings, rows: Rows, who: list[Person], timeout_s: float) 
         )
         raise typer.Exit(1)
     print("states: without them")
-    by_ms = max(when for when in _ages_out(settings, now_ms) if when is not None)
+    by_ms, staying = _ages_out(settings, now_ms)
     print(f"Kafka: aged out by {format_rfc3339(by_ms)}; --check says what still holds an id")
+    if staying:
+        print(f"never: {', '.join(staying)}: 'cx-signals topics --print' shows how they should be configured")
 
 
-def _ages_out(settings: Settings, now_ms: int) -> list[int | None]:
-    """By when what has been appended until now has gone, topic by topic."""
+def _check_topic(settings: Settings) -> None:
+    """What is not compacted is forgotten itself, and who was erased comes back."""
+    admin = kafka_admin(settings)
+    if ERASURES_TOPIC not in admin.list_topics(timeout=10).topics:
+        raise LogError(f"there is no topic {ERASURES_TOPIC}: run 'cx-signals topics'")
+    policy = configs(admin, [ERASURES_TOPIC])[ERASURES_TOPIC].get("cleanup.policy")
+    if policy != "compact":
+        raise LogError(f"the topic {ERASURES_TOPIC} must have cleanup.policy=compact, found {policy}")
+
+
+def _ages_out(settings: Settings, now_ms: int) -> tuple[int, list[str]]:
+    """By when what has been appended until now has gone, and the topics of which that is not to be said."""
     admin = kafka_admin(settings)
     present = admin.list_topics(timeout=10).topics
-    names = [spec.name for spec in topic_specs(settings.kafka) if spec.name in present]
     kept = (VALUES_TOPIC, ERASURES_TOPIC)  # they hold no id
-    found = configs(admin, [name for name in names if name not in kept])
-    return [gone_by_ms(config, now_ms) for config in found.values()]
+    names = [spec.name for spec in topic_specs(settings.kafka) if spec.name in present and spec.name not in kept]
+    found = {name: gone_by_ms(config, now_ms) for name, config in configs(admin, names).items()}
+    return max(ms for ms in found.values() if ms is not None), [name for name, ms in found.items() if ms is None]
 
 
 def _check(settings: Settings, who: list[Person]) -> None:

@@ -56,8 +56,10 @@ def verify(
     if tables.crowds:
         who = "are many, by what is told of them, or were known as a visitor who is erased"
         print(f"no proof: {len(tables.crowds)} persons {who}: they are left out")
-    if tables.has_erased:
-        print("no proof: somebody is erased: signals of persons count what they did until then")
+    if tables.unsure:
+        print(
+            "no proof: signals of persons count who is erased up to when that was: for a week after their visits"
+        )
     print("no difference" if not differences else f"{differences} differences")
     if differences:
         raise typer.Exit(1)

@@ -51,6 +51,8 @@ _MUCH: Final = 5_000
 _GRACE_MS: Final = 600_000
 #: A long history replayed at once frees many shards; beyond so many the oldest are removed early.
 _MOST_FREED: Final = 5_000
+#: The other slot of a pair may have had more parts.
+_MORE_PARTS: Final = 4
 
 
 @dataclass(slots=True)
@@ -229,7 +231,7 @@ class Checkpointer:
         Slots come in pairs, taken in turn. They belong to one worker and one time that it took the
         partition on: one that has lost it and does not know it yet overwrites nothing of its successor's.
         """
-        writer = f"{self._writer}.{lease.epoch}"
+        writer = self._writer_of(lease)
         before = lease.kept.shards.get(name)
         if before is not None and before.slot.startswith(f"{writer}-") and not under_way.is_anew:
             return _other(before.slot)
@@ -240,6 +242,9 @@ class Checkpointer:
         while not to_be_removed.isdisjoint((f"{writer}-{number}", f"{writer}-{number + 1}")):
             number += 2
         return f"{writer}-{number}"
+
+    def _writer_of(self, lease: Lease) -> str:
+        return f"{self._writer}.{lease.epoch}"
 
     def _queue(self, lease: Lease, under_way: _UnderWay, name: str, content: bytes) -> None:
         """Queue a shard's parts."""
@@ -285,6 +290,7 @@ class Checkpointer:
             topic_id=lease.kept.topic.topic_id,
             topic_partitions=lease.kept.topic.partitions,
             erasures=under_way.erasures,
+            writer=self._writer_of(lease),
         )
 
         def stored(_offset: int) -> None:
@@ -309,13 +315,16 @@ class Checkpointer:
         source, name = lease.source, lease.name
         self._metrics.checkpoint_time.labels(name).set(under_way.taken_ms / 1000)
         self._metrics.checkpoint_seconds.observe(now - under_way.started)
-        try:
-            for one in removable:
+        while removable:
+            one = removable[0]
+            try:
                 for slot in (one.slot, _other(one.slot)):
-                    for part in range(one.parts + 1):
+                    for part in range(one.parts + _MORE_PARTS):
                         self._store.append(source, part_key(name, one.shard, slot, part), None, lambda _: None)
-        except BufferError:
-            return  # they stay in the topic unnamed, which costs room and nothing else
+            except BufferError:
+                lease.kept.freed = [*removable, *lease.kept.freed]  # the next one removes them
+                return
+            removable.pop(0)
 
 
 def _other(slot: str) -> str:

@@ -3,9 +3,9 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pipeline.core.detection.detection import Detection
 from pipeline.core.detection.watch import Rule
@@ -14,12 +14,14 @@ from pipeline.core.persons.visitors import Visitors
 from pipeline.core.sessions.partition import Partition
 from pipeline.core.windows.windows import Windows
 from pipeline.durability.store import CheckpointError, CheckpointStore, LogReplacedError
+from pipeline.kafka.logs import NoAnswerError
 from pipeline.kafka.topics import TopicFacts
 from pipeline.model.ages import age_counters
 from pipeline.model.erasure import NONE, Erased
 from pipeline.model.rules import Rules
 from pipeline.model.source import Source, source_name
 from schemas.checkpoints import Freed, Manifest, ShardRef, checkpoint_topic, decode_shard
+from schemas.erasures import ERASURES_TOPIC
 from schemas.events import TOPIC_PREFIX, TOUCHPOINT_TOPICS
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.tiles import TILES_TOPIC
@@ -102,6 +104,16 @@ def digest_of(source: Source, digest: str, customers: str) -> str:
     return digest + customers if source[0].startswith(TOPIC_PREFIX) else digest
 
 
+class HasErased(Protocol):
+    """:class:`pipeline.kafka.erasures.Erasures`."""
+
+    def known(self) -> Erased:
+        """All who were erased when this was asked last; blocks the first time."""
+
+    def read(self) -> Erased:
+        """All who are by now. Blocks."""
+
+
 class Recovery:
     """Restores from a checkpoint store. ``rebuild``: what cannot be restored may be read all again."""
 
@@ -115,9 +127,9 @@ class Recovery:
         customers: str = "",
         started_ms: int = 0,
         is_compiled: bool = True,
-        erased: Callable[[], Erased] = lambda: NONE,
+        erasures: HasErased | None = None,
     ) -> None:
-        """``erased``: gives who is erased; may block, the first time.
+        """``erasures``: tells who is erased; None: nobody.
 
         ``rebuild``: every state from a checkpoint before ``started_ms`` (wall clock) is made anew from its log.
 
@@ -132,7 +144,7 @@ class Recovery:
         self._rebuild = rebuild
         self._started_ms = started_ms
         self._is_compiled = is_compiled
-        self._erased = erased
+        self._erasures = erasures
 
     def partition(self, source: Source) -> tuple[Partition, Where]:
         """Phase one of a touchpoint partition. Raises CheckpointError."""
@@ -144,7 +156,7 @@ class Recovery:
             number=source[1],
             partitions=count,
             is_compiled=self._is_compiled,
-            erased=self._erased(),
+            erased=self._erased(where),
         )
         if where.is_at_end:
             partition.end_catching_up()
@@ -178,7 +190,7 @@ class Recovery:
         manifest, where, shards = self._restore(source)
         rules = self._rules
         which = rules.first_version, self._count(*TOUCHPOINT_TOPICS), rules.longest_lateness_ms
-        visitors = Visitors(*which, self._erased())
+        visitors = Visitors(*which, self._erased(where))
         if manifest is not None:
             with _as_checkpoint_error(source):
                 visitors.restore(manifest.head, shards)
@@ -192,7 +204,7 @@ class Recovery:
         manifest, where, shards = self._restore(source)
         rules, sources = self._rules, self._count(*TOUCHPOINT_TOPICS, VISITS_TOPIC)
         which = rules.first_version, sources, rules.longest_lateness_ms
-        persons = Persons(*which, rules.segmenter, rules.moments, self._erased())
+        persons = Persons(*which, rules.segmenter, rules.moments, self._erased(where))
         if manifest is not None:
             with _as_checkpoint_error(source):
                 persons.restore(manifest.head, shards)
@@ -201,10 +213,23 @@ class Recovery:
             persons.end_catching_up()
         return persons, where
 
+    def _erased(self, where: Where) -> Erased:
+        """All who are erased. Raises NoAnswerError where a checkpoint knows of more than can be read by now."""
+        if self._erasures is None:
+            return NONE
+        found = self._erasures.known()
+        if found.end < where.erasures:
+            found = self._erasures.read()
+        if found.end < where.erasures:
+            raise NoAnswerError(
+                f"{ERASURES_TOPIC} ends at {found.end}, a checkpoint knows it up to {where.erasures}"
+            )
+        return found
+
     def _erase(self, state: Partition | Visitors | Persons, where: Where) -> None:
         """Let go who was erased after the checkpoint."""
-        if where.erasures < (erased := self._erased()).end:
-            state.erase(erased)
+        if where.erasures < state.erased.end:
+            state.erase(state.erased)
 
     def _count(self, *topics: str) -> int:
         """How many partitions these have together."""

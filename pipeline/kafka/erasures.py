@@ -46,11 +46,15 @@ class Erasures:
     def read(self) -> Erased:
         """Read on; gives all. Raises the same."""
         with self._turn:
-            if self._consumer is None:
-                self._take(self._all(), 0)
-                self._consumer = self._connect()
-            else:
-                self._take(self._consumer.consume(_MOST_AT_ONCE, timeout=0), self._end)
+            try:
+                if self._consumer is None:
+                    self._take(self._all(), 0)
+                    self._consumer = self._connect()
+                else:
+                    self._take(self._consumer.consume(_MOST_AT_ONCE, timeout=0), self._end)
+            except BaseException:
+                self.close()  # what came with the error is read again, from the beginning
+                raise
             return self._known or NONE
 
     def close(self) -> None:

@@ -132,7 +132,7 @@ def _new_leases(
         customers,
         started_ms=int(time.time() * 1000),
         is_compiled=pipeline.engine == "compiled",
-        erased=erasures.known,
+        erasures=erasures,
     )
     leases = Leases(recovery, metrics.forget, metrics.acquired, erasures.known)
     interval_s = pipeline.checkpoint_interval_s

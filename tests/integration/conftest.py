@@ -3,9 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from clickhouse_driver import Client
 
+from deploy.embedded import clickhouse
+from deploy.embedded.process import free_port
+from sinks.migrate import migrate
 from tests.needs import need
 from tests.systems import Running, System
 
@@ -18,6 +23,20 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
     finally:
         system.stop()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A client of a ClickHouse with our tables, all empty."""
+    port, folder = free_port(), tmp_path_factory.mktemp("engine")
+    child = clickhouse.start(port, folder / "data", folder / "log")
+    client = Client("127.0.0.1", port=port)
+    try:
+        migrate(client, {})
+        yield client
+    finally:
+        client.disconnect()
+        child.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,19 @@
 """What telling has changed, by the real engine: the view, the dashboard's SQL and the page say the same."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clickhouse_driver import Client
 
 from dashboards.effects import effects
-from deploy.embedded import clickhouse
-from deploy.embedded.process import free_port
 from pipeline.core.effects import Arm, effect
 from pipeline.settings import Settings, load
 from pipeline.web.asked import MomentsParameters
 from pipeline.web.catalogue import catalogue
 from pipeline.web.listings import Listings
 from pipeline.web.reads import Rows, Values
-from sinks.migrate import migrate
 from sinks.tables import COLUMNS, MOMENTS, PURCHASES
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -38,18 +33,9 @@ cooldown_s = 0
 """
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    port, folder = free_port(), tmp_path_factory.mktemp("engine")
-    child = clickhouse.start(port, folder / "data", Path(folder / "log"))
-    client = Client("127.0.0.1", port=port)
-    try:
-        migrate(client, {})
-        fill(client)
-        yield client
-    finally:
-        client.disconnect()
-        child.stop()
+@pytest.fixture(scope="module", autouse=True)
+def filled(engine: Any) -> None:
+    fill(engine)
 
 
 def moment(

@@ -2,15 +2,11 @@
 
 import random
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from clickhouse_driver import Client
 
-from deploy.embedded import clickhouse
-from deploy.embedded.process import free_port
 from pipeline.core.windows.window_ends import WINDOWS
 from pipeline.core.windows.windows import Windows
 from pipeline.model.facts import RECOVERABLE
@@ -18,7 +14,6 @@ from pipeline.model.rules import Rules
 from pipeline.model.signals import signal_of
 from pipeline.model.tiles import BUCKET_MS, SURVEY_COUNTERS, Counters, Tile
 from pipeline.outputs.tiles import tile_columns
-from sinks.migrate import migrate
 from sinks.tables import COLUMNS, TILES
 from tests.support import OWN_RULES, RULES, START_MS, Store, new_windows
 
@@ -28,19 +23,6 @@ PERSONS = "cx.facts:0"
 SEGMENTS = ("all", "channel=web", "store_id=a%7Cb")
 BY_AGE = ("_nowcast", "_completion_ratio")
 Found = dict[tuple[str, str, str], tuple[float, ...]]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    port, folder = free_port(), tmp_path_factory.mktemp("engine")
-    child = clickhouse.start(port, folder / "data", Path(folder / "log"))
-    client = Client("127.0.0.1", port=port)
-    try:
-        migrate(client, {})
-        yield client
-    finally:
-        client.disconnect()
-        child.stop()
 
 
 def drawn(chance: random.Random, most: int, funnels: Iterable[str]) -> Counters:

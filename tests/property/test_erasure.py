@@ -16,10 +16,21 @@ from pipeline.model.privacy import pseudonym
 from pipeline.model.records import Record
 from pipeline.model.source import Source
 from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_returns import SIGNALS
 from schemas.erasures import mark_of
 from tests.persons import Chain
 from tests.property.test_persons import MINUTE, SOURCES, drawn
-from tests.support import FETCHED_MS, NAIVE, RULES, Store, lay, naive_logs, stored_partition, without_zeros
+from tests.support import (
+    FETCHED_MS,
+    NAIVE,
+    RULES,
+    Store,
+    assert_signals,
+    lay,
+    naive_logs,
+    stored_partition,
+    without_zeros,
+)
 
 GONE = ["c:anna", "v:phone"]
 KEY = b"a key"
@@ -105,6 +116,14 @@ def test_nothing_is_left_of_who_is_erased_and_of_others_all(
     for found, wanted in ((chain.table(), expected.recoveries), (chain.purchases(), expected.purchases)):
         kept = {key: row for key, row in found.items() if not who.has(key.person) and key.person not in aside}
         assert kept == {key: row for key, row in wanted.items() if key.person not in aside}
+    if not aside:
+        counted = chain.signals()
+        both = {key for key in {**counted, **expected.signals} if key[0] in SIGNALS}
+        keys = {key for key in both if not expected.is_unsure(key[3])}
+        assert_signals(
+            {key: row for key, row in counted.items() if key in keys},
+            {key: row for key, row in expected.signals.items() if key in keys},
+        )
     for stage in chain.stages.values():
         if isinstance(stage.state, Partition | Visitors | Persons):
             stage.state.erase(who)

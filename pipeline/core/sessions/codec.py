@@ -21,6 +21,7 @@ from pipeline.core.sessions.walk import MOST_STEPS, OpenJourney, Walk
 from pipeline.model.dimensions import Dims
 from pipeline.model.erasure import Erased
 from pipeline.model.rules import Rules
+from schemas.facts import CUSTOMER, VISITOR
 
 _SIZES: Final = Struct("<IHH")
 _BASE: Final = Struct("<qI")
@@ -159,9 +160,43 @@ def decode(stored: bytes, channel: str, rules: Rules) -> Iterator[StoredSession]
 
 
 def erase(stored: bytes, channel: str, rules: Rules, erased: Erased) -> bytes:
-    """The shard with stand-ins for who is erased. Raises ValueError where it is broken."""
-    sessions = list(decode(stored, channel, rules))
-    return encode([_erased(one, erased) for one in sessions], rules)
+    """The shard with stand-ins for who is erased. Raises ValueError where it is broken.
+
+    Most sessions name nobody who is: they are looked through, in a tenth of the time, and stay as they are.
+    """
+    found, at = bytearray(), 0
+    try:
+        while at < len(stored):
+            size, id_size, opens = _SIZES.unpack_from(stored, at)
+            start = at + _SIZES.size + (_BASE.size + opens * _OPEN.size if opens else 0)
+            session = stored[at : start + size]
+            if opens or _names_any(stored[start : start + size], id_size, erased):
+                session = encode([_erased(one, erased) for one in decode(session, channel, rules)], rules)
+            found += session
+            at = start + size
+    except error as broken:
+        raise ValueError(f"stored sessions are broken: {broken}") from broken
+    return bytes(found)
+
+
+def _names_any(block: bytes, position: int, erased: Erased) -> bool:
+    """Whether an event of a session without a base names somebody erased."""
+    customers, visitors = set[int](), set[int]()
+    while position < len(block):
+        _, _, _, _, customer, visitor, _, size, _ = _HEAD.unpack_from(block, position)
+        customers.add(customer)
+        visitors.add(visitor)
+        if size < _HEAD.size:
+            raise ValueError("stored sessions are broken: an event without a size")
+        position += size
+    return any(erased.has(CUSTOMER + _text_at(block, one)) for one in customers - {0}) or any(
+        erased.has(VISITOR + _text_at(block, one)) for one in visitors - {0}
+    )
+
+
+def _text_at(block: bytes, position: int) -> str:
+    start = position + _LENGTH.size
+    return block[start : start + _LENGTH.unpack_from(block, position)[0]].decode()
 
 
 def _erased(session: StoredSession, erased: Erased) -> StoredSession:
@@ -231,8 +266,7 @@ class _Reader:
     def _text(self, position: int) -> str | None:
         if not position:
             return None
-        start = position + _LENGTH.size
-        return self.content[start : start + _LENGTH.unpack_from(self.content, position)[0]].decode()
+        return _text_at(self.content, position)
 
     def _dims_at(self, position: int) -> Dims:
         found = self._dims.get(position)

@@ -23,6 +23,7 @@ from pipeline.core.sessions.refusals import (
     refused_again,
     refused_tick,
     too_far_back,
+    without_erased,
 )
 from pipeline.core.sessions.tile_book import TileBook
 from pipeline.core.sessions.walk import RETRACTED, Journey, JourneyKey, journey_key
@@ -171,6 +172,8 @@ class Partition:
             if at < len(batch):
                 self._take_record(batch[at], fetched_ms, out)
                 at += 1
+        if self.erased.marks and out.dead_letters:
+            out.dead_letters = [without_erased(letter, self.erased) for letter in out.dead_letters]
         self._take_over(out)
         self.accepted += out.accepted
         out.version = (self.rules.generation << GENERATION_SHIFT) + batch[-1].offset + 1

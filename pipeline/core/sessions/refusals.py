@@ -1,12 +1,16 @@
 """Why a record is not taken, and its dead letter."""
 
+import json
 from typing import Final, NamedTuple
 
+from pipeline.model.erasure import Erased
 from pipeline.model.privacy import fingerprint
 from pipeline.model.records import ClockRefusal, DeadLetter, Record
+from schemas.facts import CUSTOMER, VISITOR
 from schemas.reasons import CLOCK_ERROR, Reason, Refusal
 from schemas.touchpoint import Touchpoint
 
+_ERASED: Final = "erased"
 FUTURE_MS: Final = 300_000
 """So far may an event's time lie past its record's, and that past its fetch."""
 
@@ -58,6 +62,18 @@ def is_tick_ahead(record: Record, fetched_ms: int) -> bool:
 def dead_letter(record: Record, fetched_ms: int, refusal: Refusal, customer_key: bytes) -> DeadLetter:
     received = fetched_ms if record.timestamp_ms < 0 else min(fetched_ms, record.timestamp_ms)
     return DeadLetter.of(record.offset, received, refusal, record.value or b"", customer_key)
+
+
+def without_erased(letter: DeadLetter, erased: Erased) -> DeadLetter:
+    """The letter, without what it holds where that names somebody who is erased."""
+    try:
+        message = json.loads(letter.payload)
+    except (ValueError, RecursionError):
+        return letter
+    named = [] if not isinstance(message, dict) else [(CUSTOMER, "customer_id"), (VISITOR, "visitor_id")]
+    if any(isinstance(one := message.get(field), str) and erased.has(kind + one) for kind, field in named):
+        return letter._replace(payload=b"", error=letter.error if letter.by_clock else _ERASED)
+    return letter
 
 
 def refused_again(record: Record, before: ClockRefusal, customer_key: bytes) -> DeadLetter | None:

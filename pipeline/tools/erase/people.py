@@ -1,13 +1,17 @@
 """Whom ids are of, and by which names they are stored."""
 
 import json
+import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from pipeline.model.privacy import pseudonym
 from schemas.erasures import mark_of
 from schemas.facts import CUSTOMER, VISITOR
+
+_UNICODE: Final = re.compile(r"\\u([0-9a-f]{4})")
+_PERCENT: Final = re.compile("%[0-9A-F]{2}")
 
 
 class Person(NamedTuple):
@@ -44,5 +48,16 @@ def forms(person: Person) -> list[bytes]:
     """How an id may be written: as it is, in JSON with escapes, in an address; and what stands for it."""
     found = {person.name[2:]}
     if person.raw is not None:
-        found |= {person.raw, json.dumps(person.raw)[1:-1], quote(person.raw), quote(person.raw, safe="")}
-    return sorted(one.encode(errors="surrogatepass") for one in found)
+        escaped, whole_quoted = json.dumps(person.raw)[1:-1], quote(person.raw, safe="")
+        found |= {person.raw, escaped, escaped.replace("/", "\\/"), quote(person.raw), whole_quoted}
+        found |= {
+            _UNICODE.sub(lambda at: "\\u" + at[1].upper(), escaped),
+            _PERCENT.sub(lambda at: at[0].lower(), whole_quoted),
+        }
+    return sorted(one.encode() for one in found)
+
+
+def whole(needles: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Finds these ids, and no other that one of them is a part of, nor a number or a time."""
+    of = b"|".join(re.escape(needle) for needle in needles)
+    return re.compile(b"(?<![0-9A-Za-z_.:+-])(?:" + of + b")(?![0-9A-Za-z_.:+-])")

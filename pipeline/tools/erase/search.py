@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[at
 from pipeline.kafka.logs import partitions_of, read_to_end
 from pipeline.kafka.records import readable_headers
 from pipeline.kafka.topics import topic_specs
+from pipeline.model.source import Source
 from pipeline.settings import KafkaSettings
 from schemas.deadletters import DEADLETTERS_TOPIC
 
@@ -27,6 +28,8 @@ _LOOKING_MS: Final = 6 * _MINUTE_MS
 #: So long checkpoints that no longer count are kept (``durability.checkpointer``), or until the next one.
 _FREEING_MS: Final = 30 * _MINUTE_MS
 _NEVER_MS: Final = 10 * 365 * 86_400_000
+_LONGEST: Final = 2_000
+"""Bytes of an id, at most."""
 _BEGINS_ZLIB: Final = b"\x78"
 
 Needles = Sequence[bytes]
@@ -52,12 +55,19 @@ def in_topics(settings: KafkaSettings, admin: AdminClient, needles: Needles, adv
     for name in names:
         sources = partitions_of(settings, [name])
         count = newest_ms = 0
-        for _, messages in read_to_end(settings, sources):
+        before: dict[Source, bytes] = {}
+        for source, messages in read_to_end(settings, sources):
             advance(len(messages))
             for message in messages:
-                if any(needle in text for text in _texts(message) for needle in needles):
+                texts, value = list(_texts(message)), message.value() or b""
+                if any(needle in text for text in texts for needle in needles) or any(
+                    needle in before.get(source, b"")[1 - len(needle) :] + value[: len(needle) - 1]
+                    for needle in needles
+                    if len(needle) > 1
+                ):
                     count += 1
                     newest_ms = max(newest_ms, message.timestamp()[1])
+                before[source] = value[-_LONGEST:]  # what is cut into parts may be cut within an id
         if count:
             yield Held(f"topic {name}", count, gone_by_ms(configs(admin, [name])[name], newest_ms))
 
@@ -107,16 +117,19 @@ def gone_by_ms(config: Mapping[str, str], newest_ms: int) -> int | None:
 def in_tables(client: Any, needles: Needles) -> Iterator[Held]:
     """Every column of every table of ``cx``, and what the server keeps of queries."""
     columns = client.execute(
-        "SELECT c.database, c.table, c.name FROM system.columns AS c JOIN system.tables AS t "
+        "SELECT c.database, c.table, c.name, c.type LIKE 'Array%%' "
+        "FROM system.columns AS c JOIN system.tables AS t "
         "ON c.database = t.database AND c.table = t.name "
         "WHERE t.engine LIKE '%%MergeTree' AND (c.database = 'cx' OR (c.database = 'system' "
         "AND c.table = 'query_log' AND c.name = 'query')) AND c.type LIKE '%%String%%' ORDER BY 1, 2, 3",
         {},
     )
-    commands = [("system", "mutations", "command")]
-    for database, table, column in [*columns, *commands]:
+    commands = [("system", "mutations", "command", False)]
+    for database, table, column, is_array in [*columns, *commands]:
+        # As text an array has its quotes escaped.
+        text = f"arrayStringConcat(`{column}`, '\n')" if is_array else f"toString(`{column}`)"
         count = client.execute(
-            f"SELECT count() FROM {database}.{table} WHERE multiSearchAny(toString(`{column}`), %(needles)s)",
+            f"SELECT count() FROM {database}.{table} WHERE multiSearchAny({text}, %(needles)s)",
             {"needles": [needle.decode(errors="surrogateescape") for needle in needles]},
             settings={"log_queries": 0},
         )[0][0]

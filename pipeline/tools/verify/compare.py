@@ -281,13 +281,13 @@ def compare_person_signals(
 
     A purchase that is cancelled, or that turns out to be somebody else's, changes windows of the seven days
     before the earliest time that later events can touch, ``touched_ms``. What differs there is left out, and
-    everything that differs where there are crowds, or somebody is erased.
+    everything that differs where there are crowds, and where somebody may count who is erased.
     """
     report, passed_ms = Report("signals of persons"), persons_passed_ms(tables)
     missing = {k: row for k, row in tables.signals.items() if k[0] in PERSONS_SIGNALS}
 
     def differ(key: tuple[str, str, str, int], text: str) -> None:
-        if tables.crowds or tables.has_erased or key[3] + HORIZON_MS > touched_ms:
+        if tables.crowds or tables.is_unsure(key[3]) or key[3] + HORIZON_MS > touched_ms:
             report.left_out += 1
         else:
             report.differ(f"{key}: {text}")

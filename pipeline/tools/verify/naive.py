@@ -10,7 +10,16 @@ from pipeline.tools.verify import naive_returns
 from pipeline.tools.verify.naive_journeys import hidden, walk
 from pipeline.tools.verify.naive_moments import Happenings, moments
 from pipeline.tools.verify.naive_nowcast import Stay
-from pipeline.tools.verify.naive_persons import Seen, crowds, look, purchases, recoveries, visits
+from pipeline.tools.verify.naive_persons import (
+    WEEK,
+    Seen,
+    crowds,
+    look,
+    near_erased,
+    purchases,
+    recoveries,
+    visits,
+)
 from pipeline.tools.verify.naive_signals import by_age, signals
 from pipeline.tools.verify.naive_tiles import (
     count_event,
@@ -34,6 +43,7 @@ from schemas.reasons import Reason, Refusal
 from schemas.touchpoint import Touchpoint
 
 FIVE_MINUTES = 300_000
+LONGEST_WINDOW = 3_600_000
 
 
 def compute(
@@ -75,7 +85,6 @@ def _erase(tables: Tables, rules: NaiveRules) -> None:
     tables.recoveries = {key: row for key, row in tables.recoveries.items() if not gone(key.person)}
     tables.purchases = {key: value for key, value in tables.purchases.items() if not gone(key.person)}
     tables.moments = {key: row for key, row in tables.moments.items() if not gone(row.person)}
-    tables.has_erased = bool(rules.erased)
 
 
 def _take_session(
@@ -128,6 +137,8 @@ def _add_returns(tables: Tables, rules: NaiveRules, seen: Seen) -> None:
     tables.tiles |= naive_returns.tiles(seen, tables.recoveries, passed)
     found = signals(tables.tiles, rules, passed)
     tables.signals |= {key: row for key, row in found.items() if key[0] in naive_returns.SIGNALS}
+    longest = max(funnel.timeout_ms for funnel in rules.funnels)
+    tables.unsure = [(first, last + longest + LONGEST_WINDOW + WEEK) for first, last in near_erased(seen)]
 
 
 def _accept(

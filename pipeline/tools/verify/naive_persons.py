@@ -58,6 +58,9 @@ class Seen:
     """By visitor: when, and which customer."""
     erased: set[str] = field(default_factory=set)
     """Visitors that are: what they do is no customer's."""
+    erased_customers: set[str] = field(default_factory=set)
+    visits: list[tuple[tuple[int, int], set[str], set[str]]] = field(default_factory=list)
+    """Where anybody is erased: when each visit began and ended, and the customers and visitors that it names."""
 
 
 def visits(session: Sequence[Touchpoint], rules: NaiveRules) -> Iterable[list[Touchpoint]]:
@@ -79,7 +82,9 @@ def look(
     """Take note of a visit; gives whom it is of. ``journeys``: those of its session."""
     customers = [event.customer_id for event in visit if event.customer_id is not None]
     visitors = [event.visitor_id for event in visit if event.visitor_id]
-    seen.erased.update(one for one in visitors if rules.is_erased(f"v:{hidden(one, rules)}"))
+    if rules.erased:
+        seen.erased.update(one for one in visitors if rules.is_erased(f"v:{hidden(one, rules)}"))
+        seen.erased_customers.update(one for one in customers if rules.is_erased(f"c:{hidden(one, rules)}"))
     saying = [event for event in visit if event.customer_id or event.visitor_id is not None]
     words = tuple((event.at_ms, event.visitor_id != NOBODY) for event in saying)
     is_asked = not all(is_one for _, is_one in words)
@@ -89,6 +94,8 @@ def look(
     for key, row in journeys.items():
         if row.funnel in FUNNELS and row.outcome == "abandoned" and key.entered_ms in times:
             seen.journeys[key] = who, row
+    if rules.erased:
+        seen.visits.append(((visit[0].at_ms, visit[-1].at_ms), set(customers), set(visitors)))
     for event in visit:
         if event.visitor_id == NOBODY:
             continue
@@ -103,6 +110,20 @@ def look(
         if event.customer_id is not None and event.visitor_id is not None:
             seen.named[event.visitor_id].append((event.at_ms, event.customer_id))
     return who
+
+
+def near_erased(seen: Seen) -> list[tuple[int, int]]:
+    """From when until when the visits were that may have been somebody's who is erased, at one time or another."""
+    behind = {
+        visitor
+        for visitor, named in seen.named.items()
+        if any(customer in seen.erased_customers for _, customer in named)
+    }
+    return [
+        span
+        for span, customers, visitors in seen.visits
+        if customers & seen.erased_customers or visitors & (seen.erased | behind)
+    ]
 
 
 def crowds(seen: Seen, hide: Callable[[str], str], more: Iterable[tuple[Who, int, str]] = ()) -> set[str]:

@@ -4,7 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from pipeline.tools.verify.naive_persons import FUNNELS, MINUTE, Seen
-from pipeline.tools.verify.naive_types import BUCKET, JourneyKey, RecoveryKey, RecoveryValue, Tables, TileKey
+from pipeline.tools.verify.naive_types import (
+    BUCKET,
+    JourneyKey,
+    RecoveryKey,
+    RecoveryValue,
+    Tables,
+    TileKey,
+)
 from schemas.units import to_units
 
 HOUR = 3_600_000

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.tools.verify.naive_nowcast import Stay, cells_of, edges, estimate, windows
 from pipeline.tools.verify.naive_persons import FUNNELS
-from pipeline.tools.verify.naive_types import BUCKET, WINDOWS, FunnelRule, NaiveRules, SignalValue
+from pipeline.tools.verify.naive_types import BUCKET, WINDOWS, FunnelRule, NaiveRules, SignalKey, SignalValue
 from pipeline.tools.verify.naive_usual import HOUR, Past, hazards
 
 Z = 1.959963984540054
-SignalKey = tuple[str, str, str, int]
 
 
 def by_age(

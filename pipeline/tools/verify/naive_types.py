@@ -172,6 +172,10 @@ class SignalValue(NamedTuple):
     upper: float
 
 
+SignalKey = tuple[str, str, str, int]
+"""Signal, segment, window, and its end."""
+
+
 @dataclass
 class Tables:
     """Every table's rows by key. Absent text is the empty one, as in ClickHouse."""
@@ -186,10 +190,15 @@ class Tables:
     crowds: set[str] = field(default_factory=set)
     """Persons with more facts than are kept of one, or behind a visitor that too many customers are: one id stands
     for many. Of these recoveries are not exact."""
-    has_erased: bool = False
-    """Whether somebody is: what persons did before counts in signals up to when that was."""
+    unsure: list[tuple[int, int]] = field(default_factory=list)
+    """From when until when signals of persons may count somebody who is erased: as far as it had come by then."""
+
+    def is_unsure(self, end_ms: int) -> bool:
+        """Of the end of a window."""
+        return any(since <= end_ms <= until for since, until in self.unsure)
+
     tiles: dict[tuple[str, int, str], dict[str, int]] = field(default_factory=dict)
-    signals: dict[tuple[str, str, str, int], SignalValue] = field(default_factory=dict)
+    signals: dict[SignalKey, SignalValue] = field(default_factory=dict)
     dead_letters: dict[tuple[str, int, int], str] = field(default_factory=dict)
     watermarks: dict[Source, int] = field(default_factory=dict)
     accepted: int = 0

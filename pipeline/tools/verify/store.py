@@ -14,6 +14,7 @@ from pipeline.tools.verify.naive_types import (
     PurchaseKey,
     RecoveryKey,
     RecoveryValue,
+    SignalKey,
     SignalValue,
     TileKey,
 )
@@ -21,8 +22,6 @@ from schemas.deadletters import OWN_MARK
 from schemas.moments import FIRED
 from schemas.recoveries import RETRACTED
 from sinks.tables import COUNTERS
-
-SignalKey = tuple[str, str, str, int]
 
 
 def journeys(client: Any) -> Iterator[tuple[JourneyKey, JourneyValue, int]]:
