@@ -116,9 +116,14 @@ class Metrics(Registered):
             "cx_refused_tiles", "Tiles of sources heard of after phase two had forgotten."
         )
         self.visitors = self._of_source("cx_visitors", "Visitors of whom facts or customers are kept.")
-        self.persons = self._of_source("cx_persons", "Persons of whom facts are kept.")
+        self.persons = self._of_source(
+            "cx_persons", "Persons of whom facts are kept, sessions of nobody known among them."
+        )
         self.moments = self._counter(
-            "cx_moments_total", "Moments told, by rule and status: fired or withdrawn.", "rule", "status"
+            "cx_moments_total",
+            "Moments, those held out of a rule too, by rule and status: fired or withdrawn.",
+            "rule",
+            "status",
         )
         self.recoveries = self._counter(
             "cx_recoveries_total", "Rows told of what has become of journeys, by status.", "status"

@@ -88,7 +88,7 @@ def left_of(chain: Chain, ids: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("key", [b"", KEY], ids=["ids", "pseudonyms"])
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**32), sessions=st.integers(1, 30), names=st.sampled_from([GONE, GONE[:1], GONE[1:]]))
 def test_nothing_is_left_of_who_is_erased_and_of_others_all(
     key: bytes, seed: int, sessions: int, names: list[str]
@@ -137,7 +137,7 @@ def blank(shown: str, kind: str, who: Erased) -> str:
 
 
 @pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "reference"])
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(seed=st.integers(0, 2**32), sessions=st.integers(1, 12))
 def test_journeys_and_tiles_stay_as_they_are_but_for_who_it_was(
     is_compiled: bool, seed: int, sessions: int
