@@ -67,7 +67,7 @@ def drawn(chance: random.Random, sessions: int, asking: random.Random | None = N
 
 
 @pytest.mark.parametrize("rules", [RULES, replace(RULES, most_later=3)], ids=["as it is", "short sessions"])
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**32), sessions=st.integers(1, 30))
 @example(seed=490, sessions=4)
 @example(seed=62957, sessions=28)
