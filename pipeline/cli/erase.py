@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
 
 def erase(
     customer: _CUSTOMER = [],  # noqa: B006 - typer's way of an option that may be given several times
-    visitor: _VISITOR = [],  # noqa: B006
-    check: _CHECK = [],  # noqa: B006
+    visitor: _VISITOR = [],  # noqa: B006 - the same
+    check: _CHECK = [],  # noqa: B006 - the same
     keep_visitors: _KEEP = False,
     yes: _YES = False,
     timeout: _TIMEOUT = 300.0,
@@ -97,7 +97,8 @@ def _erase(settings: Settings, rows: Rows, who: list[Person], timeout_s: float) 
         raise typer.Exit(1)
     print("states: without them")
     by_ms, staying = _ages_out(settings, now_ms)
-    print(f"Kafka: aged out by {format_rfc3339(by_ms)}; --check says what still holds an id")
+    if by_ms is not None:
+        print(f"Kafka: aged out by {format_rfc3339(by_ms)}; --check says what still holds an id")
     if staying:
         print(f"never: {', '.join(staying)}: 'cx-signals topics --print' shows how they should be configured")
 
@@ -112,14 +113,15 @@ def _check_topic(settings: Settings) -> None:
         raise LogError(f"the topic {ERASURES_TOPIC} must have cleanup.policy=compact, found {policy}")
 
 
-def _ages_out(settings: Settings, now_ms: int) -> tuple[int, list[str]]:
+def _ages_out(settings: Settings, now_ms: int) -> tuple[int | None, list[str]]:
     """By when what has been appended until now has gone, and the topics of which that is not to be said."""
     admin = kafka_admin(settings)
     present = admin.list_topics(timeout=10).topics
     kept = (VALUES_TOPIC, ERASURES_TOPIC)  # they hold no id
     names = [spec.name for spec in topic_specs(settings.kafka) if spec.name in present and spec.name not in kept]
     found = {name: gone_by_ms(config, now_ms) for name, config in configs(admin, names).items()}
-    return max(ms for ms in found.values() if ms is not None), [name for name, ms in found.items() if ms is None]
+    staying = [name for name, ms in found.items() if ms is None]
+    return max((ms for ms in found.values() if ms is not None), default=None), staying
 
 
 def _check(settings: Settings, who: list[Person]) -> None:

@@ -13,7 +13,6 @@ from schemas.facts import KNOWN
 
 STANDS: Final = "\0"
 """Begins a stand-in. An event's id that begins so is taken for one: nobody's."""
-_OF_PERSONS: Final = tuple(known + STANDS for known in KNOWN)
 _MOST_KEPT: Final = 100_000
 
 Hide = Callable[[str], str]
@@ -27,11 +26,6 @@ def is_erased(shown: str) -> bool:
 def stand_in(person: str) -> str:
     """For the id in a person's name."""
     return STANDS + mark_of(person)
-
-
-def is_nobody(person: str) -> bool:
-    """The same of a person's name."""
-    return person.startswith(_OF_PERSONS)
 
 
 class Erased:
@@ -50,7 +44,7 @@ class Erased:
 
     def has(self, person: str) -> bool:
         """Whether this person, known by name, is erased."""
-        return is_nobody(person) or (bool(self._marks) and is_erased(self._shown(person)))
+        return is_erased(person[2:]) or (bool(self._marks) and is_erased(self._shown(person)))
 
     def customer(self, shown: str) -> str:
         """The customer's id as states have it, or its stand-in."""

@@ -54,6 +54,15 @@ def filled(store: MemoryCheckpoints) -> Worker:
     return worker
 
 
+def erased_since(store: MemoryCheckpoints) -> Worker:
+    """The same, and a checkpoint since anna was erased."""
+    worker = filled(store)
+    worker.erased = ANNA
+    worker.process(2 * MINUTE)
+    worker.checkpoint()
+    return worker
+
+
 def test_after_an_erasure_no_checkpoint_holds_an_id_and_soon_no_record_does() -> None:
     store = MemoryCheckpoints()
     worker = filled(store)
@@ -92,10 +101,7 @@ def test_a_worker_that_knows_more_than_a_checkpoint_erases_and_says_so_though_no
 
 def test_a_checkpoint_with_an_erasure_is_restored_as_any_other_and_what_comes_is_hidden() -> None:
     store = MemoryCheckpoints()
-    worker = filled(store)
-    worker.erased = ANNA
-    worker.process(2 * MINUTE)
-    worker.checkpoint()
+    worker = erased_since(store)
     again = Worker(store, erased=ANNA)
     assert again.content() == worker.content()
     values = [added(3 * MINUTE, 43, customer_id="anna"), event_json(50 * MINUTE, session_id="later")]
@@ -180,10 +186,7 @@ def test_a_refused_event_of_somebody_erased_keeps_nothing(key: bytes) -> None:
 
 def test_a_worker_that_knows_less_than_a_checkpoint_reads_on_and_waits_rather_than_take_ids_up_again() -> None:
     store = MemoryCheckpoints()
-    worker = filled(store)
-    worker.erased = ANNA
-    worker.process(2 * MINUTE)
-    worker.checkpoint()
+    erased_since(store)
     with pytest.raises(NoAnswerError, match="ends at 0"):
         Worker(store)
 
@@ -192,3 +195,20 @@ def test_an_id_within_another_word_or_number_is_no_reason_to_empty_a_letter() ->
     needle = whole(forms(people(["42"], [], b"")[0]))
     assert all(needle.search(text) for text in (b'{"customer_id": "42"}', b"id=42&x", b"42", b"[42]"))
     assert not any(needle.search(text) for text in (b"2026-01-01T11:42:07Z", b"42.5", b"a42", b"c-42", b"1422"))
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_an_open_journey_whose_events_were_folded_away_forgets_too(is_compiled: bool) -> None:
+    partition = Partition("web", replace(RULES, most_later=3), is_compiled=is_compiled)
+    named = {"session_id": "s", "customer_id": "anna", "visitor_id": "phone"}
+    opened = event_json(0, type="product_added", event_id="0", step="x", value=5, **named)
+    later = [event_json(n, event_id=str(n), session_id="s") for n in range(1, 12)]
+    partition.process([Record(n, -1, value) for n, value in enumerate([opened, *later])], FETCHED_MS)
+    assert "anna" in repr(dict(partition.sessions.everything()))
+    assert not any(named.customer_id for named in partition.sessions.who("s")), "its event is kept no more"
+    partition.erase(ANNA)
+    assert "anna" not in repr(dict(partition.sessions.everything()))
+    out = partition.process([Record(20, -1, event_json(90 * MINUTE, event_id="t", session_id="t"))], FETCHED_MS)
+    (message,) = journeys_output("web", out.journeys, out.version).messages
+    body: Any = message.body
+    assert (body.customer_id, body.visitor_id, body.value) == (None, "phone", 5.0)
