@@ -31,7 +31,7 @@ def build() -> Dashboard:
     _over_time(dashboard)
     _signals(dashboard)
     _how(dashboard)
-    _telling(dashboard)
+    _moments(dashboard)
     return dashboard
 
 
@@ -203,8 +203,16 @@ def _how(dashboard: Dashboard) -> None:
     )
 
 
-def _telling(dashboard: Dashboard) -> None:
-    dashboard.with_row(Row("What telling of moments changes"))
+def _moments(dashboard: Dashboard) -> None:
+    dashboard.with_row(Row("Moments, windows of $window: $segment"))
+    dashboard.with_panel(
+        series(
+            "Of 1,000 persons who came",
+            sql.rates(sql.SEGMENT),
+            "none",
+            "Moments of each rule, of 1,000 persons who have come: of whom nothing had been heard for half an hour.",
+        )
+    )
     shares = ("held out", "of them bought", "of these bought", "difference", "at least", "at most")
     dashboard.with_panel(
         rows(

@@ -77,6 +77,15 @@ FROM {_spans(f"signal IN ({quoted(signals)}) AND segment IN ({segments})")}
 GROUP BY time, line ORDER BY time, line"""
 
 
+def rates(segments: str) -> str:
+    """How often rules about persons fire, of 1,000 who come, over time, a line for each; whatever rules there are."""
+    where = f"endsWith(signal, '_{Kind.MOMENT_RATE}') AND segment IN ({segments})"
+    rule = f"replaceAll(extract(signal, '^(.+)_{Kind.MOMENT_RATE}\\\\z'), '_', '-')"
+    return f"""SELECT $__timeInterval_ms(window_end) AS time, {rule} AS line, argMax(value, window_end) AS value
+FROM {_spans(where)}
+GROUP BY time, line ORDER BY time, line"""
+
+
 def now(signal: str, segment: str = SEGMENT, window: str = given("window"), column: str = "value") -> str:
     """A signal as it stands: no row of it of late is no data. n and interval as a text beside it.
 

@@ -26,6 +26,7 @@ MODULES: Final = (
     "pipeline/core/persons/moments.py",
     "pipeline/core/persons/persons.py",
     "pipeline/core/persons/recoveries.py",
+    "pipeline/core/persons/seen.py",
     "pipeline/core/persons/tiles.py",
     "pipeline/core/persons/visitors.py",
     "pipeline/core/sessions/contributions.py",

@@ -14,7 +14,16 @@ from pipeline.collector.sources_file import SourceSettings
 from pipeline.kafka.topics import topic_specs
 from pipeline.metrics import Metrics
 from pipeline.model.signals import signals_of
-from pipeline.settings import PREFIX, KafkaSettings, OnSettings, Settings, funnel_names, leaves, names
+from pipeline.settings import (
+    PREFIX,
+    KafkaSettings,
+    OnSettings,
+    Settings,
+    funnel_names,
+    leaves,
+    moment_names,
+    names,
+)
 from pipeline.settings.alert_rules import load_rules
 from schemas.events import EVENT_TYPES, TouchpointEvent
 from sinks.tables import COLUMNS
@@ -142,7 +151,7 @@ def _metrics() -> Iterator[str]:
 
 
 def _signals() -> Iterator[str]:
-    signals = signals_of(funnel_names(Settings()))
+    signals = signals_of(funnel_names(Settings()), moment_names(Settings()))
     rows = [
         (
             f"`{one.name}`",
@@ -155,7 +164,7 @@ def _signals() -> Iterator[str]:
     ]
     yield from _table(("signal", "is a", "good is", "interval", "topic"), rows)
     yield "\n## Alert rules\n"
-    rules = load_rules("", funnel_names(Settings()))
+    rules = load_rules("", funnel_names(Settings()), moment_names(Settings()))
     yield from _table(
         ("rule", "signal", "windows, min", "least", "change", "severity"),
         (

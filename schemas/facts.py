@@ -7,6 +7,8 @@ and from there to ``cx.facts``. A statement says that a fact is one of this pers
 of the same source replaces it. All of a person are in one partition.
 """
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -85,8 +87,15 @@ class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Of an answer, on its survey's usual scale."""
 
     @property
-    def key(self) -> tuple[str, str, str, str, str, int]:
-        return self.kind, self.funnel, self.channel, self.session_id, self.event_id, self.at_ms
+    def key(self) -> "FactKey":
+        return key_of(self)
+
+
+FactKey = tuple[str, str, str, str, str, int]
+key_of: Final[Callable[[Fact], FactKey]] = attrgetter(
+    "kind", "funnel", "channel", "session_id", "event_id", "at_ms"
+)
+"""Which fact it is: in C, a third of what the property takes."""
 
 
 class Statement(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -21,8 +21,9 @@ from pipeline.outputs.moments import moment_row
 from pipeline.outputs.outgoing import Output
 from pipeline.outputs.recoveries import recovery_row
 from pipeline.outputs.tiles import TileRouter
+from pipeline.settings import load, rules
 from pipeline.stages.inner import TilesRead
-from pipeline.tools.verify.naive_returns import SIGNALS
+from pipeline.tools.verify.naive_returns import is_of_persons
 from pipeline.tools.verify.naive_types import (
     MomentKey,
     MomentValue,
@@ -31,6 +32,7 @@ from pipeline.tools.verify.naive_types import (
     RecoveryValue,
     SignalValue,
 )
+from pipeline.tools.verify.rules import naive_rules
 from schemas.events import TOPIC_PREFIX
 from schemas.facts import FACTS_TOPIC, VISITS_TOPIC, FactsRead, VisitsRead
 from schemas.moments import FIRED
@@ -38,6 +40,9 @@ from schemas.tiles import TILES_TOPIC
 from tests.support import FETCHED_MS, RULES, START_MS, Store, lay
 
 FIRST = RULES.first_version
+_SMALL = load({"CX_SEGMENTS__COMBINATIONS": '[[], ["channel", "device"]]'})
+FEW_RULES, FEW_NAIVE = rules(_SMALL), naive_rules(_SMALL)
+"""Of a shop with few segments: of each all is computed anew, so drawn shops take a third of the time."""
 SAID = [None, None, None, None, True, False]
 """What events say of consent, where any does."""
 _KEPT_MS = 10 * 86_400_000
@@ -119,7 +124,8 @@ class Chain:
 
     def _new_windows(self, sources: int, persons: int) -> Windows:
         rules = self._rules
-        found = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, sources, persons)
+        which = rules.funnels, rules.longest_lateness_ms, rules.generation
+        found = Windows(*which, sources, persons, rules.about_persons)
         found.begin_catching_up()
         return found
 
@@ -264,7 +270,7 @@ class Chain:
 
     def signals(self) -> dict[tuple[str, str, str, int], SignalValue]:
         """Those of persons."""
-        return {key: row for key, row in self._signals.tables().signals.items() if key[0] in SIGNALS}
+        return {key: row for key, row in self._signals.tables().signals.items() if is_of_persons(key[0])}
 
     def table(self) -> dict[RecoveryKey, RecoveryValue]:
         return {key: row for key, (_, row) in self.rows.items() if row.status != "retracted"}

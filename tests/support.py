@@ -19,9 +19,9 @@ from pipeline.core.sessions.walk import RETRACTED
 from pipeline.core.windows.windows import Windows
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
-from pipeline.settings import Settings, funnel_names, load, rules
+from pipeline.settings import Settings, funnel_names, load, moment_names, rules
 from pipeline.settings.alert_rules import load_rules
-from pipeline.tools.verify.naive_returns import SIGNALS as PERSONS_SIGNALS
+from pipeline.tools.verify import naive_returns
 from pipeline.tools.verify.naive_returns import SOURCE as PERSONS_SOURCE
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
@@ -38,7 +38,7 @@ from schemas.times import format_rfc3339, parse_rfc3339
 
 DEFAULTS = Settings()
 RULES: Rules = rules(DEFAULTS)
-ALERT_RULES = load_rules("", funnel_names(DEFAULTS))
+ALERT_RULES = load_rules("", funnel_names(DEFAULTS), moment_names(DEFAULTS))
 DETECTOR_RULES = tuple(rule for rule in ALERT_RULES if not is_of_persons(rule))
 """Those of one detector: those of persons have another one."""
 NAIVE: NaiveRules = naive_rules(DEFAULTS)
@@ -182,7 +182,7 @@ def without_zeros(tiles: Mapping[Any, Mapping[str, int]]) -> dict[Any, dict[str,
 
 def new_windows(rules: Rules = RULES, persons: int = 0) -> Windows:
     """``persons``: how many partitions tell of them."""
-    return Windows(rules.funnels, rules.longest_lateness_ms, persons=persons)
+    return Windows(rules.funnels, rules.longest_lateness_ms, persons=persons, rules=rules.about_persons)
 
 
 def run_core(
@@ -265,7 +265,9 @@ def assert_same(found: Tables, expected: Tables) -> None:
     # Persons have stages of their own (tests.persons).
     assert found.tiles == without_zeros({k: row for k, row in expected.tiles.items() if k[2] != PERSONS_SOURCE})
     assert found.dead_letters == expected.dead_letters
-    assert_signals(found.signals, {k: row for k, row in expected.signals.items() if k[0] not in PERSONS_SIGNALS})
+    assert_signals(
+        found.signals, {k: row for k, row in expected.signals.items() if not naive_returns.is_of_persons(k[0])}
+    )
 
 
 def assert_signals(found: Mapping[Any, SignalValue], expected: Mapping[Any, SignalValue]) -> None:

@@ -176,7 +176,8 @@ class Recovery:
         rules = self._rules
         sources = self._count(*TOUCHPOINT_TOPICS)
         persons = self._count(FACTS_TOPIC)
-        windows = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, sources, persons)
+        which = rules.funnels, rules.longest_lateness_ms, rules.generation
+        windows = Windows(*which, sources, persons, rules.about_persons)
         if manifest is not None:
             with _as_checkpoint_error(source):
                 windows.restore(manifest.head, shards)
@@ -241,7 +242,8 @@ class Recovery:
         rules = self._rules
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in rules.funnels.all)
         sources = self._store.topics()[TILES_TOPIC].partitions
-        detection = Detection(ages, self._alert_rules, rules.longest_lateness_ms, sources, rules.currency)
+        which = self._alert_rules, rules.longest_lateness_ms, sources, rules.currency
+        detection = Detection(ages, *which, rules.about_persons)
         if manifest is not None:
             with _as_checkpoint_error(source):
                 detection.restore(manifest.head, shards)

@@ -45,6 +45,11 @@ class Rules:
         return max(self.lateness_of(channel) for channel in CHANNELS)
 
     @property
+    def about_persons(self) -> tuple[str, ...]:
+        """Names of the rules of moments."""
+        return tuple(rule.name for rule in self.moments)
+
+    @property
     def first_version(self) -> int:
         """Of a log of which nothing has been read."""
         return self.generation << GENERATION_SHIFT

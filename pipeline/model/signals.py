@@ -23,6 +23,8 @@ class Unit(StrEnum):
     """A mean, in the shop's currency."""
     RATIO = "ratio"
     """Of what was expected: 1 is as usual."""
+    PER_1000 = "per_1000"
+    """So many of 1,000."""
 
 
 class Interval(StrEnum):
@@ -37,7 +39,7 @@ class Interval(StrEnum):
 
 class Kind(StrEnum):
     """Kinds of signals. Of those after ``FRICTION`` each funnel has one, ``<funnel>_<kind>``; of those after
-    ``COMPLETION_RATIO`` each funnel in which things are bought.
+    COMPLETION_RATIO`` each funnel in which things are bought; of ``MOMENT_RATE`` each rule about persons.
     """
 
     CSAT = "csat"
@@ -54,6 +56,7 @@ class Kind(StrEnum):
     RECOVERY_7D = "recovery_7d"
     VALUE_RECOVERED = "value_recovered_7d"
     KNOWN = "known"
+    MOMENT_RATE = "moment_rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ _OF: Final = {
     Kind.RECOVERY_7D: _Of(Unit.SHARE, True, Interval.WILSON, has_rules=False),
     Kind.VALUE_RECOVERED: _Of(Unit.MONEY, True, Interval.NORMAL, has_rules=False),
     Kind.KNOWN: _Of(Unit.SHARE, True, Interval.WILSON, has_rules=False),
+    Kind.MOMENT_RATE: _Of(Unit.PER_1000, False, Interval.POISSON),
 }
 SATISFACTION: Final = (Kind.CSAT, Kind.NPS, Kind.CES, Kind.FRICTION)
 OF_FUNNEL: Final = (Kind.ABANDONMENT, Kind.VALUE_ABANDONED, Kind.NOWCAST, Kind.COMPLETION_RATIO)
@@ -132,7 +136,7 @@ class Signal:
     @property
     def is_of_persons(self) -> bool:
         """Whether it is made of what persons did."""
-        return self.kind in OF_PERSONS
+        return self.kind in OF_PERSONS or self.kind is Kind.MOMENT_RATE
 
     @property
     def topic(self) -> str:
@@ -144,11 +148,18 @@ def name_of(funnel: str, kind: Kind) -> str:
     return f"{funnel}_{kind}"
 
 
+def rate_of(rule: str) -> str:
+    """The name of the signal of a rule about persons."""
+    return f"{rule.replace('-', '_')}_{Kind.MOMENT_RATE}"
+
+
 @lru_cache(maxsize=1_024)
 def signal_of(name: str) -> Signal:
     """The signal of this name. Raises ValueError where none is called so, whatever funnels there are."""
     if name in SATISFACTION:
         return Signal(name, Kind(name), None)
+    if name.removesuffix(f"_{Kind.MOMENT_RATE}") not in ("", name):
+        return Signal(name, Kind.MOMENT_RATE, None)
     for kind in OF_PERSONS:
         funnel = name.removesuffix(f"_{kind}")
         if funnel in RECOVERABLE:
@@ -165,9 +176,10 @@ def kinds_of(funnel: str) -> tuple[Kind, ...]:
     return (*OF_FUNNEL, *OF_PERSONS) if funnel in RECOVERABLE else OF_FUNNEL
 
 
-def signals_of(funnels: Iterable[str]) -> tuple[Signal, ...]:
-    """All signals of a shop with these funnels."""
+def signals_of(funnels: Iterable[str], rules: Iterable[str]) -> tuple[Signal, ...]:
+    """All signals of a shop with these funnels and rules about persons."""
     return (
         *(Signal(kind.value, kind, None) for kind in SATISFACTION),
         *(Signal(name_of(funnel, kind), kind, funnel) for funnel in funnels for kind in kinds_of(funnel)),
+        *(Signal(rate_of(rule), Kind.MOMENT_RATE, None) for rule in rules),
     )

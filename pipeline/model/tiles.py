@@ -33,6 +33,10 @@ SURVEY_COUNTERS: Final = (
     "ces_sum_sq",
 )
 
+SEEN: Final = "persons_seen"
+"""Persons that come: of whom nothing has been heard for half an hour (``pipeline.core.persons.seen``)."""
+_MOMENTS: Final = "_moments"
+
 Counters = dict[str, int]
 
 
@@ -71,6 +75,11 @@ def recovered_value_counters(funnel: str) -> tuple[str, str]:
     return f"{funnel}_value_recovered_7d", f"{funnel}_value_recovered_7d_sq"
 
 
+def moments_counter(rule: str) -> str:
+    """Name: moments of a rule."""
+    return f"{rule.replace('-', '_')}{_MOMENTS}"
+
+
 def person_counters(funnels: Iterable[str]) -> tuple[str, ...]:
     """All that is counted of what became of these funnels' abandonments."""
     return tuple(
@@ -85,12 +94,12 @@ def person_counters(funnels: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-_OF_PERSONS: Final = person_counters([""])
+_OF_PERSONS: Final = (*person_counters([""]), SEEN, _MOMENTS)
 
 
 @lru_cache(maxsize=256)
 def is_by_person(counter: str) -> bool:
-    """Whether it is one of ``person_counters``, of whichever funnel."""
+    """Whether it is counted of persons, of whichever funnel or rule."""
     return counter.endswith(_OF_PERSONS)
 
 

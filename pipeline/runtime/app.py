@@ -30,6 +30,7 @@ from pipeline.settings import (
     customers_digest,
     funnel_names,
     holdout,
+    moment_names,
     rules,
     rules_digest,
 )
@@ -127,7 +128,7 @@ def _new_leases(
         store,
         deciding,
         digest,
-        load_rules(settings.alerts.rules, funnel_names(settings)),
+        load_rules(settings.alerts.rules, funnel_names(settings), moment_names(settings)),
         pipeline.rebuild,
         customers,
         started_ms=int(time.time() * 1000),

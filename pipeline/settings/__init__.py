@@ -8,7 +8,15 @@ the stack that ``up`` runs on this machine; ``secrets`` reads secrets from files
 
 from pipeline.settings.environment import PREFIX, SettingsError, leaves, names
 from pipeline.settings.root import Settings, load
-from pipeline.settings.rules import customers_digest, funnel_names, holdout, rules, rules_digest, vocabulary
+from pipeline.settings.rules import (
+    customers_digest,
+    funnel_names,
+    holdout,
+    moment_names,
+    rules,
+    rules_digest,
+    vocabulary,
+)
 from pipeline.settings.services import (
     AlertmanagerSettings,
     ClickHouseSettings,
@@ -45,6 +53,7 @@ __all__ = [
     "holdout",
     "leaves",
     "load",
+    "moment_names",
     "names",
     "rules",
     "rules_digest",

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Set
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -12,7 +12,7 @@ from pipeline.core.detection.watch import Rule
 from pipeline.model.evidence import STEP_MS
 from pipeline.model.facts import RECOVERABLE
 from pipeline.model.funnels import STANDARD
-from pipeline.model.signals import OF_FUNNEL, SATISFACTION, Kind, kinds_of, name_of, signal_of, signals_of
+from pipeline.model.signals import OF_FUNNEL, SATISFACTION, Kind, kinds_of, name_of, rate_of, signal_of, signals_of
 from pipeline.settings.environment import SettingsError
 from pipeline.settings.toml_lines import line_of
 
@@ -28,7 +28,7 @@ class _Rule(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     signal: str = ""
-    kind: Literal["completion_ratio", "nowcast", "abandonment", "net_abandonment"] | None = None
+    kind: Literal["completion_ratio", "nowcast", "abandonment", "net_abandonment", "moment_rate"] | None = None
     direction: Literal["falls", "rises"]
     windows: Annotated[list[Annotated[float, Field(gt=0, le=60)]], Field(min_length=1)]
     least: Annotated[float, Field(gt=0)]
@@ -76,8 +76,24 @@ class _Rule(BaseModel):
         )
 
 
-def load_rules(path: str, funnels: tuple[str, ...]) -> tuple[Rule, ...]:
-    """The rules of the file, or those shipped where ``path`` is empty. Raises RulesError."""
+class _Shop(NamedTuple):
+    """What signals there are of."""
+
+    funnels: tuple[str, ...]
+    about_persons: tuple[str, ...]
+    """Names of the rules of moments."""
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Those that rules can be about."""
+        return frozenset(one.name for one in signals_of(self.funnels, self.about_persons) if one.has_rules)
+
+
+def load_rules(path: str, funnels: tuple[str, ...], about_persons: tuple[str, ...] = ()) -> tuple[Rule, ...]:
+    """The rules of the file, or those shipped where ``path`` is empty. Raises RulesError.
+
+    ``about_persons``: names of the rules of moments.
+    """
     name = path or "alert_rules.toml"
     try:
         text = (Path(path) if path else files("pipeline.settings") / "alert_rules.toml").read_text(
@@ -89,12 +105,10 @@ def load_rules(path: str, funnels: tuple[str, ...]) -> tuple[Rule, ...]:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RulesError(f"{name}: {error}") from error
-    return _checked(name, text, content, funnels, is_shipped=not path)
+    return _checked(name, text, content, _Shop(funnels, about_persons), is_shipped=not path)
 
 
-def _checked(
-    name: str, text: str, content: dict[str, Any], funnels: tuple[str, ...], is_shipped: bool
-) -> tuple[Rule, ...]:
+def _checked(name: str, text: str, content: dict[str, Any], shop: _Shop, is_shipped: bool) -> tuple[Rule, ...]:
     unknown = set(content) - {"defaults", "rule"}
     if unknown:
         raise RulesError(f"{name}: {min(unknown)}: there are [defaults] and [[rule]] only")
@@ -111,26 +125,30 @@ def _checked(
     rules: list[Rule] = []
     named = {rule.signal for _, rule in found}
     for number, row in found:
-        for rule in _made(row, funnels, named, is_shipped):
-            _check(rule, rules, funnels, lambda key, problem: _at(name, text, number, key, problem))  # noqa: B023 - called at once
+        for rule in _made(row, shop, named, is_shipped):
+            _check(rule, rules, shop, lambda key, problem: _at(name, text, number, key, problem))  # noqa: B023 - called at once
             rules.append(rule)
     if not rules:
         raise RulesError(f"{name}: holds no [[rule]] about a signal that there is")
     return tuple(rules)
 
 
-def _made(row: _Rule, funnels: tuple[str, ...], named: Set[str], is_shipped: bool) -> Iterator[Rule]:
-    """The rule; of one about a kind, one for each funnel whose signal of that kind no other rule names."""
+def _made(row: _Rule, shop: _Shop, named: Set[str], is_shipped: bool) -> Iterator[Rule]:
+    """The rule; of one about a kind, one for each funnel, or rule of moments, whose signal no other rule names."""
     if row.kind is None:
         of = _funnel_of(row.signal)
         # A shop that has switched off or renamed a funnel of ours need not write all rules anew.
-        if not (is_shipped and of in STANDARD and of not in funnels):
+        if not (is_shipped and of in STANDARD and of not in shop.funnels):
             yield row.made(row.name, row.signal)
         return
-    for funnel in funnels:
-        signal = name_of(funnel, Kind(row.kind))
-        if Kind(row.kind) in kinds_of(funnel) and signal not in named:
-            yield row.made(f"{funnel.replace('_', '-')}-{row.name}", signal)
+    kind = Kind(row.kind)
+    if kind is Kind.MOMENT_RATE:
+        of_kind = {rule: rate_of(rule) for rule in shop.about_persons}
+    else:
+        of_kind = {one.replace("_", "-"): name_of(one, kind) for one in shop.funnels if kind in kinds_of(one)}
+    for subject, signal in of_kind.items():
+        if signal not in named:
+            yield row.made(f"{subject}-{row.name}", signal)
 
 
 def _funnel_of(signal: str) -> str | None:
@@ -140,19 +158,20 @@ def _funnel_of(signal: str) -> str | None:
         return None
 
 
-def _check(rule: Rule, others: list[Rule], funnels: tuple[str, ...], at: Callable[[str, str], RulesError]) -> None:
-    if rule.signal not in {signal.name for signal in signals_of(funnels) if signal.has_rules}:
-        raise at("signal", f"no signal {rule.signal!r}; there are {_listed(funnels)}")
+def _check(rule: Rule, others: list[Rule], shop: _Shop, at: Callable[[str, str], RulesError]) -> None:
+    if rule.signal not in shop.signals:
+        raise at("signal", f"no signal {rule.signal!r}; there are {_listed(shop)}")
     if rule.kind is Kind.NOWCAST and len(rule.windows_ms) != 1:
         raise at("windows", "windows: a nowcast has one")
     if any(rule.name == other.name for other in others):
         raise at("name", f"name: a second rule {rule.name!r}")
 
 
-def _listed(funnels: tuple[str, ...]) -> str:
+def _listed(shop: _Shop) -> str:
     kinds = ", ".join(name_of("<funnel>", kind) for kind in OF_FUNNEL if signal_of(name_of("f", kind)).has_rules)
-    net = ", ".join(name_of(funnel, Kind.NET_ABANDONMENT) for funnel in funnels if funnel in RECOVERABLE)
-    return f"{kinds}, {net} (funnels: {', '.join(funnels)}), {', '.join(SATISFACTION)}"
+    net = ", ".join(name_of(funnel, Kind.NET_ABANDONMENT) for funnel in shop.funnels if funnel in RECOVERABLE)
+    others = ", ".join((*SATISFACTION, *map(rate_of, shop.about_persons)))
+    return f"{kinds}, {net} (funnels: {', '.join(shop.funnels)}), {others}"
 
 
 def _at(name: str, text: str, number: int, key: str, problem: str) -> RulesError:

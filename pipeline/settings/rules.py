@@ -18,7 +18,7 @@ from pipeline.settings.root import Settings
 from pipeline.settings.shop import OnSettings
 from schemas.vocabulary import CONTRACT, Vocabulary
 
-_STATE_LAYOUT: Final = 14
+_STATE_LAYOUT: Final = 15
 """Rises when checkpoints hold something else than before: older ones do not fit."""
 
 
@@ -70,6 +70,12 @@ def customers_digest(settings: Settings) -> str:
 
 def funnel_names(settings: Settings) -> tuple[str, ...]:
     return tuple(settings.funnels.followed())
+
+
+def moment_names(settings: Settings) -> tuple[str, ...]:
+    """Of the rules of moments. Raises MomentRulesError."""
+    found = load_moment_rules(settings.moments.rules, funnel_names(settings), vocabulary(settings))
+    return tuple(rule.name for rule in found)
 
 
 def vocabulary(settings: Settings) -> Vocabulary:

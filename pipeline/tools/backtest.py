@@ -7,7 +7,7 @@ process, on the same code as in the workers. Signals are not computed, only what
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from pipeline.core.detection.detection import Detection
+from pipeline.core.detection.detection import Detection, is_of_persons
 from pipeline.core.detection.incidents import RETRACTED, Alert
 from pipeline.core.detection.watch import Rule
 from pipeline.core.sessions.partition import Partition
@@ -36,7 +36,8 @@ class Backtest:
         self._partitions = {source: Partition(source[0].removeprefix(TOPIC_PREFIX), rules) for source in sources}
         self._windows = Windows(rules.funnels, rules.longest_lateness_ms, rules.generation, len(sources))
         # Rules about persons are left out: their stages do not run here.
-        self._detector = Detection(ages, alert_rules, rules.longest_lateness_ms, currency=rules.currency).own
+        own = tuple(rule for rule in alert_rules if not is_of_persons(rule))
+        self._detector = Detection(ages, own, rules.longest_lateness_ms, currency=rules.currency).own
         self._first_ms: int | None = None
         self.fired: dict[str, tuple[int, Alert]] = {}
         """By id: when it fired (event time, ms), and the alert as it stands."""

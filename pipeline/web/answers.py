@@ -202,6 +202,16 @@ class EffectRow(Row):
     upper: float
 
 
+class RateRow(Row):
+    """Moments of 1,000 persons who have come, over an hour, with the bounds of the 95 % interval."""
+
+    value: float
+    lower: float
+    upper: float
+    persons: int
+    """How many have come."""
+
+
 class MomentsRow(Row):
     """How often a rule about single persons has fired in a day. Whom it was about, this API never tells."""
 
@@ -214,6 +224,8 @@ class MomentsRow(Row):
     """Of those that have fired."""
     hours: list[int]
     """How many fired in each of the 24 hours, the oldest first."""
+    rate: RateRow | None
+    """The newest of the last two hours, as the signal ``<rule>_moment_rate``; None: nobody has come."""
     holdout: float
     """Share of the known persons of whom it is recorded that it fired, and who are not told of; 0: all are."""
     told: ArmRow | None

@@ -81,18 +81,20 @@ def _is_at_till(opening: OnSettings) -> bool:
 def catalogue(settings: Settings) -> Catalogue:
     """Of the pipeline with these settings."""
     funnels = funnel_names(settings)
+    moments = load_moment_rules(settings.moments.rules, funnels, vocabulary(settings))
+    about_persons = tuple(rule.name for rule in moments)
     return Catalogue(
-        described=signals_of(funnels),
+        described=signals_of(funnels, about_persons),
         funnels=funnels,
         dimensions=tuple("|".join(sorted(some)) or "all" for some in settings.segments.combinations),
         known_dimensions=vocabulary(settings).dimensions,
         known=dict(settings.segments.known),
         currency=settings.pipeline.currency,
-        moments=load_moment_rules(settings.moments.rules, funnels, vocabulary(settings)),
+        moments=moments,
         places=load_places(settings.web.stores),
         till_funnels=tuple(
             name for name, funnel in settings.funnels.followed().items() if all(map(_is_at_till, funnel.opens_on))
         ),
-        rules=load_rules(settings.alerts.rules, funnels),
+        rules=load_rules(settings.alerts.rules, funnels, about_persons),
         timeouts_s={name: funnel.timeout_s for name, funnel in settings.funnels.followed().items()},
     )

@@ -1,31 +1,26 @@
 """What each address of the API gives: rows of the store, a page at a time."""
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.core.effects import Arm, effect
-from pipeline.model.evidence import DAY_MS, HOUR_MS, hour_start
-from pipeline.model.facts import RECOVERABLE
-from pipeline.model.moments import MomentRule
+from pipeline.model.evidence import HOUR_MS, hour_start
 from pipeline.model.signals import Unit
 from pipeline.web import answers as api
 from pipeline.web import asked as asks
 from pipeline.web import past_queries, queries
+from pipeline.web.bodies import Body, body, page
 from pipeline.web.catalogue import Catalogue
 from pipeline.web.parameters import from_cursor, to_cursor
+from pipeline.web.person_listings import PersonListings
 from pipeline.web.queries import Filter
 from pipeline.web.reads import Reads, Rows
 from pipeline.web.usual import band, best_usual
 from schemas.times import format_rfc3339
 
-Body = dict[str, Any]
 _LATELY_MS: Final = 300_000
-_NOBODY: Final = (0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
-"""What has become of journeys of which none is somebody's."""
 _MOST_NEXT: Final = 5
-_HOURS: Final = 24
 _LONG_AGO_MS: Final = 7 * 86_400_000
 """So far back the newest event is looked for, once, where there was none lately."""
 
@@ -51,6 +46,7 @@ class Listings:
 
     def all(self) -> list[Listing]:
         """Every address, in the order of the documentation."""
+        persons = PersonListings(self._rows, self.as_of, self.names)
         return [
             Listing("signals", "Signals as they stand now", asks.CurrentParameters, api.SignalRow, self.current),
             Listing("signals/history", "A signal over time", asks.HistoryParameters, api.SignalRow, self.history),
@@ -63,8 +59,8 @@ class Listings:
                 "journeys", "Journeys that have ended", asks.JourneysParameters, api.JourneyRow, self.journeys
             ),
             Listing("funnels/steps", "How steps are passed", asks.FunnelsParameters, api.StepRow, self.steps),
-            Listing("recoveries", "Who came back", asks.RecoveriesParameters, api.RecoveryRow, self.recoveries),
-            Listing("moments", "Moments of a day", asks.MomentsParameters, api.MomentsRow, self.moments),
+            Listing("recoveries", "Who came back", asks.RecoveriesParameters, api.RecoveryRow, persons.recoveries),
+            Listing("moments", "Moments of a day", asks.MomentsParameters, api.MomentsRow, persons.moments),
             Listing("sources", "What sources send", asks.SourcesParameters, api.SourceRow, self.sources),
             Listing("deadletters", "What could not be read", asks.LettersParameters, api.LettersRow, self.letters),
             Listing(
@@ -87,16 +83,16 @@ class Listings:
                 break
         return int(end_ms) or None, self._events_until
 
-    async def _as_of(self, asked: asks.Moment) -> int | None:
+    async def as_of(self, asked: asks.Moment) -> int | None:
         """The time that is asked about, at the latest the present; None: nothing is known yet."""
         newest, _ = await self.newest()
         return newest if newest is None or asked.at_ms is None else min(asked.at_ms, newest)
 
     async def current(self, asked: asks.CurrentParameters) -> Body:
         after = from_cursor(asked.cursor, str, str) or ("", "")
-        as_of = await self._as_of(asked)
+        as_of = await self.as_of(asked)
         if as_of is None:
-            return _page([], None, None)
+            return page([], None, None)
         where = Filter().equal(segment=asked.segment, signal=asked.signal).of_dimension(asked.dimension)
         most = asked.limit + 1
         if asked.at_ms is None:
@@ -107,7 +103,7 @@ class Listings:
         following = _following(rows, asked.limit, lambda row: to_cursor(row[1], row[0]))
         # A bucket may have come since the present was asked for. Rows of what is filling say what they are of.
         as_of = max([as_of, *(row[3] for row in rows if row[-1] is None)])
-        return _page([signal_body(row) for row in rows[: asked.limit]], as_of, following)
+        return page([signal_body(row) for row in rows[: asked.limit]], as_of, following)
 
     async def history(self, asked: asks.HistoryParameters) -> Body:
         since, until = asked.span_ms
@@ -118,12 +114,12 @@ class Listings:
             past_queries.history(asked.signal, asked.segment, asked.window, span, asked.limit + 1)
         )
         following = _following(rows, asked.limit, lambda row: to_cursor(row[3]))
-        return _page([signal_body(row) for row in rows[: asked.limit]], None, following)
+        return page([signal_body(row) for row in rows[: asked.limit]], None, following)
 
     async def day(self, asked: asks.DayParameters) -> Body:
-        as_of = await self._as_of(asked)
+        as_of = await self.as_of(asked)
         if as_of is None:
-            return _page([], None, None)
+            return page([], None, None)
         sums = self._sums
         where = asked.segment, as_of, self.names.signals
         points: dict[str, list[Any]] = {}
@@ -137,29 +133,29 @@ class Listings:
                 at = format_rfc3339(hour_start(as_of) - back * HOUR_MS)
                 usual.setdefault(signal, []).append((at, *found))
         rows = [{"signal": one, "points": points[one], "usual": usual.get(one, [])} for one in points]
-        return _page(rows, as_of, None)
+        return page(rows, as_of, None)
 
     @property
     def _sums(self) -> set[str]:
         return {one.name for one in self.names.described if one.unit is Unit.MONEY}
 
     async def hours(self, asked: asks.HoursParameters) -> Body:
-        as_of = await self._as_of(asked)
+        as_of = await self.as_of(asked)
         if as_of is None:
-            return _page([], None, None)
+            return page([], None, None)
         is_sum = asked.signal in self._sums
         found = [
             {"segment": segment, "hours": [(format_rfc3339(at), a if is_sum else a / n, n) for at, a, n in hours]}
             for segment, hours in await self._rows(past_queries.by_hour(asked.signal, asked.dimension, as_of))
         ]
-        return _page(found, as_of, None)
+        return page(found, as_of, None)
 
     async def usual(self, asked: asks.UsualParameters) -> Body:
-        as_of = await self._as_of(asked)
+        as_of = await self.as_of(asked)
         if as_of is None:
-            return _page([], None, None)
+            return page([], None, None)
         found = await self.usual_of(asked.segment, as_of)
-        return _page([{"signal": signal, **best} for signal, best in found.items()], as_of, None)
+        return page([{"signal": signal, **best} for signal, best in found.items()], as_of, None)
 
     async def usual_of(self, segment: str, as_of_ms: int) -> Body:
         """By signal, what is usual at this hour."""
@@ -167,21 +163,21 @@ class Listings:
         return {signal: best for signal, *kinds in rows if (best := best_usual(kinds)) is not None}
 
     async def trends(self, asked: asks.TrendsParameters) -> Body:
-        as_of = await self._as_of(asked)
+        as_of = await self.as_of(asked)
         if as_of is None:
-            return _page([], None, None)
+            return page([], None, None)
         rows = await self._rows(past_queries.trends(asked.signal, asked.dimension, asked.window, as_of))
         found = [
             {"segment": segment, "points": [(format_rfc3339(at_ms), value) for at_ms, value in points]}
             for segment, points in rows
         ]
-        return _page(found, as_of, None)
+        return page(found, as_of, None)
 
     async def funnels(self, asked: asks.FunnelsParameters) -> Body:
-        as_of = await self._as_of(asked)
+        as_of = await self.as_of(asked)
         if as_of is None:
-            return _page([], None, None)
-        return _page(await self.exits(asked.segment, asked.window, as_of), as_of, None)
+            return page([], None, None)
+        return page(await self.exits(asked.segment, asked.window, as_of), as_of, None)
 
     async def exits(self, segment: str, window: str, as_of_ms: int) -> list[Body]:
         """Of each funnel how its journeys ended in the window, and where those who gave up had come to."""
@@ -200,12 +196,12 @@ class Listings:
         return list(found.values())
 
     async def steps(self, asked: asks.FunnelsParameters) -> Body:
-        as_of = await self._as_of(asked)
+        as_of = await self.as_of(asked)
         if as_of is None:
-            return _page([], None, None)
+            return page([], None, None)
         found = await self._rows(queries.steps(asked.segment, asked.window, as_of, self.names))
-        rows = [_body(api.StepRow, _step(row)) for row in found if row[0] in self.names.funnels]
-        return _page(rows, as_of, None)
+        rows = [body(api.StepRow, _step(row)) for row in found if row[0] in self.names.funnels]
+        return page(rows, as_of, None)
 
     async def journeys(self, asked: asks.JourneysParameters) -> Body:
         after = from_cursor(asked.cursor, int, str, str, str, int)
@@ -222,56 +218,24 @@ class Listings:
             asked.limit,
             lambda row: to_cursor(hour_start(row[7]), row[2], row[3], row[0], row[7]),
         )
-        found = [_body(api.JourneyRow, row, "entered_at", "ended_at") for row in rows[: asked.limit]]
-        return _page(found, None, following)
-
-    async def recoveries(self, asked: asks.RecoveriesParameters) -> Body:
-        as_of = await self._as_of(asked)
-        if as_of is None:
-            return _page([], None, None)
-        where = asked.segment, (as_of - asked.days * DAY_MS, as_of), self.names
-        all_of: dict[str, int] = dict(await self._rows(queries.abandoned(*where)))
-        found = {row[0]: row[1:] for row in await self._rows(queries.recoveries(*where))}
-        rows = [
-            _body(api.RecoveryRow, (funnel, all_of.get(funnel, 0), *found.get(funnel, _NOBODY)))
-            for funnel in self.names.funnels
-            if funnel in RECOVERABLE
-        ]
-        return _page(rows, as_of, None)
-
-    async def moments(self, asked: asks.MomentsParameters) -> Body:
-        as_of = await self._as_of(asked)
-        if as_of is None:
-            return _page([], None, None)
-        where = queries.in_segment(asked.segment, self.names)
-        found = {row[0]: row for row in await self._rows(past_queries.moments(where, as_of))}
-        are_any_held = any(rule.holdout for rule in self.names.moments)
-        found_arms = await self._rows(past_queries.arms(as_of)) if are_any_held else []
-        arms = {row[:2]: (Arm(*row[2:4]), Arm(*row[4:])) for row in found_arms}
-        rows = []
-        for rule in self.names.moments:
-            _, fired, withdrawn, newest, (backs, counts) = found.get(rule.name, (rule.name, 0, 0, None, ((), ())))
-            by_back = dict(zip(backs, counts, strict=True))
-            hours = [by_back.get(back, 0) for back in reversed(range(_HOURS))]
-            told = (rule.name, rule.says, fired, withdrawn, newest, hours)
-            rows.append(_body(api.MomentsRow, (*told, rule.holdout, *_effect(rule, arms)), "newest_at"))
-        return _page(rows, as_of, None)
+        found = [body(api.JourneyRow, row, "entered_at", "ended_at") for row in rows[: asked.limit]]
+        return page(found, None, following)
 
     async def sources(self, asked: asks.SourcesParameters) -> Body:
         since_ms = time.time_ns() // 1_000_000 - asked.hours * HOUR_MS
         rows = await self._rows(queries.sources(since_ms))
-        return _page([_body(api.SourceRow, row, "newest_at", "told_at") for row in rows], None, None)
+        return page([body(api.SourceRow, row, "newest_at", "told_at") for row in rows], None, None)
 
     async def letters(self, asked: asks.LettersParameters) -> Body:
         rows = await self._rows(queries.letters(time.time_ns() // 1_000_000 - asked.hours * HOUR_MS))
-        return _page([_body(api.LettersRow, row, "newest_at") for row in rows], None, None)
+        return page([body(api.LettersRow, row, "newest_at") for row in rows], None, None)
 
     async def completeness(self, asked: asks.CompletenessParameters) -> Body:
         as_of, _ = await self.newest()
         if as_of is None:
-            return _page([], None, None)
+            return page([], None, None)
         rows = await self._rows(past_queries.completeness(as_of))
-        return _page([_body(api.CompletenessRow, row, "until") for row in rows], as_of, None)
+        return page([body(api.CompletenessRow, row, "until") for row in rows], as_of, None)
 
     async def alerts(self, asked: asks.AlertsParameters) -> Body:
         after = from_cursor(asked.cursor, int, str)
@@ -287,17 +251,17 @@ class Listings:
         found = [alert_body(row) for row in rows[: asked.limit]]
         if asked.at_ms is not None:
             found = [_as_it_stood(one, format_rfc3339(asked.at_ms)) for one in found]
-        return _page(found, asked.at_ms, following)
+        return page(found, asked.at_ms, following)
 
     async def segments(self, asked: asks.SegmentsParameters) -> Body:
         (after,) = from_cursor(asked.cursor, str) or ("",)
         as_of, _ = await self.newest()
         if as_of is None:
-            return _page([], None, None)
+            return page([], None, None)
         where = Filter().of_dimension(asked.dimension)
         rows = await self._rows(queries.segments(where, asked.limit + 1, after))
         following = _following(rows, asked.limit, lambda row: to_cursor(row[0]))
-        return _page([_body(api.SegmentRow, row) for row in rows[: asked.limit]], as_of, following)
+        return page([body(api.SegmentRow, row) for row in rows[: asked.limit]], as_of, following)
 
     async def _rows(self, query: queries.Query) -> Rows:
         return await self._reads.rows(query.sql, query.values)
@@ -310,11 +274,11 @@ def _as_it_stood(alert: Body, at: str) -> Body:
 
 
 def signal_body(row: Sequence[Any]) -> Body:
-    return _body(api.SignalRow, row, "window_end")
+    return body(api.SignalRow, row, "window_end")
 
 
 def alert_body(row: Sequence[Any]) -> Body:
-    return _body(api.AlertRow, row, "opened_at", "updated_at", "resolved_at")
+    return body(api.AlertRow, row, "opened_at", "updated_at", "resolved_at")
 
 
 def _step(row: Sequence[Any]) -> list[Any]:
@@ -322,28 +286,6 @@ def _step(row: Sequence[Any]) -> list[Any]:
     *figures, median_ms, (names, counts) = row
     nexts = sorted(zip(names, counts, strict=True), key=lambda one: (-one[1], one[0]))[:_MOST_NEXT]
     return [*figures, None if median_ms is None else median_ms / 1000, nexts]
-
-
-def _effect(rule: MomentRule, arms: Mapping[tuple[str, float], tuple[Arm, Arm]]) -> Sequence[Body | None]:
-    """Those told of, those held out, and what telling has changed."""
-    if not rule.holdout:
-        return None, None, None
-    told, held = arms.get((rule.name, rule.holdout), (Arm(0, 0), Arm(0, 0)))
-    found = effect(told, held)
-    return told._asdict(), held._asdict(), None if found is None else found._asdict()
-
-
-def _body(model: type[api.Row], row: Sequence[Any], *times: str) -> Body:
-    found = dict(zip(model.model_fields, row, strict=True))
-    for name in times:
-        if found[name] is not None:
-            found[name] = format_rfc3339(found[name])
-    return found
-
-
-def _page(rows: list[Body], as_of_ms: int | None, following: str | None) -> Body:
-    as_of = None if as_of_ms is None else format_rfc3339(as_of_ms)
-    return {"rows": rows, "as_of": as_of, "next": following}
 
 
 def _following(rows: Rows, limit: int, cursor: Callable[[Sequence[Any]], str]) -> str | None:

@@ -88,6 +88,15 @@ WHERE at >= {at("since")} AND at < {at("as_of")} AND {segment.sql} GROUP BY rule
     return Query(sql, values | dict(segment.values))
 
 
+def last_hour(segment: str, signals: Sequence[str], as_of_ms: int) -> Query:
+    """The newest window of an hour of each signal: (signal, value, lower, upper, n)."""
+    sql = f"""SELECT signal, value, lower, upper, toUInt64(denominator) FROM cx.signals FINAL
+WHERE signal IN %(signals)s AND segment = %(segment)s AND window = '1h' AND denominator > 0
+  AND window_end <= {at("as_of")} AND window_end > {at("since")}
+ORDER BY signal, window_end DESC LIMIT 1 BY signal"""
+    return Query(sql, {"signals": signals, "segment": segment, "as_of": as_of_ms, "since": as_of_ms - 2 * HOUR_MS})
+
+
 def arms(as_of_ms: int) -> Query:
     """Of persons of whom the horizon has passed: (rule, share held out, told, of these bought, held, the same)."""
     sql = f"""SELECT rule, holdout, countIf(NOT is_held), countIf(NOT is_held AND has_bought),

@@ -16,6 +16,7 @@ _RANGES: Final[Mapping[Unit, tuple[float, float]]] = {
     Unit.POINTS: (1.0, 7.0),
     Unit.MONEY: (0.0, math.inf),
     Unit.RATIO: (0.0, math.inf),
+    Unit.PER_1000: (0.0, math.inf),
 }
 _WIDTH: Final = 2.0
 """Of the band on either side, in standard deviations: one hour in twenty lies outside."""

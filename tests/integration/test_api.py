@@ -39,8 +39,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("api")
     system = Running.start(folder, "--no-simulate", environ={"CX_WEB__CLIENTS": str(CLIENTS)})
     try:
-        start = format_rfc3339(round((time.time() - 75 * 60) * 1000))
-        sent = system.cx("simulate", "--fast", "--minutes", "70", "--rate", "10", "--start", start, "--late", "0")
+        start_ms = round((time.time() - 105 * 60) * 1000)
+        system.send("touchpoints.web", list(_trouble(start_ms)))
+        start = format_rfc3339(start_ms)
+        sent = system.cx("simulate", "--fast", "--minutes", "100", "--rate", "10", "--start", start, "--late", "0")
         assert sent.returncode == 0, sent.stderr
         newest = "SELECT max(window_end) > now() - INTERVAL 6 MINUTE FROM cx.signals WHERE window = '1m'"
         moments = "SELECT count() > 0 FROM cx.moments"  # of persons, who come last
@@ -50,6 +52,23 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield system
     finally:
         system.stop()
+
+
+def _trouble(start_ms: int) -> Iterator[tuple[str, bytes]]:
+    """Sessions of which each makes a moment: where nothing is wrong a simulated shop has hardly one in an hour."""
+    for number in range(12):
+        session = f"trouble-{number}"
+        for second, kind in enumerate(("error_shown", "error_shown", "rage_clicked")):
+            event = {
+                "event_id": f"{session}-{second}",
+                "type": kind,
+                "occurred_at": format_rfc3339(start_ms + 300_000 * number + 1_000 * second),
+                "channel": "web",
+                "session_id": session,
+                "visitor_id": f"visitor-{number}",
+                "step": "payment" if kind == "error_shown" else None,
+            }
+            yield session, json.dumps({name: value for name, value in event.items() if value}).encode()
 
 
 def _is_at_rest(system: Running) -> bool:

@@ -119,8 +119,9 @@ def shop(tmp_path: Path) -> Settings:
 
 
 def test_the_page_says_it_of_rules_with_a_holdout(engine: Any, tmp_path: Path) -> None:
-    listings = Listings(Engine(engine), catalogue(shop(tmp_path)))
-    tried, told = asyncio.run(listings.moments(MomentsParameters()))["rows"]
+    listings = Listings(Engine(engine), catalogue(shop(tmp_path))).all()
+    moments = next(one for one in listings if one.path == "moments")
+    tried, told = asyncio.run(moments.find(MomentsParameters()))["rows"]
     expected = effect(TOLD, HELD)
     assert expected is not None
     assert (tried["told"], tried["held"]) == (TOLD._asdict(), HELD._asdict())

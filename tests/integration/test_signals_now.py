@@ -47,9 +47,13 @@ def drawn(chance: random.Random, most: int, funnels: Iterable[str]) -> Counters:
     return some_of(found, funnels, chance)
 
 
-def drawn_of_persons(chance: random.Random, funnels: Iterable[str]) -> Counters:
+def drawn_of_persons(chance: random.Random, funnels: Iterable[str], rules: Iterable[str]) -> Counters:
     """The same of what persons did; not more than there were abandonments, most of the time."""
     found: Counters = {}
+    if chance.random() < 0.7:
+        found = {"persons_seen": chance.randint(0, 2)} | {
+            f"{rule.replace('-', '_')}_moments": chance.choice([0, 0, 0, 1, 2, -1]) for rule in rules
+        }
     for funnel in funnels:
         values = [chance.choice([0, 123_456, 10**16]) for _ in range(chance.randint(0, 2))]
         found |= {
@@ -108,7 +112,7 @@ def test_sql_and_core_agree(engine: Any, shop: Rules, seed: int) -> None:
     bought_in = [funnel for funnel in funnels if funnel in RECOVERABLE]
     for number, reach in ((1, HOUR), (2, HOUR // 2)):
         tiles = [
-            Tile(segment, bucket, drawn_of_persons(chance, bought_in))
+            Tile(segment, bucket, drawn_of_persons(chance, bought_in, shop.about_persons))
             for segment in SEGMENTS
             for bucket in range(end - reach - 3 * BUCKET_MS, end, BUCKET_MS)
             if chance.random() < 0.5

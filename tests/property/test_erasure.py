@@ -16,9 +16,9 @@ from pipeline.model.privacy import pseudonym
 from pipeline.model.records import Record
 from pipeline.model.source import Source
 from pipeline.tools.verify.naive import compute
-from pipeline.tools.verify.naive_returns import SIGNALS
+from pipeline.tools.verify.naive_returns import is_of_persons
 from schemas.erasures import mark_of
-from tests.persons import Chain
+from tests.persons import FEW_NAIVE, FEW_RULES, Chain
 from tests.property.test_persons import MINUTE, SOURCES, drawn
 from tests.support import (
     FETCHED_MS,
@@ -96,9 +96,9 @@ def test_nothing_is_left_of_who_is_erased_and_of_others_all(
     chance = random.Random(seed)
     logs, who = drawn(chance, sessions), erased(names, key)
     later = ticks_after(logs)
-    naive = replace(NAIVE, customer_key=key, erased=who.marks)
+    naive = replace(FEW_NAIVE, customer_key=key, erased=who.marks)
     expected = compute(naive_logs({source: [*log, *later[source]] for source, log in logs.items()}), naive)
-    chain = Erasing(logs, seed, replace(RULES, customer_key=key))
+    chain = Erasing(logs, seed, replace(FEW_RULES, customer_key=key))
     crashes = chance.choice([0, 0.1, 0.3])
     for source, log in logs.items():
         chain.stages[source].log = log[: chance.randrange(len(log) + 1)]
@@ -118,7 +118,7 @@ def test_nothing_is_left_of_who_is_erased_and_of_others_all(
         assert kept == {key: row for key, row in wanted.items() if key.person not in aside}
     if not aside:
         counted = chain.signals()
-        both = {key for key in {**counted, **expected.signals} if key[0] in SIGNALS}
+        both = {key for key in {**counted, **expected.signals} if is_of_persons(key[0])}
         keys = {key for key in both if not expected.is_unsure(key[3])}
         assert_signals(
             {key: row for key, row in counted.items() if key in keys},

@@ -13,10 +13,11 @@ from pipeline.model.records import Record
 from pipeline.model.source import Source
 from pipeline.settings import load, rules
 from pipeline.tools.verify.naive import compute
+from pipeline.tools.verify.naive_returns import is_of_persons
 from pipeline.tools.verify.rules import naive_rules
 from schemas.events import TOPIC_PREFIX
 from tests.persons import SAID, Chain
-from tests.support import event_json, log_of, naive_logs
+from tests.support import assert_signals, event_json, log_of, naive_logs
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -73,7 +74,7 @@ cooldown_s = 3600
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
     file: Path = tmp_path_factory.mktemp("moments") / "rules.toml"
     file.write_text(RULES_FILE)
-    return load({"CX_MOMENTS__RULES": str(file), "CX_SEGMENTS__COMBINATIONS": "[[]]"})
+    return load({"CX_MOMENTS__RULES": str(file), "CX_SEGMENTS__COMBINATIONS": '[[], ["channel"]]'})
 
 
 def drawn(chance: random.Random, sessions: int, asking: random.Random | None = None) -> dict[Source, list[Record]]:
@@ -130,6 +131,7 @@ def test_any_order_cut_and_crash_gives_the_naive_moments(shop: Any, seed: int, s
     chain.run(crashes=chance.choice([0, 0.1, 0.3]))
     assert chain.moments() == expected.moments
     assert chain.table() == expected.recoveries
+    assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if is_of_persons(key[0])})
 
 
 @settings(max_examples=60)

@@ -11,10 +11,10 @@ from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.source import Source
 from pipeline.tools.verify.naive import compute
-from pipeline.tools.verify.naive_returns import SIGNALS
+from pipeline.tools.verify.naive_returns import is_of_persons
 from schemas.events import TOPIC_PREFIX
-from tests.persons import SAID, Chain
-from tests.support import NAIVE, RULES, assert_signals, event_json, log_of, naive_logs
+from tests.persons import FEW_NAIVE, FEW_RULES, SAID, Chain
+from tests.support import assert_signals, event_json, log_of, naive_logs
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -66,7 +66,9 @@ def drawn(chance: random.Random, sessions: int, asking: random.Random | None = N
     return logs
 
 
-@pytest.mark.parametrize("rules", [RULES, replace(RULES, most_later=3)], ids=["as it is", "short sessions"])
+@pytest.mark.parametrize(
+    "rules", [FEW_RULES, replace(FEW_RULES, most_later=3)], ids=["as it is", "short sessions"]
+)
 @settings(max_examples=100)
 @given(seed=st.integers(0, 2**32), sessions=st.integers(1, 30))
 @example(seed=490, sessions=4)
@@ -78,13 +80,13 @@ def drawn(chance: random.Random, sessions: int, asking: random.Random | None = N
 def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: int, sessions: int) -> None:
     chance = random.Random(seed)
     logs = drawn(chance, sessions)
-    naive = replace(NAIVE, most_later=rules.most_later)
+    naive = replace(FEW_NAIVE, most_later=rules.most_later)
     expected = compute(naive_logs(logs), naive)
     chain = Chain(logs, seed, rules)
     chain.run(crashes=chance.choice([0, 0.1, 0.3]))
     assert chain.table() == expected.recoveries
     assert chain.purchases() == expected.purchases
-    assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if key[0] in SIGNALS})
+    assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if is_of_persons(key[0])})
 
 
 @settings(max_examples=100)
@@ -92,9 +94,9 @@ def test_any_order_cut_and_crash_gives_the_naive_recoveries(rules: Rules, seed: 
 def test_what_is_without_consent_is_nobodys_whatever_the_order(seed: int, sessions: int) -> None:
     chance = random.Random(seed)
     logs = drawn(chance, sessions, random.Random(seed))
-    expected = compute(naive_logs(logs), NAIVE)
-    chain = Chain(logs, seed, RULES)
+    expected = compute(naive_logs(logs), FEW_NAIVE)
+    chain = Chain(logs, seed, FEW_RULES)
     chain.run(crashes=chance.choice([0, 0.1, 0.3]))
     assert chain.table() == expected.recoveries
     assert chain.purchases() == expected.purchases
-    assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if key[0] in SIGNALS})
+    assert_signals(chain.signals(), {key: row for key, row in expected.signals.items() if is_of_persons(key[0])})

@@ -44,7 +44,7 @@ def test_the_shipped_rules_cover_every_funnel_and_satisfaction() -> None:
     watched = {rule.signal for rule in rules}
     assert {f"{funnel}_completion_ratio" for funnel in FUNNELS} <= watched
     assert {"checkout_nowcast", "checkout_abandonment", "csat", "nps", "ces", "friction"} <= watched
-    assert watched <= {signal.name for signal in signals_of(FUNNELS)}
+    assert watched <= {signal.name for signal in signals_of(FUNNELS, ())}
 
 
 def test_a_rule_is_made_of_its_own_values_and_the_defaults(tmp_path: Path) -> None:

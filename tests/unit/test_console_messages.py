@@ -55,7 +55,7 @@ def test_our_own_funnels_and_signals_have_names(language: str) -> None:
     known = messages(language)
     assert {f"funnel.{name}" for name in STANDARD} <= known.keys()
     shown = {Kind.CSAT, Kind.NPS, Kind.CES, Kind.FRICTION, Kind.ABANDONMENT, Kind.NOWCAST, Kind.COMPLETION_RATIO}
-    shown |= {Kind.NET_ABANDONMENT, Kind.VALUE_ABANDONED, Kind.VALUE_RECOVERED}
+    shown |= {Kind.NET_ABANDONMENT, Kind.VALUE_ABANDONED, Kind.VALUE_RECOVERED, Kind.MOMENT_RATE}
     assert {f"figure.{kind}" for kind in shown} <= known.keys()
 
 

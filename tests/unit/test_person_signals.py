@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.core.detection.detection import Detection, is_of_persons
 from pipeline.core.detection.incidents import FIRING
+from pipeline.core.detection.watch import Rule
 from pipeline.core.windows.windows import Windows
 from pipeline.model.ages import age_counters
 from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
@@ -229,8 +230,12 @@ def evidence(start_ms: int, steps: int, elsewhere: float, seed: int = 1) -> tupl
     return rows, [Evidence("all", at, counters) for at, counters in hours.items()]
 
 
+def detection_of(rules: tuple[Rule, ...]) -> Detection:
+    return Detection(AGES, rules, about_persons=RULES.about_persons)
+
+
 def test_fewer_who_buy_on_another_way_are_an_alert_of_net_abandonment() -> None:
-    detection = Detection(AGES, ALERT_RULES)
+    detection = detection_of(ALERT_RULES)
     shards: dict[str, object] = {}
     fired: list[tuple[str, str]] = []
     times = ((MONDAY, 6 * 120, 4.0), (MONDAY + 6 * HOUR_MS, 60, 0.0))
@@ -249,7 +254,7 @@ def test_fewer_who_buy_on_another_way_are_an_alert_of_net_abandonment() -> None:
         ]
         if elsewhere:
             assert fired == []
-        again = Detection(AGES, ALERT_RULES)
+        again = detection_of(ALERT_RULES)
         again.restore(lay(shards, detection.snapshot()), shards)
         detection = again
     assert set(fired) == {("cart-net-abandonment", "all")}
@@ -257,18 +262,18 @@ def test_fewer_who_buy_on_another_way_are_an_alert_of_net_abandonment() -> None:
 
 
 def test_of_rules_that_are_gone_nothing_stays_stored() -> None:
-    detection, shards = Detection(AGES, ALERT_RULES), dict[str, object]()
+    detection, shards = detection_of(ALERT_RULES), dict[str, object]()
     rows, hours = evidence(MONDAY, 120, 4.0)
     assert detection.persons is not None
     detection.persons.take("cx.tiles:0", 1, MONDAY + HOUR_MS, rows, hours)
     list(detection.decide())
     head = lay(shards, detection.snapshot())
     assert any(name.startswith("persons-") for name in shards)
-    without = Detection(AGES, DETECTOR_RULES)
+    without = detection_of(DETECTOR_RULES)
     without.restore(head, shards)
     head = lay(shards, without.snapshot())
     assert not any(name.startswith("persons-") for name in shards)
-    again = Detection(AGES, ALERT_RULES)
+    again = detection_of(ALERT_RULES)
     again.restore(head, shards)
     assert again.persons is not None
     assert again.persons.next_ms is None
@@ -276,7 +281,7 @@ def test_of_rules_that_are_gone_nothing_stays_stored() -> None:
 
 def test_a_restart_follows_a_step_in_which_nothing_came() -> None:
     """Of persons many steps are empty, and segments are there before it is known what is usual in them."""
-    detection, shards = Detection(AGES, ALERT_RULES), dict[str, object]()
+    detection, shards = detection_of(ALERT_RULES), dict[str, object]()
     rows, hours = evidence(MONDAY, 6 * 120, 4.0)
     end = MONDAY + 6 * HOUR_MS
     for number in range(30):  # new ones, a step with all of them, and one without anything
@@ -288,7 +293,7 @@ def test_a_restart_follows_a_step_in_which_nothing_came() -> None:
     assert detection.persons is not None
     detection.persons.take("cx.tiles:0", 1, end + 3 * STEP_MS, rows, hours)
     list(detection.decide())
-    again = Detection(AGES, ALERT_RULES)
+    again = detection_of(ALERT_RULES)
     again.restore(lay(shards, detection.snapshot()), shards)
     for one in (detection, again):
         assert one.persons is not None
@@ -300,7 +305,7 @@ def test_a_restart_follows_a_step_in_which_nothing_came() -> None:
 
 
 def test_a_shop_may_have_rules_about_persons_only() -> None:
-    detection = Detection(AGES, tuple(rule for rule in ALERT_RULES if is_of_persons(rule)))
+    detection = detection_of(tuple(rule for rule in ALERT_RULES if is_of_persons(rule)))
     rows, hours = evidence(MONDAY, 120, 4.0)
     for is_about in (False, True):
         detector = detection.of(is_about)

@@ -14,6 +14,7 @@ from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from pipeline.model.facts import ASKED_AFTER_MS
 from pipeline.model.records import Record
+from pipeline.model.tiles import SEEN, moments_counter
 from pipeline.stages.lease import Leases
 from pipeline.stages.outbox import Outbox
 from pipeline.stages.persons import PersonsStage
@@ -106,7 +107,8 @@ def test_tiles_are_told_with_a_step_of_time_or_after_a_while() -> None:
             "channel=web",
             "channel=web|device=mobile",
         }
-        assert [row[2] for row in message["tiles"]] == [{"cart_known": 1}] * 3
+        counters = dict.fromkeys(map(moments_counter, RULES.about_persons), 0) | {SEEN: 1, "cart_known": 1}
+        assert [row[2] for row in message["tiles"]] == [counters] * 3
         setting.now_s += 10.0
         await setting.stage.tell_waiting()
         assert setting.told() == [], "nothing waits any more"

@@ -12,8 +12,7 @@ from pipeline.tools.simulator.shop import Habits
 from pipeline.tools.simulator.traffic import ShopSettings, Truth, traffic
 from pipeline.tools.verify.naive_types import RecoveryValue
 from schemas.times import parse_rfc3339
-from tests.persons import Chain
-from tests.support import RULES
+from tests.persons import FEW_RULES, Chain
 
 START_MS = parse_rfc3339("2026-02-02T00:00:00Z")
 DAY_MS = 86_400_000
@@ -42,7 +41,7 @@ class Weeks:
         }
         for log in logs.values():
             log.append(Record(len(log), until_ms, None, until_ms))
-        chain = Chain(logs, 1, RULES)
+        chain = Chain(logs, 1, FEW_RULES)
         chain.run(crashes=0)
         self.rows: dict[tuple[str, str], list[tuple[str, RecoveryValue]]] = defaultdict(list)
         """By session and funnel: person and row."""

@@ -4,8 +4,8 @@ import { ago, count, money, number, percent, title, WINDOW_MS } from "./format.j
 import { known, t } from "./i18n.js";
 
 const HOUR_MS = 3_600_000;
-const SCALES = { share: [0, 1], ratio: [0, 2], score: [-100, 100], points: [1, 7], money: [0, Infinity] };
-const SEVERAL = ["abandonment", "nowcast", "completion_ratio", "net_abandonment", "value_abandoned", "value_recovered_7d"];
+const SCALES = { share: [0, 1], ratio: [0, 2], score: [-100, 100], points: [1, 7], money: [0, Infinity], per_1000: [0, Infinity] };
+const SEVERAL = ["moment_rate", "abandonment", "nowcast", "completion_ratio", "net_abandonment", "value_abandoned", "value_recovered_7d"];
 
 export const funnelName = (funnel) => known(`funnel.${funnel}`) ?? title(funnel);
 
@@ -15,8 +15,8 @@ export function describe(signal, { signals, currency }) {
   if (!own) return null;
   const { kind, funnel, unit } = own;
   const isMoney = unit === "money";
-  const text = { share: percent, ratio: percent, score: number(0), points: number(2), money: money(currency) }[unit];
-  const values = { funnel: funnel ? funnelName(funnel) : "", signal };
+  const text = { share: percent, ratio: percent, score: number(0), points: number(2), money: money(currency), per_1000: number(1) }[unit];
+  const values = { funnel: funnel ? funnelName(funnel) : "", signal, rule: signal.replace(/_moment_rate$/, "").replaceAll("_", "-") };
   const name = SEVERAL.includes(kind) || known(`figure.${kind}`) ? t(`figure.${kind}`, values) : signal;
   return { signal, kind, funnel, unit, name, hint: known(`figure.${kind}.hint`) ?? "", text, isMoney, range: SCALES[unit] };
 }
@@ -28,7 +28,7 @@ export function ofAlert(figure, counted, n) {
   return figure.text(onScale(figure, counted / n));
 }
 
-const onScale = ({ unit }, share) => ({ score: 200 * share - 100, points: 7 * share })[unit] ?? share;
+const onScale = ({ unit }, share) => ({ score: 200 * share - 100, points: 7 * share, per_1000: 1_000 * share })[unit] ?? share;
 
 /** The value that was expected, where its signal has one to be drawn at. */
 export function expectedOf(figure, { expected, n }) {
@@ -41,6 +41,7 @@ export function askedBy(rule, figure) {
   const windows = rule.windows_s.map((seconds) => ago(1_000 * seconds)).join(", ");
   const values = { windows, least: count(rule.least), lasting: ago(1_000 * rule.for_s), one: count(1 / rule.false_rate) };
   if (figure.kind === "completion_ratio") return t("alerts.asks.ratio", { ...values, change: percent(rule.change) });
+  if (figure.kind === "moment_rate") return t("alerts.asks.rate", { ...values, change: count(1_000 * rule.change) });
   const change = { score: number(0)(200 * rule.change), points: number(2)(7 * rule.change) }[figure.unit] ?? number(1)(100 * rule.change);
   return t("alerts.asks", { ...values, change });
 }

@@ -3,13 +3,14 @@
 
 import { get } from "./api.js";
 import { funnelName } from "./describe.js";
-import { ago, count, money, now, percent, points } from "./format.js";
+import { ago, count, money, now, number, percent, points } from "./format.js";
 import { known, t } from "./i18n.js";
 import { Loaded } from "./loaded.js";
 import { then } from "./place.js";
 import { Table } from "./table.js";
 import { html } from "./ui.js";
 
+const tenths = number(1);
 const HEAD = ["net", "abandoned", "known", "elsewhere", "came", "other", "after", "recovered", "open"];
 
 export function Recovery({ state: { model, place, status } }) {
@@ -35,10 +36,10 @@ function Moments({ place, status }) {
     <${Loaded} what=${`moments ${place.segment} ${place.at}`} ask=${ask} isPaused=${status.paused || place.at}>${(found) => {
       if (found && !found.rows.length) return html`<p class="note">${t("moments.none")}</p>`;
       const until = place.at ? Date.parse(place.at) : now();
-      return html`<${Table} id="moments" label="moments-title" head=${["", ...["fired", "newest", "hours"].map((name) => t(`moments.${name}`))]}
+      return html`<${Table} id="moments" label="moments-title" head=${["", ...["fired", "newest", "hours", "rate"].map((name) => t(`moments.${name}`))]}
         rows=${(found?.rows ?? []).map((row) => ({
           key: row.rule, attributes: { "data-rule": row.rule }, name: known(`moment.${row.rule}`) ?? (row.says || row.rule),
-          cells: [count(row.fired), row.newest_at ? t("data.ago", { ago: ago(until - Date.parse(row.newest_at)) }) : "–", html`<${Hours} hours=${row.hours} />`],
+          cells: [count(row.fired), row.newest_at ? t("data.ago", { ago: ago(until - Date.parse(row.newest_at)) }) : "–", html`<${Hours} hours=${row.hours} />`, rateOf(row.rate)],
         }))} />
       <${Effects} rows=${(found?.rows ?? []).filter((row) => row.holdout > 0)} />`;
     }}<//>
@@ -58,6 +59,8 @@ function Effects({ rows }) {
       }))} />
     <p class="note">${t("effects.note")}</p>`;
 }
+
+const rateOf = (one) => (one ? t("moments.rate.value", { value: tenths(one.value), lower: tenths(one.lower), upper: tenths(one.upper) }) : "–");
 
 function Hours({ hours }) {
   const most = Math.max(1, ...hours);

@@ -3,7 +3,7 @@
 What they look at is complete minutes after everything else, which must not wait for it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
@@ -15,7 +15,7 @@ from pipeline.core.usual.measures import Measures
 from pipeline.model.ages import AgeCounters
 from pipeline.model.evidence import HOUR_MS
 from pipeline.model.facts import RECOVERABLE
-from pipeline.model.signals import Kind, signal_of
+from pipeline.model.signals import signal_of
 
 
 def is_of_persons(rule: Rule) -> bool:
@@ -33,16 +33,18 @@ class Detection:
         lateness_ms: int = HOUR_MS,
         sources: int = 1,
         currency: str = "EUR",
+        about_persons: Sequence[str] = (),
     ) -> None:
-        """``ages``: by funnel. ``sources``: how many tell evidence. ``currency``: of the values in it."""
+        """``ages``: by funnel. ``sources``: how many tell evidence. ``currency``: of the values in it.
+
+        ``about_persons``: names of the rules that moments are by.
+        """
         own = tuple(rule for rule in rules if not is_of_persons(rule))
         self.own: Final = Detector(Measures(ages), own, lateness_ms, sources, currency=currency)
         of_persons = tuple(rule for rule in rules if is_of_persons(rule))
         bought_in = {funnel: counters for funnel, counters in ages.items() if funnel in RECOVERABLE}
         self.persons: Final = (
-            Detector(
-                Measures(bought_in, Kind.NET_ABANDONMENT), of_persons, lateness_ms, sources, currency=currency
-            )
+            Detector(Measures(bought_in, about_persons), of_persons, lateness_ms, sources, currency=currency)
             if of_persons
             else None
         )

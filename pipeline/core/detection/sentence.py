@@ -12,6 +12,9 @@ def sentence(alert: Alert) -> str:
     span = f"in the last {found.window_ms / 60_000:g} min"
     if rule.kind is Kind.COMPLETION_RATIO:
         what = f"{rule.subject}: {found.observed:.0f} of {found.expected:.0f} expected completions"
+    elif rule.kind is Kind.MOMENT_RATE:
+        value, usual = 1_000 * found.observed / max(found.n, 1), 1_000 * found.expected / max(found.n, 1)
+        what = f"{rule.signal}: {value:.0f} instead of {usual:.0f} of 1,000 persons"
     else:
         value, usual = found.observed / max(found.n, 1), found.expected / max(found.n, 1)
         what = f"{rule.signal}: {value:.1%} instead of {usual:.1%}"

@@ -8,14 +8,16 @@ then; and of moments all that can have been, those that are not as withdrawn (la
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from pipeline.core.persons.counts import is_asked_between
-from pipeline.core.persons.held import FactKey, HeldFacts, that_hold
-from pipeline.core.persons.moments import Moment, Past, could_fire, moments, possible, settled
+from pipeline.core.persons.counts import Place, dims_of, is_asked_between
+from pipeline.core.persons.held import HeldFacts, that_hold
+from pipeline.core.persons.moments import Moment, MomentKey, Past, could_fire, moments, possible, settled
 from pipeline.core.persons.recoveries import Recovery, purchases, recoveries
+from pipeline.core.persons.seen import changes, times_of
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import Held, pack, unpack_person
 from pipeline.model.moments import RuleBook
-from schemas.facts import ABANDONED, CANCELLATION, KNOWN, PURCHASE, Fact, Statement
+from pipeline.model.tiles import SEEN, bucket_of, moments_counter
+from schemas.facts import ABANDONED, CANCELLATION, KNOWN, PURCHASE, Fact, FactKey, Statement, key_of
 from schemas.recoveries import RETRACTED
 
 _OF_RECOVERIES: Final = (ABANDONED, PURCHASE, CANCELLATION)
@@ -64,7 +66,9 @@ class Changing:
         self._touched: set[str] = set()
         """Rules that something told of matters to."""
         self._held_before: list[Held] | None = None
-        """All facts before the first such."""
+        """All facts before the first that is told of."""
+        self._fired_before: dict[MomentKey, Moment] = {}
+        self._fired_now: dict[MomentKey, Moment] = {}
         self._changed_from_ms = NEVER_MS
         """Of the facts told of, the earliest."""
         self._bought_before: dict[FactKey, Fact] | None = None
@@ -81,9 +85,9 @@ class Changing:
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
+        if self._held_before is None:
+            self._held_before = self.facts.all()
         if rules := self._rules.of(fact):
-            if self._held_before is None:
-                self._held_before = self.facts.all()
             self._touched.update([rule.name for rule in rules])
         if fact.kind in _OF_RECOVERIES and self._is_known:
             self.look_again()
@@ -102,7 +106,7 @@ class Changing:
         is_undoing = is_undoing or {ABANDONED, PURCHASE} <= self.added
         if not statement.holds or not taken.is_new or is_undoing:
             self.is_undone = True
-            self.taken_back[fact.key] = fact
+            self.taken_back[key_of(fact)] = fact
 
     def look_again(self) -> None:
         """It is to be told what has become of journeys: time has passed, or a fact of theirs is about to come."""
@@ -121,7 +125,7 @@ class Changing:
     def moment_rows(self, person: str, is_catching_up: bool) -> Iterator[MomentRow]:
         """What is to be told of moments."""
         held_before = self._held_before
-        if held_before is None:
+        if held_before is None or not self._touched:
             return
         rules = [rule for rule in self._rules.rules if rule.name in self._touched]
         # Most persons lack what a rule asks for.
@@ -130,6 +134,7 @@ class Changing:
             return
         now = moments(self._holding(), rules, self.past)
         before = moments([one.fact for one in that_hold(held_before)], rules, self.past)
+        self._fired_before, self._fired_now = before, now
         # A run that has crashed may have told what was so between two of the facts.
         unsure_ms = self._changed_from_ms if is_catching_up else NEVER_MS
         for key, moment in now.items():
@@ -143,8 +148,29 @@ class Changing:
             if key not in now:
                 yield MomentRow(person, moment, holds=False)
 
+    def counted(self, dimensions: int) -> Iterator[tuple[Place, str, int]]:
+        """What is counted of visits and moments: where, what, and by how much it differs.
+
+        To be asked when the rows of moments have been taken.
+        """
+        if self._held_before is None or not self._rules.rules:
+            return
+        before = times_of([one.fact for one in that_hold(self._held_before)], dimensions)
+        for place, times in changes(before, times_of(self._holding(), dimensions)):
+            yield place, SEEN, times
+        for some, times in ((self._fired_before, -1), (self._fired_now, 1)):
+            for one in some.values():
+                yield _place(one.fact, dimensions), moments_counter(one.rule), times
+
+    def places(self, dimensions: int) -> Iterator[Place]:
+        """Where a run that has crashed may have counted visits and moments otherwise."""
+        if self._rules.rules:
+            for fact in (*self._contents, *(one.fact for one in self.facts.all())):
+                if fact.ended_ms >= self._changed_from_ms:
+                    yield _place(fact, dimensions)
+
     def _bought(self) -> dict[FactKey, Fact]:
-        return {one.fact.key: one.fact for one in purchases(self.facts.that_hold())}
+        return {key_of(one.fact): one.fact for one in purchases(self.facts.that_hold())}
 
     def purchase_rows(self, person: str, is_catching_up: bool) -> Iterator[PurchaseRow]:
         """What is to be told of purchases."""
@@ -157,7 +183,7 @@ class Changing:
         for key, fact in now.items():
             if is_catching_up or before.get(key) != fact:
                 yield PurchaseRow(person, fact, counts=True)
-        for key, fact in ({one.key: one for one in told if one.kind == PURCHASE} | before).items():
+        for key, fact in ({key_of(one): one for one in told if one.kind == PURCHASE} | before).items():
             if key not in now:
                 yield PurchaseRow(person, fact, counts=False)
 
@@ -205,3 +231,7 @@ class Changing:
         for some in (self.before, self.now):
             for one in some.values():
                 yield one.journey
+
+
+def _place(fact: Fact, dimensions: int) -> Place:
+    return dims_of(fact, dimensions), bucket_of(fact.ended_ms)

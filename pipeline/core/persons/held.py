@@ -4,9 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pipeline.model.facts import HORIZON_MS, KEPT_MS, PURCHASES_KEPT_MS, Held
-from schemas.facts import CANCELLATION, PURCHASE, Fact
-
-FactKey = tuple[str, str, str, str, str, int]
+from schemas.facts import CANCELLATION, PURCHASE, Fact, FactKey, key_of
 
 
 class Taken(NamedTuple):
@@ -27,7 +25,7 @@ class HeldFacts:
         """Of each fact how many have told it."""
         self._orders: dict[str, set[tuple[FactKey, int]]] = {}
         for one in held:
-            self._add((one.fact.key, one.source), one)
+            self._add((key_of(one.fact), one.source), one)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -43,7 +41,7 @@ class HeldFacts:
             self._orders.setdefault(one.fact.order_id, set()).add(which)
 
     def _drop(self, one: Held) -> None:
-        which = one.fact.key, one.source
+        which = key_of(one.fact), one.source
         del self._held[which]
         self._told[which[0]] -= 1
         if not self._told[which[0]]:
@@ -53,7 +51,7 @@ class HeldFacts:
 
     def take(self, source: int, version: int, holds: bool, fact: Fact) -> Taken:
         """Note what a source says of a fact. What it said before is replaced."""
-        which = fact.key, source
+        which = key_of(fact), source
         before = self._held.get(which)
         if before is not None and version <= before.version:
             return Taken(is_new=False, is_news=False)
@@ -69,7 +67,7 @@ class HeldFacts:
         """Whether there is another purchase, or a cancellation, of the same order."""
         if fact.order_id is None:
             return False
-        key = fact.key
+        key = key_of(fact)
         return any(other != key for other, _ in self._orders.get(fact.order_id, ()))
 
     def has_due(self, passed_ms: int) -> bool:
@@ -118,7 +116,7 @@ def that_hold(held: Iterable[Held]) -> list[Held]:
     found: dict[FactKey, Held] = {}
     for one in held:
         if one.holds:
-            key = one.fact.key
+            key = key_of(one.fact)
             before = found.get(key)
             if before is None or (before.version, before.source) < (one.version, one.source):
                 found[key] = one

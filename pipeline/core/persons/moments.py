@@ -12,9 +12,8 @@ from typing import Final, NamedTuple
 
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.moments import MomentRule, is_event, name_of
-from schemas.facts import Fact
+from schemas.facts import Fact, FactKey, key_of
 
-FactKey = tuple[str, str, str, str, str, int]
 MomentKey = tuple[str, FactKey, int]
 """Rule, the fact at which it fired, and when: of a journey an end may turn out to be another one."""
 MOST_EVENTS: Final = 50
@@ -32,7 +31,7 @@ class Moment(NamedTuple):
 
     @property
     def key(self) -> MomentKey:
-        return self.rule, self.fact.key, self.fact.ended_ms
+        return self.rule, key_of(self.fact), self.fact.ended_ms
 
 
 class Past(NamedTuple):

@@ -46,7 +46,7 @@ class Persons:
         self._purchases: list[PurchaseRow] = []
         self.kept: Final = Kept(first_version, sources, lateness_ms)
         self.segmenter: Final = segmenter
-        self.tiles: Final = PersonTiles()
+        self.tiles: Final = PersonTiles([rule.name for rule in rules])
         self._lateness_ms: Final = lateness_ms
         self._told_ms: int | None = None
         """What all sources had passed when rows were put out last."""
@@ -152,10 +152,14 @@ class Persons:
             dims = dims_of(row.journey, dimensions)
             for bucket, counters in counted(row, by_ms):
                 add(self._deltas.setdefault((dims, bucket), {}), counters, times)
+        for place, name, times in one.counted(dimensions):
+            delta = self._deltas.setdefault(place, {})
+            delta[name] = delta.get(name, 0) + times
         if self.is_catching_up:
             for journey in one.journeys():
                 dims = dims_of(journey, dimensions)
                 self._rewritten.update((dims, bucket) for bucket in buckets(journey, now_ms))
+            self._rewritten.update(one.places(dimensions))
 
     def undecided(self) -> list[Value]:
         """What must be decided of what was settled before it can be folded, in an order of its own."""

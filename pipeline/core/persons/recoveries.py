@@ -5,10 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipeline.model.facts import HORIZON_MS, Held, step_of
-from schemas.facts import ABANDONED, CANCELLATION, PURCHASE, Fact
+from schemas.facts import ABANDONED, CANCELLATION, PURCHASE, Fact, FactKey, key_of
 from schemas.recoveries import ELSEWHERE, LOST, OPEN, RECOVERED
-
-FactKey = tuple[str, str, str, str, str, int]
 
 
 class Recovery(NamedTuple):
@@ -34,7 +32,7 @@ def recoveries(facts: Iterable[Held], passed_ms: int | None) -> dict[FactKey, Re
     bought = [one.fact for one in purchases(held)]
     times = [one.at_ms for one in bought]
     passed = None if passed_ms is None else step_of(passed_ms)
-    found = {one.key: _of(one, _first(bought, times, one), passed) for one in journeys}
+    found = {key_of(one): _of(one, _first(bought, times, one), passed) for one in journeys}
     _count_once(found)
     return found
 
@@ -84,7 +82,7 @@ def _count_once(found: dict[FactKey, Recovery]) -> None:
     last: dict[tuple[str, FactKey], FactKey] = {}
     for key, one in found.items():
         if one.status == RECOVERED and one.purchase is not None:
-            which = one.journey.funnel, one.purchase.key
+            which = one.journey.funnel, key_of(one.purchase)
             before = last.get(which)
             if before is None or _end(found[before].journey) < _end(one.journey):
                 last[which] = key

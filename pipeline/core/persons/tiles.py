@@ -8,11 +8,7 @@ from pipeline.core.hours import HOUR_MS, Hours, hour_of
 from pipeline.core.persons.counts import Place
 from pipeline.model.facts import RECOVERABLE
 from pipeline.model.packing import CountsByBucket, pack_counts, unpack_counts
-from pipeline.model.tiles import BUCKET_MS, Counters, Tile, person_counters
-
-_NAMES: Final = person_counters(sorted(RECOVERABLE))
-"""Kept by their places here."""
-_PLACES: Final = {name: place for place, name in enumerate(_NAMES)}
+from pipeline.model.tiles import BUCKET_MS, SEEN, Counters, Tile, moments_counter, person_counters
 
 
 class _Hour:
@@ -36,7 +32,13 @@ class _Hour:
 class PersonTiles:
     """Counters by segment and bucket, and which of them are to be told."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Iterable[str] = ()) -> None:
+        """``rules``: names of those about persons."""
+        moments = tuple(map(moments_counter, rules))
+        self._never: Final[Counters] = dict.fromkeys(moments, 0)
+        self._names: Final = (*person_counters(sorted(RECOVERABLE)), SEEN, *moments)
+        """Kept by their places here."""
+        self._places: Final = {name: place for place, name in enumerate(self._names)}
         self.hours: Final = Hours(_Hour)
         self._untold: dict[int, set[str]] = {}
         """By bucket, of which segments the tile has changed since it was told."""
@@ -63,7 +65,7 @@ class PersonTiles:
     def _add(self, segment: str, bucket: int, delta: Counters) -> None:
         tile = self.hours.change(bucket, segment).tiles.setdefault(bucket, {})
         for name, count in delta.items():
-            place = _PLACES[name]
+            place = self._places[name]
             tile[place] = tile.get(place, 0) + count
         self._untold.setdefault(bucket, set()).add(segment)
 
@@ -75,7 +77,9 @@ class PersonTiles:
             for segment in sorted(untold[bucket]):
                 hour = self.hours.get(hour_of(bucket), segment)
                 counts = {} if hour is None else hour.tiles.get(bucket, {})  # packed, an empty one is none
-                tiles.append(Tile(segment, bucket, {_NAMES[place]: count for place, count in counts.items()}))
+                counters = {self._names[place]: count for place, count in counts.items()}
+                # By these it is known of which rules there can have been moments (``cx.signals_now``).
+                tiles.append(Tile(segment, bucket, self._never | counters if SEEN in counters else counters))
         return tiles
 
     def forget(self, oldest_ms: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pipeline.core.cuts import Cut, Head, Shards
-from pipeline.core.persons.held import FactKey, HeldFacts, due_ms, that_hold
+from pipeline.core.persons.held import HeldFacts, due_ms, that_hold
 from pipeline.core.persons.kept import Kept
 from pipeline.model.erasure import NONE, STANDS, Erased, is_erased, stand_in
 from pipeline.model.event_time import NEVER_MS
@@ -26,7 +26,7 @@ from pipeline.model.facts import (
     visitor,
 )
 from schemas.erasures import mark_of
-from schemas.facts import Fact, Observation, Statement
+from schemas.facts import Fact, FactKey, Observation, Statement, key_of
 
 _NOTHING: Final = pack(({}, []))
 
@@ -62,7 +62,7 @@ class _Changing:
 
     def was_held(self, key: FactKey) -> bool:
         """Whether a fact held before the batch."""
-        return any(one.holds and one.fact.key == key for one in self._held)
+        return any(one.holds and key_of(one.fact) == key for one in self._held)
 
     def see(self, customer_id: str, at_ms: int) -> None:
         customer_id = self._known_as(customer_id)
@@ -106,9 +106,9 @@ class _Changing:
             return
         self.has_changed = self.is_due_anew = True
         if taken.is_new and statement.holds:
-            self.new[fact.key] = fact
+            self.new[key_of(fact)] = fact
         else:
-            self.again[fact.key] = fact
+            self.again[key_of(fact)] = fact
 
     def shorten(self) -> int:
         """Let go what is too much; gives how many facts."""
@@ -280,7 +280,7 @@ def _next_due(seen: dict[str, list[int]], facts: list[Held]) -> int | None:
 def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Statement]:
     """Statements about the facts that a batch has changed, or whose person it has."""
     via = via_of(visitor_id)
-    holding = {held.fact.key: held.fact for held in one.facts.that_hold()}
+    holding = {key_of(held.fact): held.fact for held in one.facts.that_hold()}
     for key, fact in one.again.items():
         now = holding.get(key)
         if now is None and not one.was_held(key) and not is_catching_up:

@@ -27,11 +27,9 @@ from pipeline.model.facts import (
 from pipeline.model.moments import MomentFacts
 from schemas import facts as contract
 from schemas.events import DEFAULT_SCALE
-from schemas.facts import VISITOR, Fact, Statement
+from schemas.facts import VISITOR, Fact, FactKey, Statement, key_of
 from schemas.touchpoint import Touchpoint
 from schemas.units import from_units
-
-FactKey = tuple[str, str, str, str, str, int]
 
 
 class FactEvent(NamedTuple):
@@ -92,10 +90,10 @@ class SessionFacts:
                 holds = journey.outcome == outcome
                 if holds or session_id in walked:
                     fact = self._of_journey(session_id, journey, kind)
-                    changes.setdefault(session_id, {})[fact.key] = fact, holds
+                    changes.setdefault(session_id, {})[key_of(fact)] = fact, holds
         for event in engine.take_facts():
             fact = self._of_event(event)
-            changes.setdefault(event.session_id, {})[fact.key] = fact, True
+            changes.setdefault(event.session_id, {})[key_of(fact)] = fact, True
         moved = {one for one in (*engine.take_named(), *walked) if one in self.book or one in changes}
         for session_id in (*changes, *(moved - changes.keys())):
             self._tell(session_id, changes.get(session_id, {}), session_id in moved, engine, out)
@@ -109,7 +107,7 @@ class SessionFacts:
         out: Outputs,
     ) -> None:
         before, facts = self._kept(session_id)
-        kept = {fact.key: (fact, told) for fact, told in facts}
+        kept = {key_of(fact): (fact, told) for fact, told in facts}
         events = engine.who(session_id)
         visits = visits_of(events, self._longest_ms, before)
         concerned = dict(changes)
@@ -117,7 +115,7 @@ class SessionFacts:
             concerned = {key: (fact, True) for key, (fact, _) in kept.items()} | concerned
         for key, (fact, holds) in concerned.items():
             was = kept[key][1] if key in kept else ""
-            visit = next((one for one in visits if one.has(fact.at_ms, fact.ended_ms)), None)
+            visit = _visit_of(visits, fact)
             if visit is None:
                 continue  # of a visit that nothing can change any more
             nobody = self._session(fact)
@@ -246,6 +244,15 @@ def _kinds_of(funnel: str, named: MomentFacts) -> list[tuple[str, str]]:
 def _end(item: tuple[FactKey, tuple[Fact, str]]) -> tuple[int, FactKey]:
     key, (fact, _) = item
     return fact.ended_ms, key
+
+
+def _visit_of(visits: list[Visit], fact: Fact) -> Visit | None:
+    """The one that the fact belongs to."""
+    from_ms, until_ms = fact.at_ms, fact.ended_ms
+    for visit in visits:
+        if visit.first_ms <= until_ms and from_ms <= visit.last_ms:
+            return visit
+    return None
 
 
 def _person(visit: Visit) -> str:

@@ -50,10 +50,6 @@ class Visit(NamedTuple):
         denied = self.denied
         return any(denied[at] <= at_ms < denied[at + 1] for at in range(0, len(denied), 2))
 
-    def has(self, from_ms: int, until_ms: int) -> bool:
-        """Whether what happened from the one time to the other belongs to it."""
-        return self.first_ms <= until_ms and from_ms <= self.last_ms
-
     def erased(self, erased: Erased) -> "Visit":
         """The same with stand-ins for who is erased."""
         return self._replace(
@@ -65,23 +61,25 @@ class Visit(NamedTuple):
 
     def after(self, events: Named) -> "Visit":
         """The visit with its next events."""
+        # Taken apart and made by tuple's own constructor: NamedTuple's are Python, and every fact comes here.
         first_ms, last_ms, customer, visitor = events
-        customers, visitors, denied = self.customers, self.visitors, self.denied
+        begun_ms, _, last_customer, last_visitor, customers, visitors, denied = self
         is_denied = bool(denied) and denied[-1] == NEVER_MS
         if visitor == NOBODY:
             if not is_denied:
                 if len(denied) == 2 * MOST_CUSTOMERS:
-                    denied = [denied[0], *denied[3:]]  # of very many the first become one: what lies between too
+                    denied = [denied[0], *denied[3:]]  # of very many the first become one, with what lies between
                 denied = [*denied, first_ms, NEVER_MS]
-            return self._replace(last_ms=last_ms, denied=denied)
+            rest = last_customer, last_visitor, customers, visitors, denied
+            return tuple.__new__(Visit, (begun_ms, last_ms, *rest))
         if is_denied and (customer is not None or visitor is not None):
             denied = [*denied[:-1], first_ms]
         if customer is not None and customer not in customers:
             customers = [*customers[1 - MOST_CUSTOMERS :], customer]
         if visitor is not None and visitor not in visitors:
             visitors = [*visitors[1 - MOST_CUSTOMERS :], visitor]
-        last = customer or self.customer_id, visitor or self.visitor_id
-        return Visit(self.first_ms, last_ms, *last, customers, visitors, denied)
+        last = customer or last_customer, visitor or last_visitor
+        return tuple.__new__(Visit, (begun_ms, last_ms, *last, customers, visitors, denied))
 
 
 def visits_of(events: Iterable[Named], longest_ms: int, before: Visit | None = None) -> list[Visit]:

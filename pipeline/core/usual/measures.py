@@ -15,8 +15,16 @@ from pipeline.core.life_tables import LifeTable, nowcast
 from pipeline.core.statistics import Floats
 from pipeline.model.ages import AgeCounters
 from pipeline.model.evidence import HOUR_MS
-from pipeline.model.signals import SATISFACTION, Kind, name_of
-from pipeline.model.tiles import EVENTS, FRICTION, elsewhere_counter, funnel_counters, opened_counter
+from pipeline.model.signals import SATISFACTION, Kind, name_of, rate_of
+from pipeline.model.tiles import (
+    EVENTS,
+    FRICTION,
+    SEEN,
+    elsewhere_counter,
+    funnel_counters,
+    moments_counter,
+    opened_counter,
+)
 from schemas.units import UNITS_PER_ONE
 
 _CES_SCALE: Final = 7 * UNITS_PER_ONE
@@ -50,11 +58,12 @@ class LifeColumns:
 class Measures:
     """The layout of counts and pairs for a shop's funnels."""
 
-    def __init__(self, ages: Mapping[str, AgeCounters], of_persons: Kind | None = None) -> None:
-        """``of_persons``: the kind of share that is watched of persons; None: of their evidence nothing is."""
+    def __init__(self, ages: Mapping[str, AgeCounters], rules: Sequence[str] | None = None) -> None:
+        """``rules``: names of those about persons, where it is their evidence that is watched; None: it is not."""
         self.funnels: Final = tuple(ages)
-        self._net: Final = tuple(ages) if of_persons is Kind.NET_ABANDONMENT else ()
-        self.silent_ms: Final = HOUR_MS if of_persons is not None else _SILENT_MS
+        self._net: Final = tuple(ages) if rules is not None else ()
+        self._rules: Final = tuple(rules or ())
+        self.silent_ms: Final = HOUR_MS if rules is not None else _SILENT_MS
         """Where nothing has come in for so long, of any segment, that says nothing of the shop."""
         self.columns: Final[dict[str, int]] = {}
         self.life: Final[dict[str, LifeColumns]] = {}
@@ -74,14 +83,17 @@ class Measures:
         self._place((EVENTS, FRICTION, "csat_answers", "csat_satisfied", "ces_answers", "ces_sum"))
         self._place(("nps_answers", "nps_promoters", "nps_detractors"))
         self._place([elsewhere_counter(funnel) for funnel in self._net])
+        if self._rules:
+            self._place([SEEN, *map(moments_counter, self._rules)])
         self.hazards: Final = hazards
         self.shares: Final = (
             *(name_of(funnel, Kind.ABANDONMENT) for funnel in self.funnels),
             *SATISFACTION,
             *(name_of(funnel, Kind.NET_ABANDONMENT) for funnel in self._net),
+            *map(rate_of, self._rules),
             *(name_of(funnel, Kind.NOWCAST) for funnel in self.funnels),
         )
-        self.counted_shares: Final = len(self.funnels) + len(SATISFACTION) + len(self._net)
+        self.counted_shares: Final = len(self.shares) - len(self.funnels)
         """The first of the shares, which are sums over steps; nowcasts are made of whole life tables."""
         self._numerators, self._denominators = self._share_weights()
 
@@ -113,6 +125,8 @@ class Measures:
             completed, abandoned, _, _ = funnel_counters(funnel)
             net = {abandoned: 1.0, elsewhere_counter(funnel): -1.0}
             parts.append((net, {abandoned: 1, completed: 1}))
+        # A moment of one who came earlier makes it no share, but for one rule two are rarely of one visit.
+        parts += [({moments_counter(rule): 1}, {SEEN: 1}) for rule in self._rules]
         weights = np.zeros((2, len(self.columns), len(parts)))
         for at, pair in enumerate(parts):
             for side, named in enumerate(pair):

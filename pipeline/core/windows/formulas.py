@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.model.facts import ASKED_AFTER_MS, RECOVERABLE
-from pipeline.model.signals import Kind, name_of
+from pipeline.model.signals import Kind, name_of, rate_of
 from pipeline.model.tiles import (
     EVENTS,
     FRICTION,
+    SEEN,
     asked_counters,
     elsewhere_counter,
     funnel_counters,
     known_counter,
+    moments_counter,
     recovered_value_counters,
 )
 
@@ -31,6 +33,8 @@ class Formula:
     denominators: tuple[str, ...]
     less: str | None = None
     """A counter that is taken off the numerator."""
+    per: int = 1
+    """Of so many the value tells: what counts is multiplied by it."""
     squares: str | None = None
     """Of a mean the sum of squares."""
     is_money: bool = False
@@ -68,9 +72,9 @@ def formulas(funnels: Iterable[str]) -> tuple[Formula, ...]:
 _RECOVERY: Final = {"1h": Kind.RECOVERY_1H, "1d": Kind.RECOVERY_1D, "7d": Kind.RECOVERY_7D}
 
 
-def person_formulas(funnels: Iterable[str]) -> tuple[Formula, ...]:
-    """Of the signals of persons (docs/persons.md)."""
-    found: list[Formula] = []
+def person_formulas(funnels: Iterable[str], rules: Iterable[str]) -> tuple[Formula, ...]:
+    """Of the signals of persons (docs/persons.md, docs/moments.md). ``rules``: names of those about persons."""
+    found = [Formula(rate_of(rule), (moments_counter(rule),), (SEEN,), per=1_000) for rule in rules]
     for funnel in funnels:
         if funnel not in RECOVERABLE:
             continue

@@ -1,4 +1,4 @@
-"""What phase two tells detection of persons: completions, abandonments, and those completed elsewhere.
+"""What phase two tells detection of persons: completions, abandonments, those completed elsewhere; moments.
 
 Steps are told when rows of windows that end with them are complete, later than other evidence is told, and again
 as long as detection can go back to them. An hour teaches as it is when no event can be late for it any more.
@@ -16,7 +16,7 @@ from pipeline.core.windows.segment_rows import SegmentRows, numbered
 from pipeline.core.windows.signals import SignalTable
 from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence, step_of
 from pipeline.model.facts import RECOVERABLE
-from pipeline.model.tiles import EVENTS, Counters, elsewhere_counter, funnel_counters
+from pipeline.model.tiles import EVENTS, SEEN, Counters, elsewhere_counter, funnel_counters, moments_counter
 
 _MOST_MS: Final = 2 * HOUR_MS
 """Of new steps, told at once."""
@@ -25,12 +25,13 @@ _MOST_MS: Final = 2 * HOUR_MS
 class PersonTeller:
     """Remembers up to when has been told."""
 
-    def __init__(self, table: SignalTable, lateness_ms: int) -> None:
+    def __init__(self, table: SignalTable, lateness_ms: int, rules: Iterable[str] = ()) -> None:
         self._table = table
         self._lateness_ms = lateness_ms
         counted = {name for funnel in RECOVERABLE for name in funnel_counters(funnel)[:2]}
-        self._counted = counted & set(table.counters)
+        self._counted = (counted | {SEEN}) & set(table.counters)
         self._told_names = self._counted | {elsewhere_counter(funnel) for funnel in RECOVERABLE}
+        self._told_names.update(map(moments_counter, rules))
         self.told_ms: int | None = None
 
         self._steps: list[Evidence] = []

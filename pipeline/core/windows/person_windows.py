@@ -5,7 +5,7 @@ so long, packed by hour, and the rows of what has changed are put out again. The
 partitions and partitions of ``cx.facts`` have all passed their end.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pipeline.core.cuts import PERSONS, Cut, Head, Shards
@@ -33,9 +33,19 @@ Before = bytes | None
 class PersonWindows:
     """Of the segments of one partition of ``cx.tiles``."""
 
-    def __init__(self, funnels: Iterable[str], lateness_ms: int, first_version: int, sources: int) -> None:
-        """``sources``: how many partitions of ``cx.facts`` there are, heard of or not; 0: there are no persons."""
-        self.table: Final = SignalTable(person_formulas(funnels))
+    def __init__(
+        self,
+        funnels: Iterable[str],
+        lateness_ms: int,
+        first_version: int,
+        sources: int,
+        rules: Sequence[str] = (),
+    ) -> None:
+        """``sources``: how many partitions of ``cx.facts`` there are, heard of or not; 0: there are no persons.
+
+        ``rules``: names of those about persons.
+        """
+        self.table: Final = SignalTable(person_formulas(funnels, rules))
         self._layout: Final = Layout(self.table)
         self._reach_ms: Final = KEPT_MS + lateness_ms + LONGEST_WINDOW_MS + STEP_MS
         self.sources: Final = Sources(first_version, sources)
@@ -59,7 +69,7 @@ class PersonWindows:
         """By segment and signal: buckets in which its denominator fell, until their windows are complete."""
         self._numbers: dict[str, int] = {}
         """Of the sources."""
-        self.teller: Final = PersonTeller(self.table, lateness_ms)
+        self.teller: Final = PersonTeller(self.table, lateness_ms, rules)
         self.refused = 0
         """Tiles of what has been forgotten."""
 

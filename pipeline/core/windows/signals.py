@@ -10,7 +10,15 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.core.statistics import Floats, Ints, adjusted_wald, normal, sample_variance, wilson
+from pipeline.core.statistics import (
+    Floats,
+    Ints,
+    adjusted_wald,
+    normal,
+    ratio_interval,
+    sample_variance,
+    wilson,
+)
 from pipeline.core.windows.formulas import Formula
 from pipeline.model.signals import Interval, signal_of
 from schemas.units import UNITS_PER_ONE, from_units
@@ -125,10 +133,15 @@ class SignalTable:
         if formula.squares is not None:
             totals, squares = self._joined(sums, formula.numerator[0]), self._joined(sums, formula.squares)
             return _mean(totals, squares, n_int, n)
-        if signal_of(formula.signal).interval is Interval.ADJUSTED_WALD:
+        interval = signal_of(formula.signal).interval
+        if interval is Interval.ADJUSTED_WALD:
             promoters, detractors = (self._counts(sums, name) for name in formula.numerator)
             return 100 * (promoters - detractors), *adjusted_wald(promoters, detractors, n)
         successes = self._counts(sums, formula.numerator[0])
+        if interval is Interval.POISSON:
+            # Who moves from one person to another is told of by two sources, of which one may be ahead.
+            successes = np.maximum(successes, 0.0)
+            return formula.per * successes, *ratio_interval(successes, n / formula.per)
         if formula.less is not None:
             successes = successes - self._counts(sums, formula.less)
         # Of what comes from two sources one may be ahead of the other in a row that is not complete.

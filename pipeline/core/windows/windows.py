@@ -6,7 +6,7 @@ follows docs/signals.md: of every window end that covers data once, when its win
 where a source holds the others back for too long; and again where something changes what was complete.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -55,8 +55,12 @@ class Windows:
         generation: int = 0,
         sources: int = 0,
         persons: int = 0,
+        rules: Sequence[str] = (),
     ) -> None:
-        """``sources``: how many there are, heard of or not. ``persons``: how many partitions tell of persons."""
+        """``sources``: how many there are, heard of or not. ``persons``: how many partitions tell of persons.
+
+        ``rules``: names of those about persons.
+        """
         names = [funnel.name for funnel in funnels.all]
         self._table = SignalTable(formulas(names))
         ages = age_counters((funnel.name, funnel.timeout_ms) for funnel in funnels.all)
@@ -65,7 +69,7 @@ class Windows:
         """How far back from its end a row can look: who is at risk may have entered before the window."""
         self._lateness_ms = lateness_ms
         self.sources: Final = Sources(generation << GENERATION_SHIFT, sources)
-        self.persons: Final = PersonWindows(names, lateness_ms, self.sources.first_version, persons)
+        self.persons: Final = PersonWindows(names, lateness_ms, self.sources.first_version, persons, rules)
         self.segments: dict[str, SegmentTiles] = {}
         self.refused = 0
         """Tiles of a source first heard of when what they belong to had been dropped."""

@@ -11,9 +11,8 @@ from typing import Any, Final, TypeVar
 
 from pipeline.model.facts import HORIZON_MS
 from pipeline.model.signals import Kind, signal_of
-from pipeline.tools.verify.naive_returns import SIGNALS as PERSONS_SIGNALS
 from pipeline.tools.verify.naive_returns import SOURCE as PERSONS_SOURCE
-from pipeline.tools.verify.naive_returns import persons_passed_ms
+from pipeline.tools.verify.naive_returns import is_of_persons, persons_passed_ms
 from pipeline.tools.verify.naive_types import (
     JourneyKey,
     JourneyValue,
@@ -250,12 +249,12 @@ def compare_signals(
     def is_compared(signal: str) -> bool:
         return with_past or signal_of(signal).kind is not Kind.COMPLETION_RATIO
 
-    of_persons = {k: row for k, row in tables.signals.items() if k[0] in PERSONS_SIGNALS}
+    of_persons = {k: row for k, row in tables.signals.items() if is_of_persons(k[0])}
     own = {k: row for k, row in tables.signals.items() if k not in of_persons}
     missing = {k: row for k, row in own.items() if k[3] <= bounds.touched_ms and is_compared(k[0])}
     report.left_out = len(own) - len(missing)
     for key, row in found:
-        if not is_compared(key[0]) or key[0] in PERSONS_SIGNALS:
+        if not is_compared(key[0]) or is_of_persons(key[0]):
             continue
         expected = missing.pop(key, None)
         if expected is None:
@@ -284,7 +283,7 @@ def compare_person_signals(
     everything that differs where there are crowds, and where somebody may count who is erased.
     """
     report, passed_ms = Report("signals of persons"), persons_passed_ms(tables)
-    missing = {k: row for k, row in tables.signals.items() if k[0] in PERSONS_SIGNALS}
+    missing = {k: row for k, row in tables.signals.items() if is_of_persons(k[0])}
 
     def differ(key: tuple[str, str, str, int], text: str) -> None:
         if tables.crowds or tables.is_unsure(key[3]) or key[3] + HORIZON_MS > touched_ms:
@@ -293,7 +292,7 @@ def compare_person_signals(
             report.differ(f"{key}: {text}")
 
     for key, row in found:
-        if key[0] not in PERSONS_SIGNALS or key[3] > passed_ms:
+        if not is_of_persons(key[0]) or key[3] > passed_ms:
             continue
         expected = missing.pop(key, None)
         if expected is not None and _close(row, expected, key[0]):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from pipeline.tools.verify import naive_returns
+from pipeline.tools.verify import naive_rates, naive_returns
 from pipeline.tools.verify.naive_journeys import hidden, walk
-from pipeline.tools.verify.naive_moments import Happenings, moments
+from pipeline.tools.verify.naive_moments import Happenings, fired, moments
 from pipeline.tools.verify.naive_nowcast import Stay
 from pipeline.tools.verify.naive_persons import (
     WEEK,
@@ -36,6 +36,7 @@ from pipeline.tools.verify.naive_types import (
     NaiveRules,
     Source,
     Tables,
+    TileKey,
 )
 from pipeline.tools.verify.naive_usual import Past
 from schemas.decoding import decode
@@ -70,11 +71,12 @@ def compute(
     tables.crowds = crowds(seen, hide, happened.whose())
     tables.recoveries = recoveries(seen, tables.watermarks.values(), hide)
     tables.purchases = purchases(seen, hide)
-    tables.moments = moments(happened.all, seen, rules, hide, tables.crowds)
+    found = list(fired(happened.all, seen, rules, hide, tables.crowds))
+    tables.moments = moments(found)
     tables.tiles = {key: dict(counters) for key, counters in tiles.items()}
     if tables.watermarks:
         _add_signals(tables, rules, stays)
-        _add_returns(tables, rules, seen)
+        _add_returns(tables, rules, seen, naive_rates.tiles(seen, happened, found, rules))
     _erase(tables, rules)
     return tables
 
@@ -123,7 +125,7 @@ def _take_session(
 def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[str, list[Stay]]]) -> None:
     complete = min(tables.watermarks.values())
     found = signals(tables.tiles, rules, complete)
-    tables.signals = {key: row for key, row in found.items() if key[0] not in naive_returns.SIGNALS}
+    tables.signals = {key: row for key, row in found.items() if not naive_returns.is_of_persons(key[0])}
     hours = hours_with_any(tables.tiles)
     for funnel in rules.funnels:
         for segment, some in stays[funnel.name].items():
@@ -131,12 +133,15 @@ def _add_signals(tables: Tables, rules: NaiveRules, stays: Mapping[str, Mapping[
             tables.signals.update(by_age(funnel, segment, some, complete, past))
 
 
-def _add_returns(tables: Tables, rules: NaiveRules, seen: Seen) -> None:
+def _add_returns(
+    tables: Tables, rules: NaiveRules, seen: Seen, rates: Mapping[TileKey, Mapping[str, int]]
+) -> None:
     """Tiles and signals of persons; what all have passed counts by whole minutes."""
     passed = naive_returns.persons_passed_ms(tables)
-    tables.tiles |= naive_returns.tiles(seen, tables.recoveries, passed)
+    returns = naive_returns.tiles(seen, tables.recoveries, passed)
+    tables.tiles |= {key: {**returns.get(key, {}), **rates.get(key, {})} for key in returns.keys() | rates.keys()}
     found = signals(tables.tiles, rules, passed)
-    tables.signals |= {key: row for key, row in found.items() if key[0] in naive_returns.SIGNALS}
+    tables.signals |= {key: row for key, row in found.items() if naive_returns.is_of_persons(key[0])}
     longest = max(funnel.timeout_ms for funnel in rules.funnels)
     tables.unsure = [(first, last + longest + LONGEST_WINDOW + WEEK) for first, last in near_erased(seen)]
 

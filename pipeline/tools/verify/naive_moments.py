@@ -35,6 +35,8 @@ class Happened(NamedTuple):
     survey: str | None
     score: float | None
     value: float
+    event: Touchpoint
+    """Itself; of a journey the opening one."""
 
 
 COUNTED = ("order_completed", "sale_completed", "order_cancelled")
@@ -56,17 +58,18 @@ class Happenings:
         """Of each that is not counted otherwise whose it was, when, and the session's name."""
         for who, one in self.all:
             if one.type not in COUNTED or (who.customer_id, who.visitor_id) == (None, None):
-                yield who, one.at_ms, _session(one)
+                yield who, one.at_ms, session_name(one)
 
     def take(self, who: Who, visit: Sequence[Touchpoint], journeys: Mapping[JourneyKey, JourneyValue]) -> None:
         """``journeys``: those of the visit's session."""
         given = [event for event in visit if event.type in self._types and event.visitor_id != NOBODY]
         happened = [of_event(event, self._rules) for event in given]
         if self._ends:
-            times = {event.at_ms for event in visit}
+            opening = {(event.at_ms, event.event_id): event for event in visit}
             for key, row in journeys.items():
-                if (row.funnel, row.outcome) in self._ends and key.entered_ms in times:
-                    happened.append(of_journey(key, row))
+                which = key.entered_ms, key.journey_id.partition(":")[2]
+                if (row.funnel, row.outcome) in self._ends and which in opening:
+                    happened.append(of_journey(key, row, opening[which]))
         self.all += [(who, one) for one in happened if who.may_keep(one.at_ms)]
 
 
@@ -76,40 +79,48 @@ def of_event(event: Touchpoint, rules: NaiveRules) -> Happened:
     score = None if event.survey is None else event.score_units * SCALES[event.survey] / event.scale_units
     where = event.channel, event.session_id
     return Happened(
-        event.at_ms, event.event_id, *where, event.type, "", "", event.step, event.survey, score, value
+        event.at_ms, event.event_id, *where, event.type, "", "", event.step, event.survey, score, value, event
     )
 
 
-def of_journey(key: JourneyKey, row: JourneyValue) -> Happened:
-    opening, where = key.journey_id.partition(":")[2], (key.channel, key.session_id)
+def of_journey(key: JourneyKey, row: JourneyValue, opening: Touchpoint) -> Happened:
+    where, what = (key.channel, key.session_id), (row.funnel, row.outcome)
     step, value = row.last_step or None, row.value_units / 10_000
-    return Happened(row.ended_ms, opening, *where, "", row.funnel, row.outcome, step, None, None, value)
+    return Happened(row.ended_ms, opening.event_id, *where, "", *what, step, None, None, value, opening)
 
 
-def moments(
+def fired(
     happened: Iterable[tuple[Who, Happened]],
     seen: Seen,
     rules: NaiveRules,
     hide: Callable[[str], str],
     crowds: set[str],
-) -> dict[MomentKey, MomentValue]:
-    """``hide``: gives what stands for an id. ``crowds``: persons that are many, of whom not all is kept."""
+) -> Iterable[tuple[str, str, Happened, tuple[str, ...]]]:
+    """Each rule, person, at what it fired, and after which events.
+
+    ``hide``: gives what stands for an id. ``crowds``: persons that are many, of whom not all is kept.
+    """
     by_person: dict[str, list[Happened]] = defaultdict(list)
     for who, one in happened:
-        by_person[shown(person_of(who, one.at_ms, seen) or _session(one), hide)].append(one)
-    found: dict[MomentKey, MomentValue] = {}
+        by_person[shown(person_of(who, one.at_ms, seen) or session_name(one), hide)].append(one)
     for person in by_person.keys() - crowds:
         theirs = by_person[person]
         for rule in rules.moments:
             for some in _scopes(rule, theirs):
                 for one, events in _fired(rule, some):
-                    moment_id = f"{rule.name}:{person}:{one.event_id}"
-                    key = MomentKey(moment_id, one.channel, one.session_id, one.at_ms)
-                    found[key] = MomentValue(rule.name, person, events)
-    return found
+                    yield rule.name, person, one, events
 
 
-def _session(one: Happened) -> str:
+def moments(found: Iterable[tuple[str, str, Happened, tuple[str, ...]]]) -> dict[MomentKey, MomentValue]:
+    return {
+        MomentKey(f"{rule}:{person}:{one.event_id}", one.channel, one.session_id, one.at_ms): MomentValue(
+            rule, person, events
+        )
+        for rule, person, one, events in found
+    }
+
+
+def session_name(one: Happened) -> str:
     """The name of one of whom nothing else is known."""
     return f"s:{one.channel}:{one.session_id}"
 

@@ -56,6 +56,8 @@ class Seen:
     """Of the abandoned journeys."""
     named: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     """By visitor: when, and which customer."""
+    facts: list[tuple[Who, int, Touchpoint]] = field(default_factory=list)
+    """All of these: of whom, when, and the event whose dimensions they have; of a journey the opening one."""
     erased: set[str] = field(default_factory=set)
     """Visitors that are: what they do is no customer's."""
     erased_customers: set[str] = field(default_factory=set)
@@ -90,10 +92,12 @@ def look(
     is_asked = not all(is_one for _, is_one in words)
     last = customers[-1] if customers else None, visitors[-1] if visitors else None
     who = Who(*last, words if is_asked else ())
-    times = {event.at_ms for event in visit}
+    opening = {(event.at_ms, event.event_id): event for event in visit}
     for key, row in journeys.items():
-        if row.funnel in FUNNELS and row.outcome == "abandoned" and key.entered_ms in times:
+        event_id = key.journey_id.partition(":")[2]
+        if row.funnel in FUNNELS and row.outcome == "abandoned" and (key.entered_ms, event_id) in opening:
             seen.journeys[key] = who, row
+            seen.facts.append((who, row.ended_ms, opening[key.entered_ms, event_id]))
     if rules.erased:
         seen.visits.append(((visit[0].at_ms, visit[-1].at_ms), set(customers), set(visitors)))
     for event in visit:
@@ -105,8 +109,10 @@ def look(
             units = event.amount if is_ours and event.amount is not None else 0
             one = Bought(event.at_ms, event.event_id, event.channel, event.session_id, units, event.order_id)
             seen.bought[which] = who, one
+            seen.facts.append((who, event.at_ms, event))
         elif event.type == "order_cancelled" and event.order_id is not None:
             seen.cancelled[which] = who, event.at_ms, event.order_id
+            seen.facts.append((who, event.at_ms, event))
         if event.customer_id is not None and event.visitor_id is not None:
             seen.named[event.visitor_id].append((event.at_ms, event.customer_id))
     return who

@@ -18,11 +18,16 @@ HOUR = 3_600_000
 AFTER = {"1h": HOUR, "1d": 24 * HOUR, "7d": 7 * 24 * HOUR}
 SOURCE = "cx.facts"
 """Of all its partitions together: which one a person is in is of no matter."""
-SIGNALS = tuple(
+_SIGNALS = tuple(
     f"{funnel}_{name}"
     for funnel in FUNNELS
     for name in ("net_abandonment", "known", "value_recovered_7d", *(f"recovery_{after}" for after in AFTER))
 )
+
+
+def is_of_persons(signal: str) -> bool:
+    """Whether it is made of what persons did."""
+    return signal in _SIGNALS or signal.endswith("_moment_rate")
 
 
 def persons_passed_ms(tables: Tables) -> int:

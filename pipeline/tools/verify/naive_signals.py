@@ -78,6 +78,7 @@ def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, S
             sums = count(f"{name}_value_abandoned"), count(f"{name}_value_abandoned_sq")
             yield f"{name}_value_abandoned", _average(*sums, abandoned)
     yield from _returns(total)
+    yield from _moments(total, rules)
     if count("csat_answers"):
         yield "csat", _share(count("csat_satisfied"), count("csat_answers"))
     if count("ces_answers"):
@@ -92,6 +93,14 @@ def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, S
         middle = plus - minus
         low, high = min(100 * (middle - half), points / n), max(100 * (middle + half), points / n)
         yield "nps", SignalValue(points, n, points / n, max(-100.0, low), min(100.0, high))
+
+
+def _moments(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, SignalValue]]:
+    if n := total.get("persons_seen", 0):
+        for rule in rules.moments:
+            name = rule.name.replace("-", "_")
+            row = _ratio(total.get(f"{name}_moments", 0), n / 1_000)
+            yield f"{name}_moment_rate", row._replace(numerator=1_000 * row.numerator, denominator=n)
 
 
 def _returns(total: Mapping[str, int]) -> Iterable[tuple[str, SignalValue]]:

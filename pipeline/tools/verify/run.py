@@ -20,7 +20,7 @@ from pipeline.tools.verify import compare, store
 from pipeline.tools.verify.compare import END_OF_TIME, Bounds, Report
 from pipeline.tools.verify.doubts import SessionSources
 from pipeline.tools.verify.naive import compute
-from pipeline.tools.verify.naive_returns import SIGNALS as PERSONS_SIGNALS
+from pipeline.tools.verify.naive_returns import is_of_persons
 from pipeline.tools.verify.naive_types import LogRecord, NaiveRules, Tables
 from pipeline.tools.verify.rules import naive_rules
 from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
@@ -179,7 +179,7 @@ def wait_for_last_rows(client: Any, tables: Tables) -> None:
     ends = Counter(
         end
         for signal, _, _, end in tables.signals
-        if signal_of(signal).kind is not Kind.COMPLETION_RATIO and signal not in PERSONS_SIGNALS
+        if signal_of(signal).kind is not Kind.COMPLETION_RATIO and not is_of_persons(signal)
     )
     last_ms, deadline = max(ends, default=0), time.monotonic() + _LAST_ROWS_S
     while store.complete_signals(client, last_ms) < ends[last_ms] and time.monotonic() < deadline:
@@ -214,7 +214,7 @@ def compare_all(
     is_whole = not any(records and records[0].offset > 0 for records in logs.values())
     report = compare.compare_signals(within, tables, bounds, with_past=is_whole)
     passed_ms = min([touched, *tables.watermarks.values()])
-    late = (key for key in incomplete if key[3] <= passed_ms and key[0] not in PERSONS_SIGNALS)
+    late = (key for key in incomplete if key[3] <= passed_ms and not is_of_persons(key[0]))
     compare.add_incomplete(report, late, bounds)
     yield report
     events = {source: [one for one in records if one.tick_ms is None] for source, records in later.items()}
