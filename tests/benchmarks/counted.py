@@ -4,7 +4,7 @@
 
 ``floor``: decoding alone. ``whole``: both stages as they run in a worker, from records to messages and rows; what
 is outside this project's Python (fetching, sending, the sockets) is left out of both. ``nothing``: the records are
-made, as for the other two.
+made, as for the other two. Settings are those of the environment: CX_MOMENTS__RULES=none tells what rules cost.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from pipeline.kafka.reader import RecordBatch
 from pipeline.metrics import Metrics
 from pipeline.model.records import Record
 from pipeline.model.source import Source
-from pipeline.settings import Settings, rules
+from pipeline.settings import load, rules
 from pipeline.stages.floods import FloodWatch
 from pipeline.stages.journeys import JourneysStage
 from pipeline.stages.lease import Leases
@@ -64,7 +64,7 @@ class Worker:
     """All stages but detection, with all partitions."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
-        store, metrics, shop = MemoryCheckpoints(), Metrics(), rules(Settings())
+        store, metrics, shop = MemoryCheckpoints(), Metrics(), rules(load())
         self._leases = Leases(Recovery(store, shop, "d", ALERT_RULES))
         self._epochs = {source: self._leases.acquire(source)[1] for source in sources}
         topics = (TILES_TOPIC, VISITS_TOPIC, FACTS_TOPIC)

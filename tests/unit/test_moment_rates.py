@@ -10,15 +10,16 @@ from pipeline.core.detection.detection import Detection
 from pipeline.core.detection.incidents import FIRING
 from pipeline.core.detection.sentence import sentence
 from pipeline.core.persons.persons import Persons
-from pipeline.core.persons.seen import changes, times_of
+from pipeline.core.persons.seen import changes
 from pipeline.core.windows.formulas import person_formulas
 from pipeline.core.windows.signals import SignalTable
 from pipeline.model.ages import age_counters
 from pipeline.model.evidence import HOUR_MS, STEP_MS, Evidence
+from pipeline.model.facts import Held
 from pipeline.model.signals import Interval, Kind, Unit, rate_of, signal_of, signals_of
 from pipeline.model.tiles import SEEN, Counters, is_by_age, is_by_person, is_by_step, moments_counter
 from pipeline.settings.alert_rules import RulesError, load_rules
-from schemas.facts import Fact
+from schemas.facts import Fact, FactKey
 from tests.support import ALERT_RULES, RULES
 from tests.unit.test_moments import MINUTE, T0, One, rule
 
@@ -31,10 +32,15 @@ def event(at: int, kind: str = "error_shown", device: str | None = "mobile", nam
     return Fact(*which, T0 + at * MINUTE, T0 + at * MINUTE, 0.0, None, (None, None, device))
 
 
+def held(facts: list[Fact]) -> dict[FactKey, Held]:
+    return {one.key: Held(0, 0, True, False, one) for one in facts}
+
+
 def came(before: list[Fact], now: list[Fact]) -> list[tuple[int, str | None, int]]:
     """Minute of the bucket, device, and how many more have come."""
     found: Counter[tuple[int, str | None]] = Counter()
-    for (dims, bucket), times in changes(times_of(before, DIMENSIONS), times_of(now, DIMENSIONS)):
+    told = [one.key for one in (*before, *now)]
+    for (dims, bucket), times in changes(told, held(before), held(now), DIMENSIONS):
         found[(bucket - T0) // MINUTE, dims[3]] += times
     return sorted((*place, times) for place, times in found.items() if times)
 

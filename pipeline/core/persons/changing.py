@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from pipeline.core.persons.counts import Place, dims_of, is_asked_between
-from pipeline.core.persons.held import HeldFacts, that_hold
+from pipeline.core.persons.held import HeldFacts
 from pipeline.core.persons.moments import Moment, MomentKey, Past, could_fire, moments, possible, settled
 from pipeline.core.persons.recoveries import Recovery, purchases, recoveries
-from pipeline.core.persons.seen import changes, times_of
+from pipeline.core.persons.seen import changes
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import Held, pack, unpack_person
 from pipeline.model.moments import RuleBook
@@ -65,8 +65,10 @@ class Changing:
         self.now: dict[FactKey, Recovery] = {}
         self._touched: set[str] = set()
         """Rules that something told of matters to."""
-        self._held_before: list[Held] | None = None
-        """All facts before the first that is told of."""
+        self._held_before: dict[FactKey, Held] | None = None
+        """Those that hold before the first that is told of."""
+        self._held_now: dict[FactKey, Held] | None = None
+        """Those that hold when all has been told; to be asked of ``_holding``."""
         self._fired_before: dict[MomentKey, Moment] = {}
         self._fired_now: dict[MomentKey, Moment] = {}
         self._changed_from_ms = NEVER_MS
@@ -86,13 +88,13 @@ class Changing:
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
         if self._held_before is None:
-            self._held_before = self.facts.all()
+            self._held_before = self.facts.that_hold()
         if rules := self._rules.of(fact):
             self._touched.update([rule.name for rule in rules])
         if fact.kind in _OF_RECOVERIES and self._is_known:
             self.look_again()
             if fact.kind != ABANDONED and self._bought_before is None:
-                self._bought_before = self._bought()
+                self._bought_before = _bought(self._held_before)
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
             return
@@ -112,15 +114,19 @@ class Changing:
         """It is to be told what has become of journeys: time has passed, or a fact of theirs is about to come."""
         if not self._is_asked and self._is_known:
             self._is_asked = True
-            self.before = recoveries(self.facts.that_hold(), self._passed_ms)
+            held = self.facts.that_hold() if self._held_before is None else self._held_before
+            self.before = recoveries(held.values(), self._passed_ms)
 
     def settle(self, passed_ms: int | None) -> None:
         """What follows from the facts, when all of this time has been passed."""
         if self._is_asked:
-            self.now = recoveries(self.facts.that_hold(), passed_ms)
+            self.now = recoveries(self._holding().values(), passed_ms)
 
-    def _holding(self) -> list[Fact]:
-        return [one.fact for one in self.facts.that_hold()]
+    def _holding(self) -> dict[FactKey, Held]:
+        """To be asked when all has been told, and before anything is let go."""
+        if self._held_now is None:
+            self._held_now = self.facts.that_hold()
+        return self._held_now
 
     def moment_rows(self, person: str, is_catching_up: bool) -> Iterator[MomentRow]:
         """What is to be told of moments."""
@@ -132,8 +138,8 @@ class Changing:
         rules = could_fire([*(one.fact for one in self.facts.all()), *self._contents], rules)
         if not rules:
             return
-        now = moments(self._holding(), rules, self.past)
-        before = moments([one.fact for one in that_hold(held_before)], rules, self.past)
+        now = moments(_facts(self._holding()), rules, self.past)
+        before = moments(_facts(held_before), rules, self.past)
         self._fired_before, self._fired_now = before, now
         # A run that has crashed may have told what was so between two of the facts.
         unsure_ms = self._changed_from_ms if is_catching_up else NEVER_MS
@@ -155,8 +161,8 @@ class Changing:
         """
         if self._held_before is None or not self._rules.rules:
             return
-        before = times_of([one.fact for one in that_hold(self._held_before)], dimensions)
-        for place, times in changes(before, times_of(self._holding(), dimensions)):
+        told = [key_of(fact) for fact in self._contents]
+        for place, times in changes(told, self._held_before, self._holding(), dimensions):
             yield place, SEEN, times
         for some, times in ((self._fired_before, -1), (self._fired_now, 1)):
             for one in some.values():
@@ -169,15 +175,12 @@ class Changing:
                 if fact.ended_ms >= self._changed_from_ms:
                     yield _place(fact, dimensions)
 
-    def _bought(self) -> dict[FactKey, Fact]:
-        return {key_of(one.fact): one.fact for one in purchases(self.facts.that_hold())}
-
     def purchase_rows(self, person: str, is_catching_up: bool) -> Iterator[PurchaseRow]:
         """What is to be told of purchases."""
         before = self._bought_before
         if before is None:
             return
-        now = self._bought()
+        now = _bought(self._holding())
         # A run that has crashed may have told that any counts, or does not.
         told = [*self._contents, *(one.fact for one in self.facts.all())] if is_catching_up else []
         for key, fact in now.items():
@@ -190,7 +193,9 @@ class Changing:
     def settle_moments(self, until_ms: int) -> None:
         """Nothing before the time can change any more."""
         if rules := self._rules.rules:
-            self.past = settled(self.past, moments(self._holding(), rules, self.past).values(), rules, until_ms)
+            self.past = settled(
+                self.past, moments(_facts(self._holding()), rules, self.past).values(), rules, until_ms
+            )
 
     def content(self) -> bytes | None:
         """What is kept."""
@@ -235,3 +240,11 @@ class Changing:
 
 def _place(fact: Fact, dimensions: int) -> Place:
     return dims_of(fact, dimensions), bucket_of(fact.ended_ms)
+
+
+def _facts(held: dict[FactKey, Held]) -> list[Fact]:
+    return [one.fact for one in held.values()]
+
+
+def _bought(held: dict[FactKey, Held]) -> dict[FactKey, Fact]:
+    return {key_of(one.fact): one.fact for one in purchases(list(held.values()))}

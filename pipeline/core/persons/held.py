@@ -59,9 +59,9 @@ class HeldFacts:
         self._add(which, Held(source, version, holds, before is not None and before.is_settled, fact))
         return Taken(is_new, is_news=True)
 
-    def that_hold(self) -> list[Held]:
-        """The facts that hold by one source or another, each once: as told last."""
-        return that_hold(self._held.values())
+    def that_hold(self) -> dict[FactKey, Held]:
+        """The facts that hold by one source or another, as told last."""
+        return that_hold([(which[0], one) for which, one in self._held.items()])
 
     def has_another_of_order(self, fact: Fact) -> bool:
         """Whether there is another purchase, or a cancellation, of the same order."""
@@ -111,16 +111,15 @@ class HeldFacts:
                     yield key, other
 
 
-def that_hold(held: Iterable[Held]) -> list[Held]:
-    """Of facts told by several sources those that hold, each once: as told last."""
+def that_hold(held: Iterable[tuple[FactKey, Held]]) -> dict[FactKey, Held]:
+    """Of facts told by several sources those that hold, as told last."""
     found: dict[FactKey, Held] = {}
-    for one in held:
+    for key, one in held:
         if one.holds:
-            key = key_of(one.fact)
             before = found.get(key)
             if before is None or (before.version, before.source) < (one.version, one.source):
                 found[key] = one
-    return list(found.values())
+    return found
 
 
 def due_ms(fact: Fact) -> int:

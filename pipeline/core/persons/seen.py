@@ -5,51 +5,74 @@ first fact counts, with the values of its dimensions. This adds up over time, as
 not, and moments of a window are told against it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pipeline.core.persons.counts import Place, dims_of
 from pipeline.model.dimensions import Dims
+from pipeline.model.event_time import NEVER_MS
+from pipeline.model.facts import Held
 from pipeline.model.tiles import bucket_of
-from schemas.facts import Fact
+from schemas.facts import Fact, FactKey
 
 SILENCE_MS: Final = 1_800_000
 """After so long without a fact a person comes anew."""
 
-Times = dict[int, Dims]
-"""When there were facts, ms, and the dimensions that count: of several at one time the least."""
 
+def changes(
+    told: Iterable[FactKey], before: Mapping[FactKey, Held], now: Mapping[FactKey, Held], dimensions: int
+) -> list[tuple[Place, int]]:
+    """Where a person has come that had not before (1), or has not (-1). Of both the facts that hold.
 
-def times_of(facts: Iterable[Fact], dimensions: int) -> Times:
-    """``facts``: those that hold."""
-    found: Times = {}
-    for fact in facts:
-        at_ms, dims = fact.ended_ms, dims_of(fact, dimensions)
-        before = found.get(at_ms)
-        if before is None or _texts(dims) < _texts(before):
-            found[at_ms] = dims
+    ``told``: the facts that something has been told of; all others are as they were.
+    """
+    first_ms = _first_changed(told, before, now)
+    if first_ms == NEVER_MS:
+        return []
+    found = [(place, -1) for place in _visits(before, first_ms, dimensions)]
+    found += [(place, 1) for place in _visits(now, first_ms, dimensions)]
     return found
 
 
-def changes(before: Mapping[int, Dims], now: Mapping[int, Dims]) -> Iterator[tuple[Place, int]]:
-    """Where persons have come that had not before (1), or have not (-1)."""
-    first_ms = min([at_ms for at_ms in (*before, *now) if before.get(at_ms) != now.get(at_ms)], default=None)
-    if first_ms is None:
-        return
-    for place in _places(before, first_ms):
-        yield place, -1
-    for place in _places(now, first_ms):
-        yield place, 1
+def _first_changed(told: Iterable[FactKey], before: Mapping[FactKey, Held], now: Mapping[FactKey, Held]) -> int:
+    """When the earliest of what differs was, by either."""
+    found = NEVER_MS
+    for key in told:
+        one, other = before.get(key), now.get(key)
+        if one is not other and (one is None or other is None or one.fact != other.fact):
+            if one is not None and one.fact.ended_ms < found:
+                found = one.fact.ended_ms
+            if other is not None and other.fact.ended_ms < found:
+                found = other.fact.ended_ms
+    return found
 
 
-def _places(times: Mapping[int, Dims], first_ms: int) -> Iterator[Place]:
+def _visits(held: Mapping[FactKey, Held], first_ms: int, dimensions: int) -> list[Place]:
     """Where visits begin that do not begin before a time."""
-    last_ms: int | None = None
-    for at_ms in sorted(times):
-        if at_ms >= first_ms and (last_ms is None or at_ms - last_ms > SILENCE_MS):
-            yield times[at_ms], bucket_of(at_ms)
+    since_ms = first_ms - SILENCE_MS
+    late = [one.fact for one in held.values() if one.fact.ended_ms >= since_ms]
+    if len(late) > 1:
+        late.sort(key=_time)
+    last_ms = -NEVER_MS
+    begun: list[Fact] = []
+    for fact in late:
+        at_ms = fact.ended_ms
+        if begun and begun[-1].ended_ms == at_ms:
+            begun[-1] = _lesser(begun[-1], fact, dimensions)
+        elif at_ms - last_ms > SILENCE_MS:
+            begun.append(fact)
         last_ms = at_ms
+    return [(dims_of(fact, dimensions), bucket_of(fact.ended_ms)) for fact in begun if fact.ended_ms >= first_ms]
+
+
+def _lesser(one: Fact, other: Fact, dimensions: int) -> Fact:
+    """Of several at one time one counts, whatever their order."""
+    return min(one, other, key=lambda fact: _texts(dims_of(fact, dimensions)))
 
 
 def _texts(dims: Dims) -> list[str]:
     return [value or "" for value in dims]
+
+
+def _time(fact: Fact) -> int:
+    return fact.ended_ms

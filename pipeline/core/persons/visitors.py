@@ -233,7 +233,7 @@ class Visitors:
             )
             if stands != visitor_id:
                 via, customers = via_of(visitor_id), [customer(name) for name in seen]
-                for one in that_hold(facts):
+                for one in that_hold([(key_of(one.fact), one) for one in facts]).values():
                     self._taken_back += [Statement(who, False, one.fact, via) for who in customers]
                 self.kept.book.remove(visitor_id)
                 # Sessions that knew before may have told of the stand-in whom it was named with.
@@ -280,7 +280,7 @@ def _next_due(seen: dict[str, list[int]], facts: list[Held]) -> int | None:
 def _told(visitor_id: str, one: _Changing, is_catching_up: bool) -> Iterator[Statement]:
     """Statements about the facts that a batch has changed, or whose person it has."""
     via = via_of(visitor_id)
-    holding = {key_of(held.fact): held.fact for held in one.facts.that_hold()}
+    holding = {key: held.fact for key, held in one.facts.that_hold().items()}
     for key, fact in one.again.items():
         now = holding.get(key)
         if now is None and not one.was_held(key) and not is_catching_up:
