@@ -204,7 +204,7 @@ def _how(dashboard: Dashboard) -> None:
 
 
 def _moments(dashboard: Dashboard) -> None:
-    dashboard.with_row(Row("Moments, windows of $window: $segment"))
+    dashboard.with_row(Row("Moments, windows of an hour: $segment"))
     dashboard.with_panel(
         series(
             "Of 1,000 persons who came",

@@ -39,12 +39,12 @@ def quoted(texts: Iterable[str]) -> str:
     return ", ".join(f"'{text}'" for text in texts)
 
 
-def _spans(where: str) -> str:
+def _spans(where: str, window: str = given("window")) -> str:
     """Signals in the range shown, of the window chosen; of a long or old range those of the full hours."""
     is_short = f"{_SPAN} <= {SHORT_SPAN_S} AND {_AGE} <= {_KEPT_DAYS} * 86400"
     return f"""(
     SELECT {_COLUMNS} FROM cx.signals FINAL
-    WHERE {where} AND window = {given("window")} AND $__timeFilter_ms(window_end)
+    WHERE {where} AND window = {window} AND $__timeFilter_ms(window_end)
       AND {is_short} AND denominator > 0
     UNION ALL
     SELECT {_COLUMNS} FROM cx.signals_hourly FINAL
@@ -82,7 +82,7 @@ def rates(segments: str) -> str:
     where = f"endsWith(signal, '_{Kind.MOMENT_RATE}') AND segment IN ({segments})"
     rule = f"replaceAll(extract(signal, '^(.+)_{Kind.MOMENT_RATE}\\\\z'), '_', '-')"
     return f"""SELECT $__timeInterval_ms(window_end) AS time, {rule} AS line, argMax(value, window_end) AS value
-FROM {_spans(where)}
+FROM {_spans(where, "'1h'")}
 GROUP BY time, line ORDER BY time, line"""
 
 

@@ -1,4 +1,5 @@
--- How often rules about persons fire, of 1,000 who come, beside the other signals (docs/moments.md).
+-- How often rules about persons fire, of 1,000 who come, beside the other signals (docs/moments.md): of windows of
+-- 15 minutes and an hour.
 
 -- The signals of the windows that end with the newest bucket stored. An event may lie five minutes in the future: its
 -- bucket is not the present yet. Sums are in the order of the names with which they are joined further down.
@@ -114,5 +115,5 @@ FROM
                          arrayMap((a, c) -> a + c, left_behind, bought), left_behind,
                          asked_1h, asked_1d, asked_7d, recovered_7d,
                          arrayMap(name -> returned['persons_seen'], rules)), 'Array(Int256)') AS count
-    WHERE count > 0
+    WHERE count > 0 AND (kind != 'rate' OR window IN ('15m', '1h'))
 );

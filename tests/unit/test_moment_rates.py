@@ -95,7 +95,9 @@ def test_of_1000_who_came_with_the_limits_of_a_count() -> None:
     sums = np.zeros((3, table.width), dtype=np.int64)
     for row, counters in enumerate(({SEEN: 200, "big_cart_moments": 3}, {SEEN: 50}, {"big_cart_moments": 1})):
         table.add(memoryview(sums[row]), counters)
-    (found,) = table.compute(sums, {})
+    quarter = np.full(3, 900_000)
+    assert list(table.compute(sums, quarter - 1, {"big_cart_moment_rate": np.array([2])})) == []
+    (found,) = table.compute(sums, quarter, {})
     assert found.signal == "big_cart_moment_rate"
     assert found.rows.tolist() == [0, 1]
     assert found.numerator.tolist() == [3_000, 0]

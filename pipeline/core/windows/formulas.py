@@ -35,6 +35,8 @@ class Formula:
     """A counter that is taken off the numerator."""
     per: int = 1
     """Of so many the value tells: what counts is multiplied by it."""
+    least_ms: int = 0
+    """Of windows shorter than this there are no rows."""
     squares: str | None = None
     """Of a mean the sum of squares."""
     is_money: bool = False
@@ -69,12 +71,17 @@ def formulas(funnels: Iterable[str]) -> tuple[Formula, ...]:
     )
 
 
+_LEAST_OF_MOMENTS_MS: Final = 900_000
+"""A few of 1,000 are nobody in most minutes: rows of these would be a quarter of all, and say nothing."""
 _RECOVERY: Final = {"1h": Kind.RECOVERY_1H, "1d": Kind.RECOVERY_1D, "7d": Kind.RECOVERY_7D}
 
 
 def person_formulas(funnels: Iterable[str], rules: Iterable[str]) -> tuple[Formula, ...]:
     """Of the signals of persons (docs/persons.md, docs/moments.md). ``rules``: names of those about persons."""
-    found = [Formula(rate_of(rule), (moments_counter(rule),), (SEEN,), per=1_000) for rule in rules]
+    found = [
+        Formula(rate_of(rule), (moments_counter(rule),), (SEEN,), per=1_000, least_ms=_LEAST_OF_MOMENTS_MS)
+        for rule in rules
+    ]
     for funnel in funnels:
         if funnel not in RECOVERABLE:
             continue

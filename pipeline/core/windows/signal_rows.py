@@ -42,7 +42,7 @@ def signal_rows(
     for ends in _ends(some, reached, is_correcting).pieces():
         windows = ends.segments, ends.starts_ms, ends.ends_ms
         found = SegmentRows(sums, *windows).sums(*windows)
-        for columns in table.compute(found, _kept_at_zero(some, ends)):
+        for columns in table.compute(found, ends.ends_ms - ends.starts_ms, _kept_at_zero(some, ends)):
             yield ends, columns
 
 

@@ -99,8 +99,8 @@ class SignalTable:
             return []
         return [name for name, formula in self._formulas.items() if not fallen.isdisjoint(formula.denominators)]
 
-    def compute(self, sums: Ints, kept_at_zero: Mapping[str, Ints]) -> Iterator[SignalColumns]:
-        """Every signal over the rows of ``sums`` (shape: rows, width).
+    def compute(self, sums: Ints, lengths_ms: Ints, kept_at_zero: Mapping[str, Ints]) -> Iterator[SignalColumns]:
+        """Every signal over the rows of ``sums`` (shape: rows, width), which are of windows so long.
 
         A row whose denominator is 0 has no signal, unless ``kept_at_zero`` names it: it is then 0.
         """
@@ -110,6 +110,8 @@ class SignalTable:
             kept = kept_at_zero.get(signal)
             if kept is not None:
                 present[kept] = True
+            if formula.least_ms:
+                present &= lengths_ms >= formula.least_ms
             rows = np.flatnonzero(present)
             if len(rows):
                 yield self._columns(formula, rows, n[rows], sums[rows])

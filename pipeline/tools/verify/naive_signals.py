@@ -62,6 +62,8 @@ def signals(
         for (segment, end), total in sums.items():
             for signal, value in _rates(total, rules):
                 found[signal, segment, window, end] = value
+            for signal, value in _moments(total, rules) if window in ("15m", "1h") else ():
+                found[signal, segment, window, end] = value
     return found
 
 
@@ -78,7 +80,6 @@ def _rates(total: Mapping[str, int], rules: NaiveRules) -> Iterable[tuple[str, S
             sums = count(f"{name}_value_abandoned"), count(f"{name}_value_abandoned_sq")
             yield f"{name}_value_abandoned", _average(*sums, abandoned)
     yield from _returns(total)
-    yield from _moments(total, rules)
     if count("csat_answers"):
         yield "csat", _share(count("csat_satisfied"), count("csat_answers"))
     if count("ces_answers"):
