@@ -79,7 +79,7 @@ class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
     order_id: _Short | None
     """Of purchases and cancellations."""
     dims: tuple[_Short | None, ...]
-    """Of an event its dimensions but the channel; of a journey those of its opening event; else empty."""
+    """Of an event its dimensions but the channel; of a journey those of its opening event."""
     step: _Short | None = None
     """Of an event; of a journey the last one, where rules about moments name such journeys."""
     survey: _Short | None = None

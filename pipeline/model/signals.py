@@ -39,7 +39,7 @@ class Interval(StrEnum):
 
 class Kind(StrEnum):
     """Kinds of signals. Of those after ``FRICTION`` each funnel has one, ``<funnel>_<kind>``; of those after
-    COMPLETION_RATIO`` each funnel in which things are bought; of ``MOMENT_RATE`` each rule about persons.
+    ``COMPLETION_RATIO`` each funnel in which things are bought; of ``MOMENT_RATE`` each rule about persons.
     """
 
     CSAT = "csat"

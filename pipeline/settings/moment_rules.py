@@ -60,6 +60,9 @@ class _Condition(BaseModel):
         return Condition(journey=self.journey, outcome=self.outcome or "abandoned", **rest)
 
 
+_RESERVED_BEGINNING: Final = "step-"
+
+
 class _Rule(BaseModel):
     model_config = _STRICT
 
@@ -142,6 +145,8 @@ def _problem(
     """Key and what is wrong with it."""
     if any(rule.name == other.name for other in others):
         return "name", f"name: a second rule {rule.name!r}"
+    if rule.name.startswith(_RESERVED_BEGINNING):
+        return "name", f"name: {rule.name!r} begins with {_RESERVED_BEGINNING!r}, as what is counted of steps does"
     counted = {kind for one in rule.when for kind in one.types or ()}
     for key, kinds in (("when", counted), ("unless", set(rule.unless))):
         if unknown := kinds - set(words.event_types):

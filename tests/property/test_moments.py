@@ -74,7 +74,7 @@ cooldown_s = 3600
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
     file: Path = tmp_path_factory.mktemp("moments") / "rules.toml"
     file.write_text(RULES_FILE)
-    return load({"CX_MOMENTS__RULES": str(file), "CX_SEGMENTS__COMBINATIONS": '[[], ["channel"]]'})
+    return load({"CX_MOMENTS__RULES": str(file), "CX_SEGMENTS__COMBINATIONS": '[[], ["channel", "device"]]'})
 
 
 def drawn(chance: random.Random, sessions: int, asking: random.Random | None = None) -> dict[Source, list[Record]]:
@@ -93,6 +93,8 @@ def drawn(chance: random.Random, sessions: int, asking: random.Random | None = N
             if chance.random() < 0.2:
                 customer = chance.choice([None, "anna", "ben"])
             kind = chance.choice(TYPES)
+            if kind == "order_completed" and number % 4 == 3:
+                kind = "sale_completed"  # which no rule names
             more = {"survey": "nps", "score": chance.choice([0, 6, 7, 10])} if kind == "survey_answered" else {}
             event = event_json(
                 at_ms,
@@ -101,6 +103,7 @@ def drawn(chance: random.Random, sessions: int, asking: random.Random | None = N
                 session_id=f"s-{number}",
                 channel=channel,
                 step=chance.choice([None, "payment", "address"]),
+                device=("mobile", None, "desktop")[(number + place) % 3],
                 customer_id=customer if chance.random() < 0.6 else None,
                 visitor_id=visitor if chance.random() < 0.7 else None,
                 consent=None if asking is None else asking.choice(SAID),

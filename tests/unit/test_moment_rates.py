@@ -19,8 +19,8 @@ from pipeline.model.facts import Held
 from pipeline.model.signals import Interval, Kind, Unit, rate_of, signal_of, signals_of
 from pipeline.model.tiles import SEEN, Counters, is_by_age, is_by_person, is_by_step, moments_counter
 from pipeline.settings.alert_rules import RulesError, load_rules
-from schemas.facts import Fact, FactKey
-from tests.support import ALERT_RULES, RULES
+from schemas.facts import Fact, FactKey, Statement
+from tests.support import ALERT_RULES, RULES, lay
 from tests.unit.test_moments import MINUTE, T0, One, rule
 
 MONDAY = 4 * 24 * HOUR_MS
@@ -168,3 +168,48 @@ def test_more_who_have_trouble_than_usual_are_an_alert_and_nothing_else_is() -> 
     assert {alert.rule.name for alert in fired} == {"payment-trouble-moments"}
     assert sentence(fired[-1]).startswith("payment_trouble_moment_rate: ")
     assert " of 1,000 persons in the last " in sentence(fired[-1])
+
+
+def test_the_first_few_moments_ever_are_not_more_than_usual() -> None:
+    rules = tuple(one for one in ALERT_RULES if one.kind is Kind.MOMENT_RATE)
+    detector = Detection(age_counters([]), rules, about_persons=RULES.about_persons).persons
+    assert detector is not None
+    calm, few = steps(MONDAY, 6 * 120, 0.0), steps(MONDAY + 6 * HOUR_MS, 30, 0.0)
+    few[-1].counters[moments_counter("payment-trouble")] = 3
+    few = [one._replace(counters=one.counters | {SEEN: 2}) for one in few]
+    detector.take("cx.tiles:0", 1, MONDAY + 6 * HOUR_MS, calm, hours(calm))
+    detector.take("cx.tiles:0", 2, MONDAY + 6 * HOUR_MS + 30 * STEP_MS, few, [])
+    assert [alert for decided in detector.decide() for alert in decided.alerts] == []
+
+
+@pytest.mark.parametrize("funnels", [["search"], []])
+def test_a_shop_may_follow_no_funnel_in_which_things_are_bought(funnels: list[str]) -> None:
+    ages = age_counters((f.name, f.timeout_ms) for f in RULES.funnels.all if f.name in funnels)
+    rules = tuple(one for one in ALERT_RULES if one.kind is Kind.MOMENT_RATE)
+    detection = Detection(ages, rules, about_persons=RULES.about_persons)
+    detector = detection.persons
+    assert detector is not None
+    calm, trouble = steps(MONDAY, 6 * 120, 0.02), steps(MONDAY + 6 * HOUR_MS, 60, 0.2)
+    detector.take("cx.tiles:0", 1, MONDAY + 6 * HOUR_MS, calm, hours(calm))
+    detector.take("cx.tiles:0", 2, MONDAY + 6 * HOUR_MS + 60 * STEP_MS, trouble, [])
+    assert {alert.status for decided in detector.decide() for alert in decided.alerts} >= {FIRING}
+    again = Detection(ages, rules, about_persons=RULES.about_persons)
+    shards: dict[str, object] = {}
+    again.restore(lay(shards, detection.snapshot()), shards)
+    assert [alert.rule.name for alert in again.open_alerts()] == ["payment-trouble-moments"]
+
+
+def test_what_a_crashed_run_may_have_counted_of_what_was_replaced_is_told_again() -> None:
+    """The journey's end moves, and what lies before it is gone: the run had heard of the latter alone."""
+    first, ended = event(0, device=None), event(20, device=None)
+    moved = Fact(*ended.key, ended.at_ms + 5 * MINUTE, 0.0, None, ended.dims)
+    one = One()
+    one.tell(first, ended)
+    assert {minute for _, minute in told(one)} == {0}
+    one.persons.is_catching_up = True
+    one.persons.take("touchpoints.web:0", 2, T0, True, [Statement("c:anna", False, first)])
+    one.persons.take("touchpoints.web:0", 3, T0, False, [Statement("c:anna", True, moved)])
+    one.persons.settle()
+    found = told(one)
+    assert found["all", 20].get(SEEN, 0) == 0
+    assert found["all", 25][SEEN] == 1

@@ -86,6 +86,7 @@ def test_a_rule_is_made_of_its_values(tmp_path: Path) -> None:
         ("[[moment]]", "[[moments]]", "m.toml: moments: there are [[moment]] only"),
         ("when = [", "when = (", "m.toml: Invalid value (at line 3"),
         ("cooldown_s = 60\n", "cooldown_s = 60\n" + GOOD, "m.toml, line 11: name: a second rule 'a'"),
+        ('name = "a"', 'name = "step-a"', "m.toml, line 2: name: 'step-a' begins with 'step-'"),
         ("within_s", 'colour = "red"\nwithin_s', "m.toml, line 8: colour: Extra inputs are not permitted"),
     ],
 )

@@ -97,7 +97,7 @@ function One({ alert, isKnown, state, actions }) {
   const here = timeOf(state);
   const [opened, ended] = [Date.parse(alert.opened_at), alert.resolved_at ? Date.parse(alert.resolved_at) : here];
   const asOf = Math.min(ended + (alert.resolved_at ? AROUND_MS : 0), here);
-  const window = here - opened > SHORT_MS ? "15m" : "5m";
+  const window = here - opened > SHORT_MS || figure?.kind === "moment_rate" ? "15m" : "5m"; // of moments there are no shorter ones
   const facts = [
     [t("alerts.observed"), value(alert.observed)],
     [t("alerts.expected"), value(alert.expected)],

@@ -9,6 +9,9 @@ const SEVERAL = ["moment_rate", "abandonment", "nowcast", "completion_ratio", "n
 
 export const funnelName = (funnel) => known(`funnel.${funnel}`) ?? title(funnel);
 
+/** The rule of moments that a signal is of. */
+export const ruleOf = (signal) => signal.replace(/_moment_rate$/, "").replaceAll("_", "-");
+
 /** Name, hint, texts and range of a signal; null where the shop has none of that name. */
 export function describe(signal, { signals, currency }) {
   const own = signals[signal];
@@ -16,7 +19,7 @@ export function describe(signal, { signals, currency }) {
   const { kind, funnel, unit } = own;
   const isMoney = unit === "money";
   const text = { share: percent, ratio: percent, score: number(0), points: number(2), money: money(currency), per_1000: number(1) }[unit];
-  const values = { funnel: funnel ? funnelName(funnel) : "", signal, rule: signal.replace(/_moment_rate$/, "").replaceAll("_", "-") };
+  const values = { funnel: funnel ? funnelName(funnel) : "", signal, rule: ruleOf(signal) };
   const name = SEVERAL.includes(kind) || known(`figure.${kind}`) ? t(`figure.${kind}`, values) : signal;
   return { signal, kind, funnel, unit, name, hint: known(`figure.${kind}.hint`) ?? "", text, isMoney, range: SCALES[unit] };
 }
@@ -41,7 +44,7 @@ export function askedBy(rule, figure) {
   const windows = rule.windows_s.map((seconds) => ago(1_000 * seconds)).join(", ");
   const values = { windows, least: count(rule.least), lasting: ago(1_000 * rule.for_s), one: count(1 / rule.false_rate) };
   if (figure.kind === "completion_ratio") return t("alerts.asks.ratio", { ...values, change: percent(rule.change) });
-  if (figure.kind === "moment_rate") return t("alerts.asks.rate", { ...values, change: count(1_000 * rule.change) });
+  if (figure.kind === "moment_rate") return t("alerts.asks.rate", { ...values, change: number(1)(1_000 * rule.change) });
   const change = { score: number(0)(200 * rule.change), points: number(2)(7 * rule.change) }[figure.unit] ?? number(1)(100 * rule.change);
   return t("alerts.asks", { ...values, change });
 }

@@ -2,7 +2,7 @@
 
 import { clock, money, segmentName } from "./format.js";
 import { known, t } from "./i18n.js";
-import { funnelName } from "./describe.js";
+import { funnelName, ruleOf } from "./describe.js";
 
 const MAIN_CAUSE = 0.5; // what explains less does not go into the sentence
 
@@ -15,7 +15,7 @@ export function worst(alerts) {
 export function sentence(alert, config) {
   const { kind = "other", funnel, better } = config.signals[alert.signal] ?? {};
   const name = known(`what.${kind}`) ? `what.${kind}` : "what.other";
-  const what = t(name, { funnel: funnel ? funnelName(funnel) : "", signal: alert.signal });
+  const what = t(name, { funnel: funnel ? funnelName(funnel) : "", signal: alert.signal, rule: ruleOf(alert.signal) });
   const isUp = alert.n > 0 ? alert.observed > alert.expected : better !== "high";
   const verb = kind === "completion_ratio" ? "completion_ratio" : isUp ? "high" : "low";
   const text = t(alert.status === "resolved" ? "sentence.failed" : "sentence.failing", { what, where: whereOf(alert), verb: t(`sentence.${alert.status === "resolved" ? "past" : "verb"}.${verb}`), time: clock(Date.parse(alert.opened_at)) });

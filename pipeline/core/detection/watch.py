@@ -23,6 +23,8 @@ WITH_STEPS: Final = frozenset({"purchase", "search", "form", "friction"})
 """Families whose journeys have steps: at tills and on the telephone there are none."""
 _HARDLY_CHANCE: Final = 2.0
 """Score below which a difference is taken for chance."""
+_LEAST_MOMENTS: Final = 0.5
+"""So many are expected at least: where none has been yet, the first few would be certain to be too many."""
 _PARTS: Final = 2.0**20
 """What is summed are multiples of a millionth or so: sums of such are exact, wherever a restart has begun them."""
 
@@ -274,7 +276,7 @@ class Watch:
         weight = n if weight is None else weight
         enough = (weight >= rule.least) & usual.known[:, group]
         chance = np.ones(self.known)
-        if rule.kind is not Kind.COMPLETION_RATIO:
+        if rule.kind not in (Kind.COMPLETION_RATIO, Kind.MOMENT_RATE):
             chance = np.maximum(1.0 - usual.rates[:, self._measures.hazards + group - self._funnels], 0.05)
         relative = usual.dispersion[:, group] ** 2 + usual.uncertainty[:, group]
         # Of a window that reaches back to when nothing was known yet, a part has no expectation.
@@ -298,11 +300,10 @@ class Watch:
             observed, n = self._nowcast(rule)
             return observed, n * self._usual.rates[:, self._measures.hazards + group - self._funnels], n
         first = self._funnels + group
-        return (
-            self._stack(rule, first),
-            self._stack(rule, first + self._measures.counted_shares),
-            self._weight(rule),
-        )
+        expected = self._stack(rule, first + self._measures.counted_shares)
+        if rule.kind is Kind.MOMENT_RATE:
+            expected = np.maximum(expected, _LEAST_MOMENTS)
+        return self._stack(rule, first), expected, self._weight(rule)
 
     def _stack(self, rule: Rule, column: int) -> Floats:
         found: Floats = self._over[self._at[rule.name], column]

@@ -31,7 +31,8 @@ class Worth:
         self.currency: Final = currency
         self._funnels = measures.funnels
         names = [funnel_counters(funnel) for funnel in measures.funnels]
-        self._columns = np.array([[measures.columns[value], measures.columns[n]] for _, n, value, _ in names])
+        columns = [[measures.columns[value], measures.columns[n]] for _, n, value, _ in names]
+        self._columns = np.array(columns, dtype=np.intp).reshape(len(names), 2)
         self.sums: Floats = np.zeros((0, len(names), 2))
         self.learned_ms: int | None = None
 

@@ -67,12 +67,12 @@ class Changing:
         """Rules that something told of matters to."""
         self._held_before: dict[FactKey, Held] | None = None
         """Those that hold before the first that is told of."""
+        self._kept_before: list[Held] = []
+        """All of that time."""
         self._held_now: dict[FactKey, Held] | None = None
         """Those that hold when all has been told; to be asked of ``_holding``."""
         self._fired_before: dict[MomentKey, Moment] = {}
         self._fired_now: dict[MomentKey, Moment] = {}
-        self._changed_from_ms = NEVER_MS
-        """Of the facts told of, the earliest."""
         self._bought_before: dict[FactKey, Fact] | None = None
         """Where any purchase or cancellation was told of."""
         self._contents: list[Fact] = []
@@ -88,7 +88,7 @@ class Changing:
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
         if self._held_before is None:
-            self._held_before = self.facts.that_hold()
+            self._held_before, self._kept_before = self.facts.that_hold(), self.facts.all()
         if rules := self._rules.of(fact):
             self._touched.update([rule.name for rule in rules])
         if fact.kind in _OF_RECOVERIES and self._is_known:
@@ -98,7 +98,6 @@ class Changing:
         taken = self.facts.take(source, version, statement.holds, fact)
         if not taken.is_news:
             return
-        self._changed_from_ms = min(self._changed_from_ms, fact.ended_ms)
         self._contents.append(fact)
         if fact.kind == ABANDONED and statement.holds:
             self.stated.append(fact)
@@ -142,14 +141,13 @@ class Changing:
         before = moments(_facts(held_before), rules, self.past)
         self._fired_before, self._fired_now = before, now
         # A run that has crashed may have told what was so between two of the facts.
-        unsure_ms = self._changed_from_ms if is_catching_up else NEVER_MS
+        unsure_ms = self._unsure_ms() if is_catching_up else NEVER_MS
         for key, moment in now.items():
             if before.get(key) != moment or moment.fact.ended_ms >= unsure_ms:
                 yield MomentRow(person, moment, holds=True)
         gone = before
         if unsure_ms < NEVER_MS:
-            every = {*self._contents, *(one.fact for one in self.facts.all())}
-            gone = possible(every, rules, self.past, unsure_ms) | before
+            gone = possible(set(self._every()), rules, self.past, unsure_ms) | before
         for key, moment in gone.items():
             if key not in now:
                 yield MomentRow(person, moment, holds=False)
@@ -171,9 +169,19 @@ class Changing:
     def places(self, dimensions: int) -> Iterator[Place]:
         """Where a run that has crashed may have counted visits and moments otherwise."""
         if self._rules.rules:
-            for fact in (*self._contents, *(one.fact for one in self.facts.all())):
-                if fact.ended_ms >= self._changed_from_ms:
+            unsure_ms = self._unsure_ms()
+            for fact in self._every():
+                if fact.ended_ms >= unsure_ms:
                     yield _place(fact, dimensions)
+
+    def _every(self) -> list[Fact]:
+        """All that has been told of facts, what there was before and what there is."""
+        return [*self._contents, *(one.fact for one in (*self._kept_before, *self.facts.all()))]
+
+    def _unsure_ms(self) -> int:
+        """When the earliest was of the facts told of, by whatever has been told of them."""
+        keys = {key_of(fact) for fact in self._contents}
+        return min([fact.ended_ms for fact in self._every() if key_of(fact) in keys], default=NEVER_MS)
 
     def purchase_rows(self, person: str, is_catching_up: bool) -> Iterator[PurchaseRow]:
         """What is to be told of purchases."""

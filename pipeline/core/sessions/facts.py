@@ -175,7 +175,7 @@ class SessionFacts:
         if event.type in FACT_TYPES:
             kind = contract.CANCELLATION if event.type == CANCELS else contract.PURCHASE
         if event.type not in self._types:
-            return Fact(kind, "", *where, *times, value, event.order_id, ())
+            return Fact(kind, "", *where, *times, value, event.order_id, event.dims[1:])
         order = None if kind == contract.EVENT else event.order_id
         answer = event.survey, event.score
         return Fact(kind, event.type, *where, *times, value, order, event.dims[1:], event.step, *answer)

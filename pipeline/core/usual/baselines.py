@@ -230,6 +230,7 @@ class Baselines:
         observed = np.concatenate([measures.completions(counts), occurrences[:, shares]], axis=1)
         chance = np.ones_like(expected)
         chance[:, len(measures.funnels) :] = np.maximum(1.0 - usual[:, shares], 0.05)
+        chance[:, len(measures.funnels) :][:, measures.rates] = 1.0
         return observed, expected, chance
 
     def _is_unusual(self, observed: Floats, expected: Floats, chance: Floats) -> Flags:
@@ -251,7 +252,8 @@ class Baselines:
     def _by_group(self, pairs: Floats) -> Floats:
         measures = self._measures
         funnels = [pairs[:, life.hazards].sum(axis=1) for life in measures.life.values()]
-        return np.concatenate([np.stack(funnels, axis=1), pairs[:, measures.hazards :]], axis=1)
+        by_funnel = [one[:, np.newaxis] for one in funnels]
+        return np.concatenate([*by_funnel, pairs[:, measures.hazards :]], axis=1)
 
     def _to_pairs(self, groups: Flags) -> NDArray[np.bool_]:
         measures = self._measures

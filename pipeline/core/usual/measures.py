@@ -93,6 +93,9 @@ class Measures:
             *map(rate_of, self._rules),
             *(name_of(funnel, Kind.NOWCAST) for funnel in self.funnels),
         )
+        first = len(self.shares) - len(self.funnels) - len(self._rules)
+        self.rates: Final = slice(first, first + len(self._rules))
+        """Of the shares those that are none: counts of moments against who came, which may be more."""
         self.counted_shares: Final = len(self.shares) - len(self.funnels)
         """The first of the shares, which are sums over steps; nowcasts are made of whole life tables."""
         self._numerators, self._denominators = self._share_weights()
@@ -153,29 +156,29 @@ class Measures:
 
     def nowcasts(self, counts: Floats) -> tuple[Floats, Floats]:
         """The same of all funnels. Shape: segments, funnels."""
-        numerators, n = zip(*(self.nowcast_of(funnel, counts) for funnel in self.funnels), strict=True)
-        return np.stack(numerators, axis=-1), np.stack(n, axis=-1)
+        found = [self.nowcast_of(funnel, counts) for funnel in self.funnels]
+        return _by_funnel([one for one, _ in found], counts), _by_funnel([n for _, n in found], counts)
 
     def completions(self, counts: Floats) -> Floats:
         """Completions at an age below the timeout. Shape: segments, funnels."""
-        return np.stack([counts[..., life.completed].sum(axis=-1) for life in self.life.values()], axis=-1)
+        return _by_funnel([counts[..., life.completed].sum(axis=-1) for life in self.life.values()], counts)
 
     def expected(self, counts: Floats, rates: Floats) -> Floats:
         """Completions by the usual rates at the ages of those at risk. Shape: segments, funnels."""
         found = [
             (counts[..., life.at_risk] * rates[..., life.hazards]).sum(axis=-1) for life in self.life.values()
         ]
-        return np.stack(found, axis=-1)
+        return _by_funnel(found, counts)
 
     def occurrences(self, counts: Floats) -> tuple[Floats, Floats]:
         """All pairs: what occurred and the exposure to it. Shape: segments, pairs."""
-        completed = np.concatenate([counts[..., life.completed] for life in self.life.values()], axis=-1)
-        at_risk = np.concatenate([counts[..., life.at_risk] for life in self.life.values()], axis=-1)
+        completed = [counts[..., life.completed] for life in self.life.values()]
+        at_risk = [counts[..., life.at_risk] for life in self.life.values()]
         shares, n = self.counted(counts)
         nowcasts, nowcast_n = self.nowcasts(counts)
         return (
-            np.concatenate([completed, shares, nowcasts], axis=-1),
-            np.concatenate([at_risk, n, nowcast_n], axis=-1),
+            np.concatenate([*completed, shares, nowcasts], axis=-1),
+            np.concatenate([*at_risk, n, nowcast_n], axis=-1),
         )
 
     def row(self, counters: Mapping[str, int]) -> Floats:
@@ -186,6 +189,11 @@ class Measures:
             if at is not None:
                 found[at] = count
         return found
+
+
+def _by_funnel(columns: Sequence[Floats], counts: Floats) -> Floats:
+    """Side by side; a shop may follow none of the funnels in question."""
+    return np.stack(columns, axis=-1) if columns else np.zeros((*counts.shape[:-1], 0))
 
 
 class Segments:

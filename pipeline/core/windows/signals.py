@@ -106,6 +106,8 @@ class SignalTable:
         """
         for signal, formula in self._formulas.items():
             n: Ints = sums[:, [self._place[name] for name in formula.denominators]].sum(axis=1)
+            # One too few may have been seen of a person of whom not all is kept.
+            n = np.maximum(n, 0)
             present = np.asarray(n > 0)
             kept = kept_at_zero.get(signal)
             if kept is not None:

@@ -69,6 +69,7 @@ export const en = {
   "what.nps": "The net promoter score",
   "what.ces": "Ease",
   "what.friction": "Friction",
+  "what.moment_rate": "The number of customers with {rule}",
   "what.other": "{signal}",
 
   "part.satisfaction": "Satisfaction",
@@ -293,7 +294,7 @@ export const en = {
 
   "alerts.asks.title": "What the rule {rule} asks:",
   "alerts.asks.ratio": "at least {change} fewer completions than expected, in one of {windows}, where {least} or more were expected, lasting {lasting} or certain at once. Of the findings of one moment one in {one} may be false.",
-  "alerts.asks.rate": "at least {change} more of 1,000 customers than usual, in one of {windows}, of {least} or more, lasting {lasting} or certain at once. Of the findings of one moment one in {one} may be false.",
+  "alerts.asks.rate": "worse than usual by at least {change} of 1,000 customers, in one of {windows}, of {least} or more, lasting {lasting} or certain at once. Of the findings of one moment one in {one} may be false.",
   "alerts.asks": "at least {change} points worse than usual, in one of {windows}, of {least} or more, lasting {lasting} or certain at once. Of the findings of one moment one in {one} may be false.",
   "alerts.journeys": "Journeys that were given up meanwhile",
   "alerts.journeys.none": "None that began since then has ended so far.",

@@ -69,6 +69,7 @@ export const ja = {
   "what.nps": "NPS",
   "what.ces": "手軽さ（CES）",
   "what.friction": "フリクション",
+  "what.moment_rate": "{rule}のお客様の割合",
   "what.other": "{signal}",
 
   "part.satisfaction": "満足度",
@@ -293,7 +294,7 @@ export const ja = {
 
   "alerts.asks.title": "ルール{rule}の条件：",
   "alerts.asks.ratio": "{windows}のいずれかで、期待値が{least}以上のとき、完了が期待より{change}以上少ない状態が{lasting}続くか、直ちに確実であること。ある時点の検出のうち誤りは{one}件に1件までです。",
-  "alerts.asks.rate": "{windows}のいずれかで、{least}人以上あり、お客様1,000人あたり平常より{change}件以上多い状態が{lasting}続くか、直ちに確実であること。ある時点の検出のうち誤りは{one}件に1件までです。",
+  "alerts.asks.rate": "{windows}のいずれかで、{least}人以上あり、お客様1,000人あたり平常より{change}件以上悪い状態が{lasting}続くか、直ちに確実であること。ある時点の検出のうち誤りは{one}件に1件までです。",
   "alerts.asks": "{windows}のいずれかで、{least}件以上あり、平常より{change}ポイント以上悪い状態が{lasting}続くか、直ちに確実であること。ある時点の検出のうち誤りは{one}件に1件までです。",
   "alerts.journeys": "その間に離脱した行動",
   "alerts.journeys.none": "それ以降に始まって離脱したものは、まだありません。",
