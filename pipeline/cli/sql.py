@@ -37,7 +37,8 @@ def sql(
         return
     finally:
         client.disconnect()
-    names = [name for name, _ in columns]
+    # Of SHOW and EXPLAIN there are rows without names.
+    names = [name for name, _ in columns] or [str(at) for at, _ in enumerate(rows[0] if rows else (), 1)]
     lines = _as_table(names, rows) if form is Form.TABLE else (_as_json(names, row) for row in rows)
     for line in lines:
         print(line)

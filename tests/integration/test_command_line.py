@@ -42,6 +42,8 @@ def test_a_simulated_shop_shows_signals_and_ends_leaving_nothing(tmp_path: Path,
         assert "\\x1b[2J" in asked.stdout
         assert "\x1b" not in asked.stdout
         assert cx("sql", "SELECT nothing", environ=system.environ).returncode == 1
+        shown = cx("sql", "SHOW TABLES FROM cx LIKE 'jour%'", environ=system.environ)
+        assert shown.stdout.splitlines()[2:] == ["journeys", "journeys_by_entry", "journeys_by_entry_feed"]
         children = children_of(system.process.pid)
     finally:
         status = system.stop(number)
