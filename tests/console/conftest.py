@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.needs import need
 
 Open = Callable[..., Page]
+expect.set_options(timeout=20_000)  # other tests start whole systems meanwhile
 
 
 @pytest.fixture(scope="module")
