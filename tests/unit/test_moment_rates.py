@@ -92,10 +92,16 @@ def test_without_rules_nobody_is_counted() -> None:
 
 def test_of_1000_who_came_with_the_limits_of_a_count() -> None:
     table = SignalTable(person_formulas([], ["big-cart"]))
-    sums = np.zeros((3, table.width), dtype=np.int64)
-    for row, counters in enumerate(({SEEN: 200, "big_cart_moments": 3}, {SEEN: 50}, {"big_cart_moments": 1})):
+    sums = np.zeros((4, table.width), dtype=np.int64)
+    drawn: tuple[Counters, ...] = (
+        {SEEN: 200, "big_cart_moments": 3},
+        {SEEN: 50},
+        {"big_cart_moments": 1},
+        {SEEN: -1},
+    )
+    for row, counters in enumerate(drawn):
         table.add(memoryview(sums[row]), counters)
-    quarter = np.full(3, 900_000)
+    quarter = np.full(4, 900_000)
     assert list(table.compute(sums, quarter - 1, {"big_cart_moment_rate": np.array([2])})) == []
     (found,) = table.compute(sums, quarter, {})
     assert found.signal == "big_cart_moment_rate"
@@ -103,6 +109,8 @@ def test_of_1000_who_came_with_the_limits_of_a_count() -> None:
     assert found.numerator.tolist() == [3_000, 0]
     assert found.denominator.tolist() == [200, 50]
     assert found.value.tolist() == [15, 0]
+    (kept,) = table.compute(sums[3:], quarter[3:], {"big_cart_moment_rate": np.array([0])})
+    assert (kept.denominator.tolist(), kept.value.tolist()) == ([0], [0]), "one too few is nobody"
     # Exact limits of counts of 3 and 0: 0.62 to 8.77, and 0 to 3.69. Byar's are near.
     assert found.lower.tolist() == pytest.approx([0.60 * 5, 0], rel=0.05)
     assert found.upper.tolist() == pytest.approx([8.77 * 5, 3.69 * 20], rel=0.01)
