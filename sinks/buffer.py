@@ -13,6 +13,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -98,6 +99,9 @@ class SinkBuffer:
         self._on_error = on_error
         self.on_rejected = on_rejected
         self._queues = {table: _Queue() for table in names}
+        # Of its own, one a table: where a server hangs every insert holds its thread for as long as a request
+        # may take, and in asyncio's few shared ones the metrics page and checkpoints would wait behind them.
+        self._threads = ThreadPoolExecutor(max(1, len(names)), thread_name_prefix="sink")
         self._ticket = 0
         self.bytes = 0
         """Memory of the rows that are not stored yet, about."""
@@ -144,7 +148,10 @@ class SinkBuffer:
 
     async def run(self) -> None:
         """Store what waits, until ``close``; then what is left."""
-        await asyncio.gather(*(self._run(table) for table in self._queues))
+        try:
+            await asyncio.gather(*(self._run(table) for table in self._queues))
+        finally:
+            self._threads.shutdown(wait=False)
 
     def hurry_table(self, table: str) -> None:
         """What waits for this table is due at once."""
@@ -247,7 +254,8 @@ class SinkBuffer:
         while True:
             started = time.monotonic()
             try:
-                await asyncio.to_thread(self._sink.write, table, self._names[table], columns)
+                names, loop = self._names[table], asyncio.get_running_loop()
+                await loop.run_in_executor(self._threads, self._sink.write, table, names, columns)
             except SinkUnavailableError as error:
                 failures += 1
                 self._on_error(table, True)

@@ -199,13 +199,21 @@ class Worker:
         return int(words[0]) if words else 0
 
     def metric(self, name: str, **labels: str) -> float:
-        """Sum of a metric over all series with these labels."""
+        """Sum of a metric over all series with these labels. No answer is not a zero: it is waited for."""
         total = 0.0
-        for line in self.page("metrics").splitlines():
+        for line in self._exposition().splitlines():
             found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
             if found and all(f'{key}="{value}"' in (found[1] or "") for key, value in labels.items()):
                 total += float(found[2])
         return total
+
+    def _exposition(self) -> str:
+        deadline = time.monotonic() + 60
+        while not (text := self.page("metrics")):
+            assert self.child.process.poll() is None, "the worker has ended"
+            assert time.monotonic() < deadline, "the worker's metrics page does not answer"
+            time.sleep(0.2)
+        return text
 
     def processed(self) -> float:
         """Records taken from touchpoint topics, ticks left aside."""

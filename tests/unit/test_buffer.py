@@ -1,6 +1,7 @@
 """The sink's buffer: order, retrying, holding back, and what may be acknowledged."""
 
 import asyncio
+import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -221,5 +222,33 @@ def test_a_large_backlog_goes_in_slices() -> None:
         await running
         assert [row["a"] for row in sink.tables["u"]] == list(range(150))
         assert max(sizes) <= 20
+
+    run(work())
+
+
+def test_a_server_that_hangs_holds_up_no_thread_that_others_wait_for() -> None:
+    """asyncio has six threads for all on two cores, and there are more tables than that."""
+    names = {f"table{number}": ("a",) for number in range(40)}
+    going_on = threading.Event()
+
+    class Hanging(MemorySink):
+        def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
+            going_on.wait(10)
+            super().write(table, names, columns)
+
+    async def work() -> None:
+        sink = Hanging()
+        buffer = SinkBuffer(sink, names, Limits(1, 0.001, 1 << 20))
+        running = asyncio.create_task(buffer.run())
+        for table in names:
+            await buffer.put(table, [[1]])
+        await asyncio.sleep(0.1)
+        try:
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: "answered"), 5) == "answered"
+        finally:
+            going_on.set()
+        buffer.close()
+        await running
+        assert set(sink.tables) == set(names)
 
     run(work())
