@@ -203,7 +203,8 @@ class Checkpointer:
         assert lease.cut_at is not None
         started = self._clock()
         cut = lease.state.snapshot()
-        shards = {name: ref for name, ref in lease.kept.shards.items() if name not in cut.gone}
+        shards = dict(lease.kept.shards)
+        gone = [(name, ref) for name in cut.gone if (ref := shards.pop(name, None)) is not None]
         now_ms = int(self._wall_clock() * 1000)
         freed = [one for one in lease.kept.freed if one.since_ms > now_ms - _GRACE_MS][-_MOST_FREED:]
         slots: dict[str, set[str]] = {}
@@ -212,9 +213,8 @@ class Checkpointer:
         head, letters = _copied(cut.head), self._dead_letters
         erasures = lease.erasures, lease.erasures != lease.kept.erasures
         under_way = _UnderWay(lease.cut_at, started, now_ms, head, shards, letters, freed, slots, *erasures)
-        for name in cut.gone:
-            if name in lease.kept.shards:
-                under_way.free(name, lease.kept.shards[name])
+        for name, ref in gone:
+            under_way.free(name, ref)
         for name, content in cut.changed.items():
             encoded = encode_shard(content)
             self._queue(lease, under_way, name, encoded)

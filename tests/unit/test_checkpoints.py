@@ -4,11 +4,13 @@ import random
 
 import pytest
 
+from pipeline.core.cuts import Cut
 from pipeline.core.sessions.shards import SESSIONS_PER_SHARD
 from pipeline.durability.memory import MemoryCheckpoints
 from pipeline.durability.recovery import BEGINNING
 from pipeline.kafka.memory import MemoryProducer
 from pipeline.stages.outbox import Outbox
+from schemas.checkpoints import ShardRef
 from sinks.buffer import Limits, SinkBuffer
 from sinks.memory import MemorySink
 from tests.checkpointing import HOUR, SOURCE, Crowded, Worker, added
@@ -153,3 +155,34 @@ def test_old_shards_are_not_written_again() -> None:
     written = [record[0] for record in store.logs[SOURCE][before:] if record is not None]
     sessions = [key for key in written if "sessions-" in key]
     assert len(sessions) == 1, written
+
+
+class Names(list[str]):
+    """Names that nobody searches through, for there may be very many."""
+
+    def __contains__(self, name: object) -> bool:
+        raise AssertionError(f"{len(self)} names are searched for {name!r}")
+
+
+class Passing:
+    """A state of which a long time is over at once."""
+
+    def __init__(self, gone: list[str]) -> None:
+        self._gone = gone
+
+    def snapshot(self) -> Cut:
+        return Cut({}, {}, self._gone)
+
+
+def test_what_is_gone_is_looked_up_and_not_searched_for() -> None:
+    """History read at once ends ten thousands of minutes in one cut: each compared with each, the worker stood
+    still for seven seconds, and no checkpoint was begun for a minute after that.
+    """
+    worker = Worker(MemoryCheckpoints())
+    worker.process(added(0))
+    names = Names([f"minute-{number}" for number in range(1_000)])
+    worker.lease.kept.shards = {name: ShardRef("slot", [], 0) for name in names[:500]}
+    worker.lease._state = Passing(names)
+    worker.checkpoint()
+    assert worker.lease.kept.shards == {}
+    assert [one.shard for one in worker.lease.kept.freed] == names[:500]
