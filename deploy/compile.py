@@ -49,6 +49,7 @@ MODULES: Final = (
     "pipeline/model/event_time.py",
     "pipeline/model/funnels.py",
     "pipeline/model/moments.py",
+    "pipeline/model/named_together.py",
     "pipeline/model/segments.py",
     "pipeline/model/tiles.py",
     "pipeline/outputs/facts.py",

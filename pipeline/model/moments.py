@@ -86,10 +86,16 @@ class MomentRule:
     """Of all facts that matter to it, as ``name_of`` has them."""
     needed: tuple[tuple[frozenset[str], int], ...] = field(init=False)
     """Of each condition the names, and how many there must be at least."""
+    least: int = field(init=False)
+    """With fewer facts it does not fire."""
 
     def __post_init__(self) -> None:
         needed = tuple([(one.names, one.count) for one in self.conditions])
         object.__setattr__(self, "needed", needed)
+        # A fact may count for several conditions.
+        are_apart = sum(len(names) for names, _ in needed) == len(frozenset[str]().union(*(n for n, _ in needed)))
+        counts = [count for _, count in needed]
+        object.__setattr__(self, "least", sum(counts) if are_apart else max(counts, default=0))
         object.__setattr__(self, "names", self.unless.union(*(names for names, _ in needed)))
 
 

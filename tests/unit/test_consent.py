@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.core.sessions.partition import Partition
-from pipeline.core.sessions.visits import Named, Visit
+from pipeline.core.sessions.visits import Named, after, begun
 from pipeline.core.sessions.walk import Journey
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import MOST_CUSTOMERS
@@ -36,10 +36,10 @@ def test_nobody_is_no_visitor_in_any_row_or_message() -> None:
 
 
 def test_what_is_before_very_many_noes_is_nobodys() -> None:
-    visit = Visit.begin(0)
+    visit = begun(0)
     for at in range(0, 4 * MOST_CUSTOMERS, 2):
-        visit = visit.after(Named(at, at, None, NOBODY)).after(Named(at + 1, at + 1, "anna", None))
+        visit = after(after(visit, Named(at, at, None, NOBODY)), Named(at + 1, at + 1, "anna", None))
     assert len(visit.denied) == 2 * MOST_CUSTOMERS
     assert all(visit.is_denied(at) for at in range(0, 4 * MOST_CUSTOMERS, 2))
     assert not visit.is_denied(4 * MOST_CUSTOMERS - 1)
-    assert visit.after(Named(9_000, 9_000, None, NOBODY)).denied[-1] == NEVER_MS
+    assert after(visit, Named(9_000, 9_000, None, NOBODY)).denied[-1] == NEVER_MS

@@ -181,6 +181,14 @@ def test_a_late_event_moves_or_withdraws_a_moment() -> None:
     assert one.tell(event(5), holds=False) == []
 
 
+def test_a_fact_counts_for_each_condition_that_it_matches() -> None:
+    """So that fewer facts are enough than the conditions ask for together."""
+    either = Condition(types=frozenset({"error_shown", "rage_clicked"}), count=2)
+    one = One(rule(ERRORS, either))
+    assert one.tell(event(0)) == []
+    assert one.tell(event(1)) == [("e1", True)]
+
+
 def test_nothing_is_told_twice() -> None:
     one = One()
     assert one.tell(event(0), event(1), event(2, "rage_clicked")) == [("r2", True)]

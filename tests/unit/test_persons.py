@@ -111,9 +111,8 @@ def test_an_order_told_twice_is_one_the_earlier() -> None:
 def test_what_is_let_go_leaves_what_followed_from_it() -> None:
     """The first of two copies is forgotten before the second: the second is no purchase even so."""
     facts = HeldFacts()
-    facts.take(0, 1, True, bought(0, "p", "o-1"))
-    facts.take(0, 1, True, bought(6 * DAY, "again", "o-1"))
-    facts.take(0, 1, True, bought(6 * DAY, "other", "o-2"))
+    for one in (bought(0, "p", "o-1"), bought(6 * DAY, "again", "o-1"), bought(6 * DAY, "other", "o-2")):
+        facts.take(one.key, 0, 1, True, one)
     facts.forget(T0 + KEPT_MS + 2 * DAY)
     assert {one.fact.event_id: one.is_settled for one in facts.all()} == {"again": True, "other": False}
 

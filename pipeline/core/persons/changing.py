@@ -10,18 +10,22 @@ from typing import Final, NamedTuple
 
 from pipeline.core.persons.counts import Place, dims_of, is_asked_between
 from pipeline.core.persons.held import HeldFacts
-from pipeline.core.persons.moments import Moment, MomentKey, Past, could_fire, moments, possible, settled
+from pipeline.core.persons.moments import NO_PAST, Moment, MomentKey, Past, could_fire, moments, possible, settled
 from pipeline.core.persons.recoveries import Recovery, purchases, recoveries
 from pipeline.core.persons.seen import changes
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import Held, pack, unpack_person
-from pipeline.model.moments import RuleBook
+from pipeline.model.moments import MomentRule, RuleBook
 from pipeline.model.tiles import SEEN, bucket_of, moments_counter
 from schemas.facts import ABANDONED, CANCELLATION, KNOWN, PURCHASE, Fact, FactKey, Statement, key_of
 from schemas.recoveries import RETRACTED
 
 _OF_RECOVERIES: Final = (ABANDONED, PURCHASE, CANCELLATION)
 """Facts that journeys are recovered by, or were."""
+#: Of most persons there is no journey and no moment; nothing is ever put into these.
+_NO_RECOVERIES: Final[dict[FactKey, Recovery]] = {}
+_NO_MOMENTS: Final[dict[MomentKey, Moment]] = {}
+_NO_FACTS: Final[dict[FactKey, Fact]] = {}
 
 
 class RecoveryRow(NamedTuple):
@@ -54,34 +58,37 @@ class Changing:
 
     def __init__(self, person: str, stored: bytes | None, passed_ms: int | None, rules: RuleBook) -> None:
         held, until_ms, fired = ([], None, None) if stored is None else unpack_person(stored)
-        self.past = Past() if until_ms is None or fired is None else Past(until_ms, fired)
+        self.past = NO_PAST if until_ms is None or fired is None else Past(until_ms, fired)
         self.facts = HeldFacts(held)
         self._is_known = person.startswith(KNOWN)
         self._rules = rules
         self._passed_ms = passed_ms
         self._is_asked = False
         """Whether anything can have become of a journey."""
-        self.before: dict[FactKey, Recovery] = {}
-        self.now: dict[FactKey, Recovery] = {}
-        self._touched: set[str] = set()
-        """Rules that something told of matters to."""
+        self.before = _NO_RECOVERIES
+        self.now = _NO_RECOVERIES
+        self._touched: tuple[MomentRule, ...] = ()
+        """Rules that something told of matters to, some of them more than once."""
         self._held_before: dict[FactKey, Held] | None = None
         """Those that hold before the first that is told of."""
         self._kept_before: list[Held] = []
         """All of that time."""
         self._held_now: dict[FactKey, Held] | None = None
         """Those that hold when all has been told; to be asked of ``_holding``."""
-        self._fired_before: dict[MomentKey, Moment] = {}
-        self._fired_now: dict[MomentKey, Moment] = {}
+        self._fired_before = _NO_MOMENTS
+        self._fired_now = _NO_MOMENTS
         self._bought_before: dict[FactKey, Fact] | None = None
         """Where any purchase or cancellation was told of."""
         self._contents: list[Fact] = []
         """What was told of facts, also what has been replaced since."""
+        self._told: list[FactKey] = []
+        """The keys of those."""
         self.is_undone = False
         """Whether something that may have been told is so no more, and leaves no trace in what is now."""
-        self.taken_back: dict[FactKey, Fact] = {}
-        self.added: set[str] = set()
-        """Kinds of facts told."""
+        self.taken_back = _NO_FACTS
+        self._has_journey = False
+        self._has_purchase = False
+        """Whether any was told of."""
         self.stated: list[Fact] = []
         """Journeys told of."""
 
@@ -89,25 +96,29 @@ class Changing:
         fact = statement.fact
         if self._held_before is None:
             self._held_before, self._kept_before = self.facts.that_hold(), self.facts.all()
-        if rules := self._rules.of(fact):
-            self._touched.update([rule.name for rule in rules])
+        rules = self._rules.of(fact)
+        if rules is not self._touched:
+            self._touched = (*self._touched, *rules) if self._touched else rules
         if fact.kind in _OF_RECOVERIES and self._is_known:
             self.look_again()
             if fact.kind != ABANDONED and self._bought_before is None:
                 self._bought_before = _bought(self._held_before)
-        taken = self.facts.take(source, version, statement.holds, fact)
-        if not taken.is_news:
+        key = key_of(fact)
+        is_new, is_news = self.facts.take(key, source, version, statement.holds, fact)
+        if not is_news:
             return
         self._contents.append(fact)
+        self._told.append(key)
         if fact.kind == ABANDONED and statement.holds:
             self.stated.append(fact)
+        self._has_journey = self._has_journey or fact.kind == ABANDONED
+        self._has_purchase = self._has_purchase or fact.kind == PURCHASE
         is_undoing = fact.kind == CANCELLATION or self.facts.has_another_of_order(fact)
-        self.added.add(fact.kind)
         # A journey that is added takes a purchase's value from another; a purchase added besides may give it back.
-        is_undoing = is_undoing or {ABANDONED, PURCHASE} <= self.added
-        if not statement.holds or not taken.is_new or is_undoing:
+        is_undoing = is_undoing or (self._has_journey and self._has_purchase)
+        if not statement.holds or not is_new or is_undoing:
             self.is_undone = True
-            self.taken_back[key_of(fact)] = fact
+            self.taken_back = {**self.taken_back, key: fact}
 
     def look_again(self) -> None:
         """It is to be told what has become of journeys: time has passed, or a fact of theirs is about to come."""
@@ -127,44 +138,44 @@ class Changing:
             self._held_now = self.facts.that_hold()
         return self._held_now
 
-    def moment_rows(self, person: str, is_catching_up: bool) -> Iterator[MomentRow]:
+    def moment_rows(self, person: str, is_catching_up: bool) -> list[MomentRow]:
         """What is to be told of moments."""
         held_before = self._held_before
         if held_before is None or not self._touched:
-            return
-        rules = [rule for rule in self._rules.rules if rule.name in self._touched]
+            return []
         # Most persons lack what a rule asks for.
-        rules = could_fire([*(one.fact for one in self.facts.all()), *self._contents], rules)
-        if not rules:
-            return
+        some = could_fire(self.facts.all(), self._touched)
+        if not some:
+            return []
+        rules = [rule for rule in self._rules.rules if rule in some]
         now = moments(_facts(self._holding()), rules, self.past)
         before = moments(_facts(held_before), rules, self.past)
         self._fired_before, self._fired_now = before, now
         # A run that has crashed may have told what was so between two of the facts.
         unsure_ms = self._unsure_ms() if is_catching_up else NEVER_MS
-        for key, moment in now.items():
-            if before.get(key) != moment or moment.fact.ended_ms >= unsure_ms:
-                yield MomentRow(person, moment, holds=True)
+        rows = [
+            MomentRow(person, moment, holds=True)
+            for key, moment in now.items()
+            if before.get(key) != moment or moment.fact.ended_ms >= unsure_ms
+        ]
         gone = before
         if unsure_ms < NEVER_MS:
             gone = possible(set(self._every()), rules, self.past, unsure_ms) | before
-        for key, moment in gone.items():
-            if key not in now:
-                yield MomentRow(person, moment, holds=False)
+        rows += [MomentRow(person, moment, holds=False) for key, moment in gone.items() if key not in now]
+        return rows
 
-    def counted(self, dimensions: int) -> Iterator[tuple[Place, str, int]]:
+    def counted(self, dimensions: int) -> list[tuple[Place, str, int]]:
         """What is counted of visits and moments: where, what, and by how much it differs.
 
         To be asked when the rows of moments have been taken.
         """
         if self._held_before is None or not self._rules.rules:
-            return
-        told = [key_of(fact) for fact in self._contents]
-        for place, times in changes(told, self._held_before, self._holding(), dimensions):
-            yield place, SEEN, times
+            return []
+        seen = changes(self._told, self._held_before, self._holding(), dimensions)
+        found = [(place, SEEN, times) for place, times in seen]
         for some, times in ((self._fired_before, -1), (self._fired_now, 1)):
-            for one in some.values():
-                yield _place(one.fact, dimensions), moments_counter(one.rule), times
+            found += [(_place(one.fact, dimensions), moments_counter(one.rule), times) for one in some.values()]
+        return found
 
     def places(self, dimensions: int) -> Iterator[Place]:
         """Where a run that has crashed may have counted visits and moments otherwise."""
@@ -180,23 +191,24 @@ class Changing:
 
     def _unsure_ms(self) -> int:
         """When the earliest was of the facts told of, by whatever has been told of them."""
-        keys = {key_of(fact) for fact in self._contents}
+        keys = set(self._told)
         return min([fact.ended_ms for fact in self._every() if key_of(fact) in keys], default=NEVER_MS)
 
-    def purchase_rows(self, person: str, is_catching_up: bool) -> Iterator[PurchaseRow]:
+    def purchase_rows(self, person: str, is_catching_up: bool) -> list[PurchaseRow]:
         """What is to be told of purchases."""
         before = self._bought_before
         if before is None:
-            return
+            return []
         now = _bought(self._holding())
         # A run that has crashed may have told that any counts, or does not.
         told = [*self._contents, *(one.fact for one in self.facts.all())] if is_catching_up else []
-        for key, fact in now.items():
-            if is_catching_up or before.get(key) != fact:
-                yield PurchaseRow(person, fact, counts=True)
-        for key, fact in ({key_of(one): one for one in told if one.kind == PURCHASE} | before).items():
-            if key not in now:
-                yield PurchaseRow(person, fact, counts=False)
+        rows = [
+            PurchaseRow(person, fact, counts=True)
+            for key, fact in now.items()
+            if is_catching_up or before.get(key) != fact
+        ]
+        gone = {key_of(one): one for one in told if one.kind == PURCHASE} | before
+        return rows + [PurchaseRow(person, fact, counts=False) for key, fact in gone.items() if key not in now]
 
     def settle_moments(self, until_ms: int) -> None:
         """Nothing before the time can change any more."""
@@ -212,6 +224,8 @@ class Changing:
 
     def rows(self, person: str, is_catching_up: bool) -> list[RecoveryRow]:
         """What is to be told."""
+        if not self._is_asked and not is_catching_up:
+            return []
         now, is_undone = self.now, self.is_undone and is_catching_up
         told = [one for key, one in now.items() if is_undone or self.before.get(key) != one]
         gone = {key: one.journey for key, one in self.before.items()}
@@ -255,4 +269,4 @@ def _facts(held: dict[FactKey, Held]) -> list[Fact]:
 
 
 def _bought(held: dict[FactKey, Held]) -> dict[FactKey, Fact]:
-    return {key_of(one.fact): one.fact for one in purchases(list(held.values()))}
+    return {key_of(one.fact): one.fact for one in purchases(list(held.values()))} if held else {}

@@ -1,19 +1,13 @@
 """The facts of one person, or of one visitor, while a batch changes them."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from pipeline.model.facts import HORIZON_MS, KEPT_MS, PURCHASES_KEPT_MS, Held
 from schemas.facts import CANCELLATION, PURCHASE, Fact, FactKey, key_of
 
-
-class Taken(NamedTuple):
-    """What a statement has changed."""
-
-    is_new: bool
-    """Nothing had been told of the fact before."""
-    is_news: bool
-    """False: something as new was told before."""
+Taken = tuple[bool, bool]
+"""What a statement has changed. The first: nothing had been told of the fact before. The second: nothing as new
+had been told by the same source."""
 
 
 class HeldFacts:
@@ -49,19 +43,25 @@ class HeldFacts:
         if one.fact.order_id is not None:
             self._orders[one.fact.order_id].discard(which)
 
-    def take(self, source: int, version: int, holds: bool, fact: Fact) -> Taken:
-        """Note what a source says of a fact. What it said before is replaced."""
-        which = key_of(fact), source
+    def take(self, key: FactKey, source: int, version: int, holds: bool, fact: Fact) -> Taken:
+        """Note what a source says of the fact with this key. What it said before is replaced."""
+        which = key, source
         before = self._held.get(which)
         if before is not None and version <= before.version:
-            return Taken(is_new=False, is_news=False)
+            return False, False
         is_new = which[0] not in self._told
         self._add(which, Held(source, version, holds, before is not None and before.is_settled, fact))
-        return Taken(is_new, is_news=True)
+        return is_new, True
 
     def that_hold(self) -> dict[FactKey, Held]:
         """The facts that hold by one source or another, as told last."""
-        return that_hold([(which[0], one) for which, one in self._held.items()])
+        found: dict[FactKey, Held] = {}
+        for which, one in self._held.items():
+            if one.holds:
+                before = found.get(which[0])
+                if before is None or (before.version, before.source) < (one.version, one.source):
+                    found[which[0]] = one
+        return found
 
     def has_another_of_order(self, fact: Fact) -> bool:
         """Whether there is another purchase, or a cancellation, of the same order."""
@@ -109,17 +109,6 @@ class HeldFacts:
                 apart_ms = other.fact.at_ms - fact.at_ms
                 if apart_ms <= HORIZON_MS and (fact.kind == CANCELLATION or apart_ms >= 0):
                     yield key, other
-
-
-def that_hold(held: Iterable[tuple[FactKey, Held]]) -> dict[FactKey, Held]:
-    """Of facts told by several sources those that hold, as told last."""
-    found: dict[FactKey, Held] = {}
-    for key, one in held:
-        if one.holds:
-            before = found.get(key)
-            if before is None or (before.version, before.source) < (one.version, one.source):
-                found[key] = one
-    return found
 
 
 def due_ms(fact: Fact) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pipeline.model.event_time import NEVER_MS
+from pipeline.model.facts import Held
 from pipeline.model.moments import MomentRule, is_event, name_of
 from schemas.facts import Fact, FactKey, key_of
 
@@ -43,13 +44,19 @@ class Past(NamedTuple):
     """When each rule fired last before that, where it may be silent yet; of one about sessions by session."""
 
 
-def could_fire(facts: Iterable[Fact], rules: Iterable[MomentRule]) -> list[MomentRule]:
+NO_PAST: Final = Past()
+
+
+def could_fire(held: Sequence[Held], rules: Iterable[MomentRule]) -> list[MomentRule]:
     """Of the rules those for which there are enough of such facts, whenever they were."""
+    found = [rule for rule in rules if rule.least <= len(held)]
+    if not found:
+        return found
     counts: dict[str, int] = {}
-    for fact in facts:
-        name = name_of(fact)
+    for one in held:
+        name = name_of(one.fact)
         counts[name] = counts.get(name, 0) + 1
-    return [rule for rule in rules if _has_enough(rule, counts)]
+    return [rule for rule in found if _has_enough(rule, counts)]
 
 
 def moments(facts: Iterable[Fact], rules: Sequence[MomentRule], past: Past) -> dict[MomentKey, Moment]:

@@ -114,15 +114,16 @@ class Persons:
             if person in self.kept.book:
                 self._of(person).look_again()
         rows: list[RecoveryRow] = []
+        steps = _step(self._told_ms), _step(passed_ms)
         for person, one in self._changing.items():
             one.settle(passed_ms)
             rows += one.rows(person, self.is_catching_up)
             self._moments += one.moment_rows(person, self.is_catching_up)
             self._purchases += one.purchase_rows(person, self.is_catching_up)
-            self._count(one, passed_ms)
+            self._count(one, *steps)
             self.shortened += one.facts.shorten(MOST_FACTS)
             self._forget(one, passed_ms)
-            self._keep(person, one, passed_ms)
+            self.kept.put(person, one.content(), self._next_due(one.facts.all(), steps[1]))
         self._changing.clear()
         self._told_ms = passed_ms
         return rows
@@ -146,12 +147,14 @@ class Persons:
         taken, self._purchases = self._purchases, []
         return taken
 
-    def _count(self, one: Changing, passed_ms: int | None) -> None:
-        before_ms, now_ms, dimensions = _step(self._told_ms), _step(passed_ms), self.segmenter.dimensions
-        for row, by_ms, times in one.changed(before_ms, now_ms):
-            dims = dims_of(row.journey, dimensions)
-            for bucket, counters in counted(row, by_ms):
-                add(self._deltas.setdefault((dims, bucket), {}), counters, times)
+    def _count(self, one: Changing, before_ms: int | None, now_ms: int | None) -> None:
+        """Both by whole steps."""
+        dimensions = self.segmenter.dimensions
+        if one.before or one.now:
+            for row, by_ms, times in one.changed(before_ms, now_ms):
+                dims = dims_of(row.journey, dimensions)
+                for bucket, counters in counted(row, by_ms):
+                    add(self._deltas.setdefault((dims, bucket), {}), counters, times)
         for place, name, times in one.counted(dimensions):
             delta = self._deltas.setdefault(place, {})
             delta[name] = delta.get(name, 0) + times
@@ -202,12 +205,9 @@ class Persons:
         """What all sources have passed, by whole steps, as of when tiles were taken last."""
         return self._tiles_told_ms
 
-    def _keep(self, person: str, one: Changing, passed_ms: int | None) -> None:
-        self.kept.put(person, one.content(), self._next_due(one.facts.all(), passed_ms))
-
-    def _next_due(self, held: list[Held], passed_ms: int | None) -> int | None:
-        """When something is to be told, or let go."""
-        found, step = NEVER_MS, _step(passed_ms)
+    def _next_due(self, held: list[Held], step: int | None) -> int | None:
+        """When something is to be told, or let go. ``step``: of what all sources have passed."""
+        found = NEVER_MS
         for one in held:
             found = min(found, due_ms(one.fact) + self._lateness_ms)
             if one.holds and one.fact.kind == ABANDONED:
@@ -240,7 +240,7 @@ class Persons:
         self.tiles.restore(head, shards)
         for person in self.kept.book:
             held, _, _ = unpack_person(self.kept.book.get(person) or b"")
-            self.kept.note_due(person, self._next_due(held, self._told_ms))
+            self.kept.note_due(person, self._next_due(held, _step(self._told_ms)))
 
 
 def _step(passed_ms: int | None) -> int | None:

@@ -5,7 +5,7 @@ first fact counts, with the values of its dimensions. This adds up over time, as
 not, and moments of a window are told against it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from pipeline.core.persons.counts import Place, dims_of
@@ -20,7 +20,7 @@ SILENCE_MS: Final = 1_800_000
 
 
 def changes(
-    told: Iterable[FactKey], before: Mapping[FactKey, Held], now: Mapping[FactKey, Held], dimensions: int
+    told: Iterable[FactKey], before: dict[FactKey, Held], now: dict[FactKey, Held], dimensions: int
 ) -> list[tuple[Place, int]]:
     """Where a person has come that had not before (1), or has not (-1). Of both the facts that hold.
 
@@ -34,7 +34,7 @@ def changes(
     return found
 
 
-def _first_changed(told: Iterable[FactKey], before: Mapping[FactKey, Held], now: Mapping[FactKey, Held]) -> int:
+def _first_changed(told: Iterable[FactKey], before: dict[FactKey, Held], now: dict[FactKey, Held]) -> int:
     """When the earliest of what differs was, by either."""
     found = NEVER_MS
     for key in told:
@@ -47,8 +47,10 @@ def _first_changed(told: Iterable[FactKey], before: Mapping[FactKey, Held], now:
     return found
 
 
-def _visits(held: Mapping[FactKey, Held], first_ms: int, dimensions: int) -> list[Place]:
+def _visits(held: dict[FactKey, Held], first_ms: int, dimensions: int) -> list[Place]:
     """Where visits begin that do not begin before a time."""
+    if not held:
+        return []
     since_ms = first_ms - SILENCE_MS
     late = [one.fact for one in held.values() if one.fact.ended_ms >= since_ms]
     if len(late) > 1:

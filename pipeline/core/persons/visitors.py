@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pipeline.core.cuts import Cut, Head, Shards
-from pipeline.core.persons.held import HeldFacts, due_ms, that_hold
+from pipeline.core.persons.held import HeldFacts, due_ms
 from pipeline.core.persons.kept import Kept
 from pipeline.model.erasure import NONE, STANDS, Erased, is_erased, stand_in
 from pipeline.model.event_time import NEVER_MS
@@ -25,6 +25,7 @@ from pipeline.model.facts import (
     unpack_visitor,
     visitor,
 )
+from pipeline.model.named_together import telling
 from schemas.erasures import mark_of
 from schemas.facts import Fact, FactKey, Observation, Statement, key_of
 
@@ -68,20 +69,14 @@ class _Changing:
         customer_id = self._known_as(customer_id)
         times = self.seen.setdefault(customer_id, [])
         at = bisect_left(times, at_ms)
-        if times[at : at + 1] == [at_ms]:
+        if at < len(times) and times[at] == at_ms:
             return
-        near = (one.fact for one in self._held if abs(one.fact.ended_ms - at_ms) <= HORIZON_MS)
-        if any(not _is_near(times, fact) for fact in near):
-            self.is_seen_anew = True
+        for one in self._held:
+            if abs(one.fact.ended_ms - at_ms) <= HORIZON_MS and not _is_near(times, one.fact):
+                self.is_seen_anew = True
         self.is_due_anew = self.is_due_anew or at == 0
         insort(times, at_ms)
-        # Of three times within two horizons the middle one tells nothing that the others do not.
-        kept = times[:1]
-        for place in range(1, len(times)):
-            is_last = place == len(times) - 1
-            if is_last or times[place + 1] - kept[-1] > 2 * HORIZON_MS:
-                kept.append(times[place])
-        self.seen[customer_id] = kept
+        self.seen[customer_id] = telling(times)
         self.has_changed = True
 
     def _known_as(self, customer_id: str) -> str:
@@ -101,14 +96,15 @@ class _Changing:
 
     def state(self, source: int, version: int, statement: Statement) -> None:
         fact = statement.fact
-        taken = self.facts.take(source, version, statement.holds, fact)
-        if not taken.is_news:
+        key = key_of(fact)
+        is_new, is_news = self.facts.take(key, source, version, statement.holds, fact)
+        if not is_news:
             return
         self.has_changed = self.is_due_anew = True
-        if taken.is_new and statement.holds:
-            self.new[key_of(fact)] = fact
+        if is_new and statement.holds:
+            self.new[key] = fact
         else:
-            self.again[key_of(fact)] = fact
+            self.again[key] = fact
 
     def shorten(self) -> int:
         """Let go what is too much; gives how many facts."""
@@ -233,7 +229,7 @@ class Visitors:
             )
             if stands != visitor_id:
                 via, customers = via_of(visitor_id), [customer(name) for name in seen]
-                for one in that_hold([(key_of(one.fact), one) for one in facts]).values():
+                for one in HeldFacts(facts).that_hold().values():
                     self._taken_back += [Statement(who, False, one.fact, via) for who in customers]
                 self.kept.book.remove(visitor_id)
                 # Sessions that knew before may have told of the stand-in whom it was named with.

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.core.book import Book
 from pipeline.core.sessions.outputs import Outputs
-from pipeline.core.sessions.visits import Named, Visit, visits_of
+from pipeline.core.sessions.visits import Named, Visit, after, begun, visits_of
 from pipeline.core.sessions.walk import ABANDONED, Journey
 from pipeline.model.dimensions import Dims
 from pipeline.model.erasure import STANDS, Erased
@@ -110,24 +110,24 @@ class SessionFacts:
         kept = {key_of(fact): (fact, told) for fact, told in facts}
         events = engine.who(session_id)
         visits = visits_of(events, self._longest_ms, before)
-        concerned = dict(changes)
+        concerned = changes
         if has_moved:
-            concerned = {key: (fact, True) for key, (fact, _) in kept.items()} | concerned
+            concerned = {**{key: (fact, True) for key, (fact, _) in kept.items()}, **changes}
         for key, (fact, holds) in concerned.items():
             was = kept[key][1] if key in kept else ""
             visit = _visit_of(visits, fact)
             if visit is None:
                 continue  # of a visit that nothing can change any more
-            nobody = self._session(fact)
-            now = (_person(visit) or nobody) if holds and not visit.is_denied(fact.ended_ms) else ""
+            is_theirs = holds and not visit.is_denied(fact.ended_ms)
+            now = (_person(visit) or self._session(fact)) if is_theirs else ""
             others = {was}
             if self.is_catching_up:
-                others.add(nobody)
+                others.add(self._session(fact))
                 if has_moved or not self._was_told_nobody_else(visit, before, events, fact):
                     others.update(_all_of(visit))
-            _put(out, fact, now, others)
+            _take_back(out, fact, others, now)
             if self.is_catching_up or key in changes or now != was:
-                _put(out, fact, now)
+                _put(out, fact, now, holds=True)
             if holds:
                 kept[key] = fact, now
             else:
@@ -148,14 +148,14 @@ class SessionFacts:
         if len(visit.customers) + len(visit.visitors) <= 1:
             return True
         if before is None or before.first_ms != visit.first_ms:
-            before = Visit.begin(visit.first_ms)
+            before = begun(visit.first_ms)
         then = before
         for one in events:
             if one.first_ms < visit.first_ms or one.first_ms > visit.last_ms:
                 continue
             if one.first_ms >= fact.ended_ms and _person(then) != now:
                 return False
-            then = then.after(one)
+            then = after(then, one)
             if one.last_ms >= fact.ended_ms and _person(then) != now:
                 return False
         return _person(then) == now
@@ -266,12 +266,18 @@ def _all_of(visit: Visit) -> list[str]:
     return [*map(customer, visit.customers), *map(visitor, visit.visitors)]
 
 
-def _put(out: Outputs, fact: Fact, now: str, others: Iterable[str] | None = None) -> None:
-    """Say that a fact is this person's; or, of all others, that it is not theirs."""
-    for name in [now] if others is None else sorted(others):
-        if not name or (others is not None and name == now) or name[2:3] == STANDS:
-            continue
-        if name.startswith(VISITOR):
-            out.visits.append(Statement(name.removeprefix(VISITOR), others is None, fact))
-        else:
-            out.facts.append(Statement(name, others is None, fact))
+def _take_back(out: Outputs, fact: Fact, others: set[str], now: str) -> None:
+    """Say of all these that a fact is not theirs, unless it is."""
+    others.discard(now)
+    for name in sorted(others) if len(others) > 1 else others:
+        _put(out, fact, name, holds=False)
+
+
+def _put(out: Outputs, fact: Fact, name: str, holds: bool) -> None:
+    """Say that a fact is somebody's, or is not; nothing where it is nobody's."""
+    if not name or name[2:3] == STANDS:
+        return
+    if name.startswith(VISITOR):
+        out.visits.append(Statement(name.removeprefix(VISITOR), holds, fact))
+    else:
+        out.facts.append(Statement(name, holds, fact))

@@ -31,6 +31,7 @@ from pipeline.model.dimensions import STEP, Dims, Value
 from pipeline.model.erasure import NONE, Erased
 from pipeline.model.event_time import NEVER_MS, WATERMARK_DELAY_MS
 from pipeline.model.moments import MomentFacts
+from pipeline.model.named_together import that_tell
 from pipeline.model.privacy import Pseudonyms
 from pipeline.model.records import ClockRefusal, Record
 from pipeline.model.rules import GENERATION_SHIFT, Rules
@@ -202,7 +203,7 @@ class Partition:
         self._rewritten.clear()
         if self.watermark_ms is not None:
             self.forget()
-        out.observations = self.sessions.take_observations()
+        out.observations = that_tell(self.sessions.take_observations())
 
     def _was_refused(self, batch: Sequence[Record]) -> bool:
         """Whether an earlier reading refused any of these records; what it refused before them comes no more."""

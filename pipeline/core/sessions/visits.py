@@ -40,11 +40,6 @@ class Visit(NamedTuple):
     """From when until when what ended was nobody's: from an event without consent to the next that names somebody,
     a pair of times each, the last until ``NEVER_MS``."""
 
-    @classmethod
-    def begin(cls, first_ms: int) -> "Visit":
-        """Of which nothing but its first event's time is known."""
-        return cls(first_ms, first_ms, None, None, [], [], [])
-
     def is_denied(self, at_ms: int) -> bool:
         """Whether there was no consent to keep what ended then."""
         denied = self.denied
@@ -59,27 +54,36 @@ class Visit(NamedTuple):
             visitors=[erased.visitor(one) for one in self.visitors],
         )
 
-    def after(self, events: Named) -> "Visit":
-        """The visit with its next events."""
-        # Taken apart and made by tuple's own constructor: NamedTuple's are Python, and every fact comes here.
-        first_ms, last_ms, customer, visitor = events
-        begun_ms, _, last_customer, last_visitor, customers, visitors, denied = self
-        is_denied = bool(denied) and denied[-1] == NEVER_MS
-        if visitor == NOBODY:
-            if not is_denied:
-                if len(denied) == 2 * MOST_CUSTOMERS:
-                    denied = [denied[0], *denied[3:]]  # of very many the first become one, with what lies between
-                denied = [*denied, first_ms, NEVER_MS]
-            rest = last_customer, last_visitor, customers, visitors, denied
-            return tuple.__new__(Visit, (begun_ms, last_ms, *rest))
-        if is_denied and (customer is not None or visitor is not None):
-            denied = [*denied[:-1], first_ms]
-        if customer is not None and customer not in customers:
-            customers = [*customers[1 - MOST_CUSTOMERS :], customer]
-        if visitor is not None and visitor not in visitors:
-            visitors = [*visitors[1 - MOST_CUSTOMERS :], visitor]
-        last = customer or last_customer, visitor or last_visitor
-        return tuple.__new__(Visit, (begun_ms, last_ms, *last, customers, visitors, denied))
+
+# Every fact comes here. Functions are called directly in C, methods of a NamedTuple are not; and tuple's own
+# constructor takes a third of a NamedTuple's, which is Python.
+
+
+def begun(first_ms: int) -> Visit:
+    """A visit of which nothing but its first event's time is known."""
+    return tuple.__new__(Visit, (first_ms, first_ms, None, None, [], [], []))
+
+
+def after(visit: Visit, events: Named) -> Visit:
+    """The visit with its next events."""
+    first_ms, last_ms, customer, visitor = events
+    begun_ms, _, last_customer, last_visitor, customers, visitors, denied = visit
+    is_denied = bool(denied) and denied[-1] == NEVER_MS
+    if visitor == NOBODY:
+        if not is_denied:
+            if len(denied) == 2 * MOST_CUSTOMERS:
+                denied = [denied[0], *denied[3:]]  # of very many the first become one, with what lies between
+            denied = [*denied, first_ms, NEVER_MS]
+        rest = last_customer, last_visitor, customers, visitors, denied
+        return tuple.__new__(Visit, (begun_ms, last_ms, *rest))
+    if is_denied and (customer is not None or visitor is not None):
+        denied = [*denied[:-1], first_ms]
+    if customer is not None and customer not in customers:
+        customers = [*customers[1 - MOST_CUSTOMERS :], customer]
+    if visitor is not None and visitor not in visitors:
+        visitors = [*visitors[1 - MOST_CUSTOMERS :], visitor]
+    last = customer or last_customer, visitor or last_visitor
+    return tuple.__new__(Visit, (begun_ms, last_ms, *last, customers, visitors, denied))
 
 
 def visits_of(events: Iterable[Named], longest_ms: int, before: Visit | None = None) -> list[Visit]:
@@ -90,8 +94,8 @@ def visits_of(events: Iterable[Named], longest_ms: int, before: Visit | None = N
         if visit is None or some.first_ms - visit.last_ms > longest_ms:
             if visit is not None:
                 found.append(visit)
-            visit = Visit.begin(some.first_ms)
-        visit = visit.after(some)
+            visit = begun(some.first_ms)
+        visit = after(visit, some)
     if visit is not None:
         found.append(visit)
     return found
