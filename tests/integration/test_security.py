@@ -109,6 +109,7 @@ def seeded(at: str, number: int, kind: str, **more: object) -> tuple[str, bytes]
     return "seeded", json.dumps(fields | {"session_id": "seeded"} | more).encode()
 
 
+@pytest.mark.timeout(600)  # it simulates, verifies and waits for segments of logs to age out
 def test_who_is_erased_is_found_nowhere_once_what_lies_in_kafka_has_aged_out(secured: Lab) -> None:
     anna, phone, stays = "customer-4711", "visitor-4711", "customer-4712"
     both = {"customer_id": anna, "visitor_id": phone}
