@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from aiohttp import web
@@ -56,12 +57,15 @@ class Exposition:
         self._text = b""
         self._made_s = -_KEPT_S
         self._turn = asyncio.Lock()
+        # Of its own: while Kafka is slow to restore partitions all of asyncio's few threads wait for it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
     async def text(self) -> bytes:
         async with self._turn:
             if self._clock() - self._made_s >= _KEPT_S:
                 self._measure()
-                self._text = await asyncio.to_thread(self._metrics.exposition)
+                loop = asyncio.get_running_loop()
+                self._text = await loop.run_in_executor(self._thread, self._metrics.exposition)
                 self._made_s = self._clock()
         return self._text
 
