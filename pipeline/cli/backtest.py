@@ -17,8 +17,8 @@ from pipeline.model.privacy import pseudonym
 from pipeline.model.records import Record
 from pipeline.model.rules import Rules
 from pipeline.model.source import Source
-from pipeline.settings import Settings, SettingsError, funnel_names, load, moment_names, rules
-from pipeline.settings.alert_rules import load_rules
+from pipeline.settings import Settings, SettingsError, load, rules
+from pipeline.settings.alert_rules import shops_rules
 from pipeline.settings.shop import MomentsSettings
 from pipeline.tools.backtest import Backtest, logs_of
 from pipeline.tools.moments_backtest import MomentsBacktest, Told
@@ -58,7 +58,7 @@ def backtest(
     if of_moments:
         _moments(settings, file, file_format, rules_file, as_json)
         return
-    alert_rules = load_rules(rules_file or settings.alerts.rules, funnel_names(settings), moment_names(settings))
+    alert_rules = shops_rules(settings, rules_file)
     if left_out := [rule.name for rule in alert_rules if is_of_persons(rule)]:
         say(f"left out, for they are about persons, whose stages do not run here: {', '.join(left_out)}")
     deciding = rules(settings)

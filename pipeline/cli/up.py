@@ -20,8 +20,8 @@ from pipeline.cli.admin import apply_migrations, create_topics
 from pipeline.cli.board import Board
 from pipeline.cli.common import say
 from pipeline.kafka.topics import Bounds
-from pipeline.settings import funnel_names, load, moment_names, running
-from pipeline.settings.alert_rules import load_rules
+from pipeline.settings import load, running
+from pipeline.settings.alert_rules import shops_rules
 from pipeline.settings.places import load_places
 
 _PORT = {"min": 1, "max": 65_535}
@@ -86,7 +86,7 @@ def up(
     again with the same --data-dir it goes on with the topics and tables that it had.
     """
     settings = load(is_new_stack=True)
-    load_rules(settings.alerts.rules, funnel_names(settings), moment_names(settings))
+    shops_rules(settings)
     load_places(settings.web.stores)
     os.umask(0o077)  # what it writes is for its user alone
     embedded, password = settings.embedded, settings.clickhouse.password.get_secret_value()

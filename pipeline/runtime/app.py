@@ -28,13 +28,11 @@ from pipeline.settings import (
     KafkaSettings,
     Settings,
     customers_digest,
-    funnel_names,
     holdout,
-    moment_names,
     rules,
     rules_digest,
 )
-from pipeline.settings.alert_rules import load_rules
+from pipeline.settings.alert_rules import shops_rules
 from pipeline.stages.alerts import AlertsStage
 from pipeline.stages.floods import FloodWatch
 from pipeline.stages.journeys import JourneysStage
@@ -128,7 +126,7 @@ def _new_leases(
         store,
         deciding,
         digest,
-        load_rules(settings.alerts.rules, funnel_names(settings), moment_names(settings)),
+        shops_rules(settings),
         pipeline.rebuild,
         customers,
         started_ms=int(time.time() * 1000),

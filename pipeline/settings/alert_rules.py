@@ -14,6 +14,8 @@ from pipeline.model.facts import RECOVERABLE
 from pipeline.model.funnels import STANDARD
 from pipeline.model.signals import OF_FUNNEL, SATISFACTION, Kind, kinds_of, name_of, rate_of, signal_of, signals_of
 from pipeline.settings.environment import SettingsError
+from pipeline.settings.root import Settings
+from pipeline.settings.rules import funnel_names, moment_names
 from pipeline.settings.toml_lines import line_of
 
 _MINUTE_MS: Final = 60_000
@@ -106,6 +108,11 @@ def load_rules(path: str, funnels: tuple[str, ...], about_persons: tuple[str, ..
     except tomllib.TOMLDecodeError as error:
         raise RulesError(f"{name}: {error}") from error
     return _checked(name, text, content, _Shop(funnels, about_persons), is_shipped=not path)
+
+
+def shops_rules(settings: Settings, path: str = "") -> tuple[Rule, ...]:
+    """The rules that a shop's settings name, or those of another file. Raises RulesError, MomentRulesError."""
+    return load_rules(path or settings.alerts.rules, funnel_names(settings), moment_names(settings))
 
 
 def _checked(name: str, text: str, content: dict[str, Any], shop: _Shop, is_shipped: bool) -> tuple[Rule, ...]:

@@ -54,7 +54,7 @@ def rules_digest(settings: Settings) -> str:
 def _decisive(rule: MomentRule) -> dict[str, Any]:
     """Of a rule what decides whether it fires."""
     found = dataclasses.asdict(dataclasses.replace(rule, says=""))
-    del found["holdout"], found["holdout_since_ms"], found["needed"]
+    del found["holdout"], found["holdout_since_ms"], found["needed"], found["least"]
     return found
 
 
