@@ -148,10 +148,7 @@ class SinkBuffer:
 
     async def run(self) -> None:
         """Store what waits, until ``close``; then what is left."""
-        try:
-            await asyncio.gather(*(self._run(table) for table in self._queues))
-        finally:
-            self._threads.shutdown(wait=False)
+        await asyncio.gather(*(self._run(table) for table in self._queues))
 
     def hurry_table(self, table: str) -> None:
         """What waits for this table is due at once."""

@@ -111,20 +111,6 @@ def name_of(fact: Fact) -> str:
     return fact.kind + fact.funnel if fact.kind.startswith(OUTCOME) else ""
 
 
-class RuleBook:
-    """The rules, and which of them a fact matters to."""
-
-    def __init__(self, rules: Iterable[MomentRule] = ()) -> None:
-        self.rules: Final = tuple(rules)
-        self._by_name: Final[dict[str, tuple[MomentRule, ...]]] = {}
-        for rule in self.rules:
-            for name in rule.names:
-                self._by_name[name] = (*self._by_name.get(name, ()), rule)
-
-    def of(self, fact: Fact) -> tuple[MomentRule, ...]:
-        return self._by_name.get(name_of(fact), ())
-
-
 class MomentFacts:
     """What must be told of sessions for the rules' sake."""
 

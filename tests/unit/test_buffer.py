@@ -252,3 +252,26 @@ def test_a_server_that_hangs_holds_up_no_thread_that_others_wait_for() -> None:
         assert set(sink.tables) == set(names)
 
     run(work())
+
+
+def test_a_fault_at_one_table_does_not_keep_the_others_from_being_stored() -> None:
+    """The worker stops because of it, and what waits for the others is stored before."""
+
+    class Faulty(MemorySink):
+        def write(self, table: str, names: Sequence[str], columns: Columns) -> None:
+            if table == "t":
+                raise AttributeError("a fault of ours")
+            super().write(table, names, columns)
+
+    async def work() -> None:
+        sink = Faulty()
+        buffer = new_buffer(sink)
+        running = asyncio.create_task(buffer.run())
+        await buffer.put("t", [[1], ["x"]])
+        try:
+            await running
+        except AttributeError:
+            await buffer.store_now("u", [[7]])
+        assert sink.tables["u"] == [{"a": 7}]
+
+    run(work())

@@ -189,6 +189,16 @@ def test_a_fact_counts_for_each_condition_that_it_matches() -> None:
     assert one.tell(event(1)) == [("e1", True)]
 
 
+def test_what_fired_is_withdrawn_though_its_facts_make_room_for_newer_ones_at_once() -> None:
+    one = One()
+    assert one.tell(event(0), event(1), event(2, "rage_clicked")) == [("r2", True)]
+    taken_back = [Statement("c:anna", False, fact) for fact in (event(0), event(1), event(2, "rage_clicked"))]
+    newer = [Statement("c:anna", True, event(10 + n, "other")) for n in range(2 * MOST_FACTS)]
+    one.persons.take("touchpoints.web:0", 2, T0, False, [*taken_back, *newer])
+    one.persons.settle()
+    assert [(row.moment.fact.event_id, row.holds) for row in one.persons.take_moments()] == [("r2", False)]
+
+
 def test_nothing_is_told_twice() -> None:
     one = One()
     assert one.tell(event(0), event(1), event(2, "rage_clicked")) == [("r2", True)]

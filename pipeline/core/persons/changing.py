@@ -14,14 +14,15 @@ from pipeline.core.persons.moments import NO_PAST, Moment, MomentKey, Past, coul
 from pipeline.core.persons.recoveries import Recovery, purchases, recoveries
 from pipeline.core.persons.seen import changes
 from pipeline.model.event_time import NEVER_MS
-from pipeline.model.facts import Held, pack, unpack_person
-from pipeline.model.moments import MomentRule, RuleBook
+from pipeline.model.facts import MOST_FACTS, Held, pack, unpack_person
+from pipeline.model.moments import MomentRule, name_of
 from pipeline.model.tiles import SEEN, bucket_of, moments_counter
 from schemas.facts import ABANDONED, CANCELLATION, KNOWN, PURCHASE, Fact, FactKey, Statement, key_of
 from schemas.recoveries import RETRACTED
 
 _OF_RECOVERIES: Final = (ABANDONED, PURCHASE, CANCELLATION)
 """Facts that journeys are recovered by, or were."""
+Rules = tuple[MomentRule, ...]
 #: Of most persons there is no journey and no moment; nothing is ever put into these.
 _NO_RECOVERIES: Final[dict[FactKey, Recovery]] = {}
 _NO_MOMENTS: Final[dict[MomentKey, Moment]] = {}
@@ -56,7 +57,7 @@ class PurchaseRow(NamedTuple):
 class Changing:
     """A person while a batch changes the facts."""
 
-    def __init__(self, person: str, stored: bytes | None, passed_ms: int | None, rules: RuleBook) -> None:
+    def __init__(self, person: str, stored: bytes | None, passed_ms: int | None, rules: Rules) -> None:
         held, until_ms, fired = ([], None, None) if stored is None else unpack_person(stored)
         self.past = NO_PAST if until_ms is None or fired is None else Past(until_ms, fired)
         self.facts = HeldFacts(held)
@@ -67,8 +68,10 @@ class Changing:
         """Whether anything can have become of a journey."""
         self.before = _NO_RECOVERIES
         self.now = _NO_RECOVERIES
-        self._touched: tuple[MomentRule, ...] = ()
-        """Rules that something told of matters to, some of them more than once."""
+        self._touched: set[str] = set()
+        """Names, as rules have them, of what was told of."""
+        self._has_shortened = False
+        """Whether facts were let go since the batch began."""
         self._held_before: dict[FactKey, Held] | None = None
         """Those that hold before the first that is told of."""
         self._kept_before: list[Held] = []
@@ -96,9 +99,8 @@ class Changing:
         fact = statement.fact
         if self._held_before is None:
             self._held_before, self._kept_before = self.facts.that_hold(), self.facts.all()
-        rules = self._rules.of(fact)
-        if rules is not self._touched:
-            self._touched = (*self._touched, *rules) if self._touched else rules
+        if self._rules and (name := name_of(fact)):
+            self._touched.add(name)
         if fact.kind in _OF_RECOVERIES and self._is_known:
             self.look_again()
             if fact.kind != ABANDONED and self._bought_before is None:
@@ -118,7 +120,15 @@ class Changing:
         is_undoing = is_undoing or (self._has_journey and self._has_purchase)
         if not statement.holds or not is_new or is_undoing:
             self.is_undone = True
-            self.taken_back = {**self.taken_back, key: fact}
+            if self.taken_back is _NO_FACTS:
+                self.taken_back = {}
+            self.taken_back[key] = fact
+
+    def shorten(self) -> int:
+        """Let the oldest facts go where there are too many; gives how many."""
+        count = self.facts.shorten(MOST_FACTS)
+        self._has_shortened = self._has_shortened or count > 0
+        return count
 
     def look_again(self) -> None:
         """It is to be told what has become of journeys: time has passed, or a fact of theirs is about to come."""
@@ -143,11 +153,11 @@ class Changing:
         held_before = self._held_before
         if held_before is None or not self._touched:
             return []
-        # Most persons lack what a rule asks for.
-        some = could_fire(self.facts.all(), self._touched)
-        if not some:
+        rules = [rule for rule in self._rules if not rule.names.isdisjoint(self._touched)]
+        if not self._has_shortened:  # else what fired before may be of facts that are not there any more
+            rules = could_fire(self.facts.all(), rules)  # most persons lack what a rule asks for
+        if not rules:
             return []
-        rules = [rule for rule in self._rules.rules if rule in some]
         now = moments(_facts(self._holding()), rules, self.past)
         before = moments(_facts(held_before), rules, self.past)
         self._fired_before, self._fired_now = before, now
@@ -169,7 +179,7 @@ class Changing:
 
         To be asked when the rows of moments have been taken.
         """
-        if self._held_before is None or not self._rules.rules:
+        if self._held_before is None or not self._rules:
             return []
         seen = changes(self._told, self._held_before, self._holding(), dimensions)
         found = [(place, SEEN, times) for place, times in seen]
@@ -179,7 +189,7 @@ class Changing:
 
     def places(self, dimensions: int) -> Iterator[Place]:
         """Where a run that has crashed may have counted visits and moments otherwise."""
-        if self._rules.rules:
+        if self._rules:
             unsure_ms = self._unsure_ms()
             for fact in self._every():
                 if fact.ended_ms >= unsure_ms:
@@ -212,7 +222,7 @@ class Changing:
 
     def settle_moments(self, until_ms: int) -> None:
         """Nothing before the time can change any more."""
-        if rules := self._rules.rules:
+        if rules := self._rules:
             self.past = settled(
                 self.past, moments(_facts(self._holding()), rules, self.past).values(), rules, until_ms
             )

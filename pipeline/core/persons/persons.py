@@ -18,7 +18,7 @@ from pipeline.model.dimensions import Value
 from pipeline.model.erasure import NONE, Erased
 from pipeline.model.event_time import NEVER_MS
 from pipeline.model.facts import HORIZON_MS, KEPT_MS, MOST_FACTS, Held, step_of, unpack_person
-from pipeline.model.moments import MomentRule, RuleBook
+from pipeline.model.moments import MomentRule
 from pipeline.model.segments import Segmenter
 from pipeline.model.tiles import Counters, Tile, add
 from schemas.facts import ABANDONED, KNOWN, SESSION, Statement
@@ -41,7 +41,7 @@ class Persons:
         erased: Erased = NONE,
     ) -> None:
         """``sources``: how many there are, heard of or not. ``rules``: of moments."""
-        self._rules: Final = RuleBook(rules)
+        self._rules: Final = tuple(rules)
         self._moments: list[MomentRow] = []
         self._purchases: list[PurchaseRow] = []
         self.kept: Final = Kept(first_version, sources, lateness_ms)
@@ -93,7 +93,7 @@ class Persons:
                 one = self._of(statement.who)
                 one.state(number | statement.via << _VIA_BITS, version, statement)
                 if len(one.facts) > 2 * MOST_FACTS:
-                    self.shortened += one.facts.shorten(MOST_FACTS)
+                    self.shortened += one.shorten()
 
     def _of(self, person: str) -> Changing:
         found = self._changing.get(person)
@@ -121,7 +121,7 @@ class Persons:
             self._moments += one.moment_rows(person, self.is_catching_up)
             self._purchases += one.purchase_rows(person, self.is_catching_up)
             self._count(one, *steps)
-            self.shortened += one.facts.shorten(MOST_FACTS)
+            self.shortened += one.shorten()
             self._forget(one, passed_ms)
             self.kept.put(person, one.content(), self._next_due(one.facts.all(), steps[1]))
         self._changing.clear()
