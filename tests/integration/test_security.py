@@ -1,9 +1,11 @@
 """Everything encrypted, everybody known, nobody's customers: on a real Apache Kafka and behind TLS."""
 
 import json
+import os
 import re
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trustme
@@ -135,6 +137,9 @@ def test_who_is_erased_is_found_nowhere_once_what_lies_in_kafka_has_aged_out(sec
     topics = {f"topic {topic}" for topic in ("touchpoints.web", "cx.facts", "cx.checkpoints.facts")}
     secured.wait_for(lambda: tables | topics <= {one.partition(",")[0] for one in found_in(secured, anna)})
 
+    theirs = [anna, phone, *shown[:2]]
+    assert {"clickhouse", "kafka"} <= {file.partition("/")[0] for file in on_disk(secured, theirs)}
+
     said = secured.cx("erase", "--customer", anna)
     assert said.returncode == 0, said.stderr
     assert "nothing was changed" in said.stderr
@@ -151,14 +156,29 @@ def test_who_is_erased_is_found_nowhere_once_what_lies_in_kafka_has_aged_out(sec
     again = "SELECT count(), countIf(customer_id = '') FROM cx.journeys FINAL WHERE session_id = 'again'"
     assert secured.sql(again) == [(1, 1)]
     assert secured.sql("SELECT count(), any(value) FROM cx.recoveries FINAL WHERE person = ''") == [(1, 12.5)]
-    assert not named_in_checkpoints(secured, [anna, phone, *shown[:2]])
+    assert not named_in_checkpoints(secured, theirs)
     age_out(secured)
     secured.wait_for(lambda: not [one for one in found_in(secured, anna, phone) if not _is_spare(one)], 180)
+    secured.wait_for(lambda: not [file for file in on_disk(secured, theirs) if not _is_spare(file)], 180)
 
 
 def _is_spare(place: str) -> bool:
     """Checkpoints that no longer count stay for ten minutes; nothing names them."""
-    return place.startswith("topic cx.checkpoints.")
+    return place.startswith(("topic cx.checkpoints.", "kafka/data/cx.checkpoints."))
+
+
+def on_disk(secured: Lab, ids: list[str]) -> set[str]:
+    """The files of broker, server and worker in which the bytes of one of the ids are."""
+    found = set()
+    for folder, _, names in os.walk(secured.folder):
+        for path in (Path(folder) / name for name in names):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:  # servers tidy up meanwhile
+                continue
+            if any(one.encode() in content for one in ids):
+                found.add(str(path.relative_to(secured.folder)))
+    return found
 
 
 def named_in_checkpoints(secured: Lab, ids: list[str]) -> list[str]:
@@ -173,7 +193,9 @@ def named_in_checkpoints(secured: Lab, ids: list[str]) -> list[str]:
 
 
 def age_out(secured: Lab) -> None:
-    """Have topics keep what they do for a second instead of days."""
+    """Have topics keep what they do for a second instead of days, and tables their former parts."""
+    for table in ("journeys", "recoveries", "moments", "purchases", "dead_letters"):
+        secured.sql(f"ALTER TABLE cx.{table} MODIFY SETTING old_parts_lifetime = 1")
     admin = new_admin(secured.kafka)
     names = [spec.name for spec in topic_specs(secured.kafka) if spec.config["cleanup.policy"] == "delete"]
     soon = {"retention.ms": "1000", "segment.ms": "1000", "file.delete.delay.ms": "100"}
