@@ -23,9 +23,10 @@ def wilson(successes: Floats, n: Floats) -> tuple[Floats, Floats]:
     scale = 1 + Z * Z / n
     centre = (share + Z * Z / (2 * n)) / scale
     half = Z * np.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / scale
-    # At a share of 0 or 1 the bound is exactly that; rounding would leave it 1e-17 beside.
-    lower = np.where(successes <= 0, 0.0, centre - half)
-    upper = np.where(successes >= n, 1.0, centre + half)
+    # At a share of 0 or 1 the bound is exactly that; rounding would leave it 1e-17 beside, as it does where the
+    # share itself is such a rounded 0 or 1.
+    lower = np.where(successes <= 0, 0.0, np.maximum(centre - half, 0.0))
+    upper = np.where(successes >= n, 1.0, np.minimum(centre + half, 1.0))
     return lower, upper
 
 

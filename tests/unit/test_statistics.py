@@ -21,6 +21,16 @@ def test_wilson(successes: float, n: float, lower: float, upper: float) -> None:
     assert high[0] == pytest.approx(upper, abs=2e-4)
 
 
+def test_bounds_of_a_share_are_shares_though_it_was_rounded() -> None:
+    """A nowcast's share is a product of many: 0 may come out as 1e-17, and its bound was below 0."""
+    n = np.arange(1.0, 400.0)
+    for rounded in (1e-17, 1e-15, 1e-13):
+        low, _ = wilson(n * rounded, n)
+        _, high = wilson(n * (1 - rounded), n)
+        assert low.min() >= 0.0
+        assert high.max() <= 1.0
+
+
 def test_adjusted_wald_by_hand() -> None:
     # 6 promoters, 2 detractors of 10: p+ = 6.75/13, p- = 2.75/13
     plus, minus = 6.75 / 13, 2.75 / 13
