@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from pipeline.core.book import LEAST_ROOM, Book
-from pipeline.core.persons.changing import RecoveryRow
+from pipeline.core.persons.changing import Changing, RecoveryRow
 from pipeline.core.persons.held import HeldFacts
 from pipeline.core.persons.persons import Persons
 from pipeline.core.persons.recoveries import Recovery
@@ -324,3 +324,14 @@ def test_a_purchase_that_a_crashed_run_may_have_told_counts_as_it_does_now() -> 
     assert tell(2, Statement("c:anna", True, void)) == [("p", False)]
     persons.is_catching_up = True
     assert tell(4, Statement("c:anna", True, void)) == [("p", False)]
+
+
+def test_what_is_taken_back_is_noted_in_one_place_and_for_nobody_else() -> None:
+    """Of one id for all very many statements come at once: nothing is copied for each of them."""
+    changing = Changing("c:anna", None, None, ())
+    changing.state(0, 1, Statement("c:anna", False, bought(0, "p", "o-1")))
+    noted = changing.taken_back
+    changing.state(0, 1, Statement("c:anna", False, bought(DAY, "q", "o-2")))
+    assert changing.taken_back is noted
+    assert {one.event_id for one in noted.values()} == {"p", "q"}
+    assert Changing("c:ben", None, None, ()).taken_back == {}
