@@ -10,10 +10,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,6 +22,7 @@ from schemas.times import format_rfc3339
 from sinks.tables import ALERTS, COLUMNS
 from tests.systems import Running
 
+Read = TypeVar("Read")
 CLIENTS = 4
 CURSORS: dict[str, tuple[str | int, ...]] = {
     "signals": ("all", "csat"),
@@ -35,7 +36,7 @@ FUNNELS = ("search", "cart", "checkout", "form", "support", "queue", "basket")
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A shop whose last event is some minutes old: nothing changes any more but the windows that pass."""
+    """A shop whose last event is some minutes old: windows pass, and what is left open runs into its timeouts."""
     folder = tmp_path_factory.mktemp("api")
     system = Running.start(folder, "--no-simulate", environ={"CX_WEB__CLIENTS": str(CLIENTS)})
     try:
@@ -97,6 +98,15 @@ def everything(system: Running, path: str, **parameters: Any) -> list[dict[str, 
     return rows
 
 
+def unchanged(read: Callable[[], Read]) -> Read:
+    """What a page and the tables give of one and the same state: journeys of the shop still run into timeouts."""
+    for _ in range(20):
+        before = read()
+        if read() == before:
+            return before
+    raise AssertionError("it never stood still")
+
+
 def refusal(system: Running, path: str, **parameters: Any) -> tuple[int, Any]:
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(system, path, **parameters)
@@ -126,13 +136,8 @@ def test_current_signals_are_the_newest_rows_and_filters_narrow_them(shop: Runni
     assert len(keys) > 200
     odd = [one for one in whole if one["denominator"] <= 0 or not _is_in_order(one)]
     assert odd == []
-    page = ask(shop, "signals", window="1h", segment="all", signal="cart_abandonment")
+    page, expected = unchanged(lambda: _carts(shop))
     (cart,) = page["rows"]
-    until = f"parseDateTime64BestEffort('{page['as_of']}', 3, 'UTC')"
-    expected = shop.sql(
-        "SELECT sum(cart_abandoned), sum(cart_abandoned + cart_completed) FROM cx.tiles FINAL "
-        f"WHERE segment = 'all' AND bucket >= {until} - INTERVAL 1 HOUR AND bucket < {until}"
-    )
     assert [(cart["numerator"], cart["denominator"])] == expected
     assert (cart["window_end"], cart["complete"], cart["version"]) == (page["as_of"], False, None)
     (nowcast,) = ask(shop, "signals", window="1h", segment="all", signal="search_nowcast")["rows"]
@@ -144,6 +149,19 @@ def test_current_signals_are_the_newest_rows_and_filters_narrow_them(shop: Runni
     both = everything(shop, "signals", window="1h", dimension="channel|device", signal="friction")
     assert {one["segment"] for one in both} >= {"channel=web|device=mobile", "channel=app|device=tablet"}
     assert all(one["segment"].count("=") == 2 for one in both)
+
+
+def _carts(system: Running) -> tuple[dict[str, Any], list[Any]]:
+    """The page of carts' abandonment in an hour, and what the tiles of the same hour hold."""
+    page = ask(system, "signals", window="1h", segment="all", signal="cart_abandonment")
+    return page, system.sql(
+        "SELECT sum(cart_abandoned), sum(cart_abandoned + cart_completed) FROM cx.tiles FINAL "
+        f"WHERE segment = 'all' AND bucket >= {_as_of(page)} - INTERVAL 1 HOUR AND bucket < {_as_of(page)}"
+    )
+
+
+def _as_of(page: dict[str, Any]) -> str:
+    return f"parseDateTime64BestEffort('{page['as_of']}', 3, 'UTC')"
 
 
 def _is_in_order(row: dict[str, Any]) -> bool:
@@ -216,24 +234,27 @@ def test_an_earlier_moment_has_the_rows_of_its_window_alone(shop: Running) -> No
     assert [(one["signal"], one["numerator"], one["denominator"]) for one in plain] == stored
     assert any(one["signal"].endswith(by_age) for one in found)
     assert all(one["window_end"] <= format_rfc3339(round(at.timestamp() * 1000)) for one in found)
-    funnels = {one["funnel"]: one for one in ask(shop, "funnels", window="1h", at=at.isoformat())["rows"]}
-    (n,) = shop.sql(
+    ended = (
         "SELECT countIf(outcome = 'abandoned') FROM cx.journeys FINAL WHERE funnel = 'cart' AND ended_at < %(at)s "
-        "AND ended_at >= %(at)s - INTERVAL 1 HOUR",
-        {"at": at},
-    )[0]
-    assert funnels["cart"]["abandoned"] == n > 0
+        "AND ended_at >= %(at)s - INTERVAL 1 HOUR"
+    )
+    page, [(n,)] = unchanged(
+        lambda: (ask(shop, "funnels", window="1h", at=at.isoformat()), shop.sql(ended, {"at": at}))
+    )
+    assert {one["funnel"]: one for one in page["rows"]}["cart"]["abandoned"] == n > 0
 
 
 def test_who_came_back_later_was_open_then(shop: Running) -> None:
     (last,) = shop.sql("SELECT max(recovered_at) FROM cx.recoveries FINAL WHERE status = 'recovered'")[0]
     at = last - timedelta(minutes=10)
-    found = {one["funnel"]: one for one in ask(shop, "recoveries", at=at.isoformat())["rows"]}
-    rows = shop.sql(
+    stored = (
         "SELECT funnel, count(), countIf(status = 'recovered' AND recovered_at <= %(at)s) "
-        "FROM cx.recoveries FINAL WHERE status != 'retracted' AND entered_at < %(at)s GROUP BY funnel",
-        {"at": at},
+        "FROM cx.recoveries FINAL WHERE status != 'retracted' AND entered_at < %(at)s GROUP BY funnel"
     )
+    page, rows = unchanged(
+        lambda: (ask(shop, "recoveries", at=at.isoformat())["rows"], shop.sql(stored, {"at": at}))
+    )
+    found = {one["funnel"]: one for one in page}
     assert {funnel: (found[funnel]["known"], found[funnel]["recovered"]) for funnel, _, _ in rows} == {
         funnel: (known, recovered) for funnel, known, recovered in rows
     }
@@ -289,12 +310,13 @@ def test_alerts_of_a_moment_are_those_that_were_open(shop: Running) -> None:
 
 
 def test_stores_by_the_hour_letters_and_completeness_are_those_of_the_tables(shop: Running) -> None:
-    found = ask(shop, "signals/hours", signal="friction", dimension="store_id")["rows"]
-    stored = shop.sql(
+    hourly = (
         "SELECT segment, toUnixTimestamp64Milli(window_end), numerator / denominator, denominator "
         "FROM cx.signals_hourly FINAL WHERE signal = 'friction' AND startsWith(segment, 'store_id=') "
         "AND denominator > 0 ORDER BY 1, 2"
     )
+    asked = {"signal": "friction", "dimension": "store_id"}
+    found, stored = unchanged(lambda: (ask(shop, "signals/hours", **asked)["rows"], shop.sql(hourly)))
     assert len(stored) >= 12
     assert [(one["segment"], *hour) for one in found for hour in one["hours"]] == [
         (segment, format_rfc3339(end), value, n) for segment, end, value, n in stored
@@ -310,13 +332,7 @@ def test_stores_by_the_hour_letters_and_completeness_are_those_of_the_tables(sho
 
 
 def test_steps_are_passed_as_the_journeys_of_the_table_went(shop: Running) -> None:
-    page = ask(shop, "funnels/steps", segment="channel=web", window="1h")
-    until = f"parseDateTime64BestEffort('{page['as_of']}', 3, 'UTC')"
-    journeys = shop.sql(
-        "SELECT funnel, outcome, steps, step_after_ms, dateDiff('millisecond', entered_at, ended_at) "
-        "FROM cx.journeys FINAL WHERE channel = 'web' AND outcome IN ('completed', 'abandoned') "
-        f"AND ended_at >= {until} - INTERVAL 1 HOUR AND ended_at < {until}"
-    )
+    page, journeys = unchanged(lambda: _steps(shop))
     entered, left, took = Counter[Any](), Counter[Any](), defaultdict[Any, list[int]](list)
     completed, nexts = Counter[Any](), defaultdict[Any, Counter[str]](Counter)
     for funnel, outcome, steps, after_ms, whole_ms in journeys:
@@ -344,6 +360,16 @@ def test_steps_are_passed_as_the_journeys_of_the_table_went(shop: Running) -> No
             assert statistics.median_low(took[key]) <= round(row["median_s"] * 1000) <= max(took[key])
 
 
+def _steps(system: Running) -> tuple[dict[str, Any], list[Any]]:
+    """The page, and the journeys of the table that ended in the same hour."""
+    page = ask(system, "funnels/steps", segment="channel=web", window="1h")
+    return page, system.sql(
+        "SELECT funnel, outcome, steps, step_after_ms, dateDiff('millisecond', entered_at, ended_at) "
+        "FROM cx.journeys FINAL WHERE channel = 'web' AND outcome IN ('completed', 'abandoned') "
+        f"AND ended_at >= {_as_of(page)} - INTERVAL 1 HOUR AND ended_at < {_as_of(page)}"
+    )
+
+
 def test_moments_of_a_day_are_those_of_the_table_and_tell_of_nobody(shop: Running) -> None:
     # A late event's moments come a moment after all that was counted of it.
     shop.wait_for(lambda: _fired(*_moments(shop)), 20)
@@ -367,11 +393,10 @@ def test_moments_of_a_day_are_those_of_the_table_and_tell_of_nobody(shop: Runnin
 def _moments(system: Running) -> tuple[dict[str, Any], list[Any]]:
     """The page, and of each rule what the table holds of the same day."""
     page = ask(system, "moments", segment="channel=web")
-    until = f"parseDateTime64BestEffort('{page['as_of']}', 3, 'UTC')"
     return page, system.sql(
         "SELECT rule, countIf(status = 'fired'), countIf(status = 'withdrawn'), "
         "toUnixTimestamp64Milli(maxIf(at, status = 'fired')) FROM cx.moments FINAL "
-        f"WHERE channel = 'web' AND at >= {until} - INTERVAL 1 DAY AND at < {until} GROUP BY rule"
+        f"WHERE channel = 'web' AND at >= {_as_of(page)} - INTERVAL 1 DAY AND at < {_as_of(page)} GROUP BY rule"
     )
 
 
@@ -382,18 +407,24 @@ def _fired(page: dict[str, Any], stored: list[Any]) -> bool:
 
 
 def test_journeys_page_by_page_are_those_of_the_table(shop: Running) -> None:
-    found = everything(shop, "journeys", funnel="checkout", outcome="abandoned", device="mobile", limit=9)
-    rows = shop.sql(
+    asked = {"funnel": "checkout", "outcome": "abandoned", "device": "mobile"}
+    stored = (
         "SELECT journey_id, session_id, last_step, value FROM cx.journeys FINAL "
         "WHERE funnel = 'checkout' AND outcome = 'abandoned' AND device = 'mobile'"
     )
+    found, rows = unchanged(lambda: (everything(shop, "journeys", limit=9, **asked), shop.sql(stored)))
     assert len(rows) > 9  # more than a page, at any hour
     keys = [(one["journey_id"], one["session_id"], one["last_step"], one["value"]) for one in found]
     assert sorted(keys) == sorted(rows)
     assert len(set(keys)) == len(keys)
     half = found[len(found) // 2]["entered_at"]
-    before = everything(shop, "journeys", funnel="checkout", outcome="abandoned", device="mobile", to=half)
-    after = everything(shop, "journeys", funnel="checkout", outcome="abandoned", device="mobile", from_=half)
+    before, after, found = unchanged(
+        lambda: (
+            everything(shop, "journeys", to=half, **asked),
+            everything(shop, "journeys", from_=half, **asked),
+            everything(shop, "journeys", **asked),
+        )
+    )
     assert len(before) + len(after) == len(found)
     assert all(one["entered_at"] < half for one in before)
 
