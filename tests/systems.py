@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from clickhouse_driver import Client
 from confluent_kafka import Message
@@ -27,6 +27,7 @@ from pipeline.kafka.logs import partitions_of, read_to_end
 from pipeline.settings import KafkaSettings
 
 COMMAND = [sys.executable, "-m", "pipeline"]
+Read = TypeVar("Read")
 #: ``verify`` waits for what is acknowledged, and that is what is checkpointed: tests have not that much time.
 _OFTEN = {"CX_PIPELINE__CHECKPOINT_INTERVAL_S": "2"}
 
@@ -44,6 +45,15 @@ def cx(
     return subprocess.run(
         [*COMMAND, *arguments], env=clean(environ), capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+def unchanged(read: Callable[[], Read]) -> Read:
+    """What a page and the tables give of one and the same state: late events correct, timeouts run out."""
+    for _ in range(20):
+        before = read()
+        if read() == before:
+            return before
+    raise AssertionError("it never stood still")
 
 
 @dataclass(kw_only=True)

@@ -51,7 +51,7 @@ def test_an_order_is_told_once_whichever_source_tells_it(tmp_path: Path) -> None
 def test_copies_under_way_wait_for_the_first(tmp_path: Path) -> None:
     async def scenario() -> None:
         producer = MemoryProducer(delivers=False)
-        async with running(tmp_path, producer) as one:
+        async with running(tmp_path, producer, wait_s=20) as one:
             body = track("Product Added")
             posting = [asyncio.ensure_future(one.post("/web/v1/t", body, **KEY)) for _ in range(5)]
             await asyncio.sleep(0.3)

@@ -18,6 +18,8 @@ from deploy.embedded.process import Child, free_port
 from schemas.times import format_rfc3339
 from tests.systems import Lab, clean
 
+#: With its systems' start, its sleeps and verify.
+pytestmark = pytest.mark.timeout(900)
 SOURCES = '[sources.web]\nkind = "segment"\nkeys = ["WK"]\n'
 _SENDERS = 8
 
@@ -119,7 +121,11 @@ def test_nothing_that_was_answered_is_lost(lab: Lab, tmp_path: Path) -> None:
         lab.broker.kill()
         time.sleep(4)
         lab.broker.start()
-        time.sleep(8)
+        deadline = time.monotonic() + 90
+        while len(senders.answered) <= 300:
+            assert time.monotonic() < deadline, len(senders.answered)
+            time.sleep(0.5)
+        time.sleep(4)
     finally:
         senders.stop()
         collector.child.stop(30)

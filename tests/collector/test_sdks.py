@@ -54,10 +54,12 @@ keys = ["ds-1"]
 organisation = "ORG@AdobeOrg"
 customer_namespace = "CRM"
 """
+#: Of the first test: setting up, starting a system.
+pytestmark = pytest.mark.timeout(600)
 PAGES = ["segment", "segment?batching", "rudderstack", "snowplow", "posthog", "alloy"]
 #: What a page tells; the Web SDK of Adobe has no event for a page that is looked at by itself.
 TOLD = ("product_viewed", "product_added", "checkout_started", "order_completed")
-_READY_S = 30.0
+_READY_S = 90.0
 _BOUGHT = (
     "SELECT outcome, toFloat64(value) FROM cx.journeys FINAL WHERE customer_id = %(who)s AND funnel = 'cart' "
     "AND outcome != 'retracted'"

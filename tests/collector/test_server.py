@@ -125,7 +125,7 @@ def test_what_is_on_its_way_together_is_bounded(tmp_path: Path) -> None:
     head = b"POST /in/till HTTP/1.1\r\nHost: x\r\nContent-Length: 1900\r\n\r\n" + b" " * 1_600
 
     async def scenario() -> None:
-        async with running(tmp_path, reading=Reading(read_s=5.0, most_together=3_000)) as one:
+        async with running(tmp_path, reading=Reading(read_s=30.0, most_together=3_000)) as one:
             port = int(one.base.rpartition(":")[2])
             first = await asyncio.open_connection("127.0.0.1", port)
             second = await asyncio.open_connection("127.0.0.1", port)

@@ -19,7 +19,7 @@ from pipeline.collector.sources.tag import script
 from tests.console.conftest import browser  # noqa: F401 - a fixture
 from tests.systems import Running
 
-_READY_S = 30.0
+_READY_S = 90.0
 PAGE = """<!doctype html><title>Own</title>
 <script src="{collector}/tag/tag.js" data-key="demo" defer></script>
 <form id="f"><input name="street"><input name="town"><button>Send</button></form>
@@ -164,6 +164,9 @@ def test_what_happens_without_a_network_comes_later_with_its_own_time(
     page = opened(context, own)
     session = session_of(page)
     wait_until(page, lambda: len(told(stack, session)) == 1, "the page was not told")
+    page.wait_for_function(
+        "JSON.parse(sessionStorage.getItem('cx-queue') || '[]').length === 0"
+    )  # its answer, too
     context.set_offline(True)
     page.evaluate("cx('product_added', { value: 5 })")
     page.wait_for_timeout(4_000)

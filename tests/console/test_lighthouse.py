@@ -16,6 +16,8 @@ from tests.needs import need
 from tests.node import LIGHTHOUSE, node_modules
 from tests.systems import Running
 
+#: Of the first test: setting up, starting a shop, its history, the audit.
+pytestmark = pytest.mark.timeout(900)
 MOST_BYTES = 200_000
 """Of all that goes over the network until the page is at rest, the first look at all figures included."""
 MOST_SHIFT = 0.05
@@ -34,7 +36,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         settled = (
             "SELECT count() > 0 FROM cx.signals WHERE window = '1h' AND window_end > now() - INTERVAL 11 MINUTE"
         )
-        system.wait_for(lambda: bool(system.sql(settled)[0][0]), 120)
+        system.wait_for(lambda: bool(system.sql(settled)[0][0]), 300)
         report = folder / "report.json"
         command = [str(node), str(modules / "lighthouse/cli/index.js"), system.addresses["web"], "--quiet"]
         options = ["--output=json", f"--output-path={report}", "--chrome-flags=--headless=new --no-sandbox"]
@@ -43,7 +45,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             env=os.environ | {"CHROME_PATH": str(chromium)},
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

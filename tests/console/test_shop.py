@@ -16,8 +16,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.console.conftest import Open
-from tests.systems import Running
+from tests.systems import Running, unchanged
 
+#: The first test of all also waits for six hours of history.
+pytestmark = pytest.mark.timeout(900)
 _SERIOUS = ("serious", "critical")
 
 
@@ -33,7 +35,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def settled(shop: Running) -> Running:
     """With its history worked off."""
-    shop.wait_for(lambda: _lag(shop) == 0 and bool(_usual(shop)), 280)
+    shop.wait_for(lambda: _lag(shop) == 0 and bool(_usual(shop)), 600)
     return shop
 
 
@@ -67,7 +69,7 @@ def test_figures_move_within_a_minute_of_the_start(shop: Running, open_page: Ope
     page = open_page(shop.addresses["web"])
     value = page.locator("[data-signal=friction] .detail")
     expect(value).to_contain_text("n =", timeout=60_000)
-    first = value.inner_text()
+    first = value.text_content() or ""
     expect(value).not_to_have_text(first, timeout=60_000)
 
 
@@ -102,18 +104,27 @@ def test_what_stands_behind_a_figure_is_shown_on_demand(settled: Running, open_p
 
 def test_the_day_of_a_figure_is_that_of_clickhouse(settled: Running) -> None:
     address = f"{settled.addresses['web']}/api/v1/signals/day"
-    with urllib.request.urlopen(address, timeout=20) as answer:
-        found = {row["signal"]: row for row in json.load(answer)["rows"]}
-    stored = settled.sql(
+
+    def day() -> dict[str, Any]:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            return {row["signal"]: row for row in json.load(answer)["rows"]}
+
+    query = (
         "SELECT formatDateTime(window_end, '%Y-%m-%dT%H:%i:%S.000Z'), numerator / denominator, denominator "
         "FROM cx.signals FINAL WHERE segment = 'all' AND signal = 'friction' AND window = '1h' "
         "AND denominator > 0 AND window_end > now() - INTERVAL 1 DAY AND minute(window_end) % 20 = 0 "
         "ORDER BY window_end"
     )
-    assert len(stored) >= 15
-    # The newest hours may have had events meanwhile.
-    assert [tuple(point) for point in found["friction"]["points"]][:12] == stored[:12]
-    assert found["friction"]["usual"] == []  # no such hours on earlier days
+    # Corrections of the past may still come, and the newest hours may have had events meanwhile.
+    (points, usual), stored = unchanged(lambda: (_friction(day()), settled.sql(query)[:12]))
+    assert len(stored) == 12
+    assert points == stored
+    assert usual == []  # no such hours on earlier days
+
+
+def _friction(day: dict[str, Any]) -> tuple[list[tuple[Any, ...]], list[Any]]:
+    found = day["friction"]
+    return [tuple(point) for point in found["points"]][:12], found["usual"]
 
 
 def test_every_page_shows_what_it_is_for(settled: Running, open_page: Open) -> None:
@@ -147,7 +158,7 @@ def test_every_page_shows_what_it_is_for(settled: Running, open_page: Open) -> N
 
 def _agree(system: Running, page: Page) -> None:
     """A figure may be one look older than the table: some look has to agree."""
-    deadline, texts = time.monotonic() + 30, list[tuple[str, str]]()
+    deadline, texts = time.monotonic() + 90, list[tuple[str, str]]()
     while True:
         shown = page.locator("[data-signal=cart_abandonment]").text_content() or ""
         rows = system.sql(
@@ -155,7 +166,7 @@ def _agree(system: Running, page: Page) -> None:
             "AND segment = 'all' AND window = '5m'"
         )
         texts += [_shown(*row) for row in rows]
-        if any(value in shown and detail in shown for value, detail in texts[-10:]):
+        if any(value in shown and detail in shown for value, detail in texts):
             return
         assert time.monotonic() < deadline, (shown, texts)
         page.wait_for_timeout(150)
@@ -173,6 +184,7 @@ def test_choices_are_in_the_address_and_come_back_from_it(settled: Running, open
     page.select_option("#segment", "channel=web|device=mobile")
     page.get_by_label("15m", exact=True).check()
     page.get_by_role("button", name="Friction").click()
+    expect(page).to_have_url(re.compile("sort=friction"))
     assert "/stores?" in page.url
     assert "segment=channel%3Dweb%7Cdevice%3Dmobile" in page.url
     assert "window=15m" in page.url
@@ -191,10 +203,11 @@ def test_choices_are_in_the_address_and_come_back_from_it(settled: Running, open
 
 def _is_sorted(page: Page) -> None:
     """By the lower end of the interval, the worst first."""
-    titles = page.locator("#stores tbody tr").evaluate_all(
-        "rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.title))"
+    heads, titles = page.evaluate(  # of one frame: a column may come to be used
+        "() => [[...document.querySelectorAll('#stores thead th')].map(head => head.innerText),"
+        " [...document.querySelectorAll('#stores tbody tr')].map("
+        "row => [...row.querySelectorAll('td')].map(cell => cell.title))]"
     )
-    heads = page.locator("#stores thead th").all_inner_texts()
     at = next(number for number, head in enumerate(heads) if head.startswith("Friction")) - 1
     lower = [float(found[1]) for row in titles if (found := re.match(r"([\d.]+) %", row[at]))]
     assert len(lower) > 8
@@ -207,9 +220,9 @@ def test_paused_it_stands_still_and_says_so(settled: Running, open_page: Open) -
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("#status")).to_contain_text("Paused, data up to")
     page.wait_for_timeout(300)
-    before = page.locator("#figures").inner_text()
+    before = page.locator("#figures").text_content() or ""
     page.wait_for_timeout(11_000)
-    assert page.locator("#figures").inner_text() == before
+    assert page.locator("#figures").text_content() == before
     page.get_by_role("button", name="Pause").click()
     is_live(page)
     expect(page.locator("#figures")).not_to_have_text(before, timeout=20_000)
@@ -307,11 +320,16 @@ def test_moments_are_counted_by_rule(settled: Running, open_page: Open) -> None:
     is_live(page)
     rows = page.locator("#moments [data-rule]")
     expect(rows).to_have_count(6, timeout=20_000)
-    fired = dict(settled.sql("SELECT rule, countIf(status = 'fired') FROM cx.moments FINAL GROUP BY rule"))
-    rule = max(fired, key=lambda name: fired[name])
-    assert fired[rule] > 0
-    shown = page.locator(f"[data-rule={rule}] td").first.inner_text()
-    assert abs(int(shown.replace(",", "")) - fired[rule]) <= 5  # the shop goes on
+    query = "SELECT rule, countIf(status = 'fired') FROM cx.moments FINAL GROUP BY rule"
+    earlier = dict(settled.sql(query))
+    rule = max(earlier, key=lambda name: earlier[name])
+    assert earlier[rule] > 0
+    page.reload()
+    expect(rows).to_have_count(6, timeout=20_000)
+    shown = int(page.locator(f"[data-rule={rule}] td").first.inner_text().replace(",", ""))
+    later = dict(settled.sql(query))[rule]
+    # The shop goes on, and what is withdrawn goes back.
+    assert min(earlier[rule], later) - 5 <= shown <= max(earlier[rule], later) + 5
     expect(page.locator("[data-rule=second-contact] th")).to_have_text("Asked for help twice within a week")
 
 
@@ -325,8 +343,10 @@ def test_stores_are_on_a_map_where_their_places_are_known(settled: Running, open
     assert munich is not None
     assert hamburg["y"] < munich["y"]
     assert hamburg["x"] < munich["x"]
-    told = page.locator("[data-place=store-04]").get_attribute("aria-label") or ""
-    shown = page.locator("[data-store='store_id=store-04'] td").all_inner_texts()
+    told, shown = page.evaluate(  # of one frame
+        "() => [document.querySelector('[data-place=store-04]').getAttribute('aria-label'),"
+        " [...document.querySelectorAll(\"[data-store='store_id=store-04'] td\")].map(cell => cell.innerText)]"
+    )
     assert told.startswith("Munich: ")
     assert any(told.removeprefix("Munich: ").split(",")[0] in text for text in shown)
     page.locator("[data-place=store-04]").click()
@@ -400,7 +420,7 @@ def test_an_incident_is_pressed_noticed_explained_and_mended(settled: Running, o
     page.get_by_role("button", name="Break mobile payment").click()
     expect(page.get_by_role("button", name="Mend mobile payment")).to_be_visible()
     sentence = page.locator(".sentence[data-state=failing] h1")
-    expect(sentence).to_contain_text("mobile", timeout=280_000)
+    expect(sentence).to_contain_text("mobile", timeout=500_000)
     expect(sentence).to_contain_text("payment", timeout=60_000)
     expect(page.locator(".figure[data-marked=true]").first).to_be_visible()
     page.evaluate("scrollTo(0, 0)")

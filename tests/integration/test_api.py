@@ -10,19 +10,18 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from pipeline.web.parameters import to_cursor
 from schemas.times import format_rfc3339
 from sinks.tables import ALERTS, COLUMNS
-from tests.systems import Running
+from tests.systems import Running, unchanged
 
-Read = TypeVar("Read")
 CLIENTS = 4
 CURSORS: dict[str, tuple[str | int, ...]] = {
     "signals": ("all", "csat"),
@@ -96,15 +95,6 @@ def everything(system: Running, path: str, **parameters: Any) -> list[dict[str, 
         page = ask(system, path, cursor=page["next"], **parameters)
         rows += page["rows"]
     return rows
-
-
-def unchanged(read: Callable[[], Read]) -> Read:
-    """What a page and the tables give of one and the same state: journeys of the shop still run into timeouts."""
-    for _ in range(20):
-        before = read()
-        if read() == before:
-            return before
-    raise AssertionError("it never stood still")
 
 
 def refusal(system: Running, path: str, **parameters: Any) -> tuple[int, Any]:

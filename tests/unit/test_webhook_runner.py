@@ -90,7 +90,7 @@ def test_a_message_that_is_neither_delivered_nor_kept_is_not_done() -> None:
         Delivery(hook(name=f"hook-{at}"), signed(SECRET), poster, lambda: NOW, Waits()) for at in range(2)
     ]
     kept = Kept(RuntimeError("no broker"))
-    run(Runner(lambda _: next(feeds), deliveries, kept, pause_s=0.01), stop_after_s=1)
+    run(Runner(lambda _: next(feeds), deliveries, kept, pause_s=0.01), stop_after_s=3)
     assert feed.abandoned
     assert feed.closed
     assert [post[2]["webhook-id"] for post in poster.posts] == [journey().id]
@@ -104,7 +104,7 @@ def test_a_receiver_that_cannot_be_served_ends_alone() -> None:
     broken = Feed([], SubscriptionError("not of this version"))
     well = Feed([journey(id="a"), journey(id="b")])
     with pytest.raises(SubscriptionError, match="not of this version"):
-        run(runner([broken, well], poster, kept), stop_after_s=1)
+        run(runner([broken, well], poster, kept), stop_after_s=3)
     assert len(poster.posts) == 2
     assert well.closed
     assert not well.abandoned
