@@ -170,7 +170,13 @@ def _cap(length: str) -> Converter:
 
 
 def _query(name: str) -> Converter:
-    return lambda value, _native: next(iter(parse_qs(urlsplit(text_of(value)).query).get(name, ())), None)
+    def convert(value: Any, _native: Native) -> str | None:
+        text = text_of(value)
+        if name not in text and "%" not in text:
+            return None  # taking an address apart costs as much as five other fields
+        return next(iter(parse_qs(urlsplit(text).query).get(name, ())), None)
+
+    return convert
 
 
 def flag_of(value: Any) -> bool:

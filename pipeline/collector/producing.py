@@ -18,7 +18,8 @@ from schemas.deadletters import DEADLETTERS_TOPIC
 from schemas.events import TOPIC_PREFIX
 
 logger = logging.getLogger(__name__)
-_POLL_S: Final = 0.1
+#: How often deliveries are asked for while there are any to come.
+_POLL_S: Final = 0.002
 
 
 class NotTakenError(RuntimeError):
@@ -37,24 +38,29 @@ class Sent:
 
 
 class Producing:
-    """Sends for one process. All methods are for one event loop; deliveries are told by a thread of its own."""
+    """Sends for one process. All methods are for one event loop, which also asks for the deliveries.
+
+    A thread that waits for them would take the interpreter from the loop for each message (decisions/0021).
+    """
 
     def __init__(self, producer: Producer, seen: Seen, wait_s: float, now_ms: Callable[[], int]) -> None:
         """``wait_s``: how long a request waits for Kafka."""
         self._producer, self._seen, self._wait_s, self._now_ms = producer, seen, wait_s, now_ms
         self._under_way: dict[bytes, asyncio.Future[bool]] = {}
         """By key what is not acknowledged yet, of requests that wait and of those that were sent away."""
-        self._is_closed = threading.Event()
-        self._polling = threading.Thread(target=self._poll, name="deliveries", daemon=True)
+        self._batches = 0
+        """Whose deliveries are not all told yet."""
+        self._is_sent = asyncio.Event()
+        self._polling: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._polling.start()
+        """Call it in the event loop."""
+        self._polling = asyncio.create_task(self._poll())
 
     def close(self) -> None:
-        """End the thread; what is not acknowledged by now was told to nobody."""
-        self._is_closed.set()
-        if self._polling.is_alive():
-            self._polling.join()
+        """Ask no more; what is not acknowledged by now was told to nobody."""
+        if self._polling is not None:
+            self._polling.cancel()
 
     @property
     def waiting(self) -> int:
@@ -79,6 +85,8 @@ class Producing:
             batch.messages.append((topic, one.payload, key, received_ms, ()))
         sent.new = len(batch.messages)
         batch.messages += told
+        self._batches += 1
+        self._is_sent.set()
         batch.put(self._producer)
         await self._all_there({batch.done, *others})
         return sent
@@ -108,6 +116,7 @@ class Producing:
             raise NotTakenError("Kafka does not take it now")
 
     def _arrived(self, batch: "_Batch") -> None:
+        self._batches -= 1
         try:
             if batch.has_failed:
                 logger.warning("Kafka has not taken a request's events (%s)", batch.error)
@@ -122,9 +131,16 @@ class Producing:
             if not batch.done.done():
                 batch.done.set_result(not batch.has_failed)
 
-    def _poll(self) -> None:
-        while not self._is_closed.is_set():
-            self._producer.poll(_POLL_S)
+    async def _poll(self) -> None:
+        while True:
+            await self._is_sent.wait()
+            self._is_sent.clear()
+            while self._batches:
+                try:
+                    self._producer.poll(0)
+                except Exception as error:  # without deliveries nobody would be answered any more
+                    logger.error("deliveries: %s: %s", type(error).__name__, error)
+                await asyncio.sleep(_POLL_S)
 
 
 class _Batch:
