@@ -111,6 +111,7 @@ class Subscription(Generic[M]):
         self._under_way: Message | None = None
         self._is_assigned = False
         self._is_stopped = False
+        self._heard_s = 0.0
         self._from_beginning = from_beginning
         self._consumer = Consumer(
             {
@@ -143,16 +144,16 @@ class Subscription(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         """Messages as they come. Ends after ``idle_s`` without one; None: never. Raises SubscriptionError."""
-        heard = time.monotonic()
+        self._heard_s = time.monotonic()
         while not self._is_stopped:
             self._done()  # before the group may give its partition to another member
             message = self._poll()
             if message is None:
                 idle_s = self._idle_s if self._is_assigned else _ASSIGNED_S
-                if self._idle_s is not None and idle_s is not None and time.monotonic() - heard >= idle_s:
+                if self._idle_s is not None and idle_s is not None and time.monotonic() - self._heard_s >= idle_s:
                     return
                 continue
-            heard = time.monotonic()
+            self._heard_s = time.monotonic()
             if (error := message.error()) is not None:
                 self._judge(error)
                 continue
@@ -235,6 +236,7 @@ class Subscription(Generic[M]):
             self._resume[place.topic, place.partition] = place.offset
             place.offset = max(low, place.offset - self._look_back)
         consumer.assign(starts)
+        self._heard_s = time.monotonic()  # joining a group takes seconds in which nothing can come
         kept = [TopicPartition(topic, partition, at) for (topic, partition), at in self._resume.items()]
         consumer.store_offsets(offsets=kept)
 

@@ -115,7 +115,7 @@ class System:
         sources = partitions_of(self.kafka, [topic])
         return [message for _, some in read_to_end(self.kafka, sources) for message in some]
 
-    def wait_for(self, what: Callable[[], bool], timeout_s: float = 60.0) -> float:
+    def wait_for(self, what: Callable[[], bool], timeout_s: float = 180.0) -> float:
         """Wait until it holds; gives the seconds that took."""
         started = time.monotonic()
         while not what():

@@ -49,6 +49,7 @@ def test_clickhouse_hanging(scene: Scene, say: Say) -> None:
     os.kill(scene.clickhouse_child.pid, signal.SIGSTOP)
     try:
         time.sleep(max(AWAY_S, 12))
+        scene.wait_for(lambda: worker.metric("cx_sink_errors_total") > errors)
         given_up = worker.metric("cx_sink_errors_total") - errors
     finally:
         os.kill(scene.clickhouse_child.pid, signal.SIGCONT)
@@ -56,7 +57,6 @@ def test_clickhouse_hanging(scene: Scene, say: Say) -> None:
     sent = load.stop()
     found = scene.check()
     say(f"{sent} messages, {given_up:.0f} inserts given up, stored {took:.1f} s after it went on; {found}")
-    assert given_up > 0
     assert scene.sql("SELECT count() FROM cx.dead_letters WHERE reason = 'row_rejected'") == [(0,)]
 
 
@@ -70,17 +70,17 @@ def test_clickhouse_refusing_one_table(scene: Scene, say: Say) -> None:
     manifests = worker.metric("cx_checkpoint_seconds_count")
     others = worker.metric("cx_sink_rows_total", table="signals")
     time.sleep(AWAY_S)
+    scene.wait_for(lambda: worker.metric("cx_sink_rows_total", table="signals") > others)
     went_on = worker.metric("cx_sink_rows_total", table="signals") - others
     acknowledged = worker.metric("cx_checkpoint_seconds_count") - manifests
     scene.sql("RENAME TABLE cx.journeys_away TO cx.journeys")
-    scene.wait_for(lambda: worker.metric("cx_checkpoint_seconds_count") > manifests + acknowledged, 60)
+    scene.wait_for(lambda: worker.metric("cx_checkpoint_seconds_count") > manifests + acknowledged)
     sent = load.stop()
     found = scene.check()
     say(
         f"{sent} messages; away for {AWAY_S} s, {went_on:.0f} rows of signals stored meanwhile, "
         f"{acknowledged:.0f} checkpoints finished meanwhile (phase two of what was before); {found}"
     )
-    assert went_on > 0
 
 
 @pytest.mark.timeout(900)
@@ -88,7 +88,7 @@ def test_clickhouse_away_holds_the_consumer_back_within_a_bound(scene: Scene, sa
     """With a small buffer: the lag grows, the memory does not."""
     scene.stop_worker(scene.workers[0])
     worker = scene.start_worker(CX_SINK__MAX_BUFFERED_MB="8")
-    scene.wait_for(lambda: worker.owned() == 16, 60)
+    scene.wait_for(lambda: worker.owned() == 16)
     assert scene.clickhouse_child is not None
     load = scene.load(1_500)
     time.sleep(3)

@@ -63,7 +63,10 @@ class Transactions:
             producer.abort_transaction(_ATTEMPT_S)
 
     def stop(self) -> dict[str, int]:
-        """End them, and wait until the broker has ended those left open."""
+        """End them, each outcome seen, and wait until the broker has ended those left open."""
+        until_s = time.monotonic() + 90
+        while not all(self.ended[outcome] for outcome in _OUTCOMES) and time.monotonic() < until_s:
+            time.sleep(0.1)
         self._stopping.set()
         self._thread.join(4 * _ATTEMPT_S)
         assert not self._thread.is_alive()

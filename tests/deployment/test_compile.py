@@ -57,7 +57,7 @@ def test_a_wheel_holds_what_was_compiled(tmp_path: Path) -> None:
 
 def test_the_same_files_work_uncompiled(tmp_path: Path) -> None:
     for package in ("pipeline", "schemas", "sinks", "deploy", "dashboards", "docs", "tests"):
-        ignored = shutil.ignore_patterns("*.so", "__pycache__", "screenshots", "benchmarks")
+        ignored = shutil.ignore_patterns("*.so", "__pycache__", "screenshots", "benchmarks", "node_modules")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     tests = ["tests/unit/test_shards.py", "tests/unit/test_funnels.py", "tests/unit/test_journeys_stage.py"]

@@ -72,7 +72,7 @@ def test_transactions_committed_aborted_and_left_open_stall_nothing(lab: Lab) ->
     left_open = transaction(lab, "left-open")
     time.sleep(3)
     assert accepted(lab) == expected
-    assert lab.workers[0].metric("cx_consumer_lag_records") == 0
+    lab.wait_for(lambda: lab.workers[0].metric("cx_consumer_lag_records") == 0, 30)  # but for ticks just told
     lab.send(
         WEB, [("left-open", event("behind", number)) for number in range(5)]
     )  # of its key, so of its partition
@@ -112,10 +112,10 @@ def test_partitions_added_are_said_and_read(lab: Lab) -> None:
     grown = admin.create_partitions([NewPartitions(topic, 6) for topic in TOUCHPOINT_TOPICS])
     for future in grown.values():
         future.result(30)
-    lab.wait_for(lambda: f"{WEB} has 6 partitions now, 4 before" in lab.log.read_text(), 30)
+    lab.wait_for(lambda: f"{WEB} has 6 partitions now, 4 before" in lab.log.read_text())
     count = send_sound(lab, "wider", 300)
     # What was read before the partitions were given out anew is counted again where no checkpoint holds it.
-    lab.wait_for(lambda: accepted(lab) >= before + count, 90)
+    lab.wait_for(lambda: accepted(lab) >= before + count)
     assert "are in another partition than their session_id's" in verified(lab)
     bought = (
         "SELECT uniqExact(session_id) FROM cx.journeys FINAL "

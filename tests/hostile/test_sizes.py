@@ -44,7 +44,7 @@ def test_very_many_steps_in_one_second_are_counted_and_told_apart_up_to_the_cap(
     ]
     lab.send(WEB, events)
     worker = lab.workers[0]
-    lab.wait_for(lambda: accepted(lab) == STEPS, 120)
+    lab.wait_for(lambda: accepted(lab) == STEPS, 300)
     lab.wait_for(lambda: worker.metric("cx_dimension_full", dimension="step") == 1)
     lab.verify()
     (named, counted), *_ = lab.sql(
@@ -62,7 +62,7 @@ def test_everybody_in_one_session_is_bounded_and_verified(lab: Lab) -> None:
     events = [event(n, n / 200, "undefined", kinds[n % 4], value=1.0) for n in range(BOT_EVENTS)]
     late = [event(BOT_EVENTS + n, n * 9 + 0.001, "undefined", "product_added", value=1.0) for n in range(LATE)]
     lab.send(WEB, [("undefined", value) for value in events])
-    lab.wait_for(lambda: accepted(lab) == before + BOT_EVENTS, 120)
+    lab.wait_for(lambda: accepted(lab) == before + BOT_EVENTS, 300)
     lab.send(WEB, [("undefined", value) for value in late])
     worker = lab.workers[0]
     judged = before + BOT_EVENTS + LATE

@@ -48,13 +48,13 @@ def running(tmp_path: Path) -> Iterator[System]:
     system.stop()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_paying_broken_on_mobile_devices_is_noticed_with_its_cause_and_ends(running: System) -> None:
     incident = f"payment-mobile@{FROM_MIN}+{LENGTH_MIN}"
     options = [f"--start={START}", f"--minutes={MINUTES}", "--rate=4", "--fast", f"--incident={incident}"]
     done = running.cx("simulate", *options, "--late=0")
     assert done.returncode == 0, done.stderr
-    running.wait_for(lambda: has_ended(running), 180)
+    running.wait_for(lambda: has_ended(running), 500)
 
     began_ms = parse_rfc3339(START) + FROM_MIN * MINUTE
     history: dict[str, list[AlertMessage]] = {}

@@ -56,7 +56,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Ra
             start = ["--start", format_rfc3339(now_ms - before * 60_000)]
             sent = system.cx("simulate", "--fast", "--minutes", str(length), "--rate", "4", *start, *more)
             assert sent.returncode == 0, sent.stderr
-        system.wait_for(lambda: is_caught_up(system, now_ms), 200)
+        system.wait_for(lambda: is_caught_up(system, now_ms), 600)
         yield system, Range(now_ms - 3 * 3_600_000, round(time.time() * 1000) + 1_000)
     finally:
         system.stop()

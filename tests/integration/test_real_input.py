@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> dict[str
             for file, form in FILES.items():
                 sent = system.cx("replay", str(real_data / file), "--format", form, *disturbance)
                 assert sent.returncode == 0, sent.stderr
-            verified = system.cx("verify", "--timeout", "400", timeout=600)
+            verified = system.cx("verify", "--timeout", "900", timeout=1200)
             results[name] = {
                 "verify": verified,
                 "queue": system.sql(
@@ -64,7 +64,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> dict[str
     return results
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("name", ["in order", "disturbed"])
 def test_verify_finds_no_difference(found: dict[str, dict[str, Any]], name: str) -> None:
     verified = found[name]["verify"]

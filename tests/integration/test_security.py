@@ -111,7 +111,7 @@ def seeded(at: str, number: int, kind: str, **more: object) -> tuple[str, bytes]
     return "seeded", json.dumps(fields | {"session_id": "seeded"} | more).encode()
 
 
-@pytest.mark.timeout(600)  # it simulates, verifies and waits for segments of logs to age out
+@pytest.mark.timeout(1500)  # it simulates, verifies and waits for segments of logs to age out
 def test_who_is_erased_is_found_nowhere_once_what_lies_in_kafka_has_aged_out(secured: Lab) -> None:
     anna, phone, stays = "customer-4711", "visitor-4711", "customer-4712"
     both = {"customer_id": anna, "visitor_id": phone}
@@ -135,7 +135,7 @@ def test_who_is_erased_is_found_nowhere_once_what_lies_in_kafka_has_aged_out(sec
     secured.wait_for(lambda: secured.sql(held, {"person": f"c:{shown[0]}"})[0][0] > 0)
     tables = {f"table cx.{table}" for table in ("journeys", "recoveries", "purchases", "dead_letters")}
     topics = {f"topic {topic}" for topic in ("touchpoints.web", "cx.facts", "cx.checkpoints.facts")}
-    secured.wait_for(lambda: tables | topics <= {one.partition(",")[0] for one in found_in(secured, anna)})
+    secured.wait_for(lambda: tables | topics <= {one.partition(",")[0] for one in found_in(secured, anna)}, 300)
 
     theirs = [anna, phone, *shown[:2]]
     assert {"clickhouse", "kafka"} <= {file.partition("/")[0] for file in on_disk(secured, theirs)}
@@ -158,8 +158,8 @@ def test_who_is_erased_is_found_nowhere_once_what_lies_in_kafka_has_aged_out(sec
     assert secured.sql("SELECT count(), any(value) FROM cx.recoveries FINAL WHERE person = ''") == [(1, 12.5)]
     assert not named_in_checkpoints(secured, theirs)
     age_out(secured)
-    secured.wait_for(lambda: not [one for one in found_in(secured, anna, phone) if not _is_spare(one)], 180)
-    secured.wait_for(lambda: not [file for file in on_disk(secured, theirs) if not _is_spare(file)], 180)
+    secured.wait_for(lambda: not [one for one in found_in(secured, anna, phone) if not _is_spare(one)], 400)
+    secured.wait_for(lambda: not [file for file in on_disk(secured, theirs) if not _is_spare(file)], 400)
 
 
 def _is_spare(place: str) -> bool:

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import pytest
-
 from deploy.embedded.process import free_port
 from pipeline.kafka.clients import new_admin
 from schemas.checkpoints import checkpoint_topic
 from tests.systems import Lab
 
 
-@pytest.mark.timeout(120)
 def test_a_worker_without_checkpoint_topics_says_what_to_do(tmp_path: Path) -> None:
     lab = Lab.start(tmp_path, workers=0)
     try:
@@ -26,7 +23,6 @@ def test_a_worker_without_checkpoint_topics_says_what_to_do(tmp_path: Path) -> N
         lab.stop()
 
 
-@pytest.mark.timeout(120)
 def test_a_worker_that_is_told_to_end_ends_though_kafka_and_clickhouse_are_gone(tmp_path: Path) -> None:
     lab = Lab.start(tmp_path)
     try:
