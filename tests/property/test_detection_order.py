@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,7 @@ def restarted(detector: Detector, shards: dict[str, Any]) -> Detector:
     return found
 
 
+@cache
 def in_order() -> list[tuple[Any, ...]]:
     detector, found = new_detector(), list[tuple[Any, ...]]()
     for end in range(MONDAY + PIECE_MS, END_MS + 1, PIECE_MS):
@@ -115,13 +117,10 @@ def in_order() -> list[tuple[Any, ...]]:
     return found
 
 
-EXPECTED = in_order()
-
-
 def test_the_broken_half_hour_is_found() -> None:
-    firing = {row[1] for row in EXPECTED if row[4] == FIRING}
+    firing = {row[1] for row in in_order() if row[4] == FIRING}
     assert len(firing) == 1
-    assert all(row[0] > END_MS - HOUR_MS // 2 for row in EXPECTED if row[4] == FIRING)
+    assert all(row[0] > END_MS - HOUR_MS // 2 for row in in_order() if row[4] == FIRING)
 
 
 @settings(max_examples=12, deadline=None, phases=[Phase.generate])
@@ -144,7 +143,7 @@ def test_alerts_do_not_depend_on_order_repetition_or_restarts(seed: int) -> None
             found.extend(shown(decided.alerts, decided.at_ms))
         if chance.random() < 0.1:
             detector = restarted(detector, shards)
-    assert found == EXPECTED
+    assert found == in_order()
 
 
 LATENESS_MS = HOUR_MS
@@ -208,15 +207,17 @@ def told_late(seed: int, share: float, restarts: float) -> list[Alert]:
     return given
 
 
-IN_THE_END = final(told_late(0, share=0.0, restarts=0.0))
+@cache
+def in_the_end() -> dict[Any, Any]:
+    return final(told_late(0, share=0.0, restarts=0.0))
 
 
 def test_the_story_has_alerts() -> None:
-    assert any(alert[2] == "resolved" or alert[2] == FIRING for alert in IN_THE_END.values())
+    assert any(alert[2] == "resolved" or alert[2] == FIRING for alert in in_the_end().values())
 
 
 @settings(max_examples=8, deadline=None, phases=[Phase.generate])
 @given(st.integers(0, 2**32), st.sampled_from((0.02, 0.3)))
 def test_late_evidence_changes_nothing_of_what_there_is_in_the_end(seed: int, share: float) -> None:
     given = told_late(seed, share, restarts=0.05)
-    assert final(given) == IN_THE_END
+    assert final(given) == in_the_end()
