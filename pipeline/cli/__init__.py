@@ -4,6 +4,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable
+from typing import Final
 
 import typer
 from clickhouse_driver import errors
@@ -18,6 +19,7 @@ from pipeline.subscriptions import SubscriptionError
 from pipeline.tools.replay.send import ReplayError
 from schemas.plain import shown
 from sinks.base import SinkError
+from sinks.clickhouse import describe
 from sinks.migrate import MigrationError
 
 #: What can go wrong outside: status 1. Settings and usage: status 2.
@@ -37,6 +39,8 @@ EXPECTED = (
     errors.SocketTimeoutError,
     EOFError,
 )
+#: ClickHouse's codes for a column, a table or a database that it does not have.
+_NOT_THERE: Final = frozenset({16, 47, 60, 81})
 
 
 def build() -> typer.Typer:
@@ -89,8 +93,16 @@ def main(argv: list[str] | None = None, tree: Callable[..., object] | None = Non
         sys.exit(_fail(error, 2))
     except EXPECTED as error:
         sys.exit(_fail(error, 1))
+    except errors.Error as error:
+        sys.exit(_fail(SinkError(_refused(error)), 1))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _refused(error: errors.Error) -> str:
+    """What ClickHouse had against a command's query."""
+    hint = "; is it migrated? 'cx-signals migrate'" if error.code in _NOT_THERE else ""
+    return f"ClickHouse: {describe(error)}{hint}"
 
 
 def _fail(error: Exception, status: int) -> int:
