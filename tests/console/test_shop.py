@@ -333,6 +333,37 @@ def test_moments_are_counted_by_rule(settled: Running, open_page: Open) -> None:
     expect(page.locator("[data-rule=second-contact] th")).to_have_text("Asked for help twice within a week")
 
 
+def test_an_alert_about_moments_is_drawn_from_the_shortest_windows_that_they_have(
+    settled: Running, open_page: Open
+) -> None:
+    signal = "payment_trouble_moment_rate"
+    columns = (
+        "alert_id, rule, signal, segment, status, opened_at, updated_at, observed, expected, n, window_s, "
+        "missing, currency, severity, explanation, version"
+    )
+    settled.sql(
+        f"INSERT INTO cx.alerts ({columns}) SELECT 'of-moments', 'payment-trouble-moments', '{signal}', 'all', "
+        "'firing', now64(3) - INTERVAL 1 HOUR, now64(3), 12, 4, 1000, 900, 8, 'EUR', 'warning', 'a test', 1"
+    )
+    settled.sql("INSERT INTO cx.alerts_fired (alert_id) VALUES", [("of-moments",)])
+    page = open_page(f"{settled.addresses['web']}/alerts")
+    asked: list[dict[str, list[str]]] = []
+    page.on("request", lambda one: asked.append(parse_qs(urlsplit(one.url).query)))
+    is_live(page)
+    try:
+        page.goto(f"{settled.addresses['web']}/alerts?alert=of-moments")
+        facts = page.locator("#alert .facts")
+        expect(facts).to_contain_text("12.0")  # of 1,000
+        expect(facts).to_contain_text("4.0")
+        expect(page.locator("#alert canvas")).to_have_count(1)
+        expect(page.locator("#alert")).to_contain_text("20.0 of 1,000 customers")  # what the rule asks
+        drawn = [one for one in asked if one.get("signal") == [signal]]
+        assert drawn
+        assert {one["window"][0] for one in drawn} == {"15m"}
+    finally:
+        settled.sql("ALTER TABLE cx.alerts DELETE WHERE explanation = 'a test' SETTINGS mutations_sync = 2")
+
+
 def test_stores_are_on_a_map_where_their_places_are_known(settled: Running, open_page: Open) -> None:
     page = open_page(f"{settled.addresses['web']}/stores?sort=friction:worst&window=1h")
     is_live(page)
