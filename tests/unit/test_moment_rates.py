@@ -190,6 +190,19 @@ def test_the_first_few_moments_ever_are_not_more_than_usual() -> None:
     assert [alert for decided in detector.decide() for alert in decided.alerts] == []
 
 
+def test_somebody_may_have_several_so_they_vary_as_counts_do() -> None:
+    """Nine for ten persons on average: as a share, which varies little so close to all, this would be an alert."""
+    rules = tuple(one for one in ALERT_RULES if one.kind is Kind.MOMENT_RATE)
+    detector = Detection(age_counters([]), rules, about_persons=RULES.about_persons).persons
+    assert detector is not None
+    name = moments_counter("payment-trouble")
+    calm, more = steps(MONDAY, 6 * 120, 0.9), steps(MONDAY + 6 * HOUR_MS, 30, 0.9)
+    more = [one._replace(counters=one.counters | {name: 23}) for one in more]  # 18 are usual
+    detector.take("cx.tiles:0", 1, MONDAY + 6 * HOUR_MS, calm, hours(calm))
+    detector.take("cx.tiles:0", 2, MONDAY + 6 * HOUR_MS + 30 * STEP_MS, more, [])
+    assert [alert for decided in detector.decide() for alert in decided.alerts] == []
+
+
 @pytest.mark.parametrize("funnels", [["search"], []])
 def test_a_shop_may_follow_no_funnel_in_which_things_are_bought(funnels: list[str]) -> None:
     ages = age_counters((f.name, f.timeout_ms) for f in RULES.funnels.all if f.name in funnels)
