@@ -1,10 +1,12 @@
 """``verify`` follows the pipeline where a session is in several partitions, and says what it cannot show."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.core.sessions.partition import Partition
 from pipeline.kafka.logs import held_back
+from pipeline.model.holdout import Holdout
+from pipeline.model.moments import MomentRule
 from pipeline.model.privacy import fingerprint
 from pipeline.model.records import Record
 from pipeline.model.source import Source
@@ -12,6 +14,7 @@ from pipeline.tools.verify.compare import (
     END_OF_TIME,
     Bounds,
     Report,
+    add_arms,
     add_incomplete,
     compare_journeys,
     compare_moments,
@@ -21,6 +24,7 @@ from pipeline.tools.verify.compare import (
 from pipeline.tools.verify.doubts import doubts, session_sources
 from pipeline.tools.verify.naive import compute
 from pipeline.tools.verify.naive_types import (
+    Arm,
     JourneyKey,
     JourneyValue,
     LogRecord,
@@ -112,6 +116,29 @@ def test_a_letter_of_the_log_before_refuses_nothing_of_this_one() -> None:
     told = {(*FIRST, 7): {fingerprint(b"", event_json(0))}, (*FIRST, 8): {fingerprint(b"", event_json(9))}}
     assert told_of(logs, told, b"") == {(*FIRST, 7)}
     assert told_of(logs, told, b"another key, so other fingerprints") == frozenset()
+
+
+def test_who_is_held_out_is_drawn_again() -> None:
+    rule, key = MomentRule("r", (), 0, frozenset(), 0, False, holdout=0.3), b"of the experiment"
+    people = [f"c:{number}" for number in range(400)]
+    arms = [
+        Arm("r", person, "web", "s", START_MS, Holdout([rule], key).has("r", person, START_MS), 0.3)
+        for person in people
+    ]
+    assert 80 < sum(arm.is_held for arm in arms) < 160
+
+    def differences(some: Iterable[Arm], with_key: bytes = key) -> Report:
+        report = Report("moments")
+        add_arms(report, some, with_key)
+        return report
+
+    assert differences(arms).differences == 0
+    another = differences(arms, b"another")
+    assert another.differences > 100
+    assert "CX_MOMENTS__HOLDOUT_KEY" in another.shown[0]
+    assert not any(arm.person in text for arm, text in zip(arms, another.shown, strict=False))
+    assert differences([arms[0]._replace(is_held=not arms[0].is_held)]).differences == 1
+    assert differences([arms[0]._replace(person="s:web:s", is_held=True)]).differences == 1, "nobody known"
 
 
 def test_a_row_that_was_put_out_early_and_never_again_is_a_difference() -> None:

@@ -11,9 +11,11 @@ from typing import Any, Final, TypeVar
 
 from pipeline.model.facts import HORIZON_MS
 from pipeline.model.signals import Kind, signal_of
+from pipeline.tools.verify.naive_moments import is_held_out
 from pipeline.tools.verify.naive_returns import SOURCE as PERSONS_SOURCE
 from pipeline.tools.verify.naive_returns import is_of_persons, persons_passed_ms
 from pipeline.tools.verify.naive_types import (
+    Arm,
     JourneyKey,
     JourneyValue,
     MomentKey,
@@ -139,6 +141,17 @@ def compare_moments(
         return is_crowd or key.at_ms + HORIZON_MS >= bounds.touched_ms
 
     return _compare(Report("moments"), found, tables.moments, bounds, is_open, _moment, _events)
+
+
+def add_arms(report: Report, arms: Iterable[Arm], key: bytes) -> None:
+    """Whether who is held out follows from rule, person and ``key``, under the share that each row tells."""
+    for arm in arms:
+        if arm.is_held != is_held_out(arm.rule, arm.person, arm.share, key):
+            found, expected = ("held out", "told") if arm.is_held else ("told", "held out")
+            report.differ(
+                f"{arm.rule} of {arm.channel}/{arm.session_id} at {arm.at_ms}: ClickHouse has it {found}, "
+                f"expected {expected} (share {arm.share}); is CX_MOMENTS__HOLDOUT_KEY the workers'?"
+            )
 
 
 def compare_purchases(

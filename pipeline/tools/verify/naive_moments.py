@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b, sha256
 from typing import NamedTuple
 
 from pipeline.tools.verify.naive_persons import Seen, Who, person_of, shown
@@ -118,6 +119,13 @@ def moments(found: Iterable[tuple[str, str, Happened, tuple[str, ...]]]) -> dict
         )
         for rule, person, one, events in found
     }
+
+
+def is_held_out(rule: str, person: str, share: float, key: bytes) -> bool:
+    """Whether of this person the rule's moments are recorded only. Known persons are drawn by a keyed hash."""
+    named = f"{rule}\n{person}".encode("utf-8", "surrogatepass")
+    drawn = blake2b(named, digest_size=8, key=sha256(key).digest()).hexdigest()
+    return person[:2] in ("c:", "v:") and int(drawn, 16) < share * 2**64
 
 
 def session_name(one: Happened) -> str:

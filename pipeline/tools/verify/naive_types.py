@@ -164,6 +164,18 @@ class MomentValue(NamedTuple):
     events: tuple[str, ...]
 
 
+class Arm(NamedTuple):
+    """Of whom a moment is, and whether it was held out under the share of its row."""
+
+    rule: str
+    person: str
+    channel: str
+    session_id: str
+    at_ms: int
+    is_held: bool
+    share: float
+
+
 class SignalValue(NamedTuple):
     numerator: float
     denominator: float

@@ -194,7 +194,7 @@ def compare_all(
     wait_for_last_rows(client, tables)
     letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
     recoveries, moments = list(store.recoveries(client)), list(store.moments(client))
-    purchases = list(store.purchases(client))
+    purchases, arms = list(store.purchases(client)), list(store.arms(client))
     tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
     incomplete = list(store.incomplete_signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.
@@ -206,7 +206,9 @@ def compare_all(
         journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id), frozenset())
     )
     yield compare.compare_recoveries(recoveries, tables, bounds)
-    yield compare.compare_moments(moments, tables, bounds)
+    report = compare.compare_moments(moments, tables, bounds)
+    compare.add_arms(report, arms, settings.moments.holdout_key.get_secret_value().encode())
+    yield report
     yield compare.compare_purchases(purchases, tables, bounds)
     yield compare.compare_tiles(tiles, tables, bounds)
     within = [(key, row) for key, row in signals if key[3] <= touched]

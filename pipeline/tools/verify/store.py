@@ -7,6 +7,7 @@ from pipeline.model.signals import Kind
 from pipeline.outputs.purchases import COUNTED
 from pipeline.tools.verify.naive_returns import is_of_persons
 from pipeline.tools.verify.naive_types import (
+    Arm,
     JourneyKey,
     JourneyValue,
     MomentKey,
@@ -58,6 +59,15 @@ def moments(client: Any) -> Iterator[tuple[MomentKey, MomentValue | None, int]]:
     )
     for *key, rule, person, events, status, version in client.execute_iter(query):
         yield MomentKey(*key), MomentValue(rule, person, tuple(events)) if status == FIRED else None, version
+
+
+def arms(client: Any) -> Iterator[Arm]:
+    """Of the moments of somebody not erased those that were drawn for an experiment."""
+    query = (
+        "SELECT rule, person, channel, session_id, toUnixTimestamp64Milli(at), is_held, holdout "
+        "FROM cx.moments FINAL WHERE person != '' AND (is_held OR holdout > 0)"
+    )
+    yield from map(Arm._make, client.execute_iter(query))
 
 
 def purchases(client: Any) -> Iterator[tuple[PurchaseKey, float | None, int]]:
