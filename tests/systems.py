@@ -135,8 +135,8 @@ class System:
         return "\n".join([*(line[:300] for line in shown[-150:]), "...", *said[-5:]])
 
     def verify(self, timeout_s: float = 200) -> str:
-        """Have ``verify`` find no difference; gives what it said."""
-        done = self.cx("verify", "--timeout", str(timeout_s), timeout=timeout_s + 300)
+        """Have ``verify`` find no difference when all is checkpointed; gives what it said."""
+        done = self.cx("verify", "--wait", "--timeout", str(timeout_s), timeout=timeout_s + 300)
         assert done.returncode == 0, done.stdout + done.stderr + self.log.read_text()[-3_000:]
         return done.stdout
 

@@ -1,15 +1,17 @@
 """``verify``: the tables once more, in the plainest way."""
 
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.common import clickhouse_client, kafka_admin, progress, say
 from pipeline.kafka.logs import ends_in, held_back
-from pipeline.settings import load, vocabulary
-from pipeline.tools.verify.doubts import doubts, session_sources
-from pipeline.tools.verify.run import compare_all, expected_tables, read_at_rest
+from pipeline.settings import Settings, load, vocabulary
+from pipeline.tools.verify.compare import Report
+from pipeline.tools.verify.doubts import SessionSources, doubts, session_sources
+from pipeline.tools.verify.naive_types import Tables
+from pipeline.tools.verify.run import Logs, compare_all, expected_tables, read_logs, settle, wait_until_near
 
 
 def register(app: typer.Typer) -> None:
@@ -18,31 +20,58 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the pipeline.")] = 600.0,
+    wait: Annotated[bool, typer.Option("--wait", help="Compare only when all checkpoints are there.")] = False,
 ) -> None:
     """Recompute every table from the topics, naively, and compare with what ClickHouse holds.
 
-    Takes the topics' ends as they are now, waits until the pipeline has caught up, then compares:
-    exactly where the input is at rest, otherwise the rows that no later event touches. Prints what
-    differs; exits with 1 if anything does. Beside a small shop at work it waits for minutes: each stage
-    says how far it is with its checkpoints.
+    Takes the topics' ends as they are now, and compares: exactly where the input is at rest, otherwise the
+    rows that no later event touches. Where something differs it waits until the pipeline has caught up, and
+    compares once more: beside a small shop at work for minutes, for each stage says how far it is with its
+    checkpoints. Prints what differs; exits with 1 if anything does.
     """
     settings = load()
     kafka_admin(settings)
     client = clickhouse_client(settings)
-    say("reading the topics, and waiting for the pipeline to get to their ends")
+    say("reading the topics")
     with progress("reading topics") as advance:
-        logs = read_at_rest(settings.kafka, timeout, advance)
+        logs = read_logs(settings.kafka, {}, advance)
+    found = None
+    if not wait:
+        # That the tables are equal is proof, however far the pipeline says it is.
+        wait_until_near(settings.kafka, logs, timeout)
+        found = _compared(settings, client, logs, is_first_look=True)
+    if found is None:
+        say("waiting for the pipeline to get to the topics' ends")
+        with progress("reading topics") as advance:
+            settle(settings.kafka, logs, timeout, advance)
+        found = _compared(settings, client, logs)
+    assert found is not None
+    _tell(settings, logs, *found)
+
+
+def _compared(
+    settings: Settings, client: Any, logs: Logs, is_first_look: bool = False
+) -> tuple[Tables, SessionSources, list[Report]] | None:
+    """None where the first look has found a difference."""
     say(f"{sum(len(log) for log in logs.values())} records in {len(logs)} partitions")
     with progress("computing naively"):
         tables = expected_tables(settings, logs)
+        sessions = session_sources(logs, vocabulary(settings))
+    reports = []
+    with progress("comparing"):
+        for report in compare_all(settings, client, tables, logs, sessions):
+            if report.differences and is_first_look:
+                return None
+            reports.append(report)
+    return tables, sessions, reports
+
+
+def _tell(settings: Settings, logs: Logs, tables: Tables, sessions: SessionSources, reports: list[Report]) -> None:
     reasons = Counter(tables.dead_letters.values())
     of_these = f" ({', '.join(f'{n} {why}' for why, n in reasons.most_common())})" if reasons else ""
     letters = f"{len(tables.dead_letters)} dead letters{of_these}"
     print(f"{tables.accepted} events, {tables.duplicates} duplicates, {letters}")
     differences = 0
-    with progress("comparing"):
-        sessions = session_sources(logs, vocabulary(settings))
-        reports = list(compare_all(settings, client, tables, logs, sessions))
     for report in reports:
         differences += report.differences
         later = f", {report.left_out} touched by later events left out" if report.left_out else ""

@@ -83,7 +83,7 @@ def test_the_good_events_around_them_count(fed: System) -> None:
             fed.sql("SELECT sum(events) FROM cx.tiles FINAL WHERE segment = 'channel=web'") == [(len(BROKEN) + 2,)]
         )
     )
-    verified = fed.cx("verify", "--timeout", "60")
+    verified = fed.cx("verify", "--timeout", "200", timeout=600)
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
@@ -200,6 +200,7 @@ def test_a_difference_is_found_and_shown(fed: System) -> None:
         "INSERT INTO cx.dead_letters (received_at, topic, partition, offset, reason) VALUES",
         [(0, "touchpoints.web", 0, 0, "too_late")],
     )
-    verified = fed.cx("verify", "--timeout", "60")
+    verified = fed.cx("verify", "--timeout", "200", timeout=600)
     assert verified.returncode == 1
+    assert "waiting for the pipeline" in verified.stderr, "before it is said"
     assert "('touchpoints.web', 0, 0)" in verified.stdout

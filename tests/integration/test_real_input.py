@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> dict[str
             for file, form in FILES.items():
                 sent = system.cx("replay", str(real_data / file), "--format", form, *disturbance)
                 assert sent.returncode == 0, sent.stderr
-            verified = system.cx("verify", "--timeout", "900", timeout=1200)
+            verified = system.cx("verify", "--wait", "--timeout", "900", timeout=1200)
             results[name] = {
                 "verify": verified,
                 "queue": system.sql(

@@ -28,12 +28,12 @@ def test_a_second_worker_shares_the_partitions_and_nothing_differs(running: Syst
     running.wait_for(lambda: 0 < second.owned() < 16)
     more = running.cx("simulate", "--fast", "--minutes", "30", "--rate", "5", "--start", "2026-03-02T11:30:00Z")
     assert more.returncode == 0, more.stderr
-    shared = running.cx("verify", "--timeout", "400", timeout=700)
+    shared = running.cx("verify", "--wait", "--timeout", "400", timeout=700)
     assert shared.returncode == 0, shared.stdout + shared.stderr
     assert "dead letters" in shared.stdout
 
     second.child.stop(30)
     last = running.cx("simulate", "--fast", "--minutes", "20", "--rate", "5", "--start", "2026-03-02T12:00:00Z")
     assert last.returncode == 0, last.stderr
-    alone = running.cx("verify", "--timeout", "400", timeout=700)
+    alone = running.cx("verify", "--wait", "--timeout", "400", timeout=700)
     assert alone.returncode == 0, alone.stdout + alone.stderr

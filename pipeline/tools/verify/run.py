@@ -32,6 +32,8 @@ from schemas.tiles import TILES_TOPIC
 
 _TAIL_RECORDS: Final = 100
 _LAST_ROWS_S: Final = 30.0
+#: A checkpoint so many records behind is due; of what is nearer it may take minutes (``Checkpointer``).
+_NEAR: Final = 5_000
 _PERSONS_S: Final = 120.0
 """How far time has come is told by the minute to who counts persons."""
 Advance = Callable[[int], None]
@@ -54,20 +56,18 @@ def read_logs(settings: KafkaSettings, start: dict[Source, int], advance: Advanc
     return logs
 
 
-def read_at_rest(settings: KafkaSettings, timeout_s: float, advance: Advance) -> Logs:
-    """The logs, when the pipeline has caught up with them.
+def settle(settings: KafkaSettings, logs: Logs, timeout_s: float, advance: Advance) -> None:
+    """Return when the pipeline has caught up with the logs.
 
     Where nothing but ticks came meanwhile they are taken along, so that what they have let time out is
     compared too. Raises NotCaughtUpError.
     """
-    logs = read_logs(settings, {}, advance)
     wait_until_caught_up(settings, ends_of(logs), timeout_s)
     more = read_logs(settings, ends_of(logs), advance)
     if all(record.tick_ms is not None for records in more.values() for record in records):
         for source, records in more.items():
             logs[source].extend(records)
         wait_until_caught_up(settings, ends_of(logs), timeout_s)
-    return logs
 
 
 def ends_of(logs: Logs, before: dict[Source, int] | None = None) -> dict[Source, int]:
@@ -77,25 +77,34 @@ def ends_of(logs: Logs, before: dict[Source, int] | None = None) -> dict[Source,
     }
 
 
-def wait_until_caught_up(settings: KafkaSettings, ends: dict[Source, int], timeout_s: float) -> None:
+def wait_until_near(settings: KafkaSettings, logs: Logs, timeout_s: float) -> None:
+    """Return when no checkpoint is so far behind that it would be due by that alone. Raises NotCaughtUpError."""
+    wait_until_caught_up(settings, ends_of(logs), timeout_s, _NEAR)
+
+
+def wait_until_caught_up(
+    settings: KafkaSettings, ends: dict[Source, int], timeout_s: float, slack: int = 0
+) -> None:
     """Return when phase one has put out everything up to the ends, and phase two what that gave.
 
-    Raises NotCaughtUpError, saying where it stands.
+    ``slack``: records that may be missing of a partition. Raises NotCaughtUpError, saying where it stands.
     """
     deadline = time.monotonic() + timeout_s
-    _wait_for_commits(settings, ends, deadline, timeout_s)
+    _wait_for_commits(settings, ends, deadline, timeout_s, slack)
     for topics in ([TILES_TOPIC, VISITS_TOPIC], [FACTS_TOPIC]):
         inner = dict.fromkeys(partitions_of(settings, topics), 0)
         # Only the end is wanted: that of the last record, for markers of transactions may come after it.
         starts = tail_start(settings, list(inner), _TAIL_RECORDS)
         for source, messages in read_to_end(settings, list(inner), starts):
             inner[source] = (messages[-1].offset() or 0) + 1
-        _wait_for_commits(settings, inner, deadline, timeout_s)
+        _wait_for_commits(settings, inner, deadline, timeout_s, slack)
 
 
-def _wait_for_commits(settings: KafkaSettings, ends: dict[Source, int], deadline: float, timeout_s: float) -> None:
+def _wait_for_commits(
+    settings: KafkaSettings, ends: dict[Source, int], deadline: float, timeout_s: float, slack: int
+) -> None:
     consumer = Consumer(consumer_config(settings, settings.group))
-    wanted = {source: end for source, end in ends.items() if end}
+    wanted = {source: end - slack for source, end in ends.items() if end > slack}
     try:
         while True:
             at = consumer.committed([TopicPartition(*source) for source in wanted], timeout=30) if wanted else []
