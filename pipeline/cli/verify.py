@@ -11,7 +11,8 @@ from pipeline.settings import Settings, load, vocabulary
 from pipeline.tools.verify.compare import Report
 from pipeline.tools.verify.doubts import SessionSources, doubts, session_sources
 from pipeline.tools.verify.naive_types import Tables
-from pipeline.tools.verify.run import Logs, compare_all, expected_tables, read_logs, settle, wait_until_near
+from pipeline.tools.verify.progress import wait_until_told
+from pipeline.tools.verify.run import Logs, compare_all, ends_of, expected_tables, read_logs, settle
 
 
 def register(app: typer.Typer) -> None:
@@ -24,24 +25,24 @@ def verify(
 ) -> None:
     """Recompute every table from the topics, naively, and compare with what ClickHouse holds.
 
-    Takes the topics' ends as they are now, and compares: exactly where the input is at rest, otherwise the
-    rows that no later event touches. Where something differs it waits until the pipeline has caught up, and
-    compares once more: beside a small shop at work for minutes, for each stage says how far it is with its
-    checkpoints. Prints what differs; exits with 1 if anything does.
+    Takes the topics' ends as they are now, waits until every stage has told the next that it has come so far, and
+    compares: exactly where the input is at rest, otherwise the rows that no later event touches. Where something
+    differs or is missing it waits for the checkpoints, and compares once more: beside a small shop at work
+    that takes minutes. Prints what differs; exits with 1 if anything does.
     """
     settings = load()
     kafka_admin(settings)
     client = clickhouse_client(settings)
-    say("reading the topics")
+    say("reading the topics, and waiting for the pipeline to get to their ends")
     with progress("reading topics") as advance:
         logs = read_logs(settings.kafka, {}, advance)
     found = None
     if not wait:
-        # That the tables are equal is proof, however far the pipeline says it is.
-        wait_until_near(settings.kafka, logs, timeout)
+        # All has been read by then. Where it is stored, too, a checkpoint would only say so later.
+        wait_until_told(settings, ends_of(logs), timeout)
         found = _compared(settings, client, logs, is_first_look=True)
     if found is None:
-        say("waiting for the pipeline to get to the topics' ends")
+        say("waiting for the pipeline to have stored all of it")
         with progress("reading topics") as advance:
             settle(settings.kafka, logs, timeout, advance)
         found = _compared(settings, client, logs)
@@ -59,7 +60,7 @@ def _compared(
         sessions = session_sources(logs, vocabulary(settings))
     reports = []
     with progress("comparing"):
-        for report in compare_all(settings, client, tables, logs, sessions):
+        for report in compare_all(settings, client, tables, logs, sessions, is_first_look):
             if report.differences and is_first_look:
                 return None
             reports.append(report)

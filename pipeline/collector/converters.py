@@ -21,6 +21,8 @@ from schemas.times import parse_rfc3339
 
 Converter = Callable[[Any, Native], Any]
 _NUMBER: Final = re.compile(r"\s*[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\s*")
+#: A name of a parameter that stands in an address as it is, unless percent-encoded.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _LONGEST_SHOWN: Final = 60
 #: Currencies without two decimals (ISO 4217).
 _EXPONENTS: Final = {
@@ -170,11 +172,16 @@ def _cap(length: str) -> Converter:
 
 
 def _query(name: str) -> Converter:
+    is_plain = _PLAIN.fullmatch(name) is not None
+
     def convert(value: Any, _native: Native) -> str | None:
         text = text_of(value)
-        if name not in text and "%" not in text:
+        if is_plain and name not in text and "%" not in text:
             return None  # taking an address apart costs as much as five other fields
-        return next(iter(parse_qs(urlsplit(text).query).get(name, ())), None)
+        try:
+            return next(iter(parse_qs(urlsplit(text).query).get(name, ())), None)
+        except ValueError:  # what is no address has no parameters either
+            return None
 
     return convert
 

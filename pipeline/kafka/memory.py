@@ -1,6 +1,5 @@
 """A producer in memory, for tests and trials. Its acknowledgements can be held back."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -49,10 +48,9 @@ class MemoryProducer:
         if self.delivers:
             self.poll(0)
 
-    def poll(self, timeout: float) -> int:
-        """Acknowledge what waits; gives how much. ``timeout``: seconds to wait where there is nothing."""
-        if not self.delivers or not self._waiting:
-            time.sleep(timeout)
+    def poll(self, _timeout: float) -> int:
+        """Acknowledge what waits; gives how much."""
+        if not self.delivers:
             return 0
         waiting, self._waiting = self._waiting, []
         for told in waiting:

@@ -160,7 +160,8 @@ class MomentsSettings(Part):
     """File of the moment rules (TOML); empty: those shipped, ``pipeline/settings/moment_rules.toml``; ``none``:
     none. Like a funnel, a rule decides what is kept: to change one, see the page on moments."""
     holdout_key: SecretStr = SecretStr("")
-    """Decides with rule and person who is held out. Another one draws anew; empty: anyone can tell who is."""
+    """Decides with rule and person who is held out. Another one draws anew (``verify`` then finds those
+    drawn before different); empty: anyone can tell who is."""
 
 
 class PipelineSettings(Part):

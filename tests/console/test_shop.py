@@ -5,6 +5,7 @@ import os
 import re
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_every_page_shows_what_it_is_for(settled: Running, open_page: Open) -> N
 
 def _agree(system: Running, page: Page) -> None:
     """A figure may be one look older than the table: some look has to agree."""
-    deadline, texts = time.monotonic() + 90, list[tuple[str, str]]()
+    deadline, texts = time.monotonic() + 90, deque[tuple[str, str]](maxlen=100)  # of 15 seconds at least
     while True:
         shown = page.locator("[data-signal=cart_abandonment]").text_content() or ""
         rows = system.sql(
@@ -168,7 +169,7 @@ def _agree(system: Running, page: Page) -> None:
         texts += [_shown(*row) for row in rows]
         if any(value in shown and detail in shown for value, detail in texts):
             return
-        assert time.monotonic() < deadline, (shown, texts)
+        assert time.monotonic() < deadline, (shown, [*texts])
         page.wait_for_timeout(150)
 
 

@@ -202,5 +202,5 @@ def test_a_difference_is_found_and_shown(fed: System) -> None:
     )
     verified = fed.cx("verify", "--timeout", "200", timeout=600)
     assert verified.returncode == 1
-    assert "waiting for the pipeline" in verified.stderr, "before it is said"
+    assert "waiting for the pipeline to have stored" in verified.stderr, "before it is said"
     assert "('touchpoints.web', 0, 0)" in verified.stdout

@@ -29,3 +29,21 @@ def test_what_clickhouse_refuses_is_one_line(
     assert message in line
     assert said in line
     assert "/usr/bin" not in line
+
+
+@pytest.mark.parametrize(
+    "error", [errors.NetworkError("Connection refused\n(127.0.0.1:9000)"), EOFError("the server\nhas gone")]
+)
+def test_a_server_that_goes_away_under_a_command_is_one_line(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(args: list[str] | None) -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        main([], command)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "Connection refused (127.0.0.1:9000)" in said or "the server has gone" in said
+    assert said.count("\n") == 1

@@ -42,7 +42,7 @@ class Weeks:
         for log in logs.values():
             log.append(Record(len(log), until_ms, None, until_ms))
         chain = Chain(logs, 1, FEW_RULES)
-        chain.run(crashes=0, cuts=0)  # nothing would begin from one  # nothing would begin from one
+        chain.run(crashes=0, cuts=0)  # nothing would begin from one
         self.rows: dict[tuple[str, str], list[tuple[str, RecoveryValue]]] = defaultdict(list)
         """By session and funnel: person and row."""
         for key, row in chain.table().items():

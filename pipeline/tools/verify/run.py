@@ -5,11 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
-from confluent_kafka import Consumer, TopicPartition
-
-from pipeline.kafka.clients import consumer_config
 from pipeline.kafka.erasures import Erasures
-from pipeline.kafka.logs import partitions_of, read_to_end, tail_start
+from pipeline.kafka.logs import partitions_of, read_to_end
 from pipeline.kafka.records import to_record
 from pipeline.kafka.values import read_values
 from pipeline.model.privacy import fingerprint
@@ -22,18 +19,14 @@ from pipeline.tools.verify.doubts import SessionSources
 from pipeline.tools.verify.naive import compute
 from pipeline.tools.verify.naive_returns import is_of_persons
 from pipeline.tools.verify.naive_types import LogRecord, NaiveRules, Tables
+from pipeline.tools.verify.progress import wait_until_caught_up
 from pipeline.tools.verify.rules import naive_rules
 from schemas.deadletters import DEADLETTERS_TOPIC, letter_of
 from schemas.decoding import decode
 from schemas.events import TOUCHPOINT_TOPICS
-from schemas.facts import FACTS_TOPIC, VISITS_TOPIC
 from schemas.reasons import CLOCK_ERROR, Reason, Refusal
-from schemas.tiles import TILES_TOPIC
 
-_TAIL_RECORDS: Final = 100
 _LAST_ROWS_S: Final = 30.0
-#: A checkpoint so many records behind is due; of what is nearer it may take minutes (``Checkpointer``).
-_NEAR: Final = 5_000
 _PERSONS_S: Final = 120.0
 """How far time has come is told by the minute to who counts persons."""
 Advance = Callable[[int], None]
@@ -42,8 +35,11 @@ Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
 
 
-class NotCaughtUpError(OSError):
-    """The pipeline did not get to the logs' ends in time."""
+def ends_of(logs: Logs, before: dict[Source, int] | None = None) -> dict[Source, int]:
+    known = before or {}
+    return {
+        source: records[-1].offset + 1 if records else known.get(source, 0) for source, records in logs.items()
+    }
 
 
 def read_logs(settings: KafkaSettings, start: dict[Source, int], advance: Advance) -> Logs:
@@ -68,59 +64,6 @@ def settle(settings: KafkaSettings, logs: Logs, timeout_s: float, advance: Advan
         for source, records in more.items():
             logs[source].extend(records)
         wait_until_caught_up(settings, ends_of(logs), timeout_s)
-
-
-def ends_of(logs: Logs, before: dict[Source, int] | None = None) -> dict[Source, int]:
-    known = before or {}
-    return {
-        source: records[-1].offset + 1 if records else known.get(source, 0) for source, records in logs.items()
-    }
-
-
-def wait_until_near(settings: KafkaSettings, logs: Logs, timeout_s: float) -> None:
-    """Return when no checkpoint is so far behind that it would be due by that alone. Raises NotCaughtUpError."""
-    wait_until_caught_up(settings, ends_of(logs), timeout_s, _NEAR)
-
-
-def wait_until_caught_up(
-    settings: KafkaSettings, ends: dict[Source, int], timeout_s: float, slack: int = 0
-) -> None:
-    """Return when phase one has put out everything up to the ends, and phase two what that gave.
-
-    ``slack``: records that may be missing of a partition. Raises NotCaughtUpError, saying where it stands.
-    """
-    deadline = time.monotonic() + timeout_s
-    _wait_for_commits(settings, ends, deadline, timeout_s, slack)
-    for topics in ([TILES_TOPIC, VISITS_TOPIC], [FACTS_TOPIC]):
-        inner = dict.fromkeys(partitions_of(settings, topics), 0)
-        # Only the end is wanted: that of the last record, for markers of transactions may come after it.
-        starts = tail_start(settings, list(inner), _TAIL_RECORDS)
-        for source, messages in read_to_end(settings, list(inner), starts):
-            inner[source] = (messages[-1].offset() or 0) + 1
-        _wait_for_commits(settings, inner, deadline, timeout_s, slack)
-
-
-def _wait_for_commits(
-    settings: KafkaSettings, ends: dict[Source, int], deadline: float, timeout_s: float, slack: int
-) -> None:
-    consumer = Consumer(consumer_config(settings, settings.group))
-    wanted = {source: end - slack for source, end in ends.items() if end > slack}
-    try:
-        while True:
-            at = consumer.committed([TopicPartition(*source) for source in wanted], timeout=30) if wanted else []
-            behind = [p for p in at if p.offset < wanted[p.topic, p.partition]]
-            if not behind:
-                return
-            if time.monotonic() > deadline:
-                worst = behind[0]
-                raise NotCaughtUpError(
-                    f"the pipeline has not caught up within {timeout_s:g} s: {worst.topic}:{worst.partition} "
-                    f"is at {max(0, worst.offset)} of {wanted[worst.topic, worst.partition]} "
-                    "(is a worker running?)"
-                )
-            time.sleep(0.3)
-    finally:
-        consumer.close()
 
 
 def refused_by_clock(settings: Settings, logs: Logs) -> frozenset[Place]:
@@ -196,20 +139,25 @@ def wait_for_last_rows(client: Any, tables: Tables) -> None:
 
 
 def compare_all(
-    settings: Settings, client: Any, tables: Tables, logs: Logs, sessions: SessionSources
+    settings: Settings,
+    client: Any,
+    tables: Tables,
+    logs: Logs,
+    sessions: SessionSources,
+    is_first_look: bool = False,
 ) -> Iterable[Report]:
-    """Compare table by table; gives a report of each."""
+    """Compare table by table; gives a report of each. ``is_first_look``: see :class:`Bounds`."""
     ends = ends_of(logs)
     wait_for_last_rows(client, tables)
     letters, journeys = list(store.dead_letters(client)), list(store.journeys(client))
     recoveries, moments = list(store.recoveries(client)), list(store.moments(client))
-    purchases, arms = list(store.purchases(client)), list(store.arms(client))
+    purchases, arms = list(store.purchases(client)), list(store.arms(client, settings.pipeline.generation))
     tiles, signals = list(store.tiles(client)), list(store.signals(client, END_OF_TIME))
     incomplete = list(store.incomplete_signals(client, END_OF_TIME))
     # Read last: whatever could have changed the rows above is in it.
     later = read_logs(settings.kafka, ends, lambda _: None)
     touched = touched_ms(tables, later, naive_rules(settings))
-    bounds = Bounds(ends, touched, settings.pipeline.generation)
+    bounds = Bounds(ends, touched, settings.pipeline.generation, is_first_look)
     yield compare.compare_dead_letters(letters, tables, bounds)
     yield compare.compare_journeys(
         journeys, tables, bounds, lambda key: sessions.get((key.channel, key.session_id), frozenset())
@@ -230,14 +178,16 @@ def compare_all(
     yield report
     events = {source: [one for one in records if one.tick_ms is None] for source, records in later.items()}
     touched_by_events = touched_ms(tables, events, naive_rules(settings))
-    yield compare_persons(client, tables, settings.pipeline.generation, touched_by_events)
+    yield compare_persons(client, tables, settings.pipeline.generation, touched_by_events, is_first_look)
 
 
-def compare_persons(client: Any, tables: Tables, generation: int, touched_ms: int) -> Report:
+def compare_persons(client: Any, tables: Tables, generation: int, touched_ms: int, is_first_look: bool) -> Report:
     """Signals of persons, which come later than the others: until they are equal, or have had the time for it."""
     deadline = time.monotonic() + _PERSONS_S
     while True:
-        report = compare.compare_person_signals(store.signals(client, END_OF_TIME), tables, generation, touched_ms)
+        report = compare.compare_person_signals(
+            store.signals(client, END_OF_TIME), tables, generation, touched_ms, is_first_look
+        )
         if not report.differences or time.monotonic() > deadline:
             return report
         time.sleep(2.0)

@@ -22,6 +22,7 @@ from pipeline.tools.verify.naive_types import (
 from schemas.deadletters import OWN_MARK
 from schemas.moments import FIRED
 from schemas.recoveries import RETRACTED
+from schemas.versioning import OFFSET_BITS
 from sinks.tables import COUNTERS
 
 
@@ -61,13 +62,13 @@ def moments(client: Any) -> Iterator[tuple[MomentKey, MomentValue | None, int]]:
         yield MomentKey(*key), MomentValue(rule, person, tuple(events)) if status == FIRED else None, version
 
 
-def arms(client: Any) -> Iterator[Arm]:
-    """Of the moments of somebody not erased those that were drawn for an experiment."""
+def arms(client: Any, generation: int) -> Iterator[Arm]:
+    """Of the moments of somebody not erased those that were drawn for an experiment, in this generation."""
     query = (
         "SELECT rule, person, channel, session_id, toUnixTimestamp64Milli(at), is_held, holdout "
-        "FROM cx.moments FINAL WHERE person != '' AND (is_held OR holdout > 0)"
+        "FROM cx.moments FINAL WHERE person != '' AND (is_held OR holdout > 0) AND version >= %(first)s"
     )
-    yield from map(Arm._make, client.execute_iter(query))
+    yield from map(Arm._make, client.execute_iter(query, {"first": generation << OFFSET_BITS}))
 
 
 def purchases(client: Any) -> Iterator[tuple[PurchaseKey, float | None, int]]:
