@@ -48,6 +48,26 @@ def test_an_order_is_told_once_whichever_source_tells_it(tmp_path: Path) -> None
     run(scenario())
 
 
+def test_a_fault_while_deliveries_are_asked_for_leaves_nobody_without_an_answer(tmp_path: Path) -> None:
+    class Faulty(MemoryProducer):
+        faults = 0
+
+        def poll(self, timeout: float) -> int:
+            if self.faults < 3:
+                self.faults += 1
+                raise RuntimeError("of a callback")
+            self.delivers = True
+            return super().poll(timeout)
+
+    async def scenario() -> None:
+        producer = Faulty(delivers=False)
+        async with running(tmp_path, producer, wait_s=20) as one:
+            assert (await one.post("/web/v1/t", track("Product Added"), **KEY))[0] == 200
+        assert producer.faults == 3
+
+    run(scenario())
+
+
 def test_copies_under_way_wait_for_the_first(tmp_path: Path) -> None:
     async def scenario() -> None:
         producer = MemoryProducer(delivers=False)

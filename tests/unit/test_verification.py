@@ -162,6 +162,9 @@ def test_how_far_a_source_is_is_the_newest_that_it_has_told_in_this_generation()
         b'{"source": "touchpoints.web:1", "version": %d}' % ((2 << OFFSET_BITS) + 5),
         b'{"source": "touchpoints.web:2", "version": %d}' % ((1 << OFFSET_BITS) + 900),
         b'{"source": "cx.visits", "version": %d}' % ((2 << OFFSET_BITS) + 3),
+        '{"source": "cx.visits:²", "version": %d}'.encode() % ((2 << OFFSET_BITS) + 3),
+        b'{"source": "\xff:1", "version": 1}',
+        b'{"source": "cx.visits:1", "version": -1, "more": ' + b"[" * 100_000 + b"}",
         b"rubbish",
         None,
     ):

@@ -70,11 +70,12 @@ class Told:
         """One message's; what is none of the pipeline's, or of another generation, says nothing."""
         try:
             line = msgspec.json.decode(value or b"", type=_Line)
-        except msgspec.MsgspecError:
+            topic, _, partition = line.source.rpartition(":")
+            source = topic, int(partition)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return
-        topic, _, partition = line.source.rpartition(":")
-        if line.version >> OFFSET_BITS == self._generation and partition.isdigit():
-            source, offset = (topic, int(partition)), line.version & ((1 << OFFSET_BITS) - 1)
+        if line.version >> OFFSET_BITS == self._generation:
+            offset = line.version & ((1 << OFFSET_BITS) - 1)
             self.heard[source] = max(offset, self.heard.get(source, 0))
 
 
